@@ -1,0 +1,133 @@
+"""The command line: ``python -m ulsam_viz variants | explain | train | evaluate``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; errors that a user can act on are one line on stderr and exit code 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (ValueError, KeyError, OSError) as error:
+        print(f"ulsam_viz: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("ulsam_viz: stopped; the same command goes on from the last saved step", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ulsam_viz", description="See how subspace attention works.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    variants = commands.add_parser("variants", help="list the trained variants and their accuracy")
+    variants.set_defaults(run=_variants)
+
+    train = commands.add_parser("train", help="train a network, or with --zoo a whole list; resumes where it was stopped")
+    train.set_defaults(run=_train)
+    train.add_argument("--data", type=Path, required=True, help="folder of the dataset (with --zoo: of all datasets)")
+    train.add_argument("--zoo", type=Path, help="TOML file of runs; what is done is skipped")
+    train.add_argument("--runs", type=Path, default=Path("runs"), help="folder that keeps runs (default: runs)")
+    train.add_argument("--name", help="name of the run's folder (default: from the settings)")
+    train.add_argument("--dataset", choices=("caltech101", "imagefolder"), default="caltech101")
+    train.add_argument("--download", action="store_true", help="fetch Caltech-101 through torchvision")
+    train.add_argument("--backbone", choices=("mobilenet_v1", "mobilenet_v2"), default="mobilenet_v1")
+    train.add_argument("--width", type=float, default=0.5)
+    train.add_argument("--layers", type=int, nargs="*", default=[], help="layers that carry a ULSAM module, e.g. 11")
+    train.add_argument("--groups", type=int, default=4, help="subspaces g (default: 4)")
+    train.add_argument("--mode", choices=("after", "instead"), default="after")
+    train.add_argument("--init", type=Path, help="safetensors file to start from")
+    train.add_argument(
+        "--stages", default="5x192", help="epochs x input side, one after the other, e.g. 20x128,6x192 (default: 5x192)"
+    )
+    train.add_argument("--batch", type=int, default=64)
+    train.add_argument("--lr", type=float, default=0.02, help="peak of the one-cycle schedule (default: 0.02)")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    train.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's)")
+    train.add_argument("--workers", type=int, default=2, help="processes that load pictures (default: 2)")
+    train.add_argument("--publish", type=Path, metavar="DIR", help="enter the result in the zoo in DIR (with --zoo: default checkpoints)")
+
+    evaluate = commands.add_parser("evaluate", help="measure a trained variant on the held-out part, against its manifest")
+    evaluate.set_defaults(run=_evaluate)
+    evaluate.add_argument("--variant", required=True, help="a name from `variants`")
+    evaluate.add_argument("--data", type=Path, required=True, help="folder of the dataset")
+    evaluate.add_argument("--dataset", choices=("caltech101", "imagefolder"), default="caltech101")
+    return parser
+
+
+def _variants(options: argparse.Namespace) -> None:
+    from .zoo import list_variants
+
+    print(f"{'name':34} {'top-1 %':>8} {'top-5 %':>8} {'pictures':>9}")
+    for v in list_variants():
+        print(f"{v.name:34} {v.metrics['top1']:8.2f} {v.metrics['top5']:8.2f} {v.metrics['pictures']:9}")
+
+
+def _train(options: argparse.Namespace) -> None:
+    import torch
+
+    from .models.mobilenet import Placement
+    from .training.data import find_pictures
+    from .training.loop import TrainingError, train
+    from .training.publish import publish
+    from .training.recipe import Recipe
+    from .training.zoo_file import train_zoo
+    from .zoo import variant_name
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = options.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if options.zoo:
+        checkpoints = options.publish or Path("checkpoints")
+        train_zoo(options.zoo, options.data, options.runs, checkpoints, device=device, workers=options.workers)
+        return
+    try:
+        stages = tuple((int(epochs), int(size)) for epochs, size in (s.split("x") for s in options.stages.split(",")))
+    except ValueError as error:
+        raise TrainingError(f"--stages is EPOCHSxSIDE[,EPOCHSxSIDE...], for instance 20x128,6x192, not '{options.stages}'") from error
+    placement = Placement(tuple(options.layers), options.groups, options.mode) if options.layers else None
+    recipe = Recipe(
+        backbone=options.backbone,
+        width=options.width,
+        placement=placement,
+        dataset=options.dataset,
+        stages=stages,
+        batch=options.batch,
+        peak_lr=options.lr,
+        seed=options.seed,
+        init=options.init.name if options.init else None,
+    )
+    pictures = find_pictures(options.dataset, options.data, "train", download=options.download)
+    out = options.runs / (options.name or f"{variant_name(options.backbone, options.width, placement)}-seed{options.seed}")
+    weights = train(recipe, pictures, out, init=options.init, device=device, workers=options.workers)
+    print(f"weights: {weights}")
+    if options.publish:
+        record = publish(out, find_pictures(options.dataset, options.data, "test"), options.publish)
+        print(f"{record['name']}: top-1 {record['metrics']['top1']} %, top-5 {record['metrics']['top5']} %")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from .training.data import find_pictures
+    from .training.evaluate import evaluate
+    from .zoo import get_variant, load_variant
+
+    variant = get_variant(options.variant)
+    held_out = find_pictures(options.dataset, options.data, "test")
+    if held_out.classes != variant.classes:
+        raise ValueError(f"'{options.data}' has other classes than {variant.name} was trained on")
+    measured = evaluate(load_variant(variant.name), held_out, variant.preprocessing)
+    print(f"{'':10} {'measured':>9} {'manifest':>9}")
+    for key in ("pictures", "top1", "top5", "ece"):
+        print(f"{key:10} {measured[key]:9} {variant.metrics[key]:9}")
+    for layer, figures in measured["attention"].items():
+        print(f"layer {layer}")
+        for key, value in figures.items():
+            print(f"  {key:15} {value}\n  {'manifest':15} {variant.metrics['attention'][layer][key]}")

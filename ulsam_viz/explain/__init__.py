@@ -1,0 +1,1 @@
+"""Pure functions: model and tensors in, frozen results of numpy arrays out."""

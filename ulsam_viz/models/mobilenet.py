@@ -1,0 +1,294 @@
+"""MobileNet-V1 and MobileNet-V2 as numbered layers that can carry ULSAM modules.
+
+Layers are numbered as in the ULSAM paper: the stem convolution is layer 1. V1 has layers 2..14 (depthwise-separable
+blocks), V2 has layers 2..18 (inverted residual blocks). This numbering reproduces every overhead in the paper's tables.
+
+Howard et al., "MobileNets", 2017, arXiv:1704.04861; Sandler et al., "MobileNetV2", CVPR 2018, arXiv:1801.04381.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .ulsam import ULSAM, check_groups
+
+Mode = Literal["after", "instead"]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a network carries ULSAM modules: one for each named layer, all with the same number of groups.
+
+    Args:
+        layers: Layer numbers in the paper's numbering, in any order; kept sorted.
+        groups: Number of subspaces g of every module.
+        mode: ``"after"`` follows the named layer; ``"instead"`` replaces it, where its output has its input's shape.
+
+    Raises:
+        ValueError: For no layers, a layer named twice, fewer than one group or an unknown mode.
+    """
+
+    layers: tuple[int, ...] = (11,)
+    groups: int = 4
+    mode: Mode = "after"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(sorted(self.layers)))
+        if not self.layers:
+            raise ValueError("a placement names at least one layer")
+        if len(set(self.layers)) != len(self.layers):
+            raise ValueError(f"a placement names each layer once, not {self.layers}")
+        if self.groups < 1:
+            raise ValueError(f"groups must be at least 1, not {self.groups}")
+        if self.mode not in ("after", "instead"):
+            raise ValueError(f"mode must be 'after' or 'instead', not {self.mode!r}")
+
+
+class ReLU6(nn.ReLU):
+    """min(max(x, 0), 6), as a kind of ``nn.ReLU``.
+
+    ``torch.nn.ReLU6`` is no ``nn.ReLU``: guided backpropagation, which looks for that type, would silently return the
+    plain gradient. Through this class its rule (clip the gradient that leaves the module) applies unchanged.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return functional.relu6(input, inplace=self.inplace)
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution without bias, BatchNorm and an optional activation."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 1,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        activation: Callable[[], nn.Module] | None,
+    ) -> None:
+        conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+        super().__init__(conv, nn.BatchNorm2d(outputs), *([activation()] if activation else []))
+
+
+class InvertedResidual(nn.Module):
+    """MobileNet-V2's block: expand, filter depthwise, project; with a skip where the shapes agree."""
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int, expansion: int) -> None:
+        super().__init__()
+        hidden = inputs * expansion
+        self.skip = stride == 1 and inputs == outputs
+        self.expand = ConvNorm(inputs, hidden, activation=ReLU6) if expansion > 1 else nn.Identity()
+        self.filter = ConvNorm(hidden, hidden, 3, stride=stride, groups=hidden, activation=ReLU6)
+        self.project = ConvNorm(hidden, outputs, activation=None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.project(self.filter(self.expand(x)))
+        return x + y if self.skip else y
+
+
+class MobileNet(nn.Module):
+    """What both networks share: numbered layers, ULSAM modules between them, and one pass that returns both.
+
+    Attributes:
+        layers: The layers by number (keys are strings); a layer that ULSAM replaces is not there.
+        attention: The ULSAM modules by layer number.
+        backbone: ``"mobilenet_v1"`` or ``"mobilenet_v2"``.
+    """
+
+    backbone: str
+
+    def __init__(
+        self,
+        layers: dict[int, nn.Module],
+        shapes: dict[int, tuple[int, bool]],
+        head: nn.Module,
+        features: int,
+        *,
+        width: float,
+        num_classes: int,
+        placement: Placement | None,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.width, self.num_classes, self.placement = width, num_classes, placement
+        attention = _attention_modules(shapes, placement)
+        replaced = attention.keys() if placement and placement.mode == "instead" else ()
+        self.last_layer = max(layers)
+        self.layers = nn.ModuleDict({str(n): layer for n, layer in layers.items() if n not in replaced})
+        self.attention = nn.ModuleDict({str(n): module for n, module in attention.items()})
+        self.head = head
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(features, num_classes)
+        _initialise(self)
+
+    def forward_with_attention(self, x: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+        """Run one pass.
+
+        Args:
+            x: Normalised pictures, shape (N, 3, H, W).
+
+        Returns:
+            Logits (N, classes), and the maps (N, g, H_l, W_l) of each layer l that carries a module. Nothing is stored
+            on the network, so threads may share it.
+        """
+        maps: dict[int, Tensor] = {}
+        for number in range(1, self.last_layer + 1):
+            key = str(number)
+            if key in self.layers:
+                x = self.layers[key](x)
+            if key in self.attention:
+                x, maps[number] = self.attention[key].forward_with_attention(x)
+        x = self.head(x).mean((2, 3))
+        return self.classifier(self.dropout(x)), maps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits, shape (N, classes), for normalised pictures (N, 3, H, W)."""
+        return self.forward_with_attention(x)[0]
+
+
+class MobileNetV1(MobileNet):
+    """MobileNet-V1: a stem and 13 depthwise-separable blocks, layers 1 to 14.
+
+    Args:
+        width: Width multiplier of all channels.
+        num_classes: Size of the output.
+        placement: ULSAM modules, or None for the plain network.
+        dropout: Probability before the classifier, in training.
+
+    Raises:
+        ValueError: If the placement does not fit the network; the message says why.
+    """
+
+    backbone = "mobilenet_v1"
+    BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))
+
+    def __init__(
+        self, width: float = 1.0, num_classes: int = 1000, placement: Placement | None = None, *, dropout: float = 0.2
+    ) -> None:
+        inputs = _scaled(32, width)
+        layers: dict[int, nn.Module] = {1: ConvNorm(3, inputs, 3, stride=2, activation=nn.ReLU)}
+        shapes = {1: (inputs, False)}
+        for number, (channels, stride) in enumerate(self.BLOCKS, start=2):
+            outputs = _scaled(channels, width)
+            layers[number] = nn.Sequential(
+                ConvNorm(inputs, inputs, 3, stride=stride, groups=inputs, activation=nn.ReLU),
+                ConvNorm(inputs, outputs, activation=nn.ReLU),
+            )
+            shapes[number] = (outputs, stride == 1 and inputs == outputs)
+            inputs = outputs
+        super().__init__(
+            layers, shapes, nn.Identity(), inputs, width=width, num_classes=num_classes, placement=placement, dropout=dropout
+        )
+
+
+class MobileNetV2(MobileNet):
+    """MobileNet-V2: a stem and 17 inverted residual blocks, layers 1 to 18, and a 1x1 convolution before the pool.
+
+    Args and errors as for :class:`MobileNetV1`.
+    """
+
+    backbone = "mobilenet_v2"
+    # expansion, channels, repeats, stride of the first
+    STAGES = (
+        (1, 16, 1, 1),
+        (6, 24, 2, 2),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    )
+
+    def __init__(
+        self, width: float = 1.0, num_classes: int = 1000, placement: Placement | None = None, *, dropout: float = 0.2
+    ) -> None:
+        inputs = _scaled(32, width)
+        layers: dict[int, nn.Module] = {1: ConvNorm(3, inputs, 3, stride=2, activation=ReLU6)}
+        shapes = {1: (inputs, False)}
+        for expansion, channels, repeats, first_stride in self.STAGES:
+            for repeat in range(repeats):
+                stride = first_stride if repeat == 0 else 1
+                outputs = _scaled(channels, width)
+                block = InvertedResidual(inputs, outputs, stride=stride, expansion=expansion)
+                number = len(layers) + 1
+                layers[number] = block
+                shapes[number] = (outputs, block.skip)
+                inputs = outputs
+        features = _scaled(1280, max(1.0, width))
+        head = ConvNorm(inputs, features, activation=ReLU6)
+        super().__init__(
+            layers, shapes, head, features, width=width, num_classes=num_classes, placement=placement, dropout=dropout
+        )
+
+
+BACKBONES: dict[str, Callable[..., MobileNet]] = {"mobilenet_v1": MobileNetV1, "mobilenet_v2": MobileNetV2}
+
+
+def _scaled(channels: int, width: float) -> int:
+    """Channels times width, as a multiple of 8 that loses at most a tenth (the MobileNet-V2 paper's rule).
+
+    At the widths of both papers (0.25, 0.5, 0.75, 1.0) V1's channels come out exactly proportional.
+    """
+    if width <= 0:
+        raise ValueError(f"width must be positive, not {width}")
+    exact = channels * width
+    rounded = max(8, int(exact + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * exact else rounded
+
+
+def _attention_modules(shapes: dict[int, tuple[int, bool]], placement: Placement | None) -> dict[int, ULSAM]:
+    """Build one module for each placed layer; ``shapes`` gives each layer's output channels and if it keeps its shape."""
+    if placement is None:
+        return {}
+    modules = {}
+    for number in placement.layers:
+        if number not in shapes or number == 1:
+            raise ValueError(f"there is no layer {number} to carry a module: this network's blocks are 2 to {max(shapes)}")
+        channels, keeps_shape = shapes[number]
+        if placement.mode == "instead" and not keeps_shape:
+            fitting = ", ".join(str(n) for n, (_, keeps) in shapes.items() if keeps)
+            raise ValueError(
+                f"ULSAM cannot replace layer {number}: it changes the shape of its input, and ULSAM keeps it. "
+                f"Layers that can be replaced: {fitting}"
+            )
+        try:
+            check_groups(channels, placement.groups)
+        except ValueError as error:
+            raise ValueError(f"layer {number}: {error}") from error
+        modules[number] = ULSAM(channels, placement.groups)
+    return modules
+
+
+def _initialise(model: MobileNet) -> None:
+    """He initialisation for the backbone; ULSAM keeps PyTorch's default, under which its maps stay alive."""
+    inside_attention = {id(m) for m in model.attention.modules()}
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and id(module) not in inside_attention:
+            nn.init.kaiming_normal_(module.weight, mode="fan_out")
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.01)
+            nn.init.zeros_(module.bias)
+
+
+@torch.no_grad()
+def layer_shapes(model: MobileNet, input_size: int) -> dict[int, tuple[int, int, int]]:
+    """Return (channels, height, width) after each layer, modules included, for a square input of ``input_size`` pixels."""
+    shapes = {}
+    x = torch.zeros(1, 3, input_size, input_size, dtype=model.classifier.weight.dtype, device=model.classifier.weight.device)
+    was_training = model.training
+    model.eval()
+    for number in range(1, model.last_layer + 1):
+        for modules in (model.layers, model.attention):
+            if str(number) in modules:
+                x = modules[str(number)](x)
+        shapes[number] = (x.shape[1], x.shape[2], x.shape[3])
+    model.train(was_training)
+    return shapes

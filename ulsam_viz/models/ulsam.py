@@ -1,0 +1,231 @@
+"""ULSAM: Ultra-Lightweight Subspace Attention Module, in training form and in fast inference form.
+
+Saini, Jha, Das, Mittal, Mohan, "ULSAM: Ultra-Lightweight Subspace Attention Module for Compact
+Convolutional Neural Networks", WACV 2020, arXiv:2006.15102. Written from the paper's equations:
+
+    logits_k = ReLU(BN(PW(MaxPool3x3(ReLU(BN(DW(F_k)))))))        for each subspace k of G = m / g channels
+    A_k      = softmax of logits_k over all H * W positions       one map a subspace, sums to 1
+    out_k    = F_k + A_k * F_k
+
+The g small networks of the equations are one depthwise and one grouped convolution here: group k of the
+grouped convolution reads exactly the G channels of subspace k.
+
+Deviation: the authors' code sets BatchNorm's momentum to 0.9, which in PyTorch means "nearly the last batch
+only"; this module keeps PyTorch's 0.1. State dicts stay convertible both ways in meaning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+class ULSAM(nn.Module):
+    """Subspace attention in training form, every step of the equations its own module.
+
+    Args:
+        channels: Channels m of the input.
+        groups: Number of subspaces g; must divide ``channels``.
+
+    Raises:
+        ValueError: If ``groups`` is not positive or does not divide ``channels``.
+
+    Reference:
+        Saini et al., ULSAM, WACV 2020, section 3.
+    """
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        check_groups(channels, groups)
+        self.channels, self.groups = channels, groups
+        self.depthwise = nn.Conv2d(channels, channels, 1, groups=channels)
+        self.depthwise_norm = nn.BatchNorm2d(channels)
+        self.depthwise_relu = nn.ReLU()
+        self.pool = nn.MaxPool2d(3, stride=1, padding=1)
+        self.pointwise = nn.Conv2d(channels, groups, 1, groups=groups)
+        self.pointwise_norm = nn.BatchNorm2d(groups)
+        self.pointwise_relu = nn.ReLU()
+        self.softmax = nn.Softmax(dim=-1)
+
+    def attention(self, x: Tensor) -> Tensor:
+        """Compute the attention maps alone.
+
+        Args:
+            x: Features, shape (N, m, H, W).
+
+        Returns:
+            Maps, shape (N, g, H, W); each sums to 1 over its H * W positions.
+        """
+        z = self.depthwise_relu(self.depthwise_norm(self.depthwise(x)))
+        logits = self.pointwise_relu(self.pointwise_norm(self.pointwise(self.pool(z))))  # (N, g, H, W)
+        return self.softmax(logits.flatten(2)).view_as(logits)
+
+    def forward_with_attention(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the re-weighted features (N, m, H, W) and the maps (N, g, H, W) of one pass."""
+        maps = self.attention(x)
+        return apply_gain(x, maps), maps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the re-weighted features, shape (N, m, H, W)."""
+        return self.forward_with_attention(x)[0]
+
+    @classmethod
+    def from_reference(cls, state_dict: Mapping[str, Tensor]) -> ULSAM:
+        """Build the module from a state dict of the paper's own code.
+
+        The authors' module keeps one small network for each subspace: ``subspaces.{k}.conv_dws``, ``.bn_dws``,
+        ``.conv_point``, ``.bn_point``. Joined along the channels, they are this module's four layers.
+
+        Args:
+            state_dict: The reference module's state dict; a prefix before ``subspaces.`` is allowed, other keys are not.
+
+        Returns:
+            A module in eval mode, in the dtype of the given weights, with outputs equal to the reference's.
+
+        Raises:
+            ValueError: If keys or shapes are not those of the reference module; the message names them.
+        """
+        parts: dict[int, dict[str, Tensor]] = {}
+        prefixes = set()
+        for key, value in state_dict.items():
+            match = re.fullmatch(r"(.*?)subspaces\.(\d+)\.(.+)", key)
+            if not match:
+                raise ValueError(f"'{key}' is not a key of the reference ULSAM module")
+            prefixes.add(match[1])
+            parts.setdefault(int(match[2]), {})[match[3]] = value
+        if not parts or sorted(parts) != list(range(len(parts))) or len(prefixes) != 1:
+            raise ValueError("the state dict does not hold subspaces 0, 1, ... of one reference ULSAM module")
+        expected = {f"{layer}.{name}" for layer in ("conv_dws", "conv_point") for name in ("weight", "bias")}
+        expected |= {
+            f"{layer}.{name}"
+            for layer in ("bn_dws", "bn_point")
+            for name in ("weight", "bias", "running_mean", "running_var")
+        }
+        optional = {"bn_dws.num_batches_tracked", "bn_point.num_batches_tracked"}
+        for k, part in parts.items():
+            if wrong := (part.keys() ^ expected) - (optional & part.keys()):
+                raise ValueError(f"subspace {k} of the state dict has missing or unknown keys: {', '.join(sorted(wrong))}")
+
+        renamed = {}
+        names = {"conv_dws": "depthwise", "bn_dws": "depthwise_norm", "conv_point": "pointwise", "bn_point": "pointwise_norm"}
+        for key in sorted(expected):
+            layer, name = key.split(".")
+            try:
+                renamed[f"{names[layer]}.{name}"] = torch.cat([parts[k][key] for k in range(len(parts))])
+            except RuntimeError as error:
+                raise ValueError(f"the subspaces disagree in the shape of '{key}'") from error
+        for key in optional & parts[0].keys():
+            layer, name = key.split(".")
+            renamed[f"{names[layer]}.{name}"] = parts[0][key]
+
+        channels = renamed["depthwise.weight"].shape[0]
+        module = cls(channels, len(parts)).to(renamed["depthwise.weight"].dtype)
+        own = module.state_dict()
+        for key, value in renamed.items():
+            if value.shape != own[key].shape:
+                raise ValueError(f"'{key}' has shape {tuple(value.shape)}, expected {tuple(own[key].shape)}")
+        module.load_state_dict(own | renamed)
+        return module.eval()
+
+
+class FastULSAM(nn.Module):
+    """ULSAM in inference form: the same outputs from far fewer passes over memory.
+
+    In eval mode depthwise convolution and BatchNorm are one scale and shift a channel; pointwise convolution and
+    BatchNorm are one weighted sum over each group. The 3x3 max-pool of non-negative values is separable and needs no
+    padding value but 0, so four shifted maxima replace ``max_pool2d``, which is slow on the CPU in this layout.
+
+    Parameters stay differentiable with respect to the input, so attributions through this form are right.
+
+    Args:
+        module: A trained module; it is read, never changed.
+
+    Attributes:
+        scale, shift: Per channel, shape (m, 1, 1).
+        weight: Weights of the pointwise sum, shape (g, 1, G).
+        bias: Shape (g, 1, 1).
+    """
+
+    scale: Tensor
+    shift: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, module: ULSAM) -> None:
+        super().__init__()
+        self.channels, self.groups = module.channels, module.groups
+        with torch.no_grad():
+            scale, shift = _norm_as_affine(module.depthwise_norm)
+            depthwise_bias = _bias_of(module.depthwise)
+            self.register_buffer("scale", (module.depthwise.weight.flatten() * scale).view(-1, 1, 1))
+            self.register_buffer("shift", (depthwise_bias * scale + shift).view(-1, 1, 1))
+            scale, shift = _norm_as_affine(module.pointwise_norm)
+            weight = module.pointwise.weight.view(self.groups, 1, -1) * scale.view(-1, 1, 1)
+            self.register_buffer("weight", weight)
+            self.register_buffer("bias", (_bias_of(module.pointwise) * scale + shift).view(-1, 1, 1))
+        # Modules, not functions: guided backpropagation finds non-linearities by their type.
+        self.depthwise_relu = nn.ReLU()
+        self.pointwise_relu = nn.ReLU()
+        self.softmax = nn.Softmax(dim=-1)
+
+    def attention(self, x: Tensor) -> Tensor:
+        """Compute the maps: (N, m, H, W) -> (N, g, H, W), each summing to 1."""
+        n, _, h, w = x.shape
+        z = _max_pool_3x3(self.depthwise_relu(torch.addcmul(self.shift, x, self.scale)))
+        # channels_last makes (N, H*W, g, G) the view without a copy; contiguous makes (N, g, G, H*W).
+        logits = self.weight @ z.reshape(n, self.groups, -1, h * w) + self.bias  # (N, g, 1, H*W)
+        return self.softmax(self.pointwise_relu(logits)).view(n, self.groups, h, w)
+
+    def forward_with_attention(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the re-weighted features (N, m, H, W) and the maps (N, g, H, W) of one pass."""
+        maps = self.attention(x)
+        return apply_gain(x, maps), maps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the re-weighted features, shape (N, m, H, W)."""
+        return self.forward_with_attention(x)[0]
+
+
+def check_groups(channels: int, groups: int) -> None:
+    """Raise ValueError, with the reason, unless ``groups`` subspaces can share ``channels`` evenly."""
+    if groups < 1:
+        raise ValueError(f"groups must be at least 1, not {groups}")
+    if channels % groups:
+        raise ValueError(f"{groups} groups do not divide {channels} channels: each subspace needs the same number")
+
+
+def apply_gain(x: Tensor, maps: Tensor) -> Tensor:
+    """Multiply each subspace's channels by its gain 1 + A.
+
+    Args:
+        x: Features, shape (N, m, H, W).
+        maps: Attention maps, shape (N, g, H, W).
+
+    Returns:
+        Features of the same shape and memory format; subspaces stay in order.
+    """
+    subspaces = x.unflatten(1, (maps.shape[1], -1))  # (N, g, G, H, W), a view in either memory format
+    return torch.addcmul(subspaces, subspaces, maps.unsqueeze(2)).flatten(1, 2)
+
+
+def _max_pool_3x3(x: Tensor) -> Tensor:
+    """3x3 max-pool, stride 1, of non-negative values: the padding can be left out, maxima are taken row- then column-wise."""
+    rows = torch.cat((torch.maximum(x[..., :-1, :], x[..., 1:, :]), x[..., -1:, :]), dim=-2)
+    rows = torch.cat((rows[..., :1, :], torch.maximum(rows[..., :-1, :], rows[..., 1:, :])), dim=-2)
+    columns = torch.cat((torch.maximum(rows[..., :-1], rows[..., 1:]), rows[..., -1:]), dim=-1)
+    return torch.cat((columns[..., :1], torch.maximum(columns[..., :-1], columns[..., 1:])), dim=-1)
+
+
+def _norm_as_affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Return scale and shift, shape (C,), that eval-mode BatchNorm applies to each channel."""
+    assert norm.running_mean is not None and norm.running_var is not None  # created by this package with statistics
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    return scale, norm.bias - norm.running_mean * scale
+
+
+def _bias_of(conv: nn.Conv2d) -> Tensor:
+    assert conv.bias is not None  # ULSAM's convolutions have biases, as in the paper's code
+    return conv.bias

@@ -1,0 +1,75 @@
+"""A finished run -> a float16 checkpoint and its record in the manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save
+
+from ..images import Preprocessing
+from ..models.mobilenet import BACKBONES, Placement
+from ..models.optimize import optimize
+from ..zoo import MANIFEST_FORMAT, load_weights, variant_name
+from .data import Pictures
+from .evaluate import evaluate
+
+
+def publish(run: Path, held_out: Pictures, checkpoints: Path, *, input_size: int = 224, quiet: bool = False) -> dict[str, Any]:
+    """Write a run's weights as a float16 checkpoint, measure exactly those weights, and enter them in the manifest.
+
+    Args:
+        run: Folder of a finished run.
+        held_out: The part of the data to measure on.
+        checkpoints: Folder of the zoo; its manifest is created or updated, a record of the same name replaced.
+        input_size: Side in pixels that the variant is used at.
+
+    Returns:
+        The new record.
+    """
+    made_by = json.loads((run / "run.json").read_text())
+    recipe, classes = made_by["recipe"], made_by.pop("classes")
+    if list(held_out.classes) != classes:
+        raise ValueError("the held-out part has other classes than the run was trained on")
+    weights = {
+        key: value.half().contiguous()
+        for key, value in load_file(run / "weights.safetensors").items()
+        if not key.endswith("num_batches_tracked")
+    }
+    placement = recipe["placement"] and Placement(tuple(recipe["placement"]["layers"]), recipe["placement"]["groups"], recipe["placement"]["mode"])
+    network = BACKBONES[recipe["backbone"]](recipe["width"], len(classes), placement)
+    load_weights(network, weights)
+    preprocessing = Preprocessing(input_size)
+    metrics = evaluate(optimize(network.eval()), held_out, preprocessing, quiet=quiet)
+
+    name = variant_name(recipe["backbone"], recipe["width"], placement)
+    data = save(weights, {"variant": name})
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    _replace(checkpoints / f"{name}.safetensors", data)
+    record = {
+        "name": name,
+        "file": f"{name}.safetensors",
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "backbone": recipe["backbone"],
+        "width": recipe["width"],
+        "placement": recipe["placement"],
+        "classes": recipe["dataset"],
+        "preprocessing": {"input_size": input_size, "mean": preprocessing.mean, "std": preprocessing.std},
+        "metrics": metrics,
+        "made_by": made_by,
+    }
+    path = checkpoints / "manifest.json"
+    manifest = json.loads(path.read_text()) if path.exists() else {"format": MANIFEST_FORMAT, "classes": {}, "variants": []}
+    manifest["classes"][recipe["dataset"]] = classes
+    manifest["variants"] = [v for v in manifest["variants"] if v["name"] != name] + [record]
+    _replace(path, (json.dumps(manifest, indent=1) + "\n").encode())
+    return record
+
+
+def _replace(path: Path, data: bytes) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(data)
+    os.replace(partial, path)

@@ -1,0 +1,81 @@
+"""The recipe: what one training run is, as plain settings that the checkpoint carries."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..models.mobilenet import BACKBONES, Placement
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of one run; together with the data and the code they determine the weights.
+
+    Attributes:
+        backbone: ``"mobilenet_v1"`` or ``"mobilenet_v2"``.
+        width: Width multiplier.
+        placement: ULSAM modules, or None for the plain network.
+        dataset: ``"caltech101"`` or ``"imagefolder"``.
+        stages: (epochs, input side in pixels) in order; sides are multiples of 32.
+        batch: Pictures in a step.
+        peak_lr: Peak of the one-cycle schedule over all stages.
+        weight_decay: On weights of the backbone and classifier only: not on norms, biases or ULSAM modules.
+        label_smoothing: Probability spread over the other classes.
+        dropout: Before the classifier.
+        min_area: Smallest share of the picture that a random crop keeps.
+        jitter: Largest relative change of brightness, contrast and saturation.
+        seed: Of initialisation, order and augmentation.
+        init: File name of the weights the run starts from, or None.
+    """
+
+    backbone: str = "mobilenet_v1"
+    width: float = 0.5
+    placement: Placement | None = None
+    dataset: str = "caltech101"
+    stages: tuple[tuple[int, int], ...] = ((30, 128),)
+    batch: int = 64
+    peak_lr: float = 0.06
+    weight_decay: float = 3e-5
+    label_smoothing: float = 0.1
+    dropout: float = 0.2
+    min_area: float = 0.4
+    jitter: float = 0.3
+    seed: int = 0
+    init: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.backbone not in BACKBONES:
+            raise ValueError(f"unknown backbone '{self.backbone}': use {' or '.join(BACKBONES)}")
+        for epochs, size in self.stages:
+            if epochs < 1 or size < 32 or size % 32:
+                raise ValueError(f"a stage has at least one epoch and a side that is a multiple of 32, not {epochs} x {size}")
+        if self.batch < 2:
+            raise ValueError("batch must be at least 2, for BatchNorm")
+
+    @property
+    def epochs(self) -> int:
+        return sum(epochs for epochs, _ in self.stages)
+
+    def size_at(self, epoch: int) -> int:
+        """Return the input side, in pixels, of epoch 0, 1, ..."""
+        for epochs, size in self.stages:
+            if epoch < epochs:
+                return size
+            epoch -= epochs
+        raise IndexError("epoch beyond the last stage")
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def one_cycle(progress: float, peak: float) -> float:
+    """Learning rate at a share 0..1 of the run: up along a line for the first 20 %, down along a cosine.
+
+    Reference:
+        Smith and Topin, "Super-Convergence", 2018, arXiv:1708.07120 (its shape, simplified).
+    """
+    if progress < 0.2:
+        return peak * (0.04 + 0.96 * progress / 0.2)
+    return peak * 0.5 * (1 + math.cos(math.pi * (progress - 0.2) / 0.8))

@@ -1,0 +1,224 @@
+"""The trained variants: their records, the manifest, and loading that verifies everything it reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load as parse_safetensors
+from torch import Tensor
+
+from .images import Preprocessing
+from .models.mobilenet import BACKBONES, MobileNet, Placement
+from .models.optimize import optimize
+
+CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
+MANIFEST_FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A manifest or checkpoint that is missing, damaged or not what it says; the message names the file and the reason."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A trained network: what it is, how its pictures are prepared, how well it does, and what made it.
+
+    Attributes:
+        name: Unique name, e.g. ``"mobilenet_v1-0.5-after11-g4"``.
+        backbone: ``"mobilenet_v1"`` or ``"mobilenet_v2"``.
+        width: Width multiplier.
+        placement: Its ULSAM modules; None for the plain control.
+        classes: Class names by output number.
+        preprocessing: Size and normalisation of its input.
+        metrics: Figures on the held-out part: ``top1``, ``top5`` (%), ``ece``, ``pictures``, and ``attention`` by layer.
+        made_by: Data, recipe, seed, code version and time of the training run.
+        path: The checkpoint file.
+        sha256: Of the checkpoint file.
+    """
+
+    name: str
+    backbone: str
+    width: float
+    placement: Placement | None
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    metrics: Mapping[str, Any]
+    made_by: Mapping[str, Any]
+    path: Path
+    sha256: str = field(repr=False)
+
+    @property
+    def input_size(self) -> int:
+        """Side of the square input in pixels."""
+        return self.preprocessing.input_size
+
+    @property
+    def groups(self) -> int:
+        """Number of subspaces g; 0 for the plain control."""
+        return self.placement.groups if self.placement else 0
+
+
+def variant_name(backbone: str, width: float, placement: Placement | None) -> str:
+    """Return the one name of a network in the zoo."""
+    if placement is None:
+        return f"{backbone}-{width:g}-plain"
+    layers = "_".join(map(str, placement.layers))
+    return f"{backbone}-{width:g}-{placement.mode}{layers}-g{placement.groups}"
+
+
+def list_variants(folder: Path = CHECKPOINTS) -> list[Variant]:
+    """Read the manifest.
+
+    Args:
+        folder: Folder with ``manifest.json`` and the checkpoints it names.
+
+    Returns:
+        All variants: by backbone and width, the plain control first, then by mode, layers and groups.
+
+    Raises:
+        CheckpointError: If the manifest is missing, damaged or of another format. Checkpoint files are not opened here.
+    """
+    return list(_read_manifest(folder, (folder / "manifest.json").stat().st_mtime_ns if folder.is_dir() and (folder / "manifest.json").exists() else 0))
+
+
+@lru_cache(maxsize=4)
+def _read_manifest(folder: Path, _version: int) -> tuple[Variant, ...]:
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"no manifest of trained variants at '{path}'") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"the manifest '{path}' cannot be read: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != MANIFEST_FORMAT:
+        raise CheckpointError(f"the manifest '{path}' is not of format {MANIFEST_FORMAT}")
+    try:
+        variants = [_variant_from(record, manifest["classes"], folder) for record in manifest["variants"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"the manifest '{path}' holds a record that cannot be used: {error!r}") from error
+    if len({v.name for v in variants}) != len(variants):
+        raise CheckpointError(f"the manifest '{path}' names a variant twice")
+    return tuple(sorted(variants, key=_order))
+
+
+def _order(variant: Variant) -> tuple[Any, ...]:
+    p = variant.placement
+    return (variant.backbone, variant.width, p is not None, *((p.mode, len(p.layers), p.layers, p.groups) if p else ()))
+
+
+def _variant_from(record: Mapping[str, Any], classes: Mapping[str, list[str]], folder: Path) -> Variant:
+    file = record["file"]
+    if not re.fullmatch(r"[\w.\-]+\.safetensors", file):
+        raise ValueError(f"'{file}' is not the plain name of a .safetensors file")
+    if record["backbone"] not in BACKBONES:
+        raise ValueError(f"unknown backbone '{record['backbone']}'")
+    placement = record["placement"]
+    pre = record["preprocessing"]
+    return Variant(
+        name=str(record["name"]),
+        backbone=record["backbone"],
+        width=float(record["width"]),
+        placement=Placement(tuple(placement["layers"]), placement["groups"], placement["mode"]) if placement else None,
+        classes=tuple(classes[record["classes"]]),
+        preprocessing=Preprocessing(pre["input_size"], tuple(pre["mean"]), tuple(pre["std"])),
+        metrics=record["metrics"],
+        made_by=record["made_by"],
+        path=folder / file,
+        sha256=record["sha256"],
+    )
+
+
+def get_variant(name: str, folder: Path = CHECKPOINTS) -> Variant:
+    """Return the record of a variant.
+
+    Raises:
+        KeyError: If there is none of that name; the message lists the names there are.
+    """
+    variants = {v.name: v for v in list_variants(folder)}
+    if name not in variants:
+        raise KeyError(f"no trained variant '{name}'; there are: {', '.join(variants)}")
+    return variants[name]
+
+
+def build_network(variant: Variant) -> MobileNet:
+    """Return the untrained network of a variant, in training form."""
+    return BACKBONES[variant.backbone](variant.width, len(variant.classes), variant.placement)
+
+
+def load_network(variant: Variant) -> MobileNet:
+    """Load a variant's weights into its training form.
+
+    The file's size, sha256, keys, shapes, dtype (float16) and finiteness are verified before a value is used.
+
+    Returns:
+        The network in eval mode, float32, on the CPU.
+
+    Raises:
+        CheckpointError: Naming the variant, the file and what is wrong with it.
+    """
+
+    def refuse(reason: str) -> CheckpointError:
+        return CheckpointError(f"variant '{variant.name}' cannot be used: its checkpoint '{variant.path.name}' {reason}")
+
+    try:
+        data = variant.path.read_bytes()
+    except OSError as error:
+        raise refuse(f"cannot be read ({error.strerror or error})") from error
+    if hashlib.sha256(data).hexdigest() != variant.sha256:
+        raise refuse(f"({len(data)} bytes) is damaged or another file: its sha256 is not the manifest's")
+    try:
+        weights = parse_safetensors(data)
+    except Exception as error:  # the parser raises its own type, which is not part of its documented interface
+        raise refuse(f"is no readable safetensors file ({error})") from error
+    network = build_network(variant)
+    load_weights(network, weights, refuse=refuse)
+    return network.eval()
+
+
+def load_weights(network: MobileNet, weights: Mapping[str, Tensor], *, refuse: Any = CheckpointError) -> None:
+    """Copy float16 weights into a float32 network of exactly these keys and shapes, or raise ``refuse(reason)``."""
+    own = {key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")}
+    if missing := own.keys() - weights.keys():
+        raise refuse(f"lacks {len(missing)} tensors, '{sorted(missing)[0]}' among them")
+    if unknown := weights.keys() - own.keys():
+        raise refuse(f"holds {len(unknown)} unknown tensors, '{sorted(unknown)[0]}' among them")
+    for key, value in weights.items():
+        if value.shape != own[key].shape:
+            raise refuse(f"has shape {tuple(value.shape)} for '{key}', expected {tuple(own[key].shape)}")
+        if value.dtype != torch.float16:
+            raise refuse(f"has dtype {value.dtype} for '{key}', expected torch.float16")
+        if not torch.isfinite(value).all():
+            raise refuse(f"has values that are not finite in '{key}'")
+    network.load_state_dict({key: value.float() for key, value in weights.items()}, strict=False)
+
+
+def load_variant(name: str, device: str | torch.device = "cpu") -> MobileNet:
+    """Load a variant ready for inference.
+
+    Args:
+        name: A name from :func:`list_variants`.
+        device: Where to put it, e.g. ``"cpu"`` or ``"cuda"``.
+
+    Returns:
+        A new network in eval mode: BatchNorm folded, fast ULSAM, no gradients of parameters.
+
+    Raises:
+        KeyError: For an unknown name.
+        CheckpointError: If its checkpoint is missing or damaged.
+    """
+    return optimize(load_network(get_variant(name))).to(device)
+
+
+def top1_standard_error(variant: Variant) -> float:
+    """Return one standard error of the variant's top-1, in points: the binomial sqrt(p (1 - p) / n)."""
+    p, n = variant.metrics["top1"] / 100, variant.metrics["pictures"]
+    return 100 * math.sqrt(p * (1 - p) / n)
