@@ -51,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--device", default="auto", help="auto, cpu or cuda")
     train.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's)")
     train.add_argument("--workers", type=int, default=2, help="processes that load pictures (default: 2)")
-    train.add_argument("--publish", type=Path, metavar="DIR", help="enter the result in the zoo in DIR (with --zoo: default checkpoints)")
+    train.add_argument(
+        "--publish", type=Path, metavar="DIR", help="enter the result in the zoo in DIR (with --zoo: default checkpoints)"
+    )
 
     evaluate = commands.add_parser("evaluate", help="measure a trained variant on the held-out part, against its manifest")
     evaluate.set_defaults(run=_evaluate)
@@ -92,7 +94,9 @@ def _train(options: argparse.Namespace) -> None:
     try:
         stages = tuple((int(epochs), int(size)) for epochs, size in (s.split("x") for s in options.stages.split(",")))
     except ValueError as error:
-        raise TrainingError(f"--stages is EPOCHSxSIDE[,EPOCHSxSIDE...], for instance 20x128,6x192, not '{options.stages}'") from error
+        raise TrainingError(
+            f"--stages is EPOCHSxSIDE[,EPOCHSxSIDE...], for instance 20x128,6x192, not '{options.stages}'"
+        ) from error
     placement = Placement(tuple(options.layers), options.groups, options.mode) if options.layers else None
     recipe = Recipe(
         backbone=options.backbone,

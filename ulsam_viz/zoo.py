@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,8 @@ from .images import Preprocessing
 from .models.mobilenet import BACKBONES, MobileNet, Placement
 from .models.optimize import optimize
 
-CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
+# The shipped zoo, or one of the user's own making.
+CHECKPOINTS = Path(os.environ.get("ULSAM_VIZ_CHECKPOINTS") or Path(__file__).resolve().parent.parent / "checkpoints")
 MANIFEST_FORMAT = 1
 
 
@@ -87,22 +89,27 @@ def list_variants(folder: Path = CHECKPOINTS) -> list[Variant]:
     Raises:
         CheckpointError: If the manifest is missing, damaged or of another format. Checkpoint files are not opened here.
     """
-    return list(_read_manifest(folder, (folder / "manifest.json").stat().st_mtime_ns if folder.is_dir() and (folder / "manifest.json").exists() else 0))
-
-
-@lru_cache(maxsize=4)
-def _read_manifest(folder: Path, _version: int) -> tuple[Variant, ...]:
     path = folder / "manifest.json"
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise CheckpointError(f"no manifest of trained variants at '{path}'") from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"the manifest '{path}' cannot be read: {error}") from error
+    return list(_parse_manifest(path, text))
+
+
+@lru_cache(maxsize=4)
+def _parse_manifest(path: Path, text: str) -> tuple[Variant, ...]:
+    """Parse a manifest once for every content it has had."""
+    try:
+        manifest = json.loads(text)
+    except ValueError as error:
+        raise CheckpointError(f"the manifest '{path}' cannot be read: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != MANIFEST_FORMAT:
         raise CheckpointError(f"the manifest '{path}' is not of format {MANIFEST_FORMAT}")
     try:
-        variants = [_variant_from(record, manifest["classes"], folder) for record in manifest["variants"]]
+        variants = [_variant_from(record, manifest["classes"], path.parent) for record in manifest["variants"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"the manifest '{path}' holds a record that cannot be used: {error!r}") from error
     if len({v.name for v in variants}) != len(variants):

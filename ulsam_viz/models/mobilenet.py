@@ -58,6 +58,7 @@ class ReLU6(nn.ReLU):
     """
 
     def forward(self, input: Tensor) -> Tensor:
+        """Clip to [0, 6]; any shape."""
         return functional.relu6(input, inplace=self.inplace)
 
 
@@ -90,6 +91,7 @@ class InvertedResidual(nn.Module):
         self.project = ConvNorm(hidden, outputs, activation=None)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the block's output, shape (N, outputs, H', W')."""
         y = self.project(self.filter(self.expand(x)))
         return x + y if self.skip else y
 
@@ -104,6 +106,7 @@ class MobileNet(nn.Module):
     """
 
     backbone: str
+    head: nn.Module
 
     def __init__(
         self,
@@ -224,9 +227,7 @@ class MobileNetV2(MobileNet):
                 inputs = outputs
         features = _scaled(1280, max(1.0, width))
         head = ConvNorm(inputs, features, activation=ReLU6)
-        super().__init__(
-            layers, shapes, head, features, width=width, num_classes=num_classes, placement=placement, dropout=dropout
-        )
+        super().__init__(layers, shapes, head, features, width=width, num_classes=num_classes, placement=placement, dropout=dropout)
 
 
 BACKBONES: dict[str, Callable[..., MobileNet]] = {"mobilenet_v1": MobileNetV1, "mobilenet_v2": MobileNetV2}

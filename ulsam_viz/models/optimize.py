@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .mobilenet import ConvNorm, MobileNet
-from .ulsam import FastULSAM, ULSAM
+from .ulsam import ULSAM, FastULSAM
 
 
 def optimize(model: MobileNet) -> MobileNet:

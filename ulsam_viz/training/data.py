@@ -163,9 +163,7 @@ def jitter(pixels: Tensor, rng: torch.Generator, *, strength: float) -> Tensor:
     """
     if not strength:
         return pixels
-    brightness, contrast, saturation = (
-        (torch.rand(3, len(pixels), 1, 1, 1, generator=rng) * 2 - 1).mul_(strength).to(pixels.device)
-    )
+    brightness, contrast, saturation = (torch.rand(3, len(pixels), 1, 1, 1, generator=rng) * 2 - 1).mul_(strength).to(pixels.device)
     # One affine map a picture: saturation about the grey of each pixel, contrast about the picture's mean.
     grey = pixels.mean(1, keepdim=True)
     mean = grey.mean((2, 3), keepdim=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..explain import measures
+from ..analysis import measures
 from ..images import Preprocessing, prepare
 from ..models.mobilenet import MobileNet
 from .data import Pictures, read_rgb

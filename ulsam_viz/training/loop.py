@@ -107,9 +107,7 @@ def train(
     while step < total:
         epoch = step // per_epoch
         size = recipe.size_at(epoch)
-        batches = epoch_batches(
-            data, epoch=epoch, size=size, batch=recipe.batch, workers=workers, skip=step % per_epoch
-        )
+        batches = epoch_batches(data, epoch=epoch, size=size, batch=recipe.batch, workers=workers, skip=step % per_epoch)
         for pixels, labels in batches:
             rate = one_cycle(step / total, recipe.peak_lr)
             for group in optimizer.param_groups:

@@ -39,7 +39,9 @@ def publish(run: Path, held_out: Pictures, checkpoints: Path, *, input_size: int
         for key, value in load_file(run / "weights.safetensors").items()
         if not key.endswith("num_batches_tracked")
     }
-    placement = recipe["placement"] and Placement(tuple(recipe["placement"]["layers"]), recipe["placement"]["groups"], recipe["placement"]["mode"])
+    placement = recipe["placement"] and Placement(
+        tuple(recipe["placement"]["layers"]), recipe["placement"]["groups"], recipe["placement"]["mode"]
+    )
     network = BACKBONES[recipe["backbone"]](recipe["width"], len(classes), placement)
     load_weights(network, weights)
     preprocessing = Preprocessing(input_size)
@@ -62,7 +64,7 @@ def publish(run: Path, held_out: Pictures, checkpoints: Path, *, input_size: int
         "made_by": made_by,
     }
     path = checkpoints / "manifest.json"
-    manifest = json.loads(path.read_text()) if path.exists() else {"format": MANIFEST_FORMAT, "classes": {}, "variants": []}
+    manifest: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"format": MANIFEST_FORMAT, "classes": {}, "variants": []}
     manifest["classes"][recipe["dataset"]] = classes
     manifest["variants"] = [v for v in manifest["variants"] if v["name"] != name] + [record]
     _replace(path, (json.dumps(manifest, indent=1) + "\n").encode())

@@ -56,6 +56,7 @@ class Recipe:
 
     @property
     def epochs(self) -> int:
+        """Epochs of all stages together."""
         return sum(epochs for epochs, _ in self.stages)
 
     def size_at(self, epoch: int) -> int:
@@ -67,6 +68,7 @@ class Recipe:
         raise IndexError("epoch beyond the last stage")
 
     def as_dict(self) -> dict[str, Any]:
+        """Return all settings, for the run's record."""
         return asdict(self)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 # A map whose values differ by less than this (in multiples of uniform) shows no preference that float32 could hold apart.
@@ -82,14 +84,39 @@ def mean_redundancy(maps: np.ndarray) -> np.ndarray:
 
 def _ranks(values: np.ndarray) -> np.ndarray:
     """Rank flat values from 0, ties sharing their mean rank: (n,) -> (n,)."""
-    unique, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
     return (ends - (counts + 1) / 2)[inverse]
 
 
-def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """Return Spearman's rank correlation of two arrays of one shape, ties at their mean rank; NaN if either is constant."""
-    ranks_a, ranks_b = _ranks(a.ravel()), _ranks(b.ravel())
+@dataclass(frozen=True)
+class Agreement:
+    """How far two maps rank places alike, and what smooth maps reach by chance.
+
+    Attributes:
+        correlation: Spearman's rank correlation; NaN if either map is constant.
+        chance: 95th percentile of its magnitude when one map is shifted cyclically to every other place: both maps keep
+            their smoothness, only their alignment is lost.
+    """
+
+    correlation: float
+    chance: float
+
+    @property
+    def above_chance(self) -> bool:
+        """Whether the correlation is larger in magnitude than in 95 % of the shifted placements."""
+        return bool(abs(self.correlation) > self.chance)
+
+
+def agreement(a: np.ndarray, b: np.ndarray) -> Agreement:
+    """Compare two maps of one shape (H, W) by rank.
+
+    All H*W cyclic shifts are evaluated at once, as the circular cross-correlation of the rank maps.
+    """
+    ranks_a, ranks_b = (_ranks(m.ravel()).reshape(m.shape) for m in (a, b))
     ranks_a, ranks_b = ranks_a - ranks_a.mean(), ranks_b - ranks_b.mean()
     norm = np.sqrt((ranks_a**2).sum() * (ranks_b**2).sum())
-    return float((ranks_a * ranks_b).sum() / norm) if norm > 0 else float("nan")
+    if norm == 0:
+        return Agreement(float("nan"), float("nan"))
+    shifted = np.fft.ifft2(np.fft.fft2(ranks_a) * np.conj(np.fft.fft2(ranks_b))).real.ravel() / norm
+    return Agreement(float((ranks_a * ranks_b).sum() / norm), float(np.percentile(np.abs(shifted[1:]), 95)))

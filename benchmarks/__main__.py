@@ -1,0 +1,138 @@
+"""Measure everything and print one table; write it to ``benchmarks/results.json`` and ``results.md``.
+
+    python -m benchmarks [--only module network]
+
+Each comparison is a ratio of medians over interleaved runs in one process, so a machine whose speed drifts moves both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.oracle import ReferenceLoop, trained_looking
+from ulsam_viz.models.optimize import optimize
+from ulsam_viz.models.ulsam import ULSAM, FastULSAM
+from ulsam_viz.zoo import get_variant, load_network
+
+HERE = Path(__file__).parent
+Row = dict[str, Any]
+
+
+def interleaved(forms: Mapping[str, Callable[[], object]], *, repeats: int) -> dict[str, float]:
+    """Return each form's median seconds; the forms take turns, after two rounds that are not counted."""
+    times: dict[str, list[float]] = {name: [] for name in forms}
+    for _ in range(repeats + 2):
+        for name, run in forms.items():
+            started = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(values[2:]) for name, values in times.items()}
+
+
+def module(repeats: int) -> list[Row]:
+    """The fast module against the loop of small modules (the oracle written from the equations), and one copy."""
+    rows = []
+    for channels, side in ((512, 14), (256, 28), (64, 56), (256, 14)):
+        for groups in (1, 2, 4, 8, 16):
+            loop = trained_looking(ReferenceLoop(channels, groups))
+            fast = FastULSAM(ULSAM.from_reference(loop.state_dict()))
+            x = torch.randn(1, channels, side, side)
+            x_last = x.contiguous(memory_format=torch.channels_last)
+            with torch.inference_mode():
+                t = interleaved(
+                    {
+                        "loop": partial(loop, x),
+                        "loop, channels_last": partial(loop, x_last),
+                        "fast": partial(fast, x_last),
+                        "copy": x.clone,
+                    },
+                    repeats=repeats,
+                )
+            rows.append(
+                {
+                    "what": f"module, {channels} channels, {side}x{side}, g={groups}",
+                    "loop_ms": t["loop"] * 1e3,
+                    "fast_ms": t["fast"] * 1e3,
+                    "ratio": t["loop"] / t["fast"],
+                    "ratio_channels_last": t["loop, channels_last"] / t["fast"],
+                    "copies": t["fast"] / t["copy"],
+                }
+            )
+    return rows
+
+
+def network(repeats: int) -> list[Row]:
+    """The shipped networks: optimised against as trained, and g = 4 after 11 against the plain control."""
+    x = torch.randn(1, 3, 224, 224)
+    x_last = x.contiguous(memory_format=torch.channels_last)
+    plain = load_network(get_variant("mobilenet_v1-0.5-plain"))
+    ulsam = load_network(get_variant("mobilenet_v1-0.5-after11-g4"))
+    fast_plain, fast_ulsam = optimize(plain), optimize(ulsam)
+    with torch.inference_mode():
+        t = interleaved(
+            {
+                "plain": lambda: plain(x),
+                "ulsam": lambda: ulsam(x),
+                "plain, optimised": lambda: fast_plain(x_last),
+                "ulsam, optimised": lambda: fast_ulsam(x_last),
+            },
+            repeats=repeats,
+        )
+    pairs = (
+        ("plain control: as trained / optimised", "plain", "plain, optimised"),
+        ("g = 4 after 11: as trained / optimised", "ulsam", "ulsam, optimised"),
+        ("optimised: g = 4 after 11 / plain control", "ulsam, optimised", "plain, optimised"),
+    )
+    return [
+        {"what": f"V1 0.5 at 224 px, {name}", "first_ms": t[a] * 1e3, "second_ms": t[b] * 1e3, "ratio": t[a] / t[b]}
+        for name, a, b in pairs
+    ]
+
+
+PARTS: dict[str, Callable[[int], list[Row]]] = {"module": module, "network": network}
+
+
+def main() -> None:
+    """Run the chosen parts on one thread and write the tables."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--repeats", type=int, default=60)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    machine = {"machine": platform.machine(), "processor": _processor(), "torch": torch.__version__, "threads": 1}
+    results: dict[str, Any] = {"machine": machine}
+    lines = [f"Measured by `python -m benchmarks` on {machine['processor']}, one thread, torch {machine['torch']}.", ""]
+    for part in options.only:
+        rows = results[part] = PARTS[part](options.repeats)
+        columns = list(rows[0])
+        lines += [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+        lines += [
+            f"| {' | '.join(f'{row[c]:.2f}' if isinstance(row[c], float) else str(row[c]) for c in columns)} |" for row in rows
+        ]
+        lines.append("")
+    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (HERE / "results.md").write_text("\n".join(lines))
+    print("\n".join(lines))
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    main()

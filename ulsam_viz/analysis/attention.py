@@ -1,0 +1,56 @@
+"""One pass through a network -> its logits and all its attention maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..models.mobilenet import MobileNet
+
+
+@dataclass(frozen=True)
+class Attention:
+    """What one pass shows.
+
+    Attributes:
+        logits: Shape (classes,).
+        probabilities: Their softmax, shape (classes,).
+        maps: Attention maps by layer, each (g, H, W), each map summing to 1.
+    """
+
+    logits: np.ndarray
+    probabilities: np.ndarray
+    maps: Mapping[int, np.ndarray]
+
+    def top(self, count: int = 5) -> list[int]:
+        """Return the numbers of the most probable classes, the most probable first."""
+        return [int(i) for i in np.argsort(-self.probabilities, kind="stable")[:count]]
+
+
+def attend(model: MobileNet, x: Tensor) -> Attention:
+    """Run one pass.
+
+    Args:
+        model: A network in eval mode.
+        x: One normalised picture, shape (1, 3, S, S), on any device.
+
+    Returns:
+        Logits, probabilities and the maps of every layer that carries a module.
+
+    Raises:
+        ValueError: If ``x`` is not one picture.
+    """
+    if x.ndim != 4 or x.shape[:2] != (1, 3):
+        raise ValueError(f"expected one picture of shape (1, 3, S, S), not {tuple(x.shape)}")
+    with torch.inference_mode():
+        logits, maps = model.forward_with_attention(x.to(model.classifier.weight.device))
+        probabilities = logits[0].float().softmax(0)
+    return Attention(
+        logits[0].float().cpu().numpy(),
+        probabilities.cpu().numpy(),
+        {layer: m[0].float().cpu().numpy() for layer, m in maps.items()},
+    )

@@ -1,0 +1,1 @@
+"""Numpy arrays in, pictures and Plotly figures out: no torch, no streamlit."""

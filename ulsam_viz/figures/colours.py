@@ -1,0 +1,127 @@
+"""Colour scales, subspace hues, and the scales on which attention maps are shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+from plotly import colors
+
+from ..analysis import measures
+
+SEQUENTIAL = ("viridis", "magma", "inferno", "cividis", "gray")
+DIVERGING = "balance"
+Scale = Literal["uniform", "raw", "gain", "stretched"]
+SCALES: dict[Scale, str] = {
+    "uniform": "× uniform",
+    "raw": "raw A",
+    "gain": "gain 1 + A",
+    "stretched": "min-max (stretched)",
+}
+
+
+@lru_cache
+def colour_table(name: str) -> np.ndarray:
+    """Return 256 colours of a Plotly colour scale, shape (256, 3), uint8."""
+    sampled = colors.sample_colorscale(colors.get_colorscale(name), list(np.linspace(0, 1, 256)), colortype="tuple")
+    return (np.array(sampled) * 255).round().astype(np.uint8)
+
+
+def subspace_colour(index: int, groups: int) -> str:
+    """Return a subspace's own colour, as ``#rrggbb``.
+
+    Hues follow the channels: subspace k of g has the hue of the middle of its channels, so the children that a subspace
+    splits into at 2 g stand on both sides of their parent. Lightness is even (OKLCH), so no subspace looks stronger.
+    """
+    hue = 2 * math.pi * ((index + 0.5) / groups) + 0.35
+    lightness, chroma = 0.70, 0.14
+    a, b = chroma * math.cos(hue), chroma * math.sin(hue)
+    cubes = (
+        (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3,
+        (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3,
+        (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3,
+    )
+    matrix = (
+        (4.0767416621, -3.3077115913, 0.2309699292),
+        (-1.2684380046, 2.6097574011, -0.3413193965),
+        (-0.0041960863, -0.7034186147, 1.7076147010),
+    )
+    linear = [min(max(sum(m * c for m, c in zip(row, cubes, strict=True)), 0.0), 1.0) for row in matrix]
+    srgb = [12.92 * v if v <= 0.0031308 else 1.055 * v ** (1 / 2.4) - 0.055 for v in linear]
+    return "#" + "".join(f"{round(255 * v):02x}" for v in srgb)
+
+
+def rgb(colour: str) -> tuple[int, int, int]:
+    """Parse ``#rrggbb``."""
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Maps of one layer on the scale they are shown on.
+
+    Attributes:
+        values: Shape (g, H, W), in ``unit``.
+        low, high: Ends of the colour scale.
+        unit: What the numbers are, for labels.
+        logarithmic: Equal ratios are equal steps of colour.
+    """
+
+    values: np.ndarray
+    low: float
+    high: float
+    unit: str
+    logarithmic: bool = False
+
+    @property
+    def fractions(self) -> np.ndarray:
+        """Positions on the colour scale, clipped to [0, 1]."""
+        return self._position(self.values)
+
+    @property
+    def ticks(self) -> list[tuple[float, str]]:
+        """Positions and labels for a legend, from the lower end to the upper one."""
+        if self.logarithmic:
+            exponents = range(round(math.log2(self.low)), round(math.log2(self.high)) + 1, 2)
+            marks = sorted({0, *exponents, round(math.log2(self.high))})
+            return [(float(self._position(np.array(2.0**e))), f"{2.0**e:g}") for e in marks]
+        return [(f, f"{self.low + f * (self.high - self.low):.4g}") for f in (0.0, 0.5, 1.0)]
+
+    def _position(self, values: np.ndarray) -> np.ndarray:
+        if self.logarithmic:
+            return np.clip(np.log2(np.maximum(values, 1e-9) / self.low) / math.log2(self.high / self.low), 0, 1)
+        span = self.high - self.low
+        return np.clip((values - self.low) / span, 0, 1) if span > 0 else np.zeros_like(values)
+
+
+def scale_maps(attention: Mapping[int, np.ndarray], scale: Scale) -> dict[int, Scaled]:
+    """Put the maps of all layers on one scale.
+
+    ``uniform`` and ``gain`` share one colour scale over all layers and maps. Multiples of uniform are ratios, so their
+    scale is logarithmic, from 1/4 to a power of two: it stays the same for most pictures and variants. ``raw`` has one for each layer, since raw values
+    shrink with the number of positions. ``stretched`` uses each map's own range and invents contrast: a dead map stays flat.
+
+    Args:
+        attention: Maps by layer, each (g, H, W), each map summing to 1.
+        scale: One of :data:`SCALES`.
+    """
+    if scale == "uniform":
+        peak = max((float(measures.peak(m).max()) for m in attention.values()), default=1.0)
+        high = 2.0 ** max(3, math.ceil(math.log2(peak)))
+        return {n: Scaled(measures.relative_attention(m), 0.25, high, "× uniform", logarithmic=True) for n, m in attention.items()}
+    if scale == "gain":
+        high = max((float(m.max()) for m in attention.values()), default=1.0)
+        return {n: Scaled(1 + m, 1.0, 1 + high, "gain") for n, m in attention.items()}
+    if scale == "raw":
+        return {n: Scaled(m, 0.0, float(m.max()), "A") for n, m in attention.items()}
+    stretched = {}
+    for number, maps in attention.items():
+        low, high = maps.min((1, 2), keepdims=True), maps.max((1, 2), keepdims=True)
+        dead = measures.is_dead(maps)[:, None, None]
+        values = np.where(dead, 0.0, (maps - low) / np.where(high > low, high - low, 1))
+        stretched[number] = Scaled(values, 0.0, 1.0, "of its own range")
+    return stretched

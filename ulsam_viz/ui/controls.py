@@ -1,0 +1,203 @@
+"""The sidebar: what to look at. Every control lives in the address, so a view can be shared and survives a reload."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import streamlit as st
+
+from ..analysis.attribution import METHODS, Method
+from ..engine import DeviceChoice, default_engine
+from ..figures.colours import SCALES, SEQUENTIAL, Scale
+from ..figures.tiles import Display
+from ..zoo import Variant
+
+PLAIN = "plain"
+_BIND: Literal["query-params"] = "query-params"
+_DEFAULT_POSITION, _DEFAULT_GROUPS = "after-11", 4
+_DEFAULT_METHODS = ("grad_cam", "integrated_gradients")
+
+
+@dataclass(frozen=True)
+class View:
+    """How results are shown; changing it recomputes nothing."""
+
+    scale: Scale
+    blend: bool
+    display: Display
+
+
+def backbone_label(variant: Variant) -> str:
+    """Return e.g. ``"V1-0.5"`` for MobileNet-V1 of width 0.5."""
+    return f"{variant.backbone.removeprefix('mobilenet_').upper()}-{variant.width:g}"
+
+
+def position_label(variant: Variant) -> str:
+    """Return e.g. ``"after-11"`` or ``"after-6-8-11-13"``; ``"plain"`` for the control."""
+    p = variant.placement
+    return PLAIN if p is None else f"{p.mode}-{'-'.join(map(str, p.layers))}"
+
+
+def choose_variant(variants: Sequence[Variant]) -> Variant:
+    """Show backbone, position and g; every stop is a trained variant."""
+    st.subheader(
+        "Network", help="MobileNets trained by this project on Caltech-101. Every stop of the sliders is a network of its own."
+    )
+    backbones = list(dict.fromkeys(backbone_label(v) for v in variants))
+    backbone = st.segmented_control(
+        "Backbone",
+        backbones,
+        default=backbones[0],
+        required=True,
+        key="net",
+        bind=_BIND,
+        help="MobileNet version and width multiplier.",
+    )
+    of_backbone = [v for v in variants if backbone_label(v) == backbone]
+    positions = sorted(
+        {position_label(v): v for v in of_backbone}.items(),
+        key=lambda item: (item[1].placement is not None, *_position_order(item[1])),
+    )
+    names = [name for name, _ in positions]
+    position = st.select_slider(
+        "Position",
+        names,
+        value=_DEFAULT_POSITION if _DEFAULT_POSITION in names else names[-1],
+        key="position",
+        bind=_BIND,
+        format_func=lambda name: "none (plain)" if name == PLAIN else name.replace("-", " ", 1).replace("-", ", "),
+        help="The layer that the attention module follows, or replaces (“instead”), in the paper's numbering: the stem is layer 1. "
+        "“None” is the same network without attention, trained with the same budget.",
+    )
+    here = [v for v in of_backbone if position_label(v) == position]
+    if position == PLAIN:
+        st.caption("The plain control has no subspaces; choose a position to move g.")
+        return here[0]
+    groups = sorted(v.groups for v in here)
+    if len(groups) == 1:
+        st.caption(f"Trained here with g = {groups[0]} only.")
+        return here[0]
+    g = st.select_slider(
+        "Subspaces g",
+        groups,
+        value=_DEFAULT_GROUPS if _DEFAULT_GROUPS in groups else groups[0],
+        key="g",
+        bind=_BIND,
+        help="The layer's channels are split into g groups of neighbours; each gets one attention map.",
+    )
+    return next(v for v in here if v.groups == g)
+
+
+def _position_order(variant: Variant) -> tuple[Any, ...]:
+    p = variant.placement
+    return (p.mode, len(p.layers), p.layers) if p else ()
+
+
+def choose_device() -> DeviceChoice:
+    """Show the device control, and the reason where a wish cannot be met."""
+    wish = st.segmented_control(
+        "Device",
+        ["auto", "cpu", "cuda"],
+        default="auto",
+        required=True,
+        key="device",
+        bind=_BIND,
+        format_func={"auto": "Auto", "cpu": "CPU", "cuda": "CUDA"}.__getitem__,
+        help="Auto takes a CUDA GPU if there is one.",
+    )
+    choice = default_engine().choose_device(wish or "auto")
+    if choice.reason:
+        st.caption(f":material/info: {choice.reason}")
+    return choice
+
+
+def choose_methods() -> dict[str, dict[str, Any]]:
+    """Show the attribution methods and their settings; return the settings of each chosen method, cheap methods first."""
+    st.subheader(
+        "Attribution", help="Post-hoc methods, by Captum: which pixels speak for one class. Not the same thing as attention."
+    )
+    chosen = st.pills(
+        "Methods",
+        list(METHODS),
+        selection_mode="multi",
+        default=list(_DEFAULT_METHODS),
+        key="methods",
+        bind=_BIND,
+        format_func=lambda name: METHODS[name].label,
+    )
+    settings: dict[str, dict[str, Any]] = {}
+    with_settings = [name for name in chosen if METHODS[name].settings]
+    if with_settings:
+        with st.expander("Settings of the methods"):
+            for name in with_settings:
+                settings[name] = _settings_of(METHODS[name])
+    return {name: settings.get(name, {}) for name in sorted(chosen, key=lambda n: _passes(n, settings.get(n, {})))}
+
+
+def _passes(name: str, settings: Mapping[str, Any]) -> int:
+    method = METHODS[name]
+    return method.passes(method.complete(settings), 224)
+
+
+def _settings_of(method: Method) -> dict[str, Any]:
+    st.markdown(f"**{method.label}**")
+    values = {}
+    columns = st.columns(len(method.settings), gap="small")
+    for column, setting in zip(columns, method.settings, strict=True):
+        with column:
+            values[setting.name] = st.selectbox(
+                setting.label,
+                setting.options,
+                index=setting.options.index(setting.default),
+                key=f"{method.name}.{setting.name}",
+                bind=_BIND,
+                help=setting.help,
+            )
+    return values
+
+
+def choose_target(variant: Variant) -> int | None:
+    """Show the target class; None means the predicted one."""
+    names = ["predicted", *variant.classes]
+    target = st.selectbox(
+        "Target class",
+        names,
+        key="target",
+        bind=_BIND,
+        format_func=lambda n: "predicted class" if n == "predicted" else pretty(n),
+        help="Attributions answer “why this class?” for the target. The attention maps do not depend on it.",
+    )
+    return None if target == "predicted" else variant.classes.index(target)
+
+
+def choose_view() -> View:
+    """Show the display controls."""
+    st.subheader("Display", help="Changes how results are drawn; nothing is computed again.")
+    scale = st.selectbox(
+        "Scale of the maps",
+        list(SCALES),
+        key="scale",
+        bind=_BIND,
+        format_func=SCALES.__getitem__,
+        help="× uniform: 1 means no preference, one scale for all maps. Raw: the softmax values. Gain: what features are multiplied by. "
+        "Min-max stretches each map by itself and so invents contrast.",
+    )
+    colours = st.selectbox("Colours", SEQUENTIAL, key="colours", bind=_BIND, help="All are perceptually uniform.")
+    opacity = st.slider("Opacity of the map", 0.0, 1.0, 0.65, 0.05, key="opacity", bind=_BIND)
+    smooth = st.toggle(
+        "Smooth", key="smooth", bind=_BIND, help="Interpolates between cells. Off shows each cell of the network's grid as it is."
+    )
+    blend = st.toggle(
+        "Blend view",
+        key="blend",
+        bind=_BIND,
+        help="Adds one picture a layer, coloured by the subspace that attends most at each place.",
+    )
+    return View(scale, blend, Display(colours, opacity, smooth))
+
+
+def pretty(class_name: str) -> str:
+    """Write a class name for people: ``"stop_sign"`` -> ``"stop sign"``."""
+    return class_name.replace("_", " ")
