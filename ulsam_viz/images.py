@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,23 +102,17 @@ def decode_image(data: bytes) -> Image.Image:
     if data[4:12] in _HEIC_BRANDS:
         raise ImageError("HEIC pictures cannot be read here; save the picture as JPEG or PNG and try again.")
     try:
-        with warnings.catch_warnings():
-            # Pillow only warns of a decompression bomb; damaged EXIF or TIFF tags are no reason to refuse a picture.
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                width, height = image.size
-                if width * height > MAX_PIXELS:
-                    raise ImageError(
-                        f"The picture has {width} x {height} pixels; at most {MAX_PIXELS // 10**6} million can be read."
-                    )
-                if width < 8 or height < 8:
-                    raise ImageError(f"The picture has {width} x {height} pixels; at least 8 x 8 are needed.")
-                if max(width, height) > 50 * min(width, height):
-                    raise ImageError(f"The picture is a strip of {width} x {height} pixels; a square crop would show nothing.")
-                image.load()
-                upright = ImageOps.exif_transpose(image)
-                return _to_rgb(upright)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise ImageError(f"The picture has {width} x {height} pixels; at most {MAX_PIXELS // 10**6} million can be read.")
+            if width < 8 or height < 8:
+                raise ImageError(f"The picture has {width} x {height} pixels; at least 8 x 8 are needed.")
+            if max(width, height) > 50 * min(width, height):
+                raise ImageError(f"The picture is a strip of {width} x {height} pixels; a square crop would show nothing.")
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            return _to_rgb(upright)
     except ImageError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:

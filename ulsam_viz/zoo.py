@@ -157,8 +157,12 @@ def get_variant(name: str, folder: Path = CHECKPOINTS) -> Variant:
 
 
 def build_network(variant: Variant) -> MobileNet:
-    """Return the untrained network of a variant, in training form."""
-    return BACKBONES[variant.backbone](variant.width, len(variant.classes), variant.placement)
+    """Return the network of a variant, in training form, without values: its tensors are on the meta device.
+
+    Nothing is initialised, so nothing draws from the process's random generators, which another thread may have seeded.
+    """
+    with torch.device("meta"):
+        return BACKBONES[variant.backbone](variant.width, len(variant.classes), variant.placement)
 
 
 def load_network(variant: Variant) -> MobileNet:
@@ -192,7 +196,7 @@ def load_network(variant: Variant) -> MobileNet:
 
 
 def load_weights(network: MobileNet, weights: Mapping[str, Tensor], *, refuse: Any = CheckpointError) -> None:
-    """Copy float16 weights into a float32 network of exactly these keys and shapes, or raise ``refuse(reason)``."""
+    """Give a network float16 weights of exactly its keys and shapes, as float32, or raise ``refuse(reason)``."""
     own = {key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")}
     if missing := own.keys() - weights.keys():
         raise refuse(f"lacks {len(missing)} tensors, '{sorted(missing)[0]}' among them")
@@ -205,7 +209,8 @@ def load_weights(network: MobileNet, weights: Mapping[str, Tensor], *, refuse: A
             raise refuse(f"has dtype {value.dtype} for '{key}', expected torch.float16")
         if not torch.isfinite(value).all():
             raise refuse(f"has values that are not finite in '{key}'")
-    network.load_state_dict({key: value.float() for key, value in weights.items()}, strict=False)
+    counters = {key: torch.tensor(0) for key in network.state_dict() if key not in own}
+    network.load_state_dict({key: value.float() for key, value in weights.items()} | counters, assign=True)
 
 
 def load_variant(name: str, device: str | torch.device = "cpu") -> MobileNet:

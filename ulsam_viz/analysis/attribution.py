@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -166,9 +167,8 @@ def attribute(
     values = chosen.complete(settings or {})
     x = x.detach().clone().to(model.classifier.weight.device)  # Captum changes requires_grad of what it is given
     started = time.perf_counter()
-    with _unchanged(model), _seeded(seed, needed=chosen.name in _RANDOM_METHODS), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="captum")  # "setting hooks": true of every call
-        warnings.filterwarnings("ignore", message=".*backward hook.*")
+    _quieten_captum()
+    with _unchanged(model), _seeded(seed, needed=chosen.name in _RANDOM_METHODS):
         result = chosen.run(model, x, target, values, preprocessing)
     combined = result.values.detach().sum(1) if chosen.signed else result.values.detach().amax(1)
     explained = None
@@ -187,6 +187,12 @@ def attribute(
         explained,
         chosen.caveat,
     )
+
+
+@cache
+def _quieten_captum() -> None:
+    """Silence "setting hooks" and the like, true of every call; once, since changing filters call by call is not thread-safe."""
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"captum\.")
 
 
 @contextmanager
@@ -225,7 +231,7 @@ def _baseline(x: Tensor, kind: str, preprocessing: Preprocessing) -> Tensor:
     if kind == "blurred":
         return gaussian_blur(x, [(x.shape[-1] // 8) * 2 + 1] * 2, [x.shape[-1] / 12] * 2)
     level = {"black": 0, "white": 255}[kind]
-    return preprocessing.normalize(torch.full_like(x, level))
+    return preprocessing.normalize(torch.full_like(x, level)).to(x.dtype)
 
 
 def _saliency(model: MobileNet, x: Tensor, target: int, settings: Mapping[str, Any], _: Preprocessing) -> _Result:
@@ -306,14 +312,11 @@ def _occlusion(model: MobileNet, x: Tensor, target: int, settings: Mapping[str, 
 
 
 def _layer(model: MobileNet, choice: str) -> nn.Module:
-    """Return the module whose output Grad-CAM weighs: the last layer, or the one that feeds the (first) attention."""
-    number = str(model.last_layer)
-    if choice == "attention" and model.placement is not None:
-        number = str(model.placement.layers[0])
-    for modules in (model.attention, model.layers):
-        if number in modules and not (choice == "attention" and modules is model.attention and number in model.layers):
-            return modules[number]
-    raise AttributionError(f"this network has no layer {number}")
+    """Return the module whose output Grad-CAM weighs: what the pool averages, or the layer that feeds the first attention."""
+    if choice == "last" or model.placement is None:
+        return model.head
+    number = model.placement.layers[0]
+    return model.layers[str(number if model.placement.mode == "after" else number - 1)]
 
 
 def _grad_cam(model: MobileNet, x: Tensor, target: int, settings: Mapping[str, Any], _: Preprocessing) -> _Result:

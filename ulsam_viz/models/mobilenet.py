@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -148,7 +148,8 @@ class MobileNet(nn.Module):
             if key in self.layers:
                 x = self.layers[key](x)
             if key in self.attention:
-                x, maps[number] = self.attention[key].forward_with_attention(x)
+                module: Any = self.attention[key]  # ULSAM in any of its forms
+                x, maps[number] = module.forward_with_attention(x)
         x = self.head(x).mean((2, 3))
         return self.classifier(self.dropout(x)), maps
 

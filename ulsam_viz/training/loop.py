@@ -23,7 +23,6 @@ from ..models.mobilenet import BACKBONES, MobileNet
 from .data import AugmentedPictures, Pictures, epoch_batches, jitter
 from .recipe import Recipe, one_cycle
 
-_SAVE_EVERY_SECONDS = 60.0
 _LOG_EVERY_STEPS = 20
 
 
@@ -39,6 +38,7 @@ def train(
     init: Path | None = None,
     device: str = "cpu",
     workers: int = 2,
+    save_seconds: float = 60.0,
     quiet: bool = False,
 ) -> Path:
     """Train a network, or go on where a killed run of the same recipe stood.
@@ -53,6 +53,7 @@ def train(
         init: Weights to start from; layers that do not fit in shape or name (a new head, ULSAM modules) start fresh.
         device: ``"cpu"`` or ``"cuda"``; on CUDA the forward pass runs in bfloat16 autocast.
         workers: Processes that load pictures.
+        save_seconds: Seconds between saved states; a kill loses at most this much work.
         quiet: No progress bar.
 
     Returns:
@@ -121,7 +122,7 @@ def train(
                     raise TrainingError(f"the loss is {value} at step {step}: lower the learning rate ({recipe.peak_lr})")
                 log.write(step=step, epoch=epoch, size=size, lr=f"{rate:.6g}", loss=f"{value:.6g}")
                 bar.set_description(f"{out.name} epoch {epoch + 1}/{recipe.epochs} at {size} px, loss {value:.2f}")
-            if time.monotonic() - last_save > _SAVE_EVERY_SECONDS:
+            if time.monotonic() - last_save > save_seconds:
                 save_state()
                 last_save = time.monotonic()
     bar.close()

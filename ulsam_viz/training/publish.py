@@ -64,7 +64,9 @@ def publish(run: Path, held_out: Pictures, checkpoints: Path, *, input_size: int
         "made_by": made_by,
     }
     path = checkpoints / "manifest.json"
-    manifest: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"format": MANIFEST_FORMAT, "classes": {}, "variants": []}
+    manifest: dict[str, Any] = (
+        json.loads(path.read_text()) if path.exists() else {"format": MANIFEST_FORMAT, "classes": {}, "variants": []}
+    )
     manifest["classes"][recipe["dataset"]] = classes
     manifest["variants"] = [v for v in manifest["variants"] if v["name"] != name] + [record]
     _replace(path, (json.dumps(manifest, indent=1) + "\n").encode())

@@ -1,0 +1,59 @@
+"""Networks with real weights, photographs, and what tests share."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ulsam_viz.images import ModelInput, Preprocessing, prepare
+from ulsam_viz.models.mobilenet import BACKBONES, MobileNet, Placement
+from ulsam_viz.samples import ASSETS
+
+# One thread: the tests compare results bit for bit, and two cores are busy enough with two test threads.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> Image.Image:
+    return Image.open(ASSETS / "astronaut.jpg").convert("RGB")
+
+
+@pytest.fixture(scope="session")
+def picture(astronaut: Image.Image) -> ModelInput:
+    return prepare(astronaut, Preprocessing(224))
+
+
+@pytest.fixture(scope="session")
+def lively() -> Callable[..., MobileNet]:
+    """Make a seeded network whose activations have the scale of a trained one (BatchNorm statistics from a real batch)."""
+
+    def make(backbone: str, placement: Placement | None, *, width: float = 0.25, classes: int = 7) -> MobileNet:
+        torch.manual_seed(11)
+        model = BACKBONES[backbone](width, classes, placement).train()
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = 1.0
+                torch.nn.init.normal_(module.bias, 0.1, 0.3)
+        torch.nn.init.normal_(model.classifier.weight, std=0.2)
+        with torch.no_grad():
+            model(torch.randn(32, 3, 96, 96))
+        return model.eval()
+
+    return make
+
+
+def encode(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
+    """Write a picture to bytes."""
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def noise(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    """Return uint8 noise."""
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)

@@ -1,0 +1,213 @@
+"""Every offered Captum method is right on both networks, leaves them as they were, and says what it cost."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import (
+    DeepLift,
+    IntegratedGradients,
+    LayerAttribution,
+    LayerGradCam,
+    Occlusion,
+    Saliency,
+)
+from torch import Tensor, nn
+
+from ulsam_viz import Placement, load_variant
+from ulsam_viz.analysis.attribution import METHODS, AttributionError, attribute
+from ulsam_viz.analysis.rescale import rescalable
+from ulsam_viz.images import ModelInput, Preprocessing
+from ulsam_viz.models.mobilenet import MobileNet
+from ulsam_viz.models.optimize import optimize
+
+NETWORKS = [("mobilenet_v1", Placement((11,), 4)), ("mobilenet_v2", Placement((11, 14), 4)), ("mobilenet_v2", None)]
+PRE = Preprocessing(96)
+
+
+@pytest.fixture(scope="module", params=NETWORKS, ids=lambda n: f"{n[0]}-{n[1] and n[1].layers}")
+def model(request: pytest.FixtureRequest, lively: Callable[..., MobileNet]) -> MobileNet:
+    return lively(*request.param)
+
+
+@pytest.fixture(scope="module")
+def x() -> Tensor:
+    return torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(4))
+
+
+def run(model: MobileNet, x: Tensor, method: str, **settings: object) -> np.ndarray:
+    return attribute(optimize(model), x, method=method, target=3, preprocessing=PRE, settings=settings).values
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_gives_finite_numbers_of_its_sign_and_leaves_the_network_alone(model: MobileNet, x: Tensor, method: str) -> None:
+    fast = optimize(model)
+    state = {k: v.clone() for k, v in fast.state_dict().items()}
+    before, given = x.clone(), fast(x)
+    result = attribute(fast, x, method=method, target=3, preprocessing=PRE)
+    assert result.values.shape == (96, 96)
+    assert np.isfinite(result.values).all()
+    assert result.values.std() > 0
+    assert result.signed == METHODS[method].signed
+    assert (result.values.min() < 0) == result.signed
+    assert result.passes == METHODS[method].passes(METHODS[method].complete({}), 96)
+    again = attribute(fast, x, method=method, target=3, preprocessing=PRE)
+    assert np.array_equal(result.values, again.values)
+    assert torch.equal(x, before)
+    assert not x.requires_grad
+    assert torch.equal(fast(x), given)
+    assert all(torch.equal(v, state[k]) for k, v in fast.state_dict().items())
+    assert not any(p.requires_grad for p in fast.parameters())
+    for module in fast.modules():
+        assert not module._forward_hooks
+        assert not module._backward_hooks
+        assert not module._forward_pre_hooks
+
+
+def close(ours: np.ndarray, theirs: Tensor) -> None:
+    expected = theirs.detach().numpy()
+    assert np.abs(ours - expected).max() < 2e-3 * np.abs(expected).max()
+
+
+def test_plain_captum_on_the_network_as_trained_says_the_same(model: MobileNet, x: Tensor) -> None:
+    """Our optimised network, batches and settings against Captum's defaults on the unoptimised one, in float64."""
+    model = copy.deepcopy(model).double()
+    x = x.double()
+    close(run(model, x, "saliency"), Saliency(model).attribute(x.clone(), target=3)[0].amax(0))
+    expected = IntegratedGradients(model).attribute(x.clone(), target=3, n_steps=32)
+    close(run(model, x, "integrated_gradients", steps=32), expected[0].sum(0))
+    cam = LayerGradCam(model, model.head).attribute(x.clone(), target=3)
+    close(run(model, x, "grad_cam"), LayerAttribution.interpolate(cam, (96, 96), "bilinear")[0, 0])
+    covered = Occlusion(model).attribute(x.clone(), (3, 32, 32), (3, 16, 16), target=3, baselines=0)
+    close(run(model, x, "occlusion", window=32), covered[0, 0])
+
+
+def test_deep_lift_is_exact_on_our_twin_and_not_on_the_plain_network(model: MobileNet, x: Tensor) -> None:
+    """Completeness proves the rules: the attributions sum to the difference of the logit."""
+    fast = optimize(model).double()
+    x = x.double()
+    torch.testing.assert_close(rescalable(fast)(x), fast(x))
+    for baseline in ("grey", "black", "blurred"):
+        result = attribute(fast, x, method="deep_lift", target=3, preprocessing=PRE, settings={"baseline": baseline})
+        assert result.delta is not None
+        assert result.explained is not None
+        assert abs(result.delta) < 1e-6 * max(1, abs(result.explained))
+        assert result.values.sum() == pytest.approx(result.explained, rel=1e-4)
+    if model.backbone == "mobilenet_v2":
+        _, delta = DeepLift(optimize(model)).attribute(
+            x.float().clone(), torch.zeros_like(x.float()), target=3, return_convergence_delta=True
+        )
+        assert abs(float(delta)) > 1e-3  # what the twin mends
+
+
+def guided_by_hand(model: MobileNet, x: Tensor) -> Tensor:
+    """Guided backprop once more, with a ReLU whose own backward clips."""
+
+    class Guided(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, high):  # type: ignore[no-untyped-def]
+            ctx.save_for_backward(x)
+            ctx.high = high
+            return x.clamp(0, high)
+
+        @staticmethod
+        def backward(ctx, g):  # type: ignore[no-untyped-def]
+            (x,) = ctx.saved_tensors
+            return g.clamp(min=0) * ((x > 0) & (x < ctx.high)), None
+
+    class GuidedReLU(nn.Module):
+        def __init__(self, high: float) -> None:
+            super().__init__()
+            self.high = high
+
+        def forward(self, x: Tensor) -> Tensor:
+            return Guided.apply(x, self.high)
+
+    twin = optimize(model)
+    for parent in list(twin.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.ReLU):
+                setattr(parent, name, GuidedReLU(6.0 if type(child) is not nn.ReLU else float("inf")))
+    x = x.clone().requires_grad_()
+    twin(x)[0, 3].backward()
+    assert x.grad is not None
+    return x.grad[0].sum(0)
+
+
+def test_guided_backprop_guides_every_relu_of_both_networks(model: MobileNet, x: Tensor) -> None:
+    values = run(model, x, "guided_backprop")
+    close(values, guided_by_hand(model, x))
+    close_to_gradient = np.abs(values).max() > 0 and np.corrcoef(values.ravel(), run(model, x, "saliency").ravel())[0, 1] > 0.99
+    assert not close_to_gradient
+
+
+def test_more_steps_shrink_the_convergence_delta_on_a_trained_network(picture: ModelInput) -> None:
+    fast = load_variant("mobilenet_v1-0.5-after11-g4")
+    target = int(fast(picture.tensor).argmax())
+    few, many = (
+        attribute(
+            fast, picture.tensor, method="integrated_gradients", target=target, preprocessing=Preprocessing(), settings={"steps": n}
+        )
+        for n in (16, 128)
+    )
+    assert few.delta is not None
+    assert many.delta is not None
+    assert many.explained is not None
+    assert abs(many.delta) < abs(few.delta)
+    assert abs(many.delta) < 0.05 * abs(many.explained)
+    assert many.values.sum() == pytest.approx(many.explained + many.delta, abs=1e-3)
+
+
+def test_random_methods_follow_their_seed_alone(model: MobileNet, x: Tensor) -> None:
+    fast = optimize(model)
+    for method in ("smooth_grad", "gradient_shap"):
+        torch.manual_seed(1)
+        np.random.seed(1)
+        state = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index, union-attr]
+        a, b, c = (attribute(fast, x, method=method, target=1, preprocessing=PRE, seed=s).values for s in (0, 0, 7))
+        assert np.array_equal(a, b)
+        assert not np.array_equal(a, c)
+        assert torch.equal(torch.get_rng_state(), state[0])
+        assert np.array_equal(np.random.get_state()[1], state[1])  # type: ignore[index]
+
+
+def test_grad_cam_at_the_layer_that_feeds_the_attention(lively: Callable[..., MobileNet], x: Tensor) -> None:
+    for placement, feeding in ((Placement((11,), 4), "11"), (Placement((10,), 4, "instead"), "9")):
+        model = lively("mobilenet_v1", placement)
+        cam = LayerGradCam(model, model.layers[feeding]).attribute(x.clone(), target=3)
+        close(run(model, x, "grad_cam", layer="attention"), LayerAttribution.interpolate(cam, (96, 96), "bilinear")[0, 0])
+
+
+def test_hooks_are_gone_after_an_error(lively: Callable[..., MobileNet], x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    fast = optimize(lively("mobilenet_v1", Placement((11,), 4)))
+
+    def fails(*_: object) -> Tensor:
+        raise RuntimeError("on purpose")
+
+    monkeypatch.setattr(fast.head, "forward", fails)
+    for method in ("guided_backprop", "grad_cam", "guided_grad_cam", "deep_lift"):
+        with pytest.raises(RuntimeError):
+            attribute(fast, x, method=method, target=0, preprocessing=PRE)
+        assert not any(m._forward_hooks or m._backward_hooks or m._forward_pre_hooks for m in fast.modules())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"method": "lrp"}, "unknown method 'lrp'"),
+        ({"target": 7}, "no class 7"),
+        ({"target": -1}, "no class -1"),
+        ({"settings": {"steps": 31}, "method": "integrated_gradients"}, "'steps' must be one of"),
+        ({"settings": {"steps": 32}, "method": "saliency"}, "no setting 'steps'"),
+    ],
+)
+def test_wrong_wishes_are_refused_with_what_there_is(
+    lively: Callable[..., MobileNet], x: Tensor, wrong: dict[str, object], reason: str
+) -> None:
+    arguments: dict[str, object] = {"method": "saliency", "target": 0, "preprocessing": PRE} | wrong
+    with pytest.raises(AttributionError, match=reason):
+        attribute(optimize(lively("mobilenet_v1", None)), x, **arguments)  # type: ignore[arg-type]

@@ -1,0 +1,142 @@
+"""Many visitors on shared models: the numbers are those of one visitor alone."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ulsam_viz import CheckpointError, explain, list_variants
+from ulsam_viz.analysis.attribution import METHODS, AttributionError
+from ulsam_viz.engine import Engine, Explanation
+from ulsam_viz.images import ModelInput, decode_image
+from ulsam_viz.samples import list_samples
+from ulsam_viz.zoo import get_variant
+
+G4 = "mobilenet_v1-0.5-after11-g4"
+
+
+def same(a: Explanation, b: Explanation) -> bool:
+    return (
+        np.array_equal(a.logits, b.logits)
+        and a.target == b.target
+        and all(np.array_equal(a.attention[n], b.attention[n]) for n in a.attention)
+        and all(np.array_equal(a.attributions[m], b.attributions[m]) for m in a.attributions)
+    )
+
+
+def test_explain_gives_everything_about_one_picture(astronaut: Image.Image) -> None:
+    result = explain(astronaut, G4, methods=("grad_cam", "saliency"))
+    assert result.pixels.shape == (224, 224, 3)
+    assert result.pixels.dtype == np.uint8
+    assert result.probabilities.sum() == pytest.approx(1, abs=1e-5)
+    assert result.target == int(result.logits.argmax())
+    assert {n: m.shape for n, m in result.attention.items()} == {11: (4, 14, 14)}
+    np.testing.assert_allclose(result.attention[11].sum((1, 2)), 1, atol=1e-5)
+    assert {m: v.shape for m, v in result.attributions.items()} == {"grad_cam": (224, 224), "saliency": (224, 224)}
+    other = explain(astronaut, G4, target="cup")
+    assert get_variant(G4).classes[other.target] == "cup"
+    assert same(result, explain(astronaut, get_variant(G4), methods=("grad_cam", "saliency")))
+
+
+def test_the_plain_control_has_attributions_and_no_maps(astronaut: Image.Image) -> None:
+    result = explain(astronaut, "mobilenet_v1-0.5-plain")
+    assert result.attention == {}
+    assert result.attributions["grad_cam"].std() > 0
+
+
+def test_wrong_wishes_are_refused(astronaut: Image.Image) -> None:
+    with pytest.raises(KeyError, match="no trained variant"):
+        explain(astronaut, "nothing")
+    with pytest.raises(AttributionError, match="unknown method"):
+        explain(astronaut, G4, methods=("magic",))
+    with pytest.raises(AttributionError, match="knows no class 'unicorn'"):
+        explain(astronaut, G4, target="unicorn")
+
+
+def test_four_threads_get_what_one_gets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Different pictures, methods and variants at once on shared models, bit for bit as one after the other."""
+    pictures = [decode_image(s.path.read_bytes()) for s in list_samples()]
+    variants = [v.name for v in list_variants()]
+    jobs = [
+        (pictures[i % len(pictures)], variants[i % 3], (method, list(METHODS)[(i * 7) % len(METHODS)]), i)
+        for i, method in enumerate([*METHODS, *METHODS])
+    ]
+
+    def run(job: tuple[Image.Image, str, tuple[str, ...], int]) -> Explanation:
+        picture, variant, methods, seed = job
+        return explain(picture, variant, tuple(dict.fromkeys(methods)), seed=seed)
+
+    monkeypatch.setattr("ulsam_viz.engine._default", Engine(workers=1, result_bytes=0))
+    serial = [run(job) for job in jobs]
+    monkeypatch.setattr("ulsam_viz.engine._default", Engine(workers=4, result_bytes=0))
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(run, jobs))
+    assert all(same(a, b) for a, b in zip(serial, together, strict=True))
+
+
+def test_results_are_kept_within_bytes_and_computed_once(picture: ModelInput) -> None:
+    engine = Engine(workers=2)
+    variant = get_variant(G4)
+    first = engine.attend(picture, variant).result()
+    assert engine.attend(picture, variant).result() is first
+    a = engine.attribute(picture, variant, method="occlusion", target=1)
+    b = engine.attribute(picture, variant, method="occlusion", target=1)
+    assert a.result() is b.result()
+    assert engine.attribute(picture, variant, method="occlusion", target=2).result() is not a.result()
+    forgetful = Engine(workers=1, result_bytes=0)
+    assert forgetful.attend(picture, variant).result() is not forgetful.attend(picture, variant).result()
+
+
+def test_idle_networks_stay_within_their_bytes(picture: ModelInput) -> None:
+    engine = Engine(workers=1, model_bytes=1, result_bytes=0)
+    for variant in list_variants():
+        engine.attend(picture, variant).result()
+    assert len(engine._idle) == 1
+
+
+def test_a_failure_reaches_only_who_asked(picture: ModelInput, tmp_path: Path) -> None:
+    engine = Engine(workers=2)
+    good = get_variant(G4)
+    bad = replace(good, name="bad", path=tmp_path / "bad.safetensors", sha256="0" * 64)
+    failing, working = engine.attend(picture, bad), engine.attend(picture, good)
+    with pytest.raises(CheckpointError, match="variant 'bad' cannot be used"):
+        failing.result()
+    assert working.result().maps[11].shape == (4, 14, 14)
+    with pytest.raises(CheckpointError):
+        engine.attend(picture, bad).result()
+
+
+def test_a_wish_for_a_gpu_is_met_or_the_reason_is_said() -> None:
+    engine = Engine(workers=1)
+    assert engine.choose_device("cpu").reason is None
+    choice = engine.choose_device("cuda")
+    if torch.cuda.is_available():
+        assert choice.device == "cuda"
+    else:
+        assert choice.device == "cpu"
+        assert choice.reason
+        assert "CUDA" in choice.reason
+    assert engine.choose_device("auto").reason is None
+
+
+def test_out_of_memory_on_the_gpu_falls_back_to_the_cpu(picture: ModelInput, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(workers=1)
+    real = engine._with_network
+
+    def full(variant, device, work):  # type: ignore[no-untyped-def]
+        if device == "cuda":
+            raise torch.cuda.OutOfMemoryError("full")
+        return real(variant, device, work)
+
+    monkeypatch.setattr(engine, "_with_network", full)
+    assert engine.attend(picture, get_variant(G4), "cuda").result().maps[11].shape == (4, 14, 14)
+    choice = engine.choose_device("auto")
+    assert choice.device == "cpu"
+    assert choice.reason
+    assert "memory" in choice.reason

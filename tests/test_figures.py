@@ -1,0 +1,130 @@
+"""Tiles, scales and charts: what is drawn is what was computed, and nothing is invented."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import noise
+from ulsam_viz.export import Panel, as_npz, as_png
+from ulsam_viz.figures import charts, tiles
+from ulsam_viz.figures.colours import SCALES, SEQUENTIAL, colour_table, scale_maps, subspace_colour
+
+DEAD = np.full((1, 7, 7), 1 / 49, np.float32)
+PEAKED = np.full((1, 7, 7), 0.5 / 49, np.float32)
+PEAKED[0, 3, 3] += 0.5
+MAPS = {11: np.concatenate([DEAD, PEAKED])}
+PIXELS = noise((224, 224, 3))
+
+
+def test_one_scale_for_all_maps_of_all_layers() -> None:
+    scaled = scale_maps(MAPS | {13: np.full((2, 4, 4), 1 / 16)}, "uniform")
+    assert {(s.low, s.high) for s in scaled.values()} == {(0.25, 32.0)}
+    assert scaled[11].values[0] == pytest.approx(1)
+    assert scaled[11].fractions[0] == pytest.approx(scaled[13].fractions[0, 0, 0])  # 1 × uniform has one colour everywhere
+    assert scaled[11].values[1].max() == pytest.approx(25)
+    assert [label for _, label in scaled[11].ticks] == ["0.25", "1", "4", "16", "32"]
+
+
+def test_a_dead_map_stays_flat_on_every_scale() -> None:
+    for scale in SCALES:
+        fractions = scale_maps(MAPS, scale)[11].fractions
+        assert np.ptp(fractions[0]) < 1e-6
+        assert np.ptp(fractions[1]) > 0.5
+
+
+def test_only_min_max_stretches() -> None:
+    gentle = {11: (1 + 0.02 * np.random.default_rng(0).normal(size=(1, 14, 14))) / 196}
+    spans = {scale: float(np.ptp(scale_maps(gentle, scale)[11].fractions)) for scale in SCALES}
+    assert spans["stretched"] == 1
+    assert spans["uniform"] < 0.15
+
+
+def test_tiles_show_the_map_where_it_is() -> None:
+    fractions = np.zeros((4, 4))
+    fractions[1, 2] = 1
+    tile = tiles.attention_tile(PIXELS, fractions, tiles.Display("viridis", 1.0, smooth=False))
+    table = colour_table("viridis")
+    assert (tile[56:112, 112:168] == table[255]).all()
+    assert (tile[:56] == table[0]).all()
+    invisible = tiles.attention_tile(PIXELS, fractions, tiles.Display("viridis", 0.0))
+    assert (invisible[..., 0] == invisible[..., 1]).all()  # the grey picture alone
+    smooth = tiles.attention_tile(PIXELS, fractions, tiles.Display("viridis", 1.0, smooth=True))
+    assert len(np.unique(smooth.reshape(-1, 3), axis=0)) > 50
+
+
+def test_signed_attributions_are_red_for_and_blue_against() -> None:
+    values = np.zeros((224, 224), np.float32)
+    values[:100], values[150:] = 1, -1
+    tile = tiles.attribution_tile(PIXELS, values, tiles.attribution_limit(values), tiles.Display(opacity=1.0), signed=True).astype(
+        int
+    )
+    assert (tile[:100, :, 0] > tile[:100, :, 2]).all()
+    assert (tile[150:, :, 2] > tile[150:, :, 0]).all()
+    assert (np.ptp(tile[110:140], axis=-1) == 0).all()  # at 0 the grey picture shows
+
+
+def test_blend_takes_the_strongest_subspace() -> None:
+    relative = np.ones((2, 4, 4))
+    relative[0, :2], relative[1, 2:] = 6, 6
+    hues = ["#ff0000", "#0000ff"]
+    tile = tiles.blend_tile(PIXELS, relative, hues, tiles.Display(opacity=1.0))
+    assert (tile[:112] == [255, 0, 0]).all()
+    assert (tile[112:] == [0, 0, 255]).all()
+
+
+def test_hues_are_distinct_and_children_stand_beside_their_parent() -> None:
+    def hue(colour: str) -> float:
+        import colorsys
+
+        return colorsys.rgb_to_hsv(*(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)))[0]
+
+    for g in (1, 2, 4, 8, 16):
+        assert len({subspace_colour(k, g) for k in range(g)}) == g
+    parent, left, right = hue(subspace_colour(1, 4)), hue(subspace_colour(2, 8)), hue(subspace_colour(3, 8))
+    assert min(left, right) < parent < max(left, right)
+
+
+def test_block_means() -> None:
+    values = np.arange(16.0).reshape(4, 4)
+    assert tiles.block_means(values, 2).tolist() == [[2.5, 4.5], [10.5, 12.5]]
+    with pytest.raises(ValueError, match="does not divide"):
+        tiles.block_means(values, 3)
+
+
+@pytest.mark.parametrize("name", SEQUENTIAL)
+def test_colour_scales_rise_evenly_in_lightness(name: str) -> None:
+    lightness = colour_table(name) @ np.array([0.2126, 0.7152, 0.0722])
+    assert (np.diff(lightness[::8]) > 0).all()
+
+
+def test_charts_are_valid_plotly_and_say_their_numbers() -> None:
+    import plotly.graph_objects as go
+
+    scaled = scale_maps(MAPS, "uniform")[11]
+    matrix = np.array([[1.0, np.nan], [-0.25, 0.5]])
+    figures = [
+        charts.top_classes(["cup", "chair"], [0.7, 0.1], marked=0),
+        charts.correlation_matrix(matrix, ["S1", "S2"], ["a", "b"], notes=[["x", "y"], ["z", "w"]]),
+        charts.large_map(PIXELS, scaled, 1, names=["Subspace 1", "Subspace 2"], colours="magma", opacity=0.5, smooth=True),
+    ]
+    for figure in figures:
+        go.Figure(figure.to_dict())  # validates what was built without validation
+        json.loads(figure.to_json())
+    assert "cup  70.0%" in figures[0].to_json()
+    assert figures[1].data[0].z[0] == [1.0, None]
+    assert "Subspace 1: 1<br><b>Subspace 2: 25" in figures[2].data[0].text[3][3]
+
+
+def test_exports_can_be_read_back() -> None:
+    png = as_png("title", ["line"], [("row", [Panel(f"p{i}", "note", PIXELS) for i in range(10)])])
+    image = Image.open(io.BytesIO(png))
+    assert image.width > 8 * 224
+    assert image.height > 2 * 224
+    archive = np.load(io.BytesIO(as_npz({"attention_11": MAPS[11]}, {"variant": "v", "delta": None})), allow_pickle=False)
+    assert np.array_equal(archive["attention_11"], MAPS[11])
+    assert json.loads(str(archive["settings"])) == {"variant": "v", "delta": None}

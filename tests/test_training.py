@@ -1,0 +1,245 @@
+"""Training: the split, resuming after a kill, the zoo file, and figures that evaluation reproduces."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from tests.conftest import noise
+from ulsam_viz.cli import main
+from ulsam_viz.images import Preprocessing
+from ulsam_viz.models.mobilenet import MobileNetV1, Placement
+from ulsam_viz.training.data import AugmentedPictures, DataError, find_pictures, jitter
+from ulsam_viz.training.evaluate import evaluate
+from ulsam_viz.training.loop import TrainingError, start_from, train
+from ulsam_viz.training.recipe import Recipe, one_cycle
+from ulsam_viz.training.zoo_file import read_zoo_file
+from ulsam_viz.zoo import list_variants, load_network
+
+RECIPE = Recipe(width=0.25, placement=Placement((11,), 4), dataset="imagefolder", stages=((2, 32), (1, 64)), batch=4, seed=3)
+SHIPPED_ZOO = Path(__file__).parent.parent / "ulsam_viz" / "training" / "zoo.toml"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of 12 pictures that a network can tell apart: their colour."""
+    root = tmp_path_factory.mktemp("pictures")
+    for label, colour in enumerate(((220, 40, 40), (40, 200, 40), (40, 40, 220))):
+        (root / f"class{label}").mkdir()
+        for i in range(12):
+            pixels = (noise((48, 64, 3), seed=100 * label + i) * 0.3 + np.array(colour) * 0.7).astype(np.uint8)
+            Image.fromarray(pixels).save(root / f"class{label}" / f"{i:02}.png")
+    return root
+
+
+def test_every_third_picture_of_each_class_is_held_out(folder: Path) -> None:
+    kept, held_out = (find_pictures("imagefolder", folder, part) for part in ("train", "test"))  # type: ignore[arg-type]
+    assert [p.name for p in held_out.files[:4]] == ["02.png", "05.png", "08.png", "11.png"]
+    assert (len(kept.files), len(held_out.files)) == (24, 12)
+    assert not set(kept.files) & set(held_out.files)
+    assert kept.classes == ("class0", "class1", "class2")
+
+
+def test_folders_that_hold_no_dataset_are_refused(tmp_path: Path) -> None:
+    for dataset, reason in (("imagefolder", "no pictures"), ("caltech101", "no Caltech-101"), ("mnist", "unknown dataset")):
+        with pytest.raises(DataError, match=reason):
+            find_pictures(dataset, tmp_path, "train")
+
+
+def test_augmentation_depends_on_seed_epoch_and_picture_alone(folder: Path) -> None:
+    pictures = find_pictures("imagefolder", folder, "train")
+    a, b, c = (AugmentedPictures(pictures, seed=s, min_area=0.4) for s in (1, 1, 2))
+    assert torch.equal(a[0, 5, 32][0], b[0, 5, 32][0])
+    assert not torch.equal(a[0, 5, 32][0], a[1, 5, 32][0])
+    assert not torch.equal(a[0, 5, 32][0], c[0, 5, 32][0])
+    assert a[0, 5, 64][0].shape == (3, 64, 64)
+
+
+def test_jitter_changes_brightness_contrast_and_saturation() -> None:
+    pixels = torch.randn(4, 3, 8, 8)
+    rng = torch.Generator().manual_seed(0)
+    assert torch.equal(jitter(pixels.clone(), rng, strength=0.0), pixels)
+    changed = jitter(pixels.clone(), rng, strength=0.3)
+    assert not torch.allclose(changed, pixels)
+    grey = torch.full((2, 3, 8, 8), 0.5)
+    moved = jitter(grey.clone(), rng, strength=0.3)
+    assert moved.std((1, 2, 3)).max() < 1e-5  # an even grey stays an even grey, only lighter or darker
+
+
+def test_the_schedule_rises_and_falls() -> None:
+    rates = [one_cycle(t / 100, 1.0) for t in range(101)]
+    assert rates[0] == pytest.approx(0.04)
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[100] < 1e-3
+    assert rates.index(max(rates)) == 20
+
+
+SCRIPT = """
+import sys, torch
+from pathlib import Path
+from tests.test_training import RECIPE
+from ulsam_viz.training.data import find_pictures
+from ulsam_viz.training.loop import train
+torch.set_num_threads(1)
+train(RECIPE, find_pictures("imagefolder", Path(sys.argv[1]), "train"), Path(sys.argv[2]), workers=0, save_seconds=0, quiet=True)
+"""
+
+
+def test_kill_9_and_a_restart_give_the_weights_of_an_undisturbed_run(folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SCRIPT, str(folder)]
+    root = Path(__file__).parent.parent
+    env = os.environ | {"PYTHONPATH": str(root)}
+    subprocess.run([*command, str(tmp_path / "calm")], check=True, env=env, cwd=root)
+    kills = 0
+    while not (tmp_path / "killed" / "weights.safetensors").exists():
+        process = subprocess.Popen([*command, str(tmp_path / "killed")], env=env, cwd=root)
+        deadline = time.monotonic() + 60
+        if kills < 2:
+            before = _saved_at(tmp_path / "killed" / "state.pt")
+            while _saved_at(tmp_path / "killed" / "state.pt") == before and time.monotonic() < deadline and process.poll() is None:
+                time.sleep(0.002)
+            process.send_signal(signal.SIGKILL)
+            kills += process.wait() == -signal.SIGKILL
+        else:
+            assert process.wait(60) == 0
+    assert kills == 2
+    calm, killed = (load_file(tmp_path / run / "weights.safetensors") for run in ("calm", "killed"))
+    assert all(torch.equal(calm[k], killed[k]) for k in calm)
+    assert (tmp_path / "calm" / "log.csv").read_text() == (tmp_path / "killed" / "log.csv").read_text()
+    assert not (tmp_path / "killed" / "state.pt").exists()
+
+
+def _saved_at(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def test_training_learns_publishes_and_evaluates_to_its_own_figures(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command as a user types it, from pictures to a zoo that the program loads, and evaluation against its manifest."""
+    zoo = tmp_path / "zoo"
+    command = ["train", "--data", str(folder), "--dataset", "imagefolder", "--width", "0.25", "--layers", "11", "--groups", "2"]
+    command += [
+        "--stages",
+        "30x32",
+        "--batch",
+        "8",
+        "--lr",
+        "0.05",
+        "--workers",
+        "0",
+        "--runs",
+        str(tmp_path),
+        "--publish",
+        str(zoo),
+    ]
+    assert main([*command, "--device", "cpu"]) == 0
+    (variant,) = list_variants(zoo)
+    assert variant.name == "mobilenet_v1-0.25-after11-g2"
+    assert variant.metrics["pictures"] == 12
+    assert len(variant.metrics["attention"]["11"]["dead_share"]) == 2
+    assert variant.made_by["recipe"]["stages"] == [[30, 32]]
+    again = evaluate(
+        load_network(variant), find_pictures("imagefolder", folder, "test"), variant.preprocessing, batch=5, quiet=True
+    )
+    for key in ("top1", "top5", "ece"):
+        assert again[key] == pytest.approx(variant.metrics[key], abs=0.1)
+    losses = [float(line.split(",")[-1]) for line in (tmp_path / f"{variant.name}-seed0" / "log.csv").read_text().splitlines()[1:]]
+    assert losses[-1] < losses[0]
+    # Done already: the same command trains nothing again; another recipe in the same folder is refused.
+    assert main([*command, "--device", "cpu"]) == 0
+    assert main([*command, "--device", "cpu", "--lr", "0.01"]) == 2
+    assert "another recipe" in capsys.readouterr().err
+
+
+def test_evaluation_counts_right_answers(folder: Path) -> None:
+    """On a network that answers by the colour's channel, every figure is known."""
+
+    class ByColour(MobileNetV1):
+        def forward_with_attention(self, x: torch.Tensor) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
+            return x.mean((2, 3)) * 10, {11: torch.full((len(x), 2, 4, 4), 1 / 16)}
+
+    figures = evaluate(ByColour(0.25, 3).eval(), find_pictures("imagefolder", folder, "test"), Preprocessing(32), quiet=True)
+    assert (figures["top1"], figures["top5"]) == (100, 100)
+    assert figures["ece"] < 1
+    assert figures["attention"]["11"] == {"dead_share": [1, 1], "effective_area": [1, 1], "peak": [1, 1], "redundancy": None}
+
+
+def test_start_from_takes_what_fits_and_refuses_what_does_not(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    base = MobileNetV1(0.25, 10)
+    save_file(base.state_dict(), tmp_path / "base.safetensors")
+    model = MobileNetV1(0.25, 3, Placement((11,), 2))
+    start_from(model, tmp_path / "base.safetensors")
+    assert torch.equal(model.layers["5"][0][0].weight, base.layers["5"][0][0].weight)  # type: ignore[index]
+    save_file({"fc.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
+    with pytest.raises(TrainingError, match="fits in no layer"):
+        start_from(model, tmp_path / "other.safetensors")
+    (tmp_path / "text.safetensors").write_text("hello")
+    with pytest.raises(TrainingError, match="cannot be read"):
+        start_from(model, tmp_path / "text.safetensors")
+
+
+def test_wrong_recipes_are_refused(folder: Path, tmp_path: Path) -> None:
+    for wrong, reason in (
+        ({"backbone": "resnet"}, "unknown backbone"),
+        ({"stages": ((1, 33),)}, "multiple of 32"),
+        ({"batch": 1}, "batch"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            Recipe(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(TrainingError, match="fewer than one batch"):
+        train(Recipe(batch=1000), find_pictures("imagefolder", folder, "train"), tmp_path, quiet=True)
+    bad = Recipe(width=0.25, dataset="imagefolder", stages=((20, 32),), batch=4, peak_lr=1e12)
+    with pytest.raises(TrainingError, match="lower the learning rate"):
+        train(bad, find_pictures("imagefolder", folder, "train"), tmp_path / "bad", workers=0, quiet=True)
+
+
+def test_the_shipped_zoo_file_names_every_run_once_and_in_order(tmp_path: Path) -> None:
+    runs = read_zoo_file(SHIPPED_ZOO)
+    published = [r.recipe.placement for r in runs if r.publish]
+    assert {p.groups if p else 0 for p in published} == {0, 1, 2, 4, 8, 16}
+    assert len({(r.recipe.stages, r.recipe.peak_lr, r.init) for r in runs if r.publish}) == 1  # one budget for all
+    for text, reason in (
+        ("nonsense", "cannot be read"),
+        ('[[run]]\nname="a"\ndata="d"\nstages=[[1,32]]\ninit="b"', "not an earlier run"),
+        ('[[run]]\nname="a"\ndata="d"\nstages=[[1,32]]\nwrong=1', "cannot be used"),
+        ('[[run]]\nname="a"\ndata="d"\nstages=[[1,32]]\n[[run]]\nname="a"\ndata="d"\nstages=[[1,32]]', "twice"),
+    ):
+        (tmp_path / "zoo.toml").write_text(text)
+        with pytest.raises(TrainingError, match=reason):
+            read_zoo_file(tmp_path / "zoo.toml")
+
+
+def test_the_command_line_lists_variants_and_says_what_is_wrong(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["variants"]) == 0
+    assert list_variants()[0].name in capsys.readouterr().out
+    assert main(["evaluate", "--variant", "nothing", "--data", str(tmp_path)]) == 2
+    assert "no trained variant 'nothing'" in capsys.readouterr().err
+    assert main(["train", "--data", str(tmp_path), "--stages", "many"]) == 2
+    assert "--stages is EPOCHSxSIDE" in capsys.readouterr().err
+
+
+def test_run_records_are_json(folder: Path, tmp_path: Path) -> None:
+    train(
+        Recipe(width=0.25, dataset="imagefolder", stages=((1, 32),), batch=8),
+        find_pictures("imagefolder", folder, "train"),
+        tmp_path,
+        workers=0,
+        quiet=True,
+    )
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["pictures"] == 24
+    assert {"code", "seconds", "torch", "device", "finished"} <= record.keys()
