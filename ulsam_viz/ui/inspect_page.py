@@ -366,7 +366,7 @@ def _comparisons(scene: Scene, attributions: Mapping[str, Attribution]) -> None:
                 "to every other place, which keeps its smoothness. Agreement does not mean that the attention caused the decision.",
             )
             if attributions:
-                _agreement(maps, names, attributions)
+                _agreement(number, maps, names, attributions)
             else:
                 st.caption("Choose an attribution method to compare with.")
         with right:
@@ -385,7 +385,7 @@ def _comparisons(scene: Scene, attributions: Mapping[str, Attribution]) -> None:
                 st.caption("With one subspace there is nothing to compare.")
 
 
-def _agreement(maps: np.ndarray, names: list[str], attributions: Mapping[str, Attribution]) -> None:
+def _agreement(number: int, maps: np.ndarray, names: list[str], attributions: Mapping[str, Attribution]) -> None:
     side = maps.shape[-1]
     values = np.full((len(maps), len(attributions)), np.nan)
     notes = [[""] * len(attributions) for _ in maps]
@@ -402,7 +402,7 @@ def _agreement(maps: np.ndarray, names: list[str], attributions: Mapping[str, At
             notes[k][j] = f"chance reaches ±{found.chance:.2f}: " + ("above chance" if found.above_chance else "within chance")
     st.plotly_chart(
         charts.correlation_matrix(values, names, [METHODS[n].label for n in attributions], notes=notes),
-        key=f"agreement-{side}-{len(maps)}",
+        key=f"agreement-{number}",
         config={"displayModeBar": False},
         alt="rank correlations between subspaces and attributions",
     )

@@ -1,0 +1,217 @@
+"""The app's journeys without a browser: what a visitor chooses is what is computed, and nothing shows a traceback."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from tests.conftest import encode, noise
+from ulsam_viz.analysis.attribution import METHODS
+from ulsam_viz.samples import ASSETS, list_samples
+from ulsam_viz.zoo import list_variants
+
+APP = str(Path(__file__).parent.parent / "app.py")
+
+
+@pytest.fixture
+def app() -> AppTest:
+    return AppTest.from_file(APP, default_timeout=60)
+
+
+def text_of(app: AppTest) -> str:
+    elements = [*app.markdown, *app.caption, *app.subheader, *app.info, *app.error]
+    return "\n".join(str(e.value) for e in elements) + "\n".join(e.proto.body for e in app.get("html"))
+
+
+def chart(app: AppTest, kind: str, index: int = 0) -> dict[str, Any]:
+    """Return the first trace of the index-th chart of a kind."""
+    found = [json.loads(c.proto.spec)["data"][0] for c in app.get("plotly_chart")]
+    return [trace for trace in found if trace["type"] == kind][index]
+
+
+def fine(app: AppTest) -> AppTest:
+    assert not app.exception, app.exception
+    return app
+
+
+def test_the_first_visit_shows_everything_computed(app: AppTest) -> None:
+    text = text_of(fine(app.run()))
+    assert not app.error
+    assert "Grace Hopper" in text
+    assert "4 subspaces after layer 11" in text
+    assert "14 × 14, 256 channels in g = 4 subspaces of 64" in text
+    assert "mobilenet_v1-0.5-after11-g4" in text
+    assert "convergence delta" in text
+    assert len(chart(app, "bar")["x"]) == 5
+    assert len(chart(app, "heatmap", 0)["z"]) == 4  # agreement: g rows
+    assert len(chart(app, "heatmap", 0)["z"][0]) == 2  # two methods
+    redundancy = chart(app, "heatmap", 1)["z"]
+    assert [row[i] for i, row in enumerate(redundancy)] == pytest.approx([1, 1, 1, 1])
+
+
+@pytest.mark.parametrize("variant", [v for v in list_variants() if v.backbone == "mobilenet_v1"], ids=lambda v: v.name)
+def test_every_stop_of_the_sliders_is_its_own_variant(app: AppTest, variant: Any) -> None:
+    fine(app.run())
+    position = next(s for s in app.select_slider if s.label == "Position")
+    if variant.placement is None:
+        fine(position.set_value("plain").run())
+        assert "carries no attention module" in text_of(app)
+    else:
+        label = f"{variant.placement.mode}-{'-'.join(map(str, variant.placement.layers))}"
+        fine(position.set_value(label).run())
+        fine(next(s for s in app.select_slider if s.label == "Subspaces g").set_value(variant.groups).run())
+    assert variant.name in text_of(app)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_can_be_chosen_alone(app: AppTest, method: str) -> None:
+    fine(app.run())
+    fine(app.button_group(key="methods").set_value([method]).run())
+    assert METHODS[method].source in text_of(app)
+    assert len(chart(app, "heatmap", 0)["z"][0]) == 1
+
+
+def test_no_method_is_fine_too(app: AppTest) -> None:
+    fine(app.run())
+    fine(app.button_group(key="methods").set_value([]).run())
+    assert "No attribution method is chosen" in text_of(app)
+
+
+def test_an_upload_is_decoded_and_shown(app: AppTest) -> None:
+    fine(app.run())
+    data = (ASSETS / "coffee.jpg").read_bytes()
+    fine(app.file_uploader(key="upload").upload("holiday.jpg", data, "image/jpeg").run())
+    assert "holiday.jpg" in text_of(app)
+    assert not app.error
+    # The sample of the same picture gives the same answer; choosing one leaves the upload.
+    uploaded = chart(app, "bar")["text"]
+    fine(app.selectbox(key="picture").set_value("coffee").run())
+    assert "Coffee cup" in text_of(app)
+    assert chart(app, "bar")["text"] == uploaded
+
+
+BAD_FILES = {
+    "text.jpg": b"hello",
+    "empty.png": b"",
+    "cut.jpg": (ASSETS / "coffee.jpg").read_bytes()[:5000],
+    "heic.png": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 99,
+    "strip.png": encode(Image.new("RGB", (5000, 10))),
+    "noise.gif": noise((3000,)).tobytes(),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_upload_is_refused_in_one_sentence_and_nothing_is_lost(app: AppTest, name: str) -> None:
+    fine(app.run())
+    fine(app.select_slider(key="g").set_value(8).run())
+    fine(app.file_uploader(key="upload").upload(name, BAD_FILES[name], "image/png").run())
+    (error,) = app.error
+    assert error.value.endswith(".")
+    assert "Traceback" not in error.value
+    assert "Grace Hopper" in text_of(app)
+    assert "mobilenet_v1-0.5-after11-g8" in text_of(app)
+
+
+def test_a_bad_upload_after_a_good_one_keeps_the_good_one(app: AppTest) -> None:
+    fine(app.run())
+    fine(app.file_uploader(key="upload").upload("good.jpg", (ASSETS / "chelsea.jpg").read_bytes(), "image/jpeg").run())
+    fine(app.file_uploader(key="upload").upload("bad.jpg", b"not a picture", "image/jpeg").run())
+    assert len(app.error) == 1
+    assert "good.jpg" in text_of(app)
+
+
+@pytest.mark.parametrize("sample", list_samples(), ids=lambda s: s.path.stem)
+def test_every_sample_says_where_it_is_from(app: AppTest, sample: Any) -> None:
+    fine(app.run())
+    fine(app.selectbox(key="picture").set_value(sample.path.stem).run())
+    assert sample.licence in text_of(app)
+    assert sample.notice in text_of(app)
+
+
+def test_a_target_can_be_chosen_and_shows_in_the_bars(app: AppTest) -> None:
+    fine(app.run())
+    fine(app.selectbox(key="target").set_value("accordion").run())
+    assert "for “accordion”" in text_of(app)
+    bars = chart(app, "bar")
+    assert any(t.startswith("accordion ") for t in bars["text"])
+
+
+@pytest.mark.parametrize("scale", ["uniform", "raw", "gain", "stretched"])
+@pytest.mark.parametrize("blend", [False, True])
+def test_display_settings_draw_and_compute_nothing(app: AppTest, scale: str, blend: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    fine(app.run())
+    monkeypatch.setattr("ulsam_viz.engine.attend", None)  # would fail if anything were computed
+    monkeypatch.setattr("ulsam_viz.engine.attribute", None)
+    app.selectbox(key="scale").set_value(scale)
+    app.toggle(key="blend").set_value(blend)
+    app.toggle(key="smooth").set_value(True)
+    app.selectbox(key="colours").set_value("magma")
+    app.slider(key="opacity").set_value(0.3)
+    fine(app.run())
+
+
+def test_the_address_restores_the_view(app: AppTest) -> None:
+    app.query_params["g"] = "16"
+    app.query_params["picture"] = "Coffee cup"
+    app.query_params["subspace"] = "layer 11, subspace 13"
+    app.query_params["methods"] = ["Saliency", "Occlusion"]
+    app.query_params["target"] = "cup"
+    text = text_of(fine(app.run()))
+    assert "mobilenet_v1-0.5-after11-g16" in text
+    assert "Coffee cup" in text
+    assert "channels 192 to 207" in text
+    assert "Zeiler" in text
+    assert "for “cup”" in text
+
+
+def test_nonsense_in_the_address_falls_back(app: AppTest) -> None:
+    for key, value in {
+        "g": "7",
+        "picture": "../../etc/passwd",
+        "subspace": "layer 99, subspace 1",
+        "methods": "magic",
+        "opacity": "x",
+    }.items():
+        app.query_params[key] = value
+    text = text_of(fine(app.run()))
+    assert "mobilenet_v1-0.5-after11-g4" in text
+    assert not app.error
+
+
+def test_a_wish_for_cuda_says_why_it_cannot_be_met(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    fine(app.run())
+    fine(app.button_group(key="device").set_value("cuda").run())
+    assert "the CPU is used" in text_of(app)
+
+
+def test_a_damaged_checkpoint_is_named_and_the_others_go_on(app: AppTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import ulsam_viz.engine as engine
+    from ulsam_viz.zoo import CheckpointError, load_network
+
+    def load(variant: Any) -> Any:
+        if variant.groups == 8:
+            raise CheckpointError(f"variant '{variant.name}' cannot be used: damaged")
+        return load_network(variant)
+
+    monkeypatch.setattr(engine, "load_network", load)
+    monkeypatch.setattr(engine, "_default", engine.Engine(workers=1))
+    fine(app.run())
+    fine(app.select_slider(key="g").set_value(8).run())
+    assert "mobilenet_v1-0.5-after11-g8" in app.error[0].value
+    fine(app.select_slider(key="g").set_value(2).run())
+    assert not app.error
+
+
+def test_without_a_zoo_the_page_says_so(app: AppTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from ulsam_viz.ui import inspect_page
+    from ulsam_viz.zoo import list_variants as real
+
+    monkeypatch.setattr(inspect_page, "list_variants", lambda: real(tmp_path))
+    fine(app.run())
+    assert "no manifest of trained variants" in app.error[0].value

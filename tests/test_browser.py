@@ -1,0 +1,265 @@
+"""The main journeys in a real browser: first visit, upload, g, position, method, pointer, dark theme, phone."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ulsam_viz.samples import ASSETS
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+ROOT = Path(__file__).parent.parent
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+SETTLED = '[data-testid="stApp"][data-test-connection-state="CONNECTED"][data-test-script-state="notRunning"]'
+BUSY = '[data-testid="stStatusWidget"],[data-testid="stSkeleton"],[data-stale="true"]'
+
+pytestmark = [
+    pytest.mark.browser,
+    # Under CI a missing browser is a failure, not a reason to skip.
+    pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="no chromium: the browser journeys were not run"),
+]
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Start the app as `make app` does, and stop it with all that it started."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={port}", "--server.headless=true"]
+    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1).read()
+                break
+            except OSError:
+                assert time.monotonic() < deadline, "the app did not start"
+                time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(20)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    assert CHROMIUM, "CI runs the browser journeys and needs chromium"
+    quiet = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"]
+    quiet += ["--disable-component-update", "--disable-sync", "--no-first-run"]
+    with sync_playwright() as playwright:
+        instance = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
+        yield instance
+        instance.close()
+
+
+def visit(browser: Browser, address: str, *, width: int = 1440, dark: bool = False) -> Page:
+    page = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme="dark" if dark else "light").new_page()
+    page.goto(address)
+    settle(page)
+    return page
+
+
+def settle(page: Page, seconds: float = 90) -> None:
+    """Wait until the script has stopped and stays stopped, and see that nothing went wrong."""
+    deadline, calm = time.monotonic() + seconds, 0
+    while calm < 4:
+        assert time.monotonic() < deadline, "the page did not settle"
+        quiet = page.locator(SETTLED).count() == 1 and page.locator(BUSY).count() == 0
+        calm = calm + 1 if quiet else 0
+        page.wait_for_timeout(100)
+    assert page.locator('[data-testid="stException"]').count() == 0
+
+
+def tiles(page: Page) -> list[str]:
+    """Return the notes of the map tiles."""
+    return page.locator("button.tile .note").all_inner_texts()
+
+
+def maps(page: Page) -> list[str]:
+    return [src or "" for src in page.locator('button.tile[data-id^="11."] img').evaluate_all("all => all.map(e => e.src)")]
+
+
+def move_slider(page: Page, name: str, key: str) -> None:
+    page.get_by_role("slider", name=re.compile(name)).first.press(key)
+    page.wait_for_timeout(200)
+    settle(page)
+
+
+def test_the_first_visit(browser: Browser, address: str) -> None:
+    page = visit(browser, address)
+    assert len(maps(page)) == 4
+    assert all(src.startswith("data:image/jpeg") for src in maps(page))
+    assert len(set(maps(page))) == 4
+    notes = [n for n in tiles(page) if n]
+    assert len(notes) == 4
+    assert all(re.fullmatch(r"area \d+%, peak \d+\.\d×|uniform for this picture", n) for n in notes)
+    assert page.locator('figure.tile[data-id="grad_cam"] img').count() == 1
+    assert page.locator('[data-testid="stAlert"]').count() == 0
+    page.context.close()
+
+
+def test_the_pointer_reads_every_map_at_its_place_and_so_do_the_arrow_keys(browser: Browser, address: str) -> None:
+    page = visit(browser, address)
+    page.locator('button.tile[data-id="11.1"] .frame').hover(position={"x": 75, "y": 75})
+    notes = page.locator(".tile .note").all_inner_texts()
+    assert sum(n.startswith("row 7, col 7: ") and n.endswith("×") for n in notes) == 4
+    assert sum(bool(re.match(r"row \d+, col \d+: [+-]", n)) for n in notes) == 2  # the attributions, on their own grid
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(100)
+    assert not any(n.startswith("row") for n in page.locator(".tile .note").all_inner_texts())
+    page.locator('button.tile[data-id="11.0"]').focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowUp"):
+        page.keyboard.press(key)
+    assert any(n.startswith("row 6, col 8: ") for n in tiles(page))
+    page.context.close()
+
+
+def test_moving_g_and_the_position_shows_other_networks(browser: Browser, address: str) -> None:
+    page = visit(browser, address)
+    four = maps(page)
+    move_slider(page, "Subspaces g", "ArrowRight")
+    assert len(maps(page)) == 8
+    assert "g=8" in page.url
+    assert not set(four) & set(maps(page))
+    move_slider(page, "Position", "Home")
+    assert maps(page) == []
+    assert page.get_by_text("carries no attention module").count() == 1
+    page.reload()
+    settle(page)
+    assert page.get_by_text("carries no attention module").count() == 1  # the address restores the view
+    page.context.close()
+
+
+def test_a_click_on_a_map_selects_it_and_the_address_keeps_it(browser: Browser, address: str) -> None:
+    page = visit(browser, address)
+    page.locator('button.tile[data-id="11.2"]').click()
+    page.wait_for_timeout(200)
+    settle(page)
+    assert page.get_by_text("channels 128 to 191").count() == 1
+    again = visit(browser, page.url)
+    assert again.locator('button.tile[data-id="11.2"]').get_attribute("aria-pressed") == "true"
+    page.context.close()
+    again.context.close()
+
+
+def test_an_upload_a_bad_one_and_back_to_a_sample(browser: Browser, address: str, tmp_path: Path) -> None:
+    page = visit(browser, address)
+    before = maps(page)
+    page.locator("input[type=file]").set_input_files(str(ASSETS / "coffee.jpg"))
+    page.wait_for_timeout(500)
+    settle(page)
+    assert page.get_by_role("heading", name=re.compile(r"coffee\.jpg")).count() == 1
+    uploaded = maps(page)
+    assert not set(before) & set(uploaded)
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture at all")
+    page.locator("input[type=file]").set_input_files(str(bad))
+    page.wait_for_timeout(500)
+    settle(page)
+    assert "not a picture" in page.locator('[data-testid="stAlert"]').first.inner_text()
+    page.locator('button.tile[data-id="grace_hopper"]').click()
+    page.wait_for_timeout(300)
+    settle(page)
+    assert maps(page) == before
+    page.context.close()
+
+
+def test_a_method_is_added_and_a_bar_becomes_the_target(browser: Browser, address: str) -> None:
+    page = visit(browser, address)
+    page.get_by_role("button", name="Saliency", exact=True).click()
+    page.wait_for_timeout(200)
+    settle(page)
+    assert page.locator('figure.tile[data-id="saliency"] img').count() == 1
+    page.locator(".barlayer .point path").nth(1).click(force=True)
+    page.wait_for_timeout(300)
+    settle(page)
+    assert "target=" in page.url
+    page.context.close()
+
+
+def test_downloads_hold_what_is_shown(browser: Browser, address: str, tmp_path: Path) -> None:
+    import numpy as np
+    from PIL import Image
+
+    page = visit(browser, address)
+    for name, suffix in (("Picture", "png"), ("Numbers", "npz")):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=re.compile(name)).last.click()
+        download.value.save_as(tmp_path / f"file.{suffix}")
+    assert Image.open(tmp_path / "file.png").width > 800
+    archive = np.load(tmp_path / "file.npz")
+    assert archive["attention_11"].shape == (4, 14, 14)
+    assert archive["attribution_grad_cam"].shape == (224, 224)
+    page.context.close()
+
+
+def test_the_dark_theme_is_dark(browser: Browser, address: str) -> None:
+    for dark in (False, True):
+        page = visit(browser, address, dark=dark)
+        colour = page.locator(".stApp").evaluate("e => getComputedStyle(e).backgroundColor")
+        assert (sum(map(int, re.findall(r"\d+", colour)[:3])) < 200) == dark
+        page.context.close()
+
+
+def test_a_phone_shows_two_columns_and_never_scrolls_sideways(browser: Browser, address: str) -> None:
+    page = visit(browser, address + "/?g=16", width=420)
+    boxes = [tile.bounding_box() for tile in page.locator('button.tile[data-id^="11."]').all()]
+    assert len(boxes) == 16
+    lefts = {round(box["x"]) for box in boxes if box}
+    assert 2 <= len(lefts) <= 3
+    assert all(box and box["x"] + box["width"] <= 420 for box in boxes)
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 420
+    page.context.close()
+
+
+def test_several_visitors_at_once_see_their_own(browser: Browser, address: str) -> None:
+    """Three visitors open different views at the same moment; each sees what a lone visitor sees."""
+    views = ["/?picture=Coffee+cup&g=2", "/?picture=Astronaut&g=8", "/?picture=Stop+sign&g=4"]
+    alone = []
+    for view in views:
+        page = visit(browser, address + view)
+        alone.append(maps(page))
+        page.context.close()
+    pages = [browser.new_context(viewport={"width": 1440, "height": 1000}).new_page() for _ in views]
+    for page, view in zip(pages, views, strict=True):
+        page.goto(address + view, wait_until="commit")
+    for page in pages:
+        settle(page)
+    assert [maps(page) for page in pages] == alone
+    for page in pages:
+        page.context.close()
+
+
+def test_the_server_survives_a_flood_of_sessions(address: str) -> None:
+    """Twenty plain requests at once are all answered."""
+    answers: list[int] = []
+
+    def ask() -> None:
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            answers.append(answer.status)
+
+    threads = [threading.Thread(target=ask) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [200] * 20
