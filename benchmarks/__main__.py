@@ -1,6 +1,6 @@
 """Measure everything and print one table; write it to ``benchmarks/results.json`` and ``results.md``.
 
-    python -m benchmarks [--only module network]
+    python -m benchmarks [--only module network pages]
 
 Each comparison is a ratio of medians over interleaved runs in one process, so a machine whose speed drifts moves both.
 """
@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.pages import pages
 from tests.oracle import ReferenceLoop, trained_looking
 from ulsam_viz.models.optimize import optimize
 from ulsam_viz.models.ulsam import ULSAM, FastULSAM
@@ -99,7 +100,7 @@ def network(repeats: int) -> list[Row]:
     ]
 
 
-PARTS: dict[str, Callable[[int], list[Row]]] = {"module": module, "network": network}
+PARTS: dict[str, Callable[[int], list[Row]]] = {"module": module, "network": network, "pages": pages}
 
 
 def main() -> None:

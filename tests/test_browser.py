@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import signal
-import socket
-import subprocess
-import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import Browser, Page
 
+from tests.browser import CHROMIUM, maps, running_app, running_browser, settle, visit
 from ulsam_viz.samples import ASSETS
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
-
-ROOT = Path(__file__).parent.parent
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-SETTLED = '[data-testid="stApp"][data-test-connection-state="CONNECTED"][data-test-script-state="notRunning"]'
-BUSY = '[data-testid="stStatusWidget"],[data-testid="stSkeleton"],[data-stale="true"]'
 
 pytestmark = [
     pytest.mark.browser,
@@ -37,65 +24,19 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """Start the app as `make app` does, and stop it with all that it started."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={port}", "--server.headless=true"]
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1).read()
-                break
-            except OSError:
-                assert time.monotonic() < deadline, "the app did not start"
-                time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(20)
+    with running_app() as app:
+        yield app
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    assert CHROMIUM, "CI runs the browser journeys and needs chromium"
-    quiet = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"]
-    quiet += ["--disable-component-update", "--disable-sync", "--no-first-run"]
-    with sync_playwright() as playwright:
-        instance = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
+    with running_browser() as instance:
         yield instance
-        instance.close()
-
-
-def visit(browser: Browser, address: str, *, width: int = 1440, dark: bool = False) -> Page:
-    page = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme="dark" if dark else "light").new_page()
-    page.goto(address)
-    settle(page)
-    return page
-
-
-def settle(page: Page, seconds: float = 90) -> None:
-    """Wait until the script has stopped and stays stopped, and see that nothing went wrong."""
-    deadline, calm = time.monotonic() + seconds, 0
-    while calm < 4:
-        assert time.monotonic() < deadline, "the page did not settle"
-        quiet = page.locator(SETTLED).count() == 1 and page.locator(BUSY).count() == 0
-        calm = calm + 1 if quiet else 0
-        page.wait_for_timeout(100)
-    assert page.locator('[data-testid="stException"]').count() == 0
 
 
 def tiles(page: Page) -> list[str]:
     """Return the notes of the map tiles."""
     return page.locator("button.tile .note").all_inner_texts()
-
-
-def maps(page: Page) -> list[str]:
-    return [src or "" for src in page.locator('button.tile[data-id^="11."] img').evaluate_all("all => all.map(e => e.src)")]
 
 
 def move_slider(page: Page, name: str, key: str) -> None:

@@ -1,4 +1,4 @@
-"""The command line: ``python -m ulsam_viz variants | explain | train | evaluate``."""
+"""The command line: ``python -m ulsam_viz variants | train | evaluate``."""
 
 from __future__ import annotations
 

@@ -157,6 +157,7 @@ class Engine:
                 self._cuda_trouble = "The GPU ran out of memory; the CPU is used instead."
                 torch.cuda.empty_cache()
                 value = self._with_network(variant, "cpu", work)
+            _freeze(value)
             with self._lock:
                 self._results.put(key, value)
             return value
@@ -205,6 +206,18 @@ class _BoundedCache:
         while self._used > self._limit and self._items:
             _, (_, freed) = self._items.popitem(last=False)
             self._used -= freed
+
+
+def _freeze(value: Any) -> None:
+    """Make a result's arrays read-only: visitors share them."""
+    if isinstance(value, np.ndarray):
+        value.setflags(write=False)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            _freeze(item)
+    elif hasattr(value, "__dataclass_fields__"):
+        for f in fields(value):
+            _freeze(getattr(value, f.name))
 
 
 def _size(value: Any) -> int:

@@ -113,7 +113,7 @@ def choose_device() -> DeviceChoice:
     return choice
 
 
-def choose_methods() -> dict[str, dict[str, Any]]:
+def choose_methods(input_size: int) -> dict[str, dict[str, Any]]:
     """Show the attribution methods and their settings; return the settings of each chosen method, cheap methods first."""
     st.subheader(
         "Attribution", help="Post-hoc methods, by Captum: which pixels speak for one class. Not the same thing as attention."
@@ -133,12 +133,20 @@ def choose_methods() -> dict[str, dict[str, Any]]:
         with st.expander("Settings of the methods"):
             for name in with_settings:
                 settings[name] = _settings_of(METHODS[name])
-    return {name: settings.get(name, {}) for name in sorted(chosen, key=lambda n: _passes(n, settings.get(n, {})))}
+    passes = {name: count_passes(name, settings.get(name, {}), input_size) for name in chosen}
+    if chosen:
+        listed = ", ".join(f"{METHODS[name].label} {count}" for name, count in sorted(passes.items(), key=lambda item: item[1]))
+        st.caption(
+            f"Cost, in passes of one picture: {listed}.",
+            help="A pass takes the time in the variant's card, with gradients about three times that.",
+        )
+    return {name: settings.get(name, {}) for name in sorted(chosen, key=passes.__getitem__)}
 
 
-def _passes(name: str, settings: Mapping[str, Any]) -> int:
+def count_passes(name: str, settings: Mapping[str, Any], input_size: int) -> int:
+    """Return how many passes of one picture a method takes with these settings."""
     method = METHODS[name]
-    return method.passes(method.complete(settings), 224)
+    return method.passes(method.complete(settings), input_size)
 
 
 def _settings_of(method: Method) -> dict[str, Any]:

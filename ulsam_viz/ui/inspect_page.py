@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from ..analysis import measures
 from ..analysis.attention import Attention
@@ -79,7 +80,7 @@ def show() -> None:
         picture = choose_picture()
         variant = controls.choose_variant(variants)
         device = controls.choose_device()
-        methods = controls.choose_methods()
+        methods = controls.choose_methods(variant.input_size)
         wished_target = controls.choose_target(variant)
         view = controls.choose_view()
     crop = model_input(picture, variant.preprocessing)
@@ -91,15 +92,17 @@ def show() -> None:
     target = attention.top(1)[0] if wished_target is None else wished_target
     scene = Scene(picture, crop, variant, device, methods, view, attention, target)
 
-    _summary(scene)
+    card = _summary(scene)
     attributions = _maps_and_attributions(scene)
     _comparisons(scene, attributions)
     _selected_subspace(scene)
     _downloads(scene, attributions)
+    _measure_latency(scene, card)
     _warm_neighbours(variant, variants, device.device)
 
 
-def _summary(scene: Scene) -> None:
+def _summary(scene: Scene) -> DeltaGenerator:
+    """Show picture, answer and variant; return the place of the variant's card."""
     st.markdown(f"### {scene.picture.name}: what {_network_name(scene.variant)} attends to")
     seen, answer, card = st.columns([1.1, 1.7, 1.9], gap="medium")
     with seen:
@@ -108,11 +111,18 @@ def _summary(scene: Scene) -> None:
     with answer:
         _top_classes(scene)
     with card:
-        _variant_card(scene)
+        table = st.empty()
+        table.html(_variant_card(scene, None))
+        st.caption(
+            "± is one standard error of this test set. Differences between g are of that size: they do not show that one g is better.",
+            help="The attention's mean gain is 1 + 1/(H·W), 1.005 at 14 × 14: maps are vivid, their effect is small. "
+            "A bright place has not decided anything.",
+        )
     sample = scene.picture.sample
     if sample:
         expected = f" The network was taught this subject as “{pretty(sample.shows)}”." if sample.shows else ""
         st.caption(f"{sample.notice}{expected} Picture: {sample.source}; {sample.licence}.")
+    return table
 
 
 def _network_name(variant: Variant) -> str:
@@ -150,34 +160,36 @@ def _target_from_bar(variant: Variant, numbers: list[int]) -> None:
 
 
 @st.cache_data(max_entries=256)
-def _cost(sha256: str, _variant: Variant) -> Cost:
-    return count_cost(build_network(_variant), _variant.input_size)
+def _facts(sha256: str, _variant: Variant) -> tuple[Cost, dict[int, int]]:
+    """Return the variant's cost, and the channels of each layer that carries a module."""
+    network = build_network(_variant)
+    return count_cost(network, _variant.input_size), {int(n): m.channels for n, m in network.attention.items()}  # type: ignore[misc]
 
 
-def _variant_card(scene: Scene) -> None:
+def _variant_card(scene: Scene, milliseconds: float | None) -> str:
     variant, metrics = scene.variant, scene.variant.metrics
-    cost = _cost(variant.sha256, variant)
-    latency = default_engine().latency(variant, scene.device.device)
-    wait([latency], timeout=1.0)
-    measured = (
-        f"{latency.result():.1f} ms a picture, one thread" if latency.done() and not latency.exception() else "being measured"
-    )
+    cost, _ = _facts(variant.sha256, variant)
     rows = {
         "Variant": variant.name,
         "Top-1 / top-5": f"{metrics['top1']:.1f} ± {top1_standard_error(variant):.1f} % / {metrics['top5']:.1f} % "
         f"({metrics['pictures']} held-out pictures)",
         "Parameters": f"{cost.params / 1e6:.3f} M",
         "MACs": f"{cost.macs / 1e6:.1f} M at {variant.input_size} px",
-        "Time here": measured,
+        "Time here": f"{milliseconds:.1f} ms a picture, one thread" if milliseconds else "measured at the end",
         "Device": scene.device.device.upper(),
     }
+    return _table(rows)
+
+
+def _table(rows: Mapping[str, str]) -> str:
     body = "".join(f"<tr><td>{name}</td><td>{value}</td></tr>" for name, value in rows.items())
-    st.html(f'<table class="ulsam-card">{body}</table>')
-    st.caption(
-        "± is one standard error of this test set. Differences between g are of that size: they do not show that one g is better.",
-        help="The attention's mean gain is 1 + 1/(H·W), 1.005 at 14 × 14: maps are vivid, their effect is small. "
-        "A bright place has not decided anything.",
-    )
+    return f'<table class="ulsam-card">{body}</table>'
+
+
+def _measure_latency(scene: Scene, card: DeltaGenerator) -> None:
+    """Fill in the variant's time when nothing else is left to do: measured once a variant, and it delays nothing."""
+    latency = default_engine().latency(scene.variant, scene.device.device).result()
+    card.html(_variant_card(scene, latency))
 
 
 def _tile_width(scene: Scene) -> int:
@@ -305,10 +317,14 @@ def _attributions(scene: Scene, place: Any) -> dict[str, Attribution]:
         if len(done) > drawn:
             drawn = len(done)
             with tiles:
-                show_tiles([_attribution_tile(scene, name, done.get(name)) for name in futures], width=_tile_width(scene))
+                show_tiles(
+                    [_attribution_tile(scene, name, done.get(name)) for name in futures],
+                    width=_tile_width(scene),
+                    key="attributions" if len(done) == len(futures) else None,  # one mount of a key in a run
+                )
         running = next((name for name in futures if name not in done), None)
         if running:
-            text = f"{METHODS[running].label}: {_cost_text(running, scene.methods[running])}"
+            text = f"{METHODS[running].label}: {_cost_text(scene, running)}"
             progress.progress(len(done) / len(futures), text=text)
             wait([f for n, f in futures.items() if n not in done], timeout=5, return_when="FIRST_COMPLETED")
     progress.empty()
@@ -318,16 +334,15 @@ def _attributions(scene: Scene, place: Any) -> dict[str, Attribution]:
     return done
 
 
-def _cost_text(name: str, settings: Mapping[str, Any]) -> str:
-    method = METHODS[name]
-    passes = method.passes(method.complete(settings), 224)
+def _cost_text(scene: Scene, name: str) -> str:
+    passes = controls.count_passes(name, scene.methods[name], scene.variant.input_size)
     return f"{passes} pass{'es' if passes > 1 else ''} of one picture"
 
 
 def _attribution_tile(scene: Scene, name: str, result: Attribution | None) -> Tile:
     method = METHODS[name]
     if result is None:
-        return Tile(id=name, name=method.label, wait=f"computing: {_cost_text(name, scene.methods[name])}")
+        return Tile(id=name, name=method.label, wait=f"computing: {_cost_text(scene, name)}")
     limit = attribution_limit(result.values)
     return Tile(
         id=name,
@@ -343,7 +358,7 @@ def _attribution_tile(scene: Scene, name: str, result: Attribution | None) -> Ti
 def _reading(name: str, result: Attribution) -> str:
     method = METHODS[name]
     text = f"**{method.label}** ({method.source}). {method.summary} {method.caveat} "
-    text += f"It took {_cost_text(name, {}) if not method.settings else f'{result.passes} passes'} and {result.seconds:.2f} s."
+    text += f"Cost: {result.passes} pass{'es' if result.passes > 1 else ''} of one picture, {result.seconds:.2f} s."
     if result.delta is not None and result.explained is not None:
         share = abs(result.delta) / max(abs(result.explained), 1e-9)
         text += (
@@ -456,7 +471,7 @@ def _selected_subspace(scene: Scene) -> None:
             alt=f"attention map of subspace {k + 1} of layer {number}",
         )
     with right:
-        st.html(f'<table class="ulsam-card">{_subspace_rows(scene, number, k)}</table>')
+        st.html(_table(_subspace_rows(scene, number, k)))
         if measures.is_dead(maps[k]):
             st.caption(
                 "This map is uniform for this picture: the softmax follows a ReLU, and here the ReLU clipped every logit to 0. "
@@ -464,28 +479,22 @@ def _selected_subspace(scene: Scene) -> None:
             )
 
 
-def _subspace_rows(scene: Scene, number: int, k: int) -> str:
+def _subspace_rows(scene: Scene, number: int, k: int) -> dict[str, str]:
     maps = scene.attention.maps[number]
     positions = maps.shape[-1] * maps.shape[-2]
     row, column = np.unravel_index(int(maps[k].argmax()), maps[k].shape)
     over_test_set = scene.variant.metrics["attention"][str(number)]
-    rows = {
+    return {
         "Channels": _channel_range(scene.variant, number, k),
         "Effective area": f"{measures.effective_area(maps[k]):.1%} of {positions} places (over the test set {over_test_set['effective_area'][k]:.0%})",
         "Peak": f"{measures.peak(maps[k]):.2f} × uniform at row {row}, column {column} (test set {over_test_set['peak'][k]:.1f})",
         "Gain": f"{1 + maps[k].min():.4f} to {1 + maps[k].max():.4f}, mean {1 + 1 / positions:.4f}",
         "Uniform (dead)": f"for {over_test_set['dead_share'][k]:.1%} of the test set",
     }
-    return "".join(f"<tr><td>{name}</td><td>{value}</td></tr>" for name, value in rows.items())
 
 
 def _channels(variant: Variant, number: int) -> int:
-    return int(_attention_channels(variant.sha256, variant)[number])
-
-
-@st.cache_data(max_entries=256)
-def _attention_channels(sha256: str, _variant: Variant) -> dict[int, int]:
-    return {int(n): m.channels for n, m in build_network(_variant).attention.items()}  # type: ignore[misc]
+    return _facts(variant.sha256, variant)[1][number]
 
 
 def _channel_range(variant: Variant, number: int, k: int) -> str:
