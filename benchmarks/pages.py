@@ -30,8 +30,8 @@ def pages(repeats: int) -> list[dict[str, Any]]:
             moves = []
             for key in ("ArrowRight", "ArrowRight", "ArrowLeft", "ArrowLeft", "ArrowLeft", "ArrowLeft"):
                 moves.append(_until_maps(page, "Subspaces g", key))
-            rows.append(_row("g moved to a network not seen yet: new maps", [moves[i] for i in (0, 1, 4, 5)]))
-            rows.append(_row("g moved to a network seen before: new maps", moves[2:4]))
+            rows.append(_row("g moved to a network not shown yet: new maps", [moves[i] for i in (0, 1, 4, 5)]))
+            rows.append(_row("g moved to a network shown before: new maps", moves[2:4]))
             display = [_until_maps(page, "Opacity of the map", key) for key in ["ArrowLeft", "ArrowRight"] * max(2, repeats // 12)]
             rows.append(_row("a display setting: new pictures", display))
             visits = []

@@ -11,7 +11,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from tests.conftest import encode, noise
-from ulsam_viz.analysis.attribution import METHODS
+from ulsam_viz.analysis.methods import METHODS
 from ulsam_viz.samples import ASSETS, list_samples
 from ulsam_viz.zoo import list_variants
 
@@ -117,6 +117,27 @@ def test_a_bad_upload_is_refused_in_one_sentence_and_nothing_is_lost(app: AppTes
     assert "mobilenet_v1-0.5-after11-g8" in text_of(app)
 
 
+def test_a_bad_upload_leaves_the_sample_that_was_chosen_last(app: AppTest) -> None:
+    fine(app.run())
+    fine(app.file_uploader(key="upload").upload("good.jpg", (ASSETS / "chelsea.jpg").read_bytes(), "image/jpeg").run())
+    fine(app.selectbox(key="picture").set_value("coffee").run())
+    fine(app.file_uploader(key="upload").upload("bad.jpg", b"not a picture", "image/jpeg").run())
+    assert len(app.error) == 1
+    assert "Coffee cup" in text_of(app)
+
+
+def test_a_large_upload_gives_the_crop_of_the_whole_picture(app: AppTest) -> None:
+    from ulsam_viz import explain
+
+    large = Image.open(ASSETS / "coffee.jpg").resize((3600, 2400))
+    fine(app.run())
+    fine(app.file_uploader(key="upload").upload("*large*.jpg", encode(large, "JPEG"), "image/jpeg").run())
+    assert "_large_.jpg" in text_of(app)
+    classes = next(v for v in list_variants() if v.groups == 4).classes
+    top = classes[explain(large, "mobilenet_v1-0.5-after11-g4").target].replace("_", " ")
+    assert chart(app, "bar")["text"][0].startswith(top)
+
+
 def test_a_bad_upload_after_a_good_one_keeps_the_good_one(app: AppTest) -> None:
     fine(app.run())
     fine(app.file_uploader(key="upload").upload("good.jpg", (ASSETS / "chelsea.jpg").read_bytes(), "image/jpeg").run())
@@ -206,6 +227,19 @@ def test_a_damaged_checkpoint_is_named_and_the_others_go_on(app: AppTest, monkey
     assert "mobilenet_v1-0.5-after11-g8" in app.error[0].value
     fine(app.select_slider(key="g").set_value(2).run())
     assert not app.error
+
+
+def test_a_method_that_fails_says_so_and_the_page_goes_on(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ulsam_viz.engine as engine
+
+    def fails(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("no memory left")
+
+    monkeypatch.setattr(engine, "attribute", fails)
+    monkeypatch.setattr(engine, "_default", engine.Engine(workers=1))
+    text = text_of(fine(app.run()))
+    assert "One subspace, large" in text
+    assert "Take it with you" in text
 
 
 def test_without_a_zoo_the_page_says_so(app: AppTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

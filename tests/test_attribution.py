@@ -19,7 +19,8 @@ from captum.attr import (
 from torch import Tensor, nn
 
 from ulsam_viz import Placement, load_variant
-from ulsam_viz.analysis.attribution import METHODS, AttributionError, attribute
+from ulsam_viz.analysis.attribution import attribute
+from ulsam_viz.analysis.methods import METHODS, AttributionError
 from ulsam_viz.analysis.rescale import rescalable
 from ulsam_viz.images import ModelInput, Preprocessing
 from ulsam_viz.models.mobilenet import MobileNet
@@ -97,6 +98,9 @@ def test_deep_lift_is_exact_on_our_twin_and_not_on_the_plain_network(model: Mobi
         assert result.explained is not None
         assert abs(result.delta) < 1e-6 * max(1, abs(result.explained))
         assert result.values.sum() == pytest.approx(result.explained, rel=1e-4)
+    single = attribute(optimize(model), x.float(), method="deep_lift", target=3, preprocessing=PRE)
+    assert single.delta is not None
+    assert abs(single.delta) < 1e-3  # float32: what the page shows
     if model.backbone == "mobilenet_v2":
         _, delta = DeepLift(optimize(model)).attribute(
             x.float().clone(), torch.zeros_like(x.float()), target=3, return_convergence_delta=True
@@ -203,6 +207,7 @@ def test_hooks_are_gone_after_an_error(lively: Callable[..., MobileNet], x: Tens
         ({"target": -1}, "no class -1"),
         ({"settings": {"steps": 31}, "method": "integrated_gradients"}, "'steps' must be one of"),
         ({"settings": {"steps": 32}, "method": "saliency"}, "no setting 'steps'"),
+        ({"settings": {"layer": "attention"}, "method": "grad_cam"}, "plain control has no layer"),
     ],
 )
 def test_wrong_wishes_are_refused_with_what_there_is(

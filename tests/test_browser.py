@@ -117,10 +117,28 @@ def test_an_upload_a_bad_one_and_back_to_a_sample(browser: Browser, address: str
     page.wait_for_timeout(500)
     settle(page)
     assert "not a picture" in page.locator('[data-testid="stAlert"]').first.inner_text()
-    page.locator('button.tile[data-id="grace_hopper"]').click()
-    page.wait_for_timeout(300)
+    for _ in range(2):  # the same sample twice, with another upload in between
+        page.locator('button.tile[data-id="grace_hopper"]').click()
+        page.wait_for_timeout(300)
+        settle(page)
+        assert maps(page) == before
+        page.locator("input[type=file]").set_input_files(str(ASSETS / "chelsea.jpg"))
+        page.wait_for_timeout(500)
+        settle(page)
+        assert page.get_by_role("heading", name=re.compile(r"chelsea\.jpg")).count() == 1
+    page.context.close()
+
+
+def test_a_slider_moves_on_while_slow_methods_compute(browser: Browser, address: str) -> None:
+    page = visit(browser, address)
+    for name in ("Occlusion", "SmoothGrad", "Gradient SHAP"):
+        page.get_by_role("button", name=name, exact=True).click()
+    for _ in range(2):
+        page.get_by_role("slider", name=re.compile("Subspaces g")).first.press("ArrowRight")
+        page.wait_for_timeout(250)
     settle(page)
-    assert maps(page) == before
+    assert len(maps(page)) == 16
+    assert page.locator("figure.tile img").count() == 5
     page.context.close()
 
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from ulsam_viz import CheckpointError, explain, list_variants
-from ulsam_viz.analysis.attribution import METHODS, AttributionError
+from ulsam_viz.analysis.methods import METHODS, AttributionError
 from ulsam_viz.engine import Engine, Explanation
 from ulsam_viz.images import ModelInput, decode_image
 from ulsam_viz.samples import list_samples
@@ -110,6 +110,42 @@ def test_a_failure_reaches_only_who_asked(picture: ModelInput, tmp_path: Path) -
     assert working.result().maps[11].shape == (4, 14, 14)
     with pytest.raises(CheckpointError):
         engine.attend(picture, bad).result()
+
+
+def test_work_that_nobody_waits_for_is_never_begun_and_a_pass_never_waits(picture: ModelInput) -> None:
+    engine = Engine(workers=1, result_bytes=0)
+    variant = get_variant(G4)
+    settings = {"steps": 128}
+    running = engine.attribute(picture, variant, method="integrated_gradients", target=0, settings=settings)
+    mine, theirs = (engine.attribute(picture, variant, method="occlusion", target=1) for _ in range(2))
+    only_mine = engine.attribute(picture, variant, method="occlusion", target=2)
+    assert mine is theirs  # two visitors, one computation
+    assert engine.attend(picture, variant).result(5).maps[11].shape == (4, 14, 14)
+    assert not running.done()  # the pass overtook it
+    engine.release([running, mine, only_mine])
+    assert only_mine.cancelled()
+    assert not theirs.cancelled()
+    assert theirs.result(60).target == 1
+    # What was let go can be asked for again.
+    assert engine.attribute(picture, variant, method="occlusion", target=2).result(60).target == 2
+    assert not engine._running
+    assert not engine._wanted
+
+
+def test_results_that_visitors_share_cannot_be_changed(picture: ModelInput) -> None:
+    result = Engine(workers=1).attend(picture, get_variant(G4)).result()
+    with pytest.raises(ValueError, match="read-only"):
+        result.maps[11][0, 0, 0] = 1
+
+
+def test_a_gpu_that_does_not_work_is_found_before_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine's GPU works")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    choice = Engine(workers=1).choose_device("auto")
+    assert choice.device == "cpu"
+    assert choice.reason
+    assert "cannot be used" in choice.reason
 
 
 def test_a_wish_for_a_gpu_is_met_or_the_reason_is_said() -> None:

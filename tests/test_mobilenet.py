@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ulsam_viz import MobileNetV1, MobileNetV2, Placement, count_cost
-from ulsam_viz.models.mobilenet import BACKBONES, MobileNet, layer_shapes
+from ulsam_viz.models.mobilenet import BACKBONES, MobileNet
 from ulsam_viz.models.optimize import optimize
 
 A, I = "after", "instead"  # noqa: E741
@@ -75,6 +75,16 @@ def test_our_mobilenet_v2_computes_what_torchvisions_does() -> None:
             mine.copy_(other)
     x = torch.randn(1, 3, 96, 96)
     torch.testing.assert_close(ours(x), theirs(x))
+
+
+@torch.no_grad()
+def layer_shapes(model: MobileNet, input_size: int) -> dict[int, tuple[int, ...]]:
+    """Return (channels, height, width) after each layer."""
+    shapes, x = {}, torch.zeros(1, 3, input_size, input_size)
+    for number, layer in model.eval().layers.items():
+        x = layer(x)
+        shapes[int(number)] = tuple(x.shape[1:])
+    return shapes
 
 
 def test_layers_are_numbered_as_in_the_paper() -> None:

@@ -76,11 +76,9 @@ def copied(tmp_path: Path) -> Path:
 
 def rewrite(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
     """Change the weights and make the manifest's sha256 fit, as a careless or hostile author would."""
-    path = folder / f"{NAME}.safetensors"
-    weights = load_file(path)
+    weights = load_file(folder / f"{NAME}.safetensors")
     change(weights)
-    path.write_bytes(save(weights))
-    edit(folder, lambda r: r.update(sha256=hashlib.sha256(path.read_bytes()).hexdigest()))
+    replace_by(folder, save(weights))
 
 
 def edit(folder: Path, change: Callable[[dict[str, object]], object]) -> None:
@@ -95,21 +93,22 @@ def flip(path: Path, at: int) -> None:
     path.write_bytes(data)
 
 
+def checkpoint(folder: Path) -> Path:
+    return folder / f"{NAME}.safetensors"
+
+
+def replace_by(folder: Path, data: bytes) -> None:
+    """Put another file in its place and make the manifest's sha256 fit."""
+    checkpoint(folder).write_bytes(data)
+    edit(folder, lambda r: r.update(sha256=hashlib.sha256(data).hexdigest()))
+
+
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "missing": (lambda f: (f / f"{NAME}.safetensors").unlink(), "cannot be read"),
-    "one bit": (lambda f: flip(f / f"{NAME}.safetensors", 500_000), "sha256"),
-    "cut short": (lambda f: (f / f"{NAME}.safetensors").write_bytes((f / f"{NAME}.safetensors").read_bytes()[:-100]), "sha256"),
-    "another file": (
-        lambda f: shutil.copy(CHECKPOINTS / "mobilenet_v1-0.5-plain.safetensors", f / f"{NAME}.safetensors"),
-        "sha256",
-    ),
-    "a pickle": (
-        lambda f: (
-            (f / f"{NAME}.safetensors").write_bytes(b"\x80\x04cos\nsystem\n"),
-            edit(f, lambda r: r.update(sha256=hashlib.sha256(b"\x80\x04cos\nsystem\n").hexdigest())),
-        ),
-        "no readable safetensors",
-    ),
+    "missing": (lambda f: checkpoint(f).unlink(), "cannot be read"),
+    "one bit": (lambda f: flip(checkpoint(f), 500_000), "sha256"),
+    "cut short": (lambda f: checkpoint(f).write_bytes(checkpoint(f).read_bytes()[:-100]), "sha256"),
+    "another file": (lambda f: shutil.copy(CHECKPOINTS / "mobilenet_v1-0.5-plain.safetensors", checkpoint(f)), "sha256"),
+    "a pickle": (lambda f: replace_by(f, b"\x80\x04cos\nsystem\n"), "no readable safetensors"),
     "a tensor less": (lambda f: rewrite(f, lambda w: w.pop("classifier.bias")), "lacks 1 tensors"),
     "a tensor more": (lambda f: rewrite(f, lambda w: w.update(extra=torch.zeros(1))), "unknown tensors, 'extra'"),
     "a shape": (lambda f: rewrite(f, lambda w: w.update({"classifier.bias": torch.zeros(5).half()})), "shape"),

@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"ulsam_viz: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("ulsam_viz: stopped; the same command goes on from the last saved step", file=sys.stderr)
+        print("ulsam_viz: stopped; a training goes on from its last saved step with the same command", file=sys.stderr)
         return 130
     return 0
 
@@ -87,6 +87,8 @@ def _train(options: argparse.Namespace) -> None:
     device = options.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    elif device.startswith("cuda") and not torch.cuda.is_available():
+        raise TrainingError("PyTorch sees no CUDA GPU here; use --device cpu")
     if options.zoo:
         checkpoints = options.publish or Path("checkpoints")
         train_zoo(options.zoo, options.data, options.runs, checkpoints, device=device, workers=options.workers)

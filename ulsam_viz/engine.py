@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -20,7 +20,8 @@ import torch
 from PIL import Image
 
 from .analysis.attention import Attention, attend
-from .analysis.attribution import Attribution, AttributionError, attribute
+from .analysis.attribution import Attribution, attribute
+from .analysis.methods import AttributionError
 from .cost import measure_latency
 from .images import ModelInput, prepare
 from .models.mobilenet import MobileNet
@@ -74,17 +75,23 @@ class Engine:
 
     def __init__(self, *, workers: int | None = None, model_bytes: int = 400 * 2**20, result_bytes: int = 200 * 2**20) -> None:
         self._pool = ThreadPoolExecutor(workers or os.cpu_count() or 1, "engine", initializer=torch.set_num_threads, initargs=(1,))
+        # A pass takes milliseconds: it never waits behind attributions, which take up to seconds.
+        self._quick = ThreadPoolExecutor(1, "engine-quick", initializer=torch.set_num_threads, initargs=(1,))
         self._lock = threading.Lock()
         self._idle: OrderedDict[tuple[str, str], list[MobileNet]] = OrderedDict()
         self._model_bytes = model_bytes
         self._results = _BoundedCache(result_bytes)
         self._running: dict[Any, Future[Any]] = {}
+        self._wanted: dict[Future[Any], int] = {}
         self._cuda_trouble: str | None = None
+        self._cuda_tried = False
 
     def choose_device(self, wish: str) -> DeviceChoice:
         """Decide where to compute: ``"auto"``, ``"cpu"`` or ``"cuda"``."""
         if wish == "cpu":
             return DeviceChoice("cpu", None)
+        if torch.cuda.is_available() and not self._cuda_tried:
+            self._try_cuda()
         if self._cuda_trouble:
             return DeviceChoice("cpu", self._cuda_trouble)
         if torch.cuda.is_available():
@@ -94,9 +101,18 @@ class Engine:
         built = "PyTorch sees no CUDA GPU here" if torch.backends.cuda.is_built() else "this PyTorch is built without CUDA"
         return DeviceChoice("cpu", f"{built}; the CPU is used.")
 
+    def _try_cuda(self) -> None:
+        """Compute once on the GPU: a driver or card that PyTorch cannot use is found here, not in a visitor's view."""
+        self._cuda_tried = True
+        try:
+            torch.nn.functional.conv2d(torch.ones(1, 1, 4, 4, device="cuda"), torch.ones(1, 1, 3, 3, device="cuda")).sum().item()
+        except RuntimeError as error:
+            self._cuda_trouble = f"The GPU cannot be used ({str(error).splitlines()[0]}); the CPU is used."
+
     def attend(self, picture: ModelInput, variant: Variant, device: str = "cpu") -> Future[Attention]:
         """Start one pass; the future holds logits and all maps."""
-        return self._submit((variant.sha256, device, picture.key), variant, device, lambda m: attend(m, picture.tensor))
+        key = (variant.sha256, device, picture.key)
+        return self._submit(key, variant, device, lambda model: attend(model, picture.tensor), quick=True)
 
     def attribute(
         self,
@@ -135,10 +151,23 @@ class Engine:
         """Load a variant in the background, so that its first visitor does not wait."""
         return self._submit((variant.sha256, device, "warm"), variant, device, lambda model: None)
 
-    def _submit(self, key: Any, variant: Variant, device: str, work: Callable[[MobileNet], T]) -> Future[T]:
+    def release(self, futures: Iterable[Future[Any]]) -> None:
+        """Say that a visitor no longer waits for these; what nobody waits for and has not begun is never computed."""
+        with self._lock:
+            for future in futures:
+                if future not in self._wanted:  # done already
+                    continue
+                self._wanted[future] -= 1
+                if not self._wanted[future]:
+                    del self._wanted[future]
+                    if future.cancel():
+                        self._running = {key: f for key, f in self._running.items() if f is not future}
+
+    def _submit(self, key: Any, variant: Variant, device: str, work: Callable[[MobileNet], T], *, quick: bool = False) -> Future[T]:
         """Answer from the cache, join a running computation of the same key, or start one."""
         with self._lock:
             if key in self._running:
+                self._wanted[self._running[key]] = self._wanted.get(self._running[key], 0) + 1
                 return self._running[key]
             found, value = self._results.get(key)
             future: Future[Any]
@@ -146,7 +175,8 @@ class Engine:
                 future = Future()
                 future.set_result(value)
                 return future
-            future = self._running[key] = self._pool.submit(self._run, key, variant, device, work)
+            future = self._running[key] = (self._quick if quick else self._pool).submit(self._run, key, variant, device, work)
+            self._wanted[future] = 1
             return future
 
     def _run(self, key: Any, variant: Variant, device: str, work: Callable[[MobileNet], T]) -> T:
@@ -155,6 +185,8 @@ class Engine:
                 value = self._with_network(variant, device, work)
             except torch.cuda.OutOfMemoryError:
                 self._cuda_trouble = "The GPU ran out of memory; the CPU is used instead."
+                with self._lock:
+                    self._idle = OrderedDict((k, stock) for k, stock in self._idle.items() if k[1] == "cpu")
                 torch.cuda.empty_cache()
                 value = self._with_network(variant, "cpu", work)
             _freeze(value)
@@ -163,7 +195,9 @@ class Engine:
             return value
         finally:
             with self._lock:
-                self._running.pop(key, None)
+                done = self._running.pop(key, None)
+                if done:
+                    self._wanted.pop(done, None)
 
     def _with_network(self, variant: Variant, device: str, work: Callable[[MobileNet], T]) -> T:
         with self._borrow(variant, device) as model:

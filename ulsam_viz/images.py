@@ -145,7 +145,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _grey_to_rgb(values: np.ndarray, *, sixteen_bit: bool) -> Image.Image:
     """Scale greys of more than 8 bits; Pillow's own conversion would clip all above 255 to white."""
-    values = np.nan_to_num(values.astype(np.float64), posinf=0, neginf=0)
+    values = np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0)
     if sixteen_bit or (values.min() >= 0 and 255 < values.max() <= 65535):
         low, high = 0.0, 65535.0
     elif values.min() >= 0 and values.max() <= 1:
@@ -154,5 +154,5 @@ def _grey_to_rgb(values: np.ndarray, *, sixteen_bit: bool) -> Image.Image:
         low, high = 0.0, 255.0
     else:
         low, high = float(values.min()), float(values.max())
-    grey = ((values - low) / (high - low) * 255).round().astype(np.uint8)
+    grey = ((values - low) / max(high - low, 1e-9) * 255).round().astype(np.uint8)
     return Image.fromarray(grey).convert("RGB")

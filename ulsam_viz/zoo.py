@@ -128,13 +128,14 @@ def _variant_from(record: Mapping[str, Any], classes: Mapping[str, list[str]], f
         raise ValueError(f"'{file}' is not the plain name of a .safetensors file")
     if record["backbone"] not in BACKBONES:
         raise ValueError(f"unknown backbone '{record['backbone']}'")
-    placement = record["placement"]
+    if missing := {"top1", "top5", "pictures", "attention"} - record["metrics"].keys():
+        raise ValueError(f"'{record['name']}' has no {', '.join(sorted(missing))}")
     pre = record["preprocessing"]
     return Variant(
         name=str(record["name"]),
         backbone=record["backbone"],
         width=float(record["width"]),
-        placement=Placement(tuple(placement["layers"]), placement["groups"], placement["mode"]) if placement else None,
+        placement=placement_from(record["placement"]),
         classes=tuple(classes[record["classes"]]),
         preprocessing=Preprocessing(pre["input_size"], tuple(pre["mean"]), tuple(pre["std"])),
         metrics=record["metrics"],
@@ -142,6 +143,11 @@ def _variant_from(record: Mapping[str, Any], classes: Mapping[str, list[str]], f
         path=folder / file,
         sha256=record["sha256"],
     )
+
+
+def placement_from(record: Mapping[str, Any] | None) -> Placement | None:
+    """Read a placement as records write it: ``{"layers": [11], "groups": 4, "mode": "after"}``, or None."""
+    return Placement(tuple(record["layers"]), record["groups"], record["mode"]) if record else None
 
 
 def get_variant(name: str, folder: Path = CHECKPOINTS) -> Variant:
@@ -168,7 +174,7 @@ def build_network(variant: Variant) -> MobileNet:
 def load_network(variant: Variant) -> MobileNet:
     """Load a variant's weights into its training form.
 
-    The file's size, sha256, keys, shapes, dtype (float16) and finiteness are verified before a value is used.
+    The file's sha256, keys, shapes, dtype (float16) and finiteness are verified before a value is used.
 
     Returns:
         The network in eval mode, float32, on the CPU.
@@ -190,7 +196,10 @@ def load_network(variant: Variant) -> MobileNet:
         weights = parse_safetensors(data)
     except Exception as error:  # the parser raises its own type, which is not part of its documented interface
         raise refuse(f"is no readable safetensors file ({error})") from error
-    network = build_network(variant)
+    try:
+        network = build_network(variant)
+    except ValueError as error:
+        raise CheckpointError(f"variant '{variant.name}' cannot be used: no such network can be built ({error})") from error
     load_weights(network, weights, refuse=refuse)
     return network.eval()
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from .colours import DIVERGING, Scaled, colour_table
+from .colours import DIVERGING, Scaled, colour_stops
 from .tiles import data_uri
 
 
@@ -19,8 +19,8 @@ def _figure(data: list[dict[str, Any]], **layout: Any) -> go.Figure:
 
 def _colour_scale(name: str) -> list[list[Any]]:
     """Spell a colour scale out: the browser's Plotly knows fewer names than Python's."""
-    table = colour_table(name)[::15].tolist()  # 18 of 256 colours, the first and the last among them
-    return [[i / (len(table) - 1), f"rgb({r},{g},{b})"] for i, (r, g, b) in enumerate(table)]
+    stops = colour_stops(name)
+    return [[i / (len(stops) - 1), colour] for i, colour in enumerate(stops)]
 
 
 def top_classes(names: Sequence[str], probabilities: Sequence[float], *, marked: int | None) -> go.Figure:

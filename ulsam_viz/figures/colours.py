@@ -31,6 +31,11 @@ def colour_table(name: str) -> np.ndarray:
     return (np.array(sampled) * 255).round().astype(np.uint8)
 
 
+def colour_stops(name: str) -> list[str]:
+    """Return 18 evenly spaced colours of a scale as CSS, the first and the last among them: enough for a gradient."""
+    return [f"rgb({r},{g},{b})" for r, g, b in colour_table(name)[::15].tolist()]
+
+
 def subspace_colour(index: int, groups: int) -> str:
     """Return a subspace's own colour, as ``#rrggbb``.
 

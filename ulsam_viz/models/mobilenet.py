@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -278,19 +277,3 @@ def _initialise(model: MobileNet) -> None:
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=0.01)
             nn.init.zeros_(module.bias)
-
-
-@torch.no_grad()
-def layer_shapes(model: MobileNet, input_size: int) -> dict[int, tuple[int, int, int]]:
-    """Return (channels, height, width) after each layer, modules included, for a square input of ``input_size`` pixels."""
-    shapes = {}
-    x = torch.zeros(1, 3, input_size, input_size, dtype=model.classifier.weight.dtype, device=model.classifier.weight.device)
-    was_training = model.training
-    model.eval()
-    for number in range(1, model.last_layer + 1):
-        for modules in (model.layers, model.attention):
-            if str(number) in modules:
-                x = modules[str(number)](x)
-        shapes[number] = (x.shape[1], x.shape[2], x.shape[3])
-    model.train(was_training)
-    return shapes

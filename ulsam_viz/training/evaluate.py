@@ -12,9 +12,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..analysis import measures
-from ..images import Preprocessing, prepare
+from ..images import Preprocessing, decode_image, prepare
 from ..models.mobilenet import MobileNet
-from .data import Pictures, read_rgb
+from .data import Pictures
 
 
 @torch.inference_mode()
@@ -63,7 +63,7 @@ def _batches(pictures: Pictures, preprocessing: Preprocessing, batch: int) -> It
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(pictures.files), batch):
             files = pictures.files[start : start + batch]
-            yield torch.cat(list(pool.map(lambda f: prepare(read_rgb(f), preprocessing).tensor, files)))
+            yield torch.cat(list(pool.map(lambda f: prepare(decode_image(f.read_bytes()), preprocessing).tensor, files)))
 
 
 def _calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import platform
@@ -128,6 +129,7 @@ def train(
     bar.close()
     run = {
         "recipe": settings,
+        "init_sha256": hashlib.sha256(init.read_bytes()).hexdigest() if init else None,
         "pictures": len(pictures.files),
         "classes": list(pictures.classes),
         "seconds": round(seconds + time.monotonic() - started),

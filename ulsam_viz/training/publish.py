@@ -11,9 +11,9 @@ from typing import Any
 from safetensors.torch import load_file, save
 
 from ..images import Preprocessing
-from ..models.mobilenet import BACKBONES, Placement
+from ..models.mobilenet import BACKBONES
 from ..models.optimize import optimize
-from ..zoo import MANIFEST_FORMAT, load_weights, variant_name
+from ..zoo import MANIFEST_FORMAT, load_weights, placement_from, variant_name
 from .data import Pictures
 from .evaluate import evaluate
 
@@ -39,14 +39,18 @@ def publish(run: Path, held_out: Pictures, checkpoints: Path, *, input_size: int
         for key, value in load_file(run / "weights.safetensors").items()
         if not key.endswith("num_batches_tracked")
     }
-    placement = recipe["placement"] and Placement(
-        tuple(recipe["placement"]["layers"]), recipe["placement"]["groups"], recipe["placement"]["mode"]
-    )
+    placement = placement_from(recipe["placement"])
     network = BACKBONES[recipe["backbone"]](recipe["width"], len(classes), placement)
     load_weights(network, weights)
     preprocessing = Preprocessing(input_size)
     metrics = evaluate(optimize(network.eval()), held_out, preprocessing, quiet=quiet)
 
+    path = checkpoints / "manifest.json"
+    manifest: dict[str, Any] = (
+        json.loads(path.read_text()) if path.exists() else {"format": MANIFEST_FORMAT, "classes": {}, "variants": []}
+    )
+    if manifest["classes"].setdefault(recipe["dataset"], classes) != classes:
+        raise ValueError(f"'{path}' holds variants of another '{recipe['dataset']}' with other classes; publish to another folder")
     name = variant_name(recipe["backbone"], recipe["width"], placement)
     data = save(weights, {"variant": name})
     checkpoints.mkdir(parents=True, exist_ok=True)
@@ -63,11 +67,6 @@ def publish(run: Path, held_out: Pictures, checkpoints: Path, *, input_size: int
         "metrics": metrics,
         "made_by": made_by,
     }
-    path = checkpoints / "manifest.json"
-    manifest: dict[str, Any] = (
-        json.loads(path.read_text()) if path.exists() else {"format": MANIFEST_FORMAT, "classes": {}, "variants": []}
-    )
-    manifest["classes"][recipe["dataset"]] = classes
     manifest["variants"] = [v for v in manifest["variants"] if v["name"] != name] + [record]
     _replace(path, (json.dumps(manifest, indent=1) + "\n").encode())
     return record

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..models.mobilenet import Placement
+from ..zoo import CheckpointError, list_variants
 from .data import find_pictures
 from .loop import TrainingError, train
 from .publish import publish
@@ -77,10 +79,18 @@ def train_zoo(path: Path, data_root: Path, runs_folder: Path, checkpoints: Path,
     """Train every run of a zoo file that is not done yet, in order, and publish those that are to be shown."""
     for run in read_zoo_file(path):
         folder = runs_folder / run.name
-        if not (folder / "weights.safetensors").exists():
-            init = runs_folder / run.init / "weights.safetensors" if run.init else None
-            train(run.recipe, find_pictures(run.recipe.dataset, data_root / run.data, "train"), folder, init=init, **options)
-        if run.publish and not (folder / "published").exists():
+        init = runs_folder / run.init / "weights.safetensors" if run.init else None
+        train(run.recipe, find_pictures(run.recipe.dataset, data_root / run.data, "train"), folder, init=init, **options)
+        if run.publish and not _is_published(folder, checkpoints):
             record = publish(folder, find_pictures(run.recipe.dataset, data_root / run.data, "test"), checkpoints)
             print(f"{run.name}: top-1 {record['metrics']['top1']} %, top-5 {record['metrics']['top5']} %", flush=True)
-            (folder / "published").touch()
+
+
+def _is_published(run: Path, checkpoints: Path) -> bool:
+    """Tell whether the zoo holds exactly this run."""
+    made_by = json.loads((run / "run.json").read_text())
+    del made_by["classes"]
+    try:
+        return any(v.made_by == made_by and v.path.exists() for v in list_variants(checkpoints))
+    except CheckpointError:  # no zoo there yet
+        return False

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from ..analysis.attribution import METHODS, Method
+from ..analysis.methods import METHODS, Method
 from ..engine import DeviceChoice, default_engine
 from ..figures.colours import SCALES, SEQUENTIAL, Scale
 from ..figures.tiles import Display
@@ -42,9 +42,7 @@ def position_label(variant: Variant) -> str:
 
 def choose_variant(variants: Sequence[Variant]) -> Variant:
     """Show backbone, position and g; every stop is a trained variant."""
-    st.subheader(
-        "Network", help="MobileNets trained by this project on Caltech-101. Every stop of the sliders is a network of its own."
-    )
+    st.subheader("Network", help="Networks trained by this project. Every stop of the sliders is a network of its own.")
     backbones = list(dict.fromkeys(backbone_label(v) for v in variants))
     backbone = st.segmented_control(
         "Backbone",
@@ -113,7 +111,7 @@ def choose_device() -> DeviceChoice:
     return choice
 
 
-def choose_methods(input_size: int) -> dict[str, dict[str, Any]]:
+def choose_methods(variant: Variant) -> dict[str, dict[str, Any]]:
     """Show the attribution methods and their settings; return the settings of each chosen method, cheap methods first."""
     st.subheader(
         "Attribution", help="Post-hoc methods, by Captum: which pixels speak for one class. Not the same thing as attention."
@@ -132,8 +130,8 @@ def choose_methods(input_size: int) -> dict[str, dict[str, Any]]:
     if with_settings:
         with st.expander("Settings of the methods"):
             for name in with_settings:
-                settings[name] = _settings_of(METHODS[name])
-    passes = {name: count_passes(name, settings.get(name, {}), input_size) for name in chosen}
+                settings[name] = _settings_of(METHODS[name], variant)
+    passes = {name: count_passes(name, settings.get(name, {}), variant.input_size) for name in chosen}
     if chosen:
         listed = ", ".join(f"{METHODS[name].label} {count}" for name, count in sorted(passes.items(), key=lambda item: item[1]))
         st.caption(
@@ -149,11 +147,15 @@ def count_passes(name: str, settings: Mapping[str, Any], input_size: int) -> int
     return method.passes(method.complete(settings), input_size)
 
 
-def _settings_of(method: Method) -> dict[str, Any]:
+def _settings_of(method: Method, variant: Variant) -> dict[str, Any]:
+    # The plain control has no layer that feeds an attention module.
+    settings = [s for s in method.settings if s.name != "layer" or variant.placement]
+    if not settings:
+        return {}
     st.markdown(f"**{method.label}**")
     values = {}
-    columns = st.columns(len(method.settings), gap="small")
-    for column, setting in zip(columns, method.settings, strict=True):
+    columns = st.columns(len(settings), gap="small")
+    for column, setting in zip(columns, settings, strict=True):
         with column:
             values[setting.name] = st.selectbox(
                 setting.label,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import streamlit as st
 from PIL import Image
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from ..figures.tiles import data_uri
 from ..images import MAX_BYTES, ImageError, ModelInput, Preprocessing, decode_image, is_animated, prepare
@@ -14,14 +16,16 @@ from .tiles import Tile, show_tiles
 
 _TYPES = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]
 _THUMBNAIL = Preprocessing(input_size=96)
+_KEPT_SIDE = 1024
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What was chosen: the decoded picture, its name, and the sample's record where it is one."""
+    """What was chosen: the decoded picture, its name, what identifies it, and the sample's record where it is one."""
 
     image: Image.Image
     name: str
+    key: str
     sample: Sample | None
 
 
@@ -44,23 +48,10 @@ def choose_picture() -> Picture:
         type=_TYPES,
         key="upload",
         max_upload_size=MAX_BYTES // 2**20,
-        on_change=_use_upload,
         help="JPEG, PNG, WebP, GIF, BMP or TIFF. The network sees the centre square.",
     )
     uploaded = _decode_upload(upload)
-    chosen = st.session_state.get("picture", next(iter(samples)))
-    strip = [
-        Tile(
-            stem,
-            s.title,
-            source=_thumbnail(s),
-            selectable=True,
-            selected=stem == chosen and not _upload_is_used(uploaded),
-            title=s.title,
-        )
-        for stem, s in samples.items()
-    ]
-    show_tiles(strip, width=40, key="strip", small=True, on_select=_use_sample_of_strip)
+    strip_place = st.container()
     stem = st.selectbox(
         "Sample",
         list(samples),
@@ -70,18 +61,14 @@ def choose_picture() -> Picture:
         on_change=_use_sample,
         label_visibility="collapsed",
     )
-    if uploaded and _upload_is_used(uploaded):
-        return uploaded
-    sample = samples[stem]
-    return Picture(_sample_image(sample), sample.title, sample)
-
-
-def _upload_is_used(uploaded: Picture | None) -> bool:
-    return uploaded is not None and st.session_state.get("picture_source") == "upload"
-
-
-def _use_upload() -> None:
-    st.session_state["picture_source"] = "upload" if st.session_state.get("upload") else "sample"
+    used = uploaded if uploaded and st.session_state.get("picture_source") == "upload" else None
+    with strip_place:
+        strip = [
+            Tile(name, s.title, source=_thumbnail(s), selectable=True, selected=name == stem and not used)
+            for name, s in samples.items()
+        ]
+        show_tiles(strip, width=40, key="strip", small=True, on_select=_use_sample_of_strip)
+    return used or Picture(_sample_image(samples[stem]), samples[stem].title, stem, samples[stem])
 
 
 def _use_sample() -> None:
@@ -95,37 +82,51 @@ def _use_sample_of_strip() -> None:
         _use_sample()
 
 
-def _decode_upload(upload: object) -> Picture | None:
-    """Decode once a file; on a bad one, say why and keep the last good picture."""
+def _decode_upload(upload: UploadedFile | None) -> Picture | None:
+    """Decode each file once and look at it; on a bad one, say why and keep everything as it was."""
     state = st.session_state
     if upload is None:
-        state.pop("decoded", None)
+        state["decoded"] = state["decoded_id"] = None
         return None
-    file_id = upload.file_id  # type: ignore[attr-defined]
-    if state.get("decoded_id") != file_id:
-        data = upload.getvalue()  # type: ignore[attr-defined]
+    if state.get("decoded_id") != upload.file_id:
+        data = upload.getvalue()
+        state["upload_error"] = state["upload_note"] = None
         try:
-            image = decode_image(data)
+            image = _shrunk(decode_image(data))
         except ImageError as error:
             state["upload_error"] = str(error)
         else:
-            state["upload_error"] = None
-            # A square crop of at most 512 px is all that any variant looks at; sessions keep no more than that.
-            image.thumbnail((1600, 1600), Image.Resampling.LANCZOS, reducing_gap=3)
-            note = "The first frame of the animation is shown." if is_animated(data) else None
-            state["decoded"], state["upload_note"] = Picture(image, upload.name, None), note  # type: ignore[attr-defined]
-        state["decoded_id"] = file_id
-    if state.get("upload_error"):
+            state["decoded"] = Picture(image, _plain(upload.name), upload.file_id, None)
+            state["picture_source"] = "upload"
+            if is_animated(data):
+                state["upload_note"] = "The first frame of the animation is shown."
+        state["decoded_id"] = upload.file_id
+    if state["upload_error"]:
         st.error(state["upload_error"], icon=":material/error:")
-    elif state.get("upload_note"):
+    elif state["upload_note"]:
         st.caption(state["upload_note"])
     return state.get("decoded")
+
+
+def _shrunk(image: Image.Image) -> Image.Image:
+    """Keep of a large picture what the networks look at, the centre square, at a size a session can hold."""
+    shorter = min(image.size)
+    if shorter <= _KEPT_SIDE:
+        return image
+    left, top = (image.width - shorter) // 2, (image.height - shorter) // 2
+    square = image.crop((left, top, left + shorter, top + shorter))
+    return square.resize((_KEPT_SIDE, _KEPT_SIDE), Image.Resampling.LANCZOS, reducing_gap=3)
+
+
+def _plain(file_name: str) -> str:
+    """Make a file's name safe to show: letters, digits and a little punctuation, at most 60 of them."""
+    return re.sub(r"[^\w .()\-]", "_", file_name)[-60:]
 
 
 def model_input(picture: Picture, preprocessing: Preprocessing) -> ModelInput:
     """Prepare the chosen picture for a variant, once as long as neither changes."""
     state = st.session_state
-    key = (id(picture.image), preprocessing)
+    key = (picture.key, preprocessing)
     if state.get("input_key") != key:
         state["input_key"], state["input"] = key, prepare(picture.image, preprocessing)
     prepared: ModelInput = state["input"]

@@ -82,7 +82,7 @@ def show_tiles(
     key: str | None = None,
     small: bool = False,
     on_select: Callable[[], None] | None = None,
-) -> str | None:
+) -> None:
     """Mount the tiles; they wrap to as many columns as fit.
 
     Args:
@@ -90,11 +90,7 @@ def show_tiles(
         width: Of each tile, in CSS pixels.
         key: Identity of the row; needed to read a selection.
         small: Thumbnails: no notes, the name below.
-        on_select: Called before the page runs again.
-
-    Returns:
-        The id of the tile that was selected last, or None.
+        on_select: Called after a click, before the page runs again; ``st.session_state[key].selected`` is the tile's id.
     """
     data = {"tiles": [t.as_data() for t in tiles], "width": width, "small": small}
-    result = _component()(data=data, key=key, on_selected_change=on_select or (lambda: None))
-    return getattr(result, "selected", None)
+    _component()(data=data, key=key, on_selected_change=on_select or (lambda: None))

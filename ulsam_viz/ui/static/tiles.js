@@ -14,7 +14,7 @@ function write(value, unit) {
 }
 
 export default function (component) {
-  const { data, parentElement, setStateValue } = component;
+  const { data, parentElement, setTriggerValue } = component;
   const root = parentElement.querySelector(".tiles");
   root.style.setProperty("--tile", data.width + "px");
   root.classList.toggle("small", data.small);
@@ -27,6 +27,7 @@ export default function (component) {
     element.dataset.id = tile.id;
     element.setAttribute("aria-label", tile.name + ". " + tile.note);
     if (tile.selectable) element.setAttribute("aria-pressed", tile.selected);
+    else if (tile.values) element.tabIndex = 0;
     if (tile.hue) element.style.setProperty("--hue", tile.hue);
     const name = document.createElement("div");
     name.className = "name";
@@ -46,7 +47,7 @@ export default function (component) {
     element.append(...(data.small ? [frame, name] : [name, frame, note]));
     root.appendChild(element);
     const values = tile.values ? decode(tile.values) : null;
-    if (tile.selectable) element.onclick = () => setStateValue("selected", tile.id);
+    if (tile.selectable) element.onclick = () => setTriggerValue("selected", tile.id);
 
     const place = (u, v) => window.dispatchEvent(new CustomEvent(PLACE, { detail: u === null ? null : { u, v } }));
     if (values) {
@@ -54,7 +55,8 @@ export default function (component) {
         const box = frame.getBoundingClientRect();
         place((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
       };
-      frame.onpointerleave = () => place(null);
+      // A finger that lifts also "leaves": its reading stays until the next touch.
+      frame.onpointerleave = (event) => event.pointerType === "mouse" && place(null);
       element.onblur = () => place(null);
       let at = null;
       element.onkeydown = (event) => {
@@ -87,6 +89,9 @@ export default function (component) {
   });
   if (focused >= 0 && root.children[focused]) root.children[focused].focus();
   const listen = (event) => tiles.forEach((show) => show(event.detail));
+  // New data runs this function again on the same root, without the cleanup that only an unmount calls.
+  root.stop?.();
+  root.stop = () => window.removeEventListener(PLACE, listen);
   window.addEventListener(PLACE, listen);
-  return () => window.removeEventListener(PLACE, listen);
+  return () => root.stop();
 }

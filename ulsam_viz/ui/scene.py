@@ -1,0 +1,72 @@
+"""What a page is about to show: the visitor's choices, resolved, and what is known about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from ..analysis import measures
+from ..analysis.attention import Attention
+from ..cost import Cost, count_cost
+from ..engine import DeviceChoice
+from ..images import ModelInput
+from ..zoo import Variant, build_network
+from .controls import View, pretty
+from .pictures import Picture
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the page is about to show: the visitor's choices, resolved."""
+
+    picture: Picture
+    crop: ModelInput
+    variant: Variant
+    device: DeviceChoice
+    methods: Mapping[str, Mapping[str, Any]]
+    view: View
+    attention: Attention
+    target: int
+
+    def class_name(self, number: int) -> str:
+        """Return a class's name for people."""
+        return pretty(self.variant.classes[number])
+
+
+def network_name(variant: Variant) -> str:
+    """Write a variant's name for people."""
+    base = f"MobileNet-{variant.backbone[-2:].upper()} {variant.width:g}"
+    p = variant.placement
+    if p is None:
+        return f"{base} (plain control)"
+    layers = ", ".join(map(str, p.layers))
+    return f"{base} with {p.groups} subspace{'s' if p.groups > 1 else ''} {p.mode} {'of layer' if p.mode == 'instead' else 'layer'}{'s' if len(p.layers) > 1 else ''} {layers}"
+
+
+def map_note(attention_map: np.ndarray) -> str:
+    """Say in a few words what one map (H, W) is like."""
+    if measures.is_dead(attention_map):
+        return "uniform for this picture"
+    return f"area {measures.effective_area(attention_map):.0%}, peak {measures.peak(attention_map):.1f}×"
+
+
+@st.cache_data(max_entries=256)
+def facts(sha256: str, _variant: Variant) -> tuple[Cost, dict[int, int]]:
+    """Return the variant's cost, and the channels of each layer that carries a module."""
+    network = build_network(_variant)
+    return count_cost(network, _variant.input_size), {int(n): m.channels for n, m in network.attention.items()}  # type: ignore[misc]
+
+
+def channels_of(variant: Variant, number: int) -> int:
+    """Return the channels of a layer that carries a module."""
+    return facts(variant.sha256, variant)[1][number]
+
+
+def channel_range(variant: Variant, number: int, k: int) -> str:
+    """Name the channels of subspace k of a layer."""
+    size = channels_of(variant, number) // variant.groups
+    return f"channels {k * size} to {(k + 1) * size - 1}" if size > 1 else f"channel {k * size}"

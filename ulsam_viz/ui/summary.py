@@ -1,0 +1,95 @@
+"""The head of the page: the picture as the network sees it, its answer, and the variant's card."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from ..engine import default_engine
+from ..figures import charts
+from ..zoo import Variant, top1_standard_error
+from .controls import pretty
+from .scene import Scene, facts, network_name
+
+
+def show_summary(scene: Scene) -> DeltaGenerator:
+    """Show picture, answer and variant; return the place of the variant's card."""
+    st.markdown(f"### {scene.picture.name}: what {network_name(scene.variant)} attends to")
+    seen, answer, card = st.columns([1.1, 1.7, 1.9], gap="medium")
+    with seen:
+        st.image(scene.crop.pixels, width=224, alt="the picture as the network sees it")
+        st.caption(f"As the network sees it: {scene.variant.input_size} × {scene.variant.input_size} pixels.")
+    with answer:
+        _top_classes(scene)
+    with card:
+        table = st.empty()
+        table.html(_variant_card(scene, None))
+        st.caption(
+            "± is one standard error of this test set. Differences between g are of that size: they do not show that one g is better.",
+            help="The attention's mean gain is 1 + 1/(H·W), 1.005 at 14 × 14: maps are vivid, their effect is small. "
+            "A bright place has not decided anything.",
+        )
+    sample = scene.picture.sample
+    if sample:
+        expected = f" The network was taught this subject as “{pretty(sample.shows)}”." if sample.shows else ""
+        st.caption(f"{sample.notice}{expected} Picture: {sample.source}; {sample.licence}.")
+    return table
+
+
+def _top_classes(scene: Scene) -> None:
+    numbers = scene.attention.top(5)
+    if scene.target not in numbers:
+        numbers.append(scene.target)
+    st.plotly_chart(
+        charts.top_classes(
+            [scene.class_name(n) for n in numbers],
+            [float(scene.attention.probabilities[n]) for n in numbers],
+            marked=numbers.index(scene.target),
+        ),
+        key="top5",
+        on_select=lambda: _target_from_bar(scene.variant, numbers),
+        selection_mode="points",
+        config={"displayModeBar": False},
+        alt="most probable classes: " + ", ".join(f"{scene.class_name(n)} {scene.attention.probabilities[n]:.1%}" for n in numbers),
+    )
+    st.caption(
+        f"The five most probable of {len(scene.variant.classes)} classes. The filled bar is the target of the attributions; click a bar to change it."
+    )
+
+
+def _target_from_bar(variant: Variant, numbers: list[int]) -> None:
+    points = st.session_state["top5"]["selection"]["points"]
+    if points and 0 <= (index := int(points[0]["point_index"])) < len(numbers):
+        st.session_state["target"] = variant.classes[numbers[index]]
+
+
+def _variant_card(scene: Scene, milliseconds: float | None) -> str:
+    variant, metrics = scene.variant, scene.variant.metrics
+    cost, _ = facts(variant.sha256, variant)
+    rows = {
+        "Variant": variant.name,
+        "Top-1 / top-5": f"{metrics['top1']:.1f} ± {top1_standard_error(variant):.1f} % / {metrics['top5']:.1f} % "
+        f"({metrics['pictures']} held-out pictures)",
+        "Parameters": f"{cost.params / 1e6:.3f} M",
+        "MACs": f"{cost.macs / 1e6:.1f} M at {variant.input_size} px",
+        "Time here": f"{milliseconds:.1f} ms a picture{', one thread' if scene.device.device == 'cpu' else ''}"
+        if milliseconds
+        else "measured at the end",
+        "Device": scene.device.device.upper(),
+    }
+    return table(rows)
+
+
+def table(rows: Mapping[str, str]) -> str:
+    """Write rows of names and values as the page's small table."""
+    body = "".join(f"<tr><td>{name}</td><td>{html.escape(value)}</td></tr>" for name, value in rows.items())
+    return f'<table class="ulsam-card">{body}</table>'
+
+
+def show_latency(scene: Scene, card: DeltaGenerator) -> None:
+    """Fill in the variant's time when nothing else is left to do: measured once a variant; nothing waits for it."""
+    latency = default_engine().latency(scene.variant, scene.device.device).result()
+    card.html(_variant_card(scene, latency))
