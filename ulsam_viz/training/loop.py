@@ -165,7 +165,7 @@ def _train_step(
 
 
 def _parameter_groups(model: MobileNet, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay weights of convolutions and the classifier only; decay on ULSAM pulls its logits, so its maps, to uniform."""
+    """Decay weights of the backbone's convolutions and of the classifier only: no norms, biases or ULSAM modules."""
     attention = {id(p) for p in model.attention.parameters()}
     decayed = [p for p in model.parameters() if p.ndim > 1 and id(p) not in attention]
     chosen = {id(p) for p in decayed}
