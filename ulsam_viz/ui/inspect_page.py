@@ -97,7 +97,7 @@ def _maps_and_attributions(scene: Scene) -> dict[str, Attribution]:
     for number, layer in rows:
         if beside:
             room_for_maps = max(2, scene.variant.groups + scene.view.blend) * 168
-            left, attribution_place = st.columns([room_for_maps, max(1100 - room_for_maps, 330)], gap="medium")
+            left, attribution_place = st.columns([room_for_maps, max(1100 - room_for_maps, 250)], gap="medium")
         else:
             left = st.container()
         with left:

@@ -25,8 +25,8 @@ def show_summary(scene: Scene) -> DeltaGenerator:
     with answer:
         _top_classes(scene)
     with card:
-        table = st.empty()
-        table.html(_variant_card(scene, None))
+        place = st.empty()
+        place.html(_variant_card(scene, None))
         st.caption(
             "± is one standard error of this test set. Differences between g are of that size: they do not show that one g is better.",
             help="The attention's mean gain is 1 + 1/(H·W), 1.005 at 14 × 14: maps are vivid, their effect is small. "
@@ -34,9 +34,19 @@ def show_summary(scene: Scene) -> DeltaGenerator:
         )
     sample = scene.picture.sample
     if sample:
-        expected = f" The network was taught this subject as “{pretty(sample.shows)}”." if sample.shows else ""
-        st.caption(f"{sample.notice}{expected} Picture: {sample.source}; {sample.licence}.")
-    return table
+        st.caption(f"{sample.notice} {_judged(scene)} Picture: {sample.source}; {sample.licence}.")
+    return place
+
+
+def _judged(scene: Scene) -> str:
+    """Say of a sample whether the network is right about it."""
+    sample, answer = scene.picture.sample, scene.attention.top(1)[0]
+    if sample is None or sample.shows is None:
+        return "None of the network's classes is right for it."
+    truth, said = pretty(sample.shows), scene.class_name(answer)
+    return f"The network knows this subject as “{truth}”" + (
+        ", and is right." if truth == said else f"; it says “{said}”, which is wrong."
+    )
 
 
 def _top_classes(scene: Scene) -> None:
