@@ -17,6 +17,7 @@ from .tiles import Tile, show_tiles
 _TYPES = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]
 _THUMBNAIL = Preprocessing(input_size=96)
 _KEPT_SIDE = 1024
+_UPLOADED = "uploaded"
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,9 @@ def choose_picture() -> Picture:
             Tile(name, s.title, source=_thumbnail(s), selectable=True, selected=name == stem and not used)
             for name, s in samples.items()
         ]
+        if uploaded:  # the way back to it
+            thumbnail = data_uri(prepare(uploaded.image, _THUMBNAIL).pixels, quality=80)
+            strip.insert(0, Tile(_UPLOADED, uploaded.name, source=thumbnail, selectable=True, selected=bool(used)))
         show_tiles(strip, width=40, key="strip", small=True, on_select=_use_sample_of_strip)
     return used or Picture(_sample_image(samples[stem]), samples[stem].title, stem, samples[stem])
 
@@ -77,7 +81,9 @@ def _use_sample() -> None:
 
 def _use_sample_of_strip() -> None:
     selected = getattr(st.session_state.get("strip"), "selected", None)
-    if selected in {s.path.stem for s in list_samples()}:
+    if selected == _UPLOADED:
+        st.session_state["picture_source"] = "upload"
+    elif selected in {s.path.stem for s in list_samples()}:
         st.session_state["picture"] = selected
         _use_sample()
 
@@ -86,7 +92,10 @@ def _decode_upload(upload: UploadedFile | None) -> Picture | None:
     """Decode each file once and look at it; on a bad one, say why and keep everything as it was."""
     state = st.session_state
     if upload is None:
-        state["decoded"] = state["decoded_id"] = None
+        # Removed, or about to be replaced: then the browser first takes the old file away. A bad file may bring it back.
+        if state.get("picture_source") == "upload":
+            state["picture_source"] = "removed"
+        state["decoded_id"] = None
         return None
     if state.get("decoded_id") != upload.file_id:
         data = upload.getvalue()
@@ -95,6 +104,8 @@ def _decode_upload(upload: UploadedFile | None) -> Picture | None:
             image = _shrunk(decode_image(data))
         except ImageError as error:
             state["upload_error"] = str(error)
+            if state.get("picture_source") == "removed":
+                state["picture_source"] = "upload"
         else:
             state["decoded"] = Picture(image, _plain(upload.name), upload.file_id, None)
             state["picture_source"] = "upload"

@@ -28,7 +28,7 @@ def show_summary(scene: Scene) -> DeltaGenerator:
         place = st.empty()
         place.html(_variant_card(scene, None))
         st.caption(
-            "± is one standard error of this test set. Differences between g are of that size: they do not show that one g is better.",
+            "± is one standard error of this test set. Differences between g lie within it: they do not show that one g is better.",
             help="The attention's mean gain is 1 + 1/(H·W), 1.005 at 14 × 14: maps are vivid, their effect is small. "
             "A bright place has not decided anything.",
         )
