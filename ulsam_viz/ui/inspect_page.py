@@ -80,7 +80,7 @@ def show() -> None:
 
 
 def _tile_width(scene: Scene) -> int:
-    return 124 if scene.variant.groups > 8 else 150
+    return 124 if scene.variant.groups > 4 else 150
 
 
 def _maps_and_attributions(scene: Scene) -> dict[str, Attribution]:
