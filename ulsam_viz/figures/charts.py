@@ -54,6 +54,12 @@ def top_classes(names: Sequence[str], probabilities: Sequence[float], *, marked:
     )
 
 
+def _labelled(labels: Sequence[str]) -> dict[str, Any]:
+    """Return an axis with one label a cell."""
+    bare = {"fixedrange": True, "automargin": True, "showgrid": False, "zeroline": False}
+    return bare | {"tickvals": list(range(len(labels))), "ticktext": list(labels)}
+
+
 def correlation_matrix(
     values: np.ndarray, rows: Sequence[str], columns: Sequence[str], *, notes: Sequence[Sequence[str]] | None = None
 ) -> go.Figure:
@@ -91,24 +97,8 @@ def correlation_matrix(
     return _figure(
         [heat],
         height=64 + 30 * len(rows),
-        xaxis={
-            "tickvals": list(range(len(columns))),
-            "ticktext": list(columns),
-            "side": "bottom",
-            "fixedrange": True,
-            "automargin": True,
-            "showgrid": False,
-            "zeroline": False,
-        },
-        yaxis={
-            "tickvals": list(range(len(rows))),
-            "ticktext": list(rows),
-            "autorange": "reversed",
-            "fixedrange": True,
-            "automargin": True,
-            "showgrid": False,
-            "zeroline": False,
-        },
+        xaxis=_labelled(columns) | {"side": "bottom"},
+        yaxis=_labelled(rows) | {"autorange": "reversed"},
     )
 
 
