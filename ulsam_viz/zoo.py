@@ -45,6 +45,7 @@ class Variant:
         made_by: Data, recipe, seed, code version and time of the training run.
         path: The checkpoint file.
         sha256: Of the checkpoint file.
+        repeats: Records (``metrics``, ``made_by``) of the same training with other seeds, whose weights do not ship.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Variant:
     made_by: Mapping[str, Any]
     path: Path
     sha256: str = field(repr=False)
+    repeats: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
 
     @property
     def input_size(self) -> int:
@@ -109,7 +111,8 @@ def _parse_manifest(path: Path, text: str) -> tuple[Variant, ...]:
     if not isinstance(manifest, dict) or manifest.get("format") != MANIFEST_FORMAT:
         raise CheckpointError(f"the manifest '{path}' is not of format {MANIFEST_FORMAT}")
     try:
-        variants = [_variant_from(record, manifest["classes"], path.parent) for record in manifest["variants"]]
+        repeats = manifest.get("repeats", [])
+        variants = [_variant_from(record, repeats, manifest["classes"], path.parent) for record in manifest["variants"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"the manifest '{path}' holds a record that cannot be used: {error!r}") from error
     if len({v.name for v in variants}) != len(variants):
@@ -122,7 +125,9 @@ def _order(variant: Variant) -> tuple[Any, ...]:
     return (variant.backbone, variant.width, p is not None, *((p.mode, len(p.layers), p.layers, p.groups) if p else ()))
 
 
-def _variant_from(record: Mapping[str, Any], classes: Mapping[str, list[str]], folder: Path) -> Variant:
+def _variant_from(
+    record: Mapping[str, Any], repeats: list[Mapping[str, Any]], classes: Mapping[str, list[str]], folder: Path
+) -> Variant:
     file = record["file"]
     if not re.fullmatch(r"[\w.\-]+\.safetensors", file):
         raise ValueError(f"'{file}' is not the plain name of a .safetensors file")
@@ -142,7 +147,14 @@ def _variant_from(record: Mapping[str, Any], classes: Mapping[str, list[str]], f
         made_by=record["made_by"],
         path=folder / file,
         sha256=record["sha256"],
+        repeats=tuple(r for r in repeats if r["name"] == record["name"] and _differ_by_seed(r["made_by"], record["made_by"])),
     )
+
+
+def _differ_by_seed(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Tell whether two runs have the same start, data and settings, and other seeds: only then is their spread a noise level."""
+    ours, theirs = ({**run["recipe"], "seed": None, "init_sha256": run["init_sha256"]} for run in (a, b))
+    return ours == theirs and a["recipe"]["seed"] != b["recipe"]["seed"]
 
 
 def placement_from(record: Mapping[str, Any] | None) -> Placement | None:

@@ -9,11 +9,14 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -29,6 +32,25 @@ _LOG_EVERY_STEPS = 20
 
 class TrainingError(ValueError):
     """A run that cannot start or go on; the message says why and what to do."""
+
+
+class InUseError(TrainingError):
+    """A run's folder that another process is at."""
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a run's folder; the lock goes with the process, however that ends.
+
+    Raises:
+        InUseError: At once, if another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / "lock", timeout=0, is_singleton=True):  # the same process may take it again
+            yield
+    except Timeout as error:
+        raise InUseError(f"another process is at '{folder}'; wait for it, or choose another folder") from error
 
 
 def train(
@@ -62,8 +84,22 @@ def train(
 
     Raises:
         TrainingError: If ``out`` holds a run of another recipe, the weights do not fit, or the loss is no longer finite.
+        InUseError: If another process is at ``out``.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    with exclusive(out):
+        return _train(recipe, pictures, out, init, device, workers, save_seconds, quiet)
+
+
+def _train(
+    recipe: Recipe,
+    pictures: Pictures,
+    out: Path,
+    init: Path | None,
+    device: str,
+    workers: int,
+    save_seconds: float,
+    quiet: bool,
+) -> Path:
     done, state_path = out / "weights.safetensors", out / "state.pt"
     settings = json.loads(json.dumps(recipe.as_dict()))
     if done.exists():

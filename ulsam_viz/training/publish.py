@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from safetensors.torch import load_file, save
 
 from ..images import Preprocessing
@@ -18,7 +19,9 @@ from .data import Pictures
 from .evaluate import evaluate
 
 
-def publish(run: Path, held_out: Pictures, checkpoints: Path, *, input_size: int = 224, quiet: bool = False) -> dict[str, Any]:
+def publish(
+    run: Path, held_out: Pictures, checkpoints: Path, *, input_size: int = 224, repeat: bool = False, quiet: bool = False
+) -> dict[str, Any]:
     """Write a run's weights as a float16 checkpoint, measure exactly those weights, and enter them in the manifest.
 
     Args:
@@ -26,6 +29,8 @@ def publish(run: Path, held_out: Pictures, checkpoints: Path, *, input_size: int
         held_out: The part of the data to measure on.
         checkpoints: Folder of the zoo; its manifest is created or updated, a record of the same name replaced.
         input_size: Side in pixels that the variant is used at.
+        repeat: The run is another seed of a variant: enter its figures, keep no weights.
+        quiet: No progress bar.
 
     Returns:
         The new record.
@@ -45,31 +50,42 @@ def publish(run: Path, held_out: Pictures, checkpoints: Path, *, input_size: int
     preprocessing = Preprocessing(input_size)
     metrics = evaluate(optimize(network.eval()), held_out, preprocessing, quiet=quiet)
 
-    path = checkpoints / "manifest.json"
-    manifest: dict[str, Any] = (
-        json.loads(path.read_text()) if path.exists() else {"format": MANIFEST_FORMAT, "classes": {}, "variants": []}
-    )
-    if manifest["classes"].setdefault(recipe["dataset"], classes) != classes:
-        raise ValueError(f"'{path}' holds variants of another '{recipe['dataset']}' with other classes; publish to another folder")
     name = variant_name(recipe["backbone"], recipe["width"], placement)
-    data = save(weights, {"variant": name})
+    record = {"name": name, "metrics": metrics, "made_by": made_by}
     checkpoints.mkdir(parents=True, exist_ok=True)
-    _replace(checkpoints / f"{name}.safetensors", data)
-    record = {
-        "name": name,
-        "file": f"{name}.safetensors",
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "backbone": recipe["backbone"],
-        "width": recipe["width"],
-        "placement": recipe["placement"],
-        "classes": recipe["dataset"],
-        "preprocessing": {"input_size": input_size, "mean": preprocessing.mean, "std": preprocessing.std},
-        "metrics": metrics,
-        "made_by": made_by,
-    }
-    manifest["variants"] = [v for v in manifest["variants"] if v["name"] != name] + [record]
-    _replace(path, (json.dumps(manifest, indent=1) + "\n").encode())
+    if not repeat:
+        data = save(weights, {"variant": name})
+        record = {
+            "name": name,
+            "file": f"{name}.safetensors",
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "backbone": recipe["backbone"],
+            "width": recipe["width"],
+            "placement": recipe["placement"],
+            "classes": recipe["dataset"],
+            "preprocessing": {"input_size": input_size, "mean": preprocessing.mean, "std": preprocessing.std},
+            "metrics": metrics,
+            "made_by": made_by,
+        }
+    with FileLock(checkpoints / "lock"):  # several processes may publish to one zoo
+        path = checkpoints / "manifest.json"
+        manifest: dict[str, Any] = (
+            json.loads(path.read_text()) if path.exists() else {"format": MANIFEST_FORMAT, "classes": {}, "variants": []}
+        )
+        if manifest["classes"].setdefault(recipe["dataset"], classes) != classes:
+            raise ValueError(f"'{path}' has other classes for '{recipe['dataset']}'; publish to another folder")
+        if repeat:
+            manifest["repeats"] = [r for r in manifest.get("repeats", []) if not _same_run(r, record)] + [record]
+        else:
+            _replace(checkpoints / f"{name}.safetensors", data)
+            manifest["variants"] = [v for v in manifest["variants"] if v["name"] != name] + [record]
+        _replace(path, (json.dumps(manifest, indent=1) + "\n").encode())
     return record
+
+
+def _same_run(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    """Tell whether two repeats are of the same variant and seed; the later one then replaces the earlier."""
+    return a["name"] == b["name"] and a["made_by"]["recipe"]["seed"] == b["made_by"]["recipe"]["seed"]
 
 
 def _replace(path: Path, data: bytes) -> None:

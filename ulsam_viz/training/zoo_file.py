@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import time
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 from ..models.mobilenet import Placement
 from ..zoo import CheckpointError, list_variants
 from .data import find_pictures
-from .loop import TrainingError, train
+from .loop import InUseError, TrainingError, exclusive, train
 from .publish import publish
 from .recipe import Recipe
 
@@ -25,7 +27,9 @@ class PlannedRun:
         recipe: Its settings.
         data: Folder of its data below the data root.
         init: Name of an earlier run to start from, or None.
-        publish: Enter the result in the zoo's manifest.
+        publish: Enter the result in the zoo's manifest: the first of several seeds with its weights, the others with
+            their figures alone.
+        repeat: This is not the first of several seeds.
     """
 
     name: str
@@ -33,13 +37,15 @@ class PlannedRun:
     data: str
     init: str | None
     publish: bool
+    repeat: bool
 
 
 def read_zoo_file(path: Path) -> list[PlannedRun]:
     """Read the runs of a zoo file, in order.
 
-    A run takes the file's ``[defaults]`` where it says nothing. ``groups = [1, 2, 4]`` stands for one run each, whose
-    name's ``{g}`` is replaced by the number.
+    A run takes the file's ``[defaults]`` where it says nothing. ``groups``, ``seed`` and ``layers`` may be lists (of
+    lists, for ``layers``): the entry then stands for one run each, in all combinations, and its name holds ``{g}``,
+    ``{seed}`` and ``{layers}``.
 
     Raises:
         TrainingError: If the file cannot be read, names an unknown setting, or starts a run from a later one.
@@ -51,9 +57,13 @@ def read_zoo_file(path: Path) -> list[PlannedRun]:
     runs: list[PlannedRun] = []
     for entry in document.get("run", []):
         entry = document.get("defaults", {}) | entry
-        groups = entry.pop("groups", None)
-        for g in groups if isinstance(groups, list) else [groups]:
-            run = _planned(dict(entry), g, path)
+        seeds, groups, layers = (
+            _several(entry.pop(key, other)) for key, other in (("seed", 0), ("groups", None), ("layers", None))
+        )
+        if not isinstance(layers[0], list):
+            layers = [layers]
+        for seed, places, g in itertools.product(seeds, layers, groups):
+            run = _planned(entry | {"seed": seed, "layers": places, "groups": g}, seed != seeds[0], path)
             if run.init and run.init not in {r.name for r in runs}:
                 raise TrainingError(f"'{path}': run '{run.name}' starts from '{run.init}', which is not an earlier run")
             runs.append(run)
@@ -62,28 +72,54 @@ def read_zoo_file(path: Path) -> list[PlannedRun]:
     return runs
 
 
-def _planned(entry: dict[str, Any], groups: int | None, path: Path) -> PlannedRun:
+def _several(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _planned(entry: dict[str, Any], repeat: bool, path: Path) -> PlannedRun:
     try:
-        name = entry.pop("name").format(g=groups)
+        layers, groups, mode = entry.pop("layers"), entry.pop("groups"), entry.pop("mode", "after")
+        placement = None if layers == [None] else Placement(tuple(layers), groups or 0, mode)
+        name = entry.pop("name").format(g=groups, seed=entry["seed"], layers="_".join(map(str, layers)))
         data, init, published = entry.pop("data"), entry.pop("init", None), entry.pop("publish", False)
-        layers, mode = entry.pop("layers", None), entry.pop("mode", "after")
-        placement = Placement(tuple(layers), groups or 0, mode) if layers else None
         entry["stages"] = tuple((int(epochs), int(size)) for epochs, size in entry["stages"])
         recipe = Recipe(placement=placement, init=init, **entry)
     except (KeyError, TypeError, ValueError) as error:
         raise TrainingError(f"'{path}' holds a run that cannot be used: {error}") from error
-    return PlannedRun(name, recipe, data, init, published)
+    return PlannedRun(name, recipe, data, init, published, repeat)
 
 
 def train_zoo(path: Path, data_root: Path, runs_folder: Path, checkpoints: Path, **options: Any) -> None:
-    """Train every run of a zoo file that is not done yet, in order, and publish those that are to be shown."""
-    for run in read_zoo_file(path):
-        folder = runs_folder / run.name
-        init = runs_folder / run.init / "weights.safetensors" if run.init else None
-        train(run.recipe, find_pictures(run.recipe.dataset, data_root / run.data, "train"), folder, init=init, **options)
-        if run.publish and not _is_published(folder, checkpoints):
-            record = publish(folder, find_pictures(run.recipe.dataset, data_root / run.data, "test"), checkpoints)
-            print(f"{run.name}: top-1 {record['metrics']['top1']} %, top-5 {record['metrics']['top5']} %", flush=True)
+    """Train every run of a zoo file that is not done yet, in order, and publish those that are to be shown.
+
+    Several processes may work on one list, for instance one a GPU or one a processor core: each takes the first run that
+    no other is at and whose start weights are there.
+    """
+    pending = read_zoo_file(path)
+    while pending:
+        waiting = []
+        for run in pending:
+            init = runs_folder / run.init / "weights.safetensors" if run.init else None
+            if init and not init.exists():
+                waiting.append(run)  # another process is at it
+                continue
+            try:
+                with exclusive(runs_folder / run.name):
+                    _train_and_publish(run, data_root / run.data, runs_folder / run.name, init, checkpoints, options)
+            except InUseError:
+                waiting.append(run)
+        if len(waiting) == len(pending):
+            time.sleep(5)
+        pending = waiting
+
+
+def _train_and_publish(
+    run: PlannedRun, data: Path, folder: Path, init: Path | None, checkpoints: Path, options: dict[str, Any]
+) -> None:
+    train(run.recipe, find_pictures(run.recipe.dataset, data, "train"), folder, init=init, **options)
+    if run.publish and not _is_published(folder, checkpoints):
+        record = publish(folder, find_pictures(run.recipe.dataset, data, "test"), checkpoints, repeat=run.repeat)
+        print(f"{run.name}: top-1 {record['metrics']['top1']} %, top-5 {record['metrics']['top5']} %", flush=True)
 
 
 def _is_published(run: Path, checkpoints: Path) -> bool:
@@ -91,6 +127,8 @@ def _is_published(run: Path, checkpoints: Path) -> bool:
     made_by = json.loads((run / "run.json").read_text())
     del made_by["classes"]
     try:
-        return any(v.made_by == made_by and v.path.exists() for v in list_variants(checkpoints))
+        variants = list_variants(checkpoints)
     except CheckpointError:  # no zoo there yet
         return False
+    shipped = any(v.made_by == made_by and v.path.exists() for v in variants)
+    return shipped or any(repeat["made_by"] == made_by for v in variants for repeat in v.repeats)
