@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -9,25 +10,32 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from torch import nn
+from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
 from tests.conftest import noise
 from ulsam_viz.cli import main
 from ulsam_viz.images import Preprocessing
-from ulsam_viz.models.mobilenet import MobileNetV1, Placement
+from ulsam_viz.models.mobilenet import MobileNetV1, MobileNetV2, Placement
 from ulsam_viz.training.data import AugmentedPictures, DataError, find_pictures, jitter
 from ulsam_viz.training.evaluate import evaluate
-from ulsam_viz.training.loop import TrainingError, start_from, train
+from ulsam_viz.training.folder import InUseError
+from ulsam_viz.training.loop import Execution, train
 from ulsam_viz.training.recipe import Recipe, one_cycle
+from ulsam_viz.training.start import TrainingError, imagenet_weights, start_from
+from ulsam_viz.training.team import SyncBatchNorm, synchronise_norms
 from ulsam_viz.training.zoo_file import read_zoo_file
 from ulsam_viz.zoo import list_variants, load_network
 
 RECIPE = Recipe(width=0.25, placement=Placement((11,), 4), dataset="imagefolder", stages=((2, 32), (1, 64)), batch=4, seed=3)
+QUIET = Execution(workers=0, quiet=True)
 SHIPPED_ZOO = Path(__file__).parent.parent / "ulsam_viz" / "training" / "zoo.toml"
 
 
@@ -69,11 +77,11 @@ def test_augmentation_depends_on_seed_epoch_and_picture_alone(folder: Path) -> N
 def test_jitter_changes_brightness_contrast_and_saturation() -> None:
     pixels = torch.randn(4, 3, 8, 8)
     rng = torch.Generator().manual_seed(0)
-    assert torch.equal(jitter(pixels.clone(), rng, strength=0.0), pixels)
-    changed = jitter(pixels.clone(), rng, strength=0.3)
+    assert torch.equal(jitter(pixels.clone(), rng, strength=0.0, batch=4), pixels)
+    changed = jitter(pixels.clone(), rng, strength=0.3, batch=4)
     assert not torch.allclose(changed, pixels)
     grey = torch.full((2, 3, 8, 8), 0.5)
-    moved = jitter(grey.clone(), rng, strength=0.3)
+    moved = jitter(grey.clone(), rng, strength=0.3, batch=2)
     assert moved.std((1, 2, 3)).max() < 1e-5  # an even grey stays an even grey, only lighter or darker
 
 
@@ -90,9 +98,10 @@ import sys, torch
 from pathlib import Path
 from tests.test_training import RECIPE
 from ulsam_viz.training.data import find_pictures
-from ulsam_viz.training.loop import train
+from ulsam_viz.training.loop import Execution, train
 torch.set_num_threads(1)
-train(RECIPE, find_pictures("imagefolder", Path(sys.argv[1]), "train"), Path(sys.argv[2]), workers=0, save_seconds=0, quiet=True)
+how = Execution(workers=0, save_seconds=0, quiet=True)
+train(RECIPE, find_pictures("imagefolder", Path(sys.argv[1]), "train"), Path(sys.argv[2]), execution=how)
 """
 
 
@@ -163,6 +172,133 @@ def test_training_learns_publishes_and_evaluates_to_its_own_figures(
     assert "another recipe" in capsys.readouterr().err
 
 
+EVERY_STEP = """
+import sys
+from ulsam_viz.cli import main
+from ulsam_viz.training import loop
+loop._LOG_EVERY_STEPS = 1
+sys.exit(main())
+"""
+
+
+def test_two_processes_follow_the_loss_curve_of_one(folder: Path, tmp_path: Path) -> None:
+    """The same command under torchrun: same batches, masks and colours, gradients and statistics of the whole batch.
+
+    It starts from trained weights: a fresh network of this depth amplifies rounding a hundred thousand times a step.
+    """
+    (tmp_path / "every_step.py").write_text(EVERY_STEP)
+    command = [str(tmp_path / "every_step.py"), "train", "--data", str(folder), "--dataset", "imagefolder"]
+    command += ["--layers", "11", "--groups", "4", "--stages", "2x64,1x96", "--batch", "8", "--lr", "0.005", "--workers", "0"]
+    command += ["--init", str(list_variants()[-1].path), "--device", "cpu", "--threads", "1", "--sync-batchnorm"]
+    command += ["--name", "run", "--runs"]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    root = Path(__file__).parent.parent
+
+    def run(*options: str, runs: str) -> str:
+        env = os.environ | {"PYTHONPATH": str(root)}
+        done = subprocess.run(
+            [sys.executable, *options, *command, str(tmp_path / runs)], check=True, env=env, stdout=subprocess.PIPE
+        )
+        return done.stdout.decode()
+
+    run(runs="one")
+    assert run(*torchrun, runs="two").count("weights:") == 1  # one of them writes
+    one, two = (np.loadtxt(tmp_path / n / "run" / "log.csv", delimiter=",", skiprows=1) for n in ("one", "two"))
+    assert len(one) == 9
+    np.testing.assert_allclose(two, one, rtol=1e-3)
+    a, b = (load_file(tmp_path / n / "run" / "weights.safetensors") for n in ("one", "two"))
+    assert a.keys() == b.keys()
+    for key in a:
+        torch.testing.assert_close(b[key], a[key], rtol=1e-3, atol=2e-3)
+    record = json.loads((tmp_path / "two" / "run" / "run.json").read_text())
+    assert (record["processes"], record["sync_batchnorm"], record["precision"]) == (2, True, "float32")
+
+
+def test_a_run_that_another_process_is_at_is_left_alone(folder: Path, tmp_path: Path) -> None:
+    code = "import sys, time; from pathlib import Path; from ulsam_viz.training.folder import exclusive\n"
+    code += "with exclusive(Path(sys.argv[1])): print('mine', flush=True); time.sleep(60)"
+    other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent)
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"mine\n"
+        with pytest.raises(InUseError, match="another process"):
+            train(RECIPE, find_pictures("imagefolder", folder, "train"), tmp_path, execution=QUIET)
+    finally:
+        other.kill()
+        other.wait()
+    assert train(RECIPE, find_pictures("imagefolder", folder, "train"), tmp_path, execution=QUIET).exists()  # it died: free again
+
+
+def test_synchronised_batchnorm_is_batchnorm() -> None:
+    """With one process, the synchronised form gives batch normalisation's outputs, gradients and running statistics."""
+    own = nn.BatchNorm2d(6)
+    with torch.no_grad():
+        own.weight.copy_(torch.rand(6) + 0.5)
+        own.bias.copy_(torch.randn(6))
+    model = nn.Sequential(copy.deepcopy(own))
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
+    try:
+        synchronise_norms(model)
+        assert isinstance(model[0], SyncBatchNorm)
+        x, y = (torch.randn(5, 6, 4, 3, generator=torch.Generator().manual_seed(1)).requires_grad_() for _ in range(2))
+        out, expected = model(x), own(y)
+        torch.testing.assert_close(out, expected)
+        weights = torch.randn(5, 6, 4, 3)
+        (out * weights).sum().backward()
+        (expected * weights).sum().backward()
+        torch.testing.assert_close(x.grad, y.grad)
+        torch.testing.assert_close(model[0].weight.grad, own.weight.grad)
+    finally:
+        torch.distributed.destroy_process_group()
+    assert model.state_dict().keys() == {f"0.{k}" for k in own.state_dict()}
+    torch.testing.assert_close(model[0].running_var, own.running_var)
+    torch.testing.assert_close(model[0].running_mean, own.running_mean)
+
+
+def test_training_from_torchvisions_imagenet_weights(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A weights file where torchvision keeps its downloads: the network that starts from it computes what torchvision's does."""
+    theirs = mobilenet_v2()
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    cache = tmp_path / "hub" / "checkpoints"
+    cache.mkdir(parents=True)
+    torch.save(theirs.state_dict(), cache / MobileNet_V2_Weights.IMAGENET1K_V2.url.rpartition("/")[2])
+    path = imagenet_weights("mobilenet_v2", 1.0, tmp_path)
+    model = MobileNetV2(1.0)
+    start_from(model, path)
+    x = torch.randn(1, 3, 64, 64)
+    torch.testing.assert_close(model.eval()(x), theirs.eval()(x))
+    command = ["train", "--data", str(folder), "--dataset", "imagefolder", "--init", "imagenet", "--stages", "1x32", "--batch", "8"]
+    command += ["--workers", "0", "--runs", str(tmp_path / "runs"), "--lr", "1e-9", "--device", "cpu"]
+    assert main([*command, "--backbone", "mobilenet_v2", "--width", "1.0", "--layers", "17", "--name", "net"]) == 0
+    trained = load_file(tmp_path / "runs" / "net" / "weights.safetensors")
+    torch.testing.assert_close(trained["layers.5.filter.0.weight"], theirs.state_dict()["features.4.conv.1.0.weight"])
+    assert trained["classifier.weight"].shape == (3, 1280)
+    assert main([*command, "--width", "0.5"]) == 2
+    assert "at width 1.0 only" in capsys.readouterr().err
+
+
+def test_torchvisions_weights_that_cannot_be_had_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.download_url_to_file", unreachable)
+    with pytest.raises(TrainingError, match=r"could not be had: .*no network"):
+        imagenet_weights("mobilenet_v2", 1.0, tmp_path)
+
+
+def test_bfloat16_autocast_learns_too(folder: Path, tmp_path: Path) -> None:
+    recipe = Recipe(width=0.25, dataset="imagefolder", stages=((10, 32),), batch=8, peak_lr=0.05)
+    execution = Execution(precision="bfloat16", workers=0, quiet=True)
+    train(recipe, find_pictures("imagefolder", folder, "train"), tmp_path, execution=execution)
+    losses = np.loadtxt(tmp_path / "log.csv", delimiter=",", skiprows=1)[:, -1]
+    assert losses[-1] < losses[0] < 2
+    assert json.loads((tmp_path / "run.json").read_text())["precision"] == "bfloat16"
+    assert all(v.dtype in (torch.float32, torch.int64) for v in load_file(tmp_path / "weights.safetensors").values())
+
+
 def test_evaluation_counts_right_answers(folder: Path) -> None:
     """On a network that answers by the colour's channel, every figure is known."""
 
@@ -201,10 +337,10 @@ def test_wrong_recipes_are_refused(folder: Path, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=reason):
             Recipe(**wrong)  # type: ignore[arg-type]
     with pytest.raises(TrainingError, match="fewer than one batch"):
-        train(Recipe(batch=1000), find_pictures("imagefolder", folder, "train"), tmp_path, quiet=True)
+        train(Recipe(batch=1000), find_pictures("imagefolder", folder, "train"), tmp_path, execution=QUIET)
     bad = Recipe(width=0.25, dataset="imagefolder", stages=((20, 32),), batch=4, peak_lr=1e12)
     with pytest.raises(TrainingError, match="lower the learning rate"):
-        train(bad, find_pictures("imagefolder", folder, "train"), tmp_path / "bad", workers=0, quiet=True)
+        train(bad, find_pictures("imagefolder", folder, "train"), tmp_path / "bad", execution=QUIET)
 
 
 def test_the_shipped_zoo_file_names_every_run_once_and_in_order(tmp_path: Path) -> None:
@@ -237,8 +373,7 @@ def test_run_records_are_json(folder: Path, tmp_path: Path) -> None:
         Recipe(width=0.25, dataset="imagefolder", stages=((1, 32),), batch=8),
         find_pictures("imagefolder", folder, "train"),
         tmp_path,
-        workers=0,
-        quiet=True,
+        execution=QUIET,
     )
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["pictures"] == 24

@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .training.loop import Execution
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,14 +45,25 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--layers", type=int, nargs="*", default=[], help="layers that carry a ULSAM module, e.g. 11")
     train.add_argument("--groups", type=int, default=4, help="subspaces g (default: 4)")
     train.add_argument("--mode", choices=("after", "instead"), default="after")
-    train.add_argument("--init", type=Path, help="safetensors file to start from")
+    train.add_argument(
+        "--init", help="safetensors file to start from, or 'imagenet': torchvision's weights of MobileNet-V2 1.0, downloaded once"
+    )
     train.add_argument(
         "--stages", default="5x192", help="epochs x input side, one after the other, e.g. 20x128,6x192 (default: 5x192)"
     )
-    train.add_argument("--batch", type=int, default=64)
+    train.add_argument("--batch", type=int, default=64, help="pictures in a step, of all processes together (default: 64)")
     train.add_argument("--lr", type=float, default=0.02, help="peak of the one-cycle schedule (default: 0.02)")
     train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    train.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    train.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="bfloat16 runs the forward pass in autocast; auto does so on GPUs that have it (default: auto)",
+    )
+    train.add_argument(
+        "--sync-batchnorm", action="store_true", help="under torchrun: BatchNorm sees the whole batch, not each process's part"
+    )
     train.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's)")
     train.add_argument("--workers", type=int, default=2, help="processes that load pictures (default: 2)")
     train.add_argument(
@@ -74,25 +89,41 @@ def _variants(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     import torch
 
-    from .models.mobilenet import Placement
-    from .training.data import find_pictures
-    from .training.loop import TrainingError, train
-    from .training.publish import publish
-    from .training.recipe import Recipe
+    from .training.loop import Execution
+    from .training.start import TrainingError
+    from .training.team import joined_team
     from .training.zoo_file import train_zoo
-    from .zoo import variant_name
 
     if options.threads:
         torch.set_num_threads(options.threads)
     device = options.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    elif device.startswith("cuda") and not torch.cuda.is_available():
+    elif device == "cuda" and not torch.cuda.is_available():
         raise TrainingError("PyTorch sees no CUDA GPU here; use --device cpu")
-    if options.zoo:
-        checkpoints = options.publish or Path("checkpoints")
-        train_zoo(options.zoo, options.data, options.runs, checkpoints, device=device, workers=options.workers)
-        return
+    with joined_team(device) as (team, own_device):
+        execution = Execution(
+            device=own_device,
+            precision=options.precision,
+            workers=options.workers,
+            team=team,
+            sync_batchnorm=options.sync_batchnorm,
+        )
+        if options.zoo:
+            train_zoo(options.zoo, options.data, options.runs, options.publish or Path("checkpoints"), execution)
+        else:
+            _train_one(options, execution)
+
+
+def _train_one(options: argparse.Namespace, execution: Execution) -> None:
+    from .models.mobilenet import Placement
+    from .training.data import find_pictures
+    from .training.loop import train
+    from .training.publish import publish
+    from .training.recipe import Recipe
+    from .training.start import TrainingError, imagenet_weights
+    from .zoo import variant_name
+
     try:
         stages = tuple((int(epochs), int(size)) for epochs, size in (s.split("x") for s in options.stages.split(",")))
     except ValueError as error:
@@ -109,11 +140,20 @@ def _train(options: argparse.Namespace) -> None:
         batch=options.batch,
         peak_lr=options.lr,
         seed=options.seed,
-        init=options.init.name if options.init else None,
+        init=Path(options.init).name if options.init else None,
     )
-    pictures = find_pictures(options.dataset, options.data, "train", download=options.download)
+    team = execution.team
+    init = Path(options.init) if options.init else None
+    if team.leads:  # downloads, which the other processes wait for
+        find_pictures(options.dataset, options.data, "train", download=options.download)
+        if options.init == "imagenet":
+            init = imagenet_weights(options.backbone, options.width, options.runs)
+    init = team.told(init)
+    pictures = find_pictures(options.dataset, options.data, "train")
     out = options.runs / (options.name or f"{variant_name(options.backbone, options.width, placement)}-seed{options.seed}")
-    weights = train(recipe, pictures, out, init=options.init, device=device, workers=options.workers)
+    weights = train(recipe, pictures, out, init=init, execution=execution)
+    if not team.leads:
+        return
     print(f"weights: {weights}")
     if options.publish:
         record = publish(out, find_pictures(options.dataset, options.data, "test"), options.publish)

@@ -140,30 +140,36 @@ class AugmentedPictures(Dataset[tuple[Tensor, int]]):
 
 
 def epoch_batches(
-    data: AugmentedPictures, *, epoch: int, size: int, batch: int, workers: int, skip: int = 0
+    data: AugmentedPictures, *, epoch: int, size: int, batch: int, workers: int, part: slice = slice(None), skip: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the shuffled batches of one epoch, from batch ``skip`` on; a last batch of unequal size is dropped.
 
+    ``part`` is one process's part of each batch, when several train together.
+
     Yields:
-        uint8 pictures (batch, 3, S, S) and labels (batch,).
+        uint8 pictures (batch, 3, S, S) and labels (batch,); fewer of both with a ``part``.
     """
     order = np.random.default_rng((data.seed, epoch)).permutation(len(data))
     count = len(data) // batch
-    addresses = [[(epoch, int(i), size) for i in order[b * batch : (b + 1) * batch]] for b in range(skip, count)]
+    addresses = [[(epoch, int(i), size) for i in order[b * batch : (b + 1) * batch][part]] for b in range(skip, count)]
     yield from DataLoader(data, batch_sampler=addresses, num_workers=workers, prefetch_factor=4 if workers else None)
 
 
-def jitter(pixels: Tensor, rng: torch.Generator, *, strength: float) -> Tensor:
+def jitter(pixels: Tensor, rng: torch.Generator, *, strength: float, batch: int, part: slice = slice(None)) -> Tensor:
     """Vary brightness, contrast and saturation of each picture of a normalised batch by up to ``strength``.
 
     Args:
         pixels: Shape (N, 3, H, W), normalised; changed in place, since it is the batch's own copy.
         rng: Source of the factors.
         strength: Largest relative change; 0 changes nothing.
+        batch: Pictures of the whole batch, for which factors are drawn.
+        part: Which of them these are.
     """
     if not strength:
         return pixels
-    brightness, contrast, saturation = (torch.rand(3, len(pixels), 1, 1, 1, generator=rng) * 2 - 1).mul_(strength).to(pixels.device)
+    brightness, contrast, saturation = (
+        (torch.rand(3, batch, 1, 1, 1, generator=rng) * 2 - 1).mul_(strength)[:, part].to(pixels.device)
+    )
     # One affine map a picture: saturation about the grey of each pixel, contrast about the picture's mean.
     grey = pixels.mean(1, keepdim=True)
     mean = grey.mean((2, 3), keepdim=True)

@@ -6,6 +6,8 @@ import itertools
 import json
 import time
 import tomllib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,12 @@ from typing import Any
 from ..models.mobilenet import Placement
 from ..zoo import CheckpointError, list_variants
 from .data import find_pictures
-from .loop import InUseError, TrainingError, exclusive, train
+from .folder import InUseError, exclusive
+from .loop import Execution, train
 from .publish import publish
 from .recipe import Recipe
+from .start import TrainingError
+from .team import Team
 
 
 @dataclass(frozen=True)
@@ -89,37 +94,45 @@ def _planned(entry: dict[str, Any], repeat: bool, path: Path) -> PlannedRun:
     return PlannedRun(name, recipe, data, init, published, repeat)
 
 
-def train_zoo(path: Path, data_root: Path, runs_folder: Path, checkpoints: Path, **options: Any) -> None:
+def train_zoo(path: Path, data_root: Path, runs_folder: Path, checkpoints: Path, execution: Execution) -> None:
     """Train every run of a zoo file that is not done yet, in order, and publish those that are to be shown.
 
-    Several processes may work on one list, for instance one a GPU or one a processor core: each takes the first run that
-    no other is at and whose start weights are there.
+    Several independent processes may work on one list, for instance one a processor core: each takes the first run that
+    no other is at and whose start weights are there. The processes of a ``team`` train each run together.
     """
+    team = execution.team
     pending = read_zoo_file(path)
     while pending:
         waiting = []
         for run in pending:
+            folder = runs_folder / run.name
             init = runs_folder / run.init / "weights.safetensors" if run.init else None
-            if init and not init.exists():
-                waiting.append(run)  # another process is at it
-                continue
-            try:
-                with exclusive(runs_folder / run.name):
-                    _train_and_publish(run, data_root / run.data, runs_folder / run.name, init, checkpoints, options)
-            except InUseError:
-                waiting.append(run)
+            with _claimed(folder, init, team) as claimed:
+                if not claimed:
+                    waiting.append(run)
+                    continue
+                pictures = find_pictures(run.recipe.dataset, data_root / run.data, "train")
+                train(run.recipe, pictures, folder, init=init, execution=execution)
+                if run.publish and team.leads and not _is_published(folder, checkpoints):
+                    held_out = find_pictures(run.recipe.dataset, data_root / run.data, "test")
+                    record = publish(folder, held_out, checkpoints, repeat=run.repeat)
+                    print(f"{run.name}: top-1 {record['metrics']['top1']} %, top-5 {record['metrics']['top5']} %", flush=True)
         if len(waiting) == len(pending):
             time.sleep(5)
         pending = waiting
 
 
-def _train_and_publish(
-    run: PlannedRun, data: Path, folder: Path, init: Path | None, checkpoints: Path, options: dict[str, Any]
-) -> None:
-    train(run.recipe, find_pictures(run.recipe.dataset, data, "train"), folder, init=init, **options)
-    if run.publish and not _is_published(folder, checkpoints):
-        record = publish(folder, find_pictures(run.recipe.dataset, data, "test"), checkpoints, repeat=run.repeat)
-        print(f"{run.name}: top-1 {record['metrics']['top1']} %, top-5 {record['metrics']['top5']} %", flush=True)
+@contextmanager
+def _claimed(folder: Path, init: Path | None, team: Team) -> Iterator[bool]:
+    """Keep others out of a run and yield True in all processes of the team, or False: others are at it or at its start."""
+    with ExitStack() as stack:
+        claimed = init is None or init.exists()
+        if team.leads and claimed:
+            try:
+                stack.enter_context(exclusive(folder))
+            except InUseError:
+                claimed = False
+        yield team.told(claimed)
 
 
 def _is_published(run: Path, checkpoints: Path) -> bool:

@@ -1,0 +1,125 @@
+"""A run's folder: its lock, its log, the state that it resumes from, and what it leaves when done."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .recipe import Recipe
+from .start import TrainingError
+
+
+class InUseError(TrainingError):
+    """A run's folder that another process is at."""
+
+
+class RunFolder:
+    """``weights.safetensors`` and ``run.json`` of a finished run; ``state.pt`` and ``log.csv`` of one under way.
+
+    Args:
+        path: The folder; need not be there yet.
+        recipe: Settings of the run that may use it.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe) -> None:
+        self.path = path
+        self.weights = path / "weights.safetensors"
+        self.settings: dict[str, Any] = json.loads(json.dumps(recipe.as_dict()))  # as the records give them back
+        self._state = path / "state.pt"
+        self._record = path / "run.json"
+
+    def is_done(self) -> bool:
+        """Tell whether this very run is finished.
+
+        Raises:
+            TrainingError: If another one is.
+        """
+        if not self.weights.exists():
+            return False
+        if json.loads(self._record.read_text())["recipe"] != self.settings:
+            raise TrainingError(f"'{self.path}' holds a finished run of another recipe; choose another folder")
+        return True
+
+    def read_state(self) -> dict[str, Any] | None:
+        """Return the state that a killed run left, on the CPU; None if there is none.
+
+        Raises:
+            TrainingError: If it is of another recipe.
+        """
+        if not self._state.exists():
+            return None
+        state: dict[str, Any] = torch.load(self._state, map_location="cpu", weights_only=True)
+        if state["recipe"] != json.dumps(self.settings):
+            raise TrainingError(f"'{self.path}' holds an unfinished run of another recipe; choose another folder")
+        return state
+
+    def save_state(self, **state: Any) -> None:
+        """Replace the saved state; a kill leaves the old one or the new one, never half of one."""
+        partial = self._state.with_suffix(".partial")
+        torch.save({"recipe": json.dumps(self.settings), **state}, partial)
+        os.replace(partial, self._state)
+
+    def finish(self, weights: dict[str, Tensor], record: dict[str, Any]) -> None:
+        """Write the run's record and its weights, and drop the state; the weights come last, since they mean "done"."""
+        self._record.write_text(json.dumps({"recipe": self.settings, **record}, indent=1) + "\n")
+        partial = self.weights.with_suffix(".partial")
+        save_file(weights, partial)
+        os.replace(partial, self.weights)
+        self._state.unlink(missing_ok=True)
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a run's folder; the lock goes with the process, however that ends.
+
+    Raises:
+        InUseError: At once, if another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / "lock", timeout=0, is_singleton=True):  # the same process may take it again
+            yield
+    except Timeout as error:
+        raise InUseError(f"another process is at '{folder}'; wait for it, or choose another folder") from error
+
+
+class Log:
+    """A CSV file of the loss; rows beyond the step that a resumed run goes on from are dropped."""
+
+    FIELDS = ("step", "epoch", "size", "lr", "loss")
+
+    def __init__(self, path: Path, *, keep_up_to: int) -> None:
+        self.path = path
+        rows: list[dict[str, str]] = []
+        if path.exists():
+            with path.open(newline="") as file:
+                rows = [row for row in csv.DictReader(file) if row["loss"] and int(row["step"]) <= keep_up_to]
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.FIELDS)
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def write(self, **row: object) -> None:
+        """Append one row."""
+        with self.path.open("a", newline="") as file:
+            csv.DictWriter(file, self.FIELDS).writerow(row)
+
+
+def code_version() -> str:
+    """Return the commit of the code that runs, marked if changed since; ``"unknown"`` outside a checkout."""
+    try:
+        command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
