@@ -90,6 +90,30 @@ def test_moving_g_and_the_position_shows_other_networks(browser: Browser, addres
     page.context.close()
 
 
+def test_choices_travel_between_the_pages(browser: Browser, address: str) -> None:
+    page = visit(browser, f"{address}/?picture=Coffee+cup&g=8&methods=Saliency&scale=raw+A")
+    before = maps(page)
+    assert len(before) == 8
+    page.get_by_role("link", name="Evidence").click()
+    page.wait_for_timeout(300)
+    settle(page)
+    assert page.get_by_text("plain control 77").count() >= 1
+    assert page.locator(".js-plotly-plot").count() == 2
+    page.get_by_role("button", name=re.compile("^Measure all")).click()
+    page.get_by_role("button", name=re.compile("^Measure all")).wait_for(state="detached", timeout=120_000)
+    settle(page)
+    move_slider(page, "Subspaces g", "ArrowRight")
+    page.get_by_role("link", name="Inspect").click()
+    page.wait_for_timeout(300)
+    settle(page)
+    assert len(maps(page)) == 16
+    assert page.get_by_role("heading", name=re.compile("Coffee cup")).count() == 1
+    assert page.locator('figure.tile[data-id="saliency"]').count() == 1
+    assert page.locator('figure.tile[data-id="grad_cam"]').count() == 0
+    assert all(part in page.url for part in ("g=16", "picture=Coffee", "methods=Saliency"))
+    page.context.close()
+
+
 def test_a_click_on_a_map_selects_it_and_the_address_keeps_it(browser: Browser, address: str) -> None:
     page = visit(browser, address)
     page.locator('button.tile[data-id="11.2"]').click()

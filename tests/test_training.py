@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
 
@@ -345,9 +347,21 @@ def test_wrong_recipes_are_refused(folder: Path, tmp_path: Path) -> None:
 
 def test_the_shipped_zoo_file_names_every_run_once_and_in_order(tmp_path: Path) -> None:
     runs = read_zoo_file(SHIPPED_ZOO)
-    published = [r.recipe.placement for r in runs if r.publish]
-    assert {p.groups if p else 0 for p in published} == {0, 1, 2, 4, 8, 16}
-    assert len({(r.recipe.stages, r.recipe.peak_lr, r.init) for r in runs if r.publish}) == 1  # one budget for all
+    shown = [r.recipe for r in runs if r.publish]
+    promised: dict[tuple[str, Placement | None], int] = {("mobilenet_v1", None): 3, ("mobilenet_v2", None): 1}
+    for g in (1, 2, 4, 8, 16):
+        promised |= {("mobilenet_v1", Placement(layers, g)): 1 for layers in ((4,), (6,), (8,), (12,), (13,), (6, 8, 11, 13))}
+        promised |= {("mobilenet_v1", Placement((11,), g)): 3, ("mobilenet_v1", Placement((10,), g, "instead")): 1}
+        promised |= {("mobilenet_v2", Placement(layers, g)): 1 for layers in ((7,), (11,), (14,), (17,), (7, 11, 14, 17))}
+    assert Counter((r.backbone, r.placement) for r in shown) == promised  # how many seeds of each
+    # One budget for all of them, and one base a backbone; only what stands instead of a layer starts from a base without it.
+    assert len({replace(r, backbone="mobilenet_v1", placement=None, seed=0, init=None) for r in shown}) == 1
+    starts = {(r.backbone, r.placement.mode if r.placement else "after", r.init) for r in shown}
+    assert starts == {
+        ("mobilenet_v1", "after", "v1-base"),
+        ("mobilenet_v1", "instead", "v1-base-without10"),
+        ("mobilenet_v2", "after", "v2-base"),
+    }
     for text, reason in (
         ("nonsense", "cannot be read"),
         ('[[run]]\nname="a"\ndata="d"\nstages=[[1,32]]\ninit="b"', "not an earlier run"),
@@ -357,6 +371,50 @@ def test_the_shipped_zoo_file_names_every_run_once_and_in_order(tmp_path: Path) 
         (tmp_path / "zoo.toml").write_text(text)
         with pytest.raises(TrainingError, match=reason):
             read_zoo_file(tmp_path / "zoo.toml")
+
+
+ZOO = """
+[defaults]
+backbone = "mobilenet_v1"
+width = 0.25
+dataset = "imagefolder"
+data = "pictures"
+batch = 8
+[[run]]
+name = "base"
+stages = [[1, 32]]
+[[run]]
+name = "g{g}-seed{seed}-after{layers}"
+init = "base"
+layers = [[11], [8, 12]]
+groups = [1, 2]
+seed = [0, 1]
+stages = [[1, 32]]
+publish = true
+"""
+
+
+def test_two_processes_share_a_zoo_file_and_what_is_done_is_skipped(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "zoo.toml").write_text(ZOO)
+    (tmp_path / "pictures").symlink_to(folder)
+    command = [sys.executable, "-m", "ulsam_viz", "train", "--zoo", str(tmp_path / "zoo.toml"), "--data", str(tmp_path)]
+    command += ["--runs", str(tmp_path / "runs"), "--publish", str(tmp_path / "zoo"), "--workers", "0", "--threads", "1"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent) for _ in range(2)]
+    lines = [line for process in both for line in process.communicate(timeout=300)[0].decode().splitlines()]
+    assert [process.returncode for process in both] == [0, 0]
+    assert len(lines) == len(set(lines)) == 8  # each run was measured once
+    variants = list_variants(tmp_path / "zoo")
+    assert [(v.placement.layers, v.groups) for v in variants if v.placement] == [((11,), 1), ((11,), 2), ((8, 12), 1), ((8, 12), 2)]
+    manifest = json.loads((tmp_path / "zoo" / "manifest.json").read_text())
+    for variant in variants:
+        (repeat,) = variant.repeats
+        assert (variant.made_by["recipe"]["seed"], repeat["made_by"]["recipe"]["seed"]) == (0, 1)
+        assert manifest["starts"][variant.made_by["init_sha256"]]["run"] == "base"
+        assert load_network(variant)
+    before = (tmp_path / "zoo" / "manifest.json").read_bytes()
+    again = subprocess.run(command, capture_output=True, check=True, cwd=Path(__file__).parent.parent)
+    assert again.stdout == b""
+    assert (tmp_path / "zoo" / "manifest.json").read_bytes() == before
 
 
 def test_the_command_line_lists_variants_and_says_what_is_wrong(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

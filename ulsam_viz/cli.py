@@ -31,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
 
     variants = commands.add_parser("variants", help="list the trained variants and their accuracy")
     variants.set_defaults(run=_variants)
+    variants.add_argument("--markdown", action="store_true", help="the tables of the README and the model card")
 
     train = commands.add_parser("train", help="train a network, or with --zoo a whole list; resumes where it was stopped")
     train.set_defaults(run=_train)
@@ -70,20 +71,28 @@ def _parser() -> argparse.ArgumentParser:
         "--publish", type=Path, metavar="DIR", help="enter the result in the zoo in DIR (with --zoo: default checkpoints)"
     )
 
-    evaluate = commands.add_parser("evaluate", help="measure a trained variant on the held-out part, against its manifest")
+    evaluate = commands.add_parser("evaluate", help="measure a trained variant against its manifest")
     evaluate.set_defaults(run=_evaluate)
     evaluate.add_argument("--variant", required=True, help="a name from `variants`")
-    evaluate.add_argument("--data", type=Path, required=True, help="folder of the dataset")
+    evaluate.add_argument("--data", type=Path, help="folder of the dataset; without it, only the shipped samples are looked at")
     evaluate.add_argument("--dataset", choices=("caltech101", "imagefolder"), default="caltech101")
     return parser
 
 
 def _variants(options: argparse.Namespace) -> None:
+    from .evidence import accuracy_of
     from .zoo import list_variants
 
-    print(f"{'name':34} {'top-1 %':>8} {'top-5 %':>8} {'pictures':>9}")
-    for v in list_variants():
-        print(f"{v.name:34} {v.metrics['top1']:8.2f} {v.metrics['top5']:8.2f} {v.metrics['pictures']:9}")
+    variants = list_variants()
+    if options.markdown:
+        from .tables import accuracy_tables, map_table
+
+        print(f"{accuracy_tables(variants)}\n\n{map_table(variants)}")
+        return
+    print(f"{'name':42} {'top-1 %':>8} {'top-5 %':>8}   over seeds")
+    for v in variants:
+        several = accuracy_of(v) if v.repeats else ""
+        print(f"{v.name:42} {v.metrics['top1']:8.2f} {v.metrics['top5']:8.2f}   {several}")
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -162,18 +171,23 @@ def _train_one(options: argparse.Namespace, execution: Execution) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from .training.data import find_pictures
-    from .training.evaluate import evaluate
+    from .training.evaluate import evaluate, sample_pictures
     from .zoo import get_variant, load_variant
 
     variant = get_variant(options.variant)
-    held_out = find_pictures(options.dataset, options.data, "test")
-    if held_out.classes != variant.classes:
-        raise ValueError(f"'{options.data}' has other classes than {variant.name} was trained on")
-    measured = evaluate(load_variant(variant.name), held_out, variant.preprocessing)
-    print(f"{'':10} {'measured':>9} {'manifest':>9}")
+    if options.data:
+        pictures, recorded = find_pictures(options.dataset, options.data, "test"), variant.metrics
+        if pictures.classes != variant.classes:
+            raise ValueError(f"'{options.data}' has other classes than {variant.name} was trained on")
+    else:
+        pictures, recorded = sample_pictures(variant.classes), variant.metrics.get("samples", {})
+        if not recorded:
+            raise ValueError(f"{variant.name} has no figures for the shipped samples; give --data")
+    measured = evaluate(load_variant(variant.name), pictures, variant.preprocessing)
+    print(f"{'':15} {'measured':>9} {'manifest':>9}")
     for key in ("pictures", "top1", "top5", "ece"):
-        print(f"{key:10} {measured[key]:9} {variant.metrics[key]:9}")
+        print(f"{key:15} {measured[key]:9} {recorded[key]:9}")
     for layer, figures in measured["attention"].items():
         print(f"layer {layer}")
         for key, value in figures.items():
-            print(f"  {key:15} {value}\n  {'manifest':15} {variant.metrics['attention'][layer][key]}")
+            print(f"  {key:15} {value}\n  {'manifest':15} {recorded['attention'][layer][key]}")

@@ -79,6 +79,19 @@ def variant_name(backbone: str, width: float, placement: Placement | None) -> st
     return f"{backbone}-{width:g}-{placement.mode}{layers}-g{placement.groups}"
 
 
+def position_name(variant: Variant) -> str:
+    """Write where a variant carries its modules: ``"after 11"``, ``"instead of 10"``, ``"none (plain control)"``."""
+    p = variant.placement
+    if p is None:
+        return "none (plain control)"
+    return f"{'instead of' if p.mode == 'instead' else 'after'} {', '.join(map(str, p.layers))}"
+
+
+def backbone_name(variant: Variant) -> str:
+    """Write a variant's backbone: ``"MobileNet-V1 0.5"``."""
+    return f"MobileNet-{variant.backbone[-2:].upper()} {variant.width:g}"
+
+
 def list_variants(folder: Path = CHECKPOINTS) -> list[Variant]:
     """Read the manifest.
 

@@ -102,6 +102,103 @@ def correlation_matrix(
     )
 
 
+def difference_matrix(
+    differences: Sequence[Sequence[float | None]],
+    texts: Sequence[Sequence[str]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    marked: tuple[str, str],
+    limit: float,
+    unit: str,
+) -> go.Figure:
+    """Draw differences as colours, with a text in each cell; None stays empty.
+
+    Args:
+        differences: What the colours show, (rows, columns).
+        texts: What is written; `<br>` breaks a line.
+        rows, columns: Labels.
+        marked: Labels of the cell that gets a frame; none if they are not there.
+        limit: Difference at the ends of the colour scale, both ways.
+        unit: Of the differences.
+    """
+    heat = {
+        "type": "heatmap",
+        "z": differences,
+        "x": list(range(len(columns))),
+        "y": list(range(len(rows))),
+        "zmin": -limit,
+        "zmax": limit,
+        "colorscale": _colour_scale(DIVERGING),
+        "reversescale": True,
+        "xgap": 2,
+        "ygap": 2,
+        "text": texts,
+        "texttemplate": "%{text}",
+        "customdata": [[[row, column] for column in columns] for row in rows],
+        "hovertemplate": "%{customdata[0]}, %{customdata[1]}: %{text}<br>%{z:+.2f} " + unit + "<extra></extra>",
+        "hoverongaps": False,
+        "colorbar": {"thickness": 8, "len": 1, "outlinewidth": 0, "tickvals": [-limit, 0, limit], "tickformat": "+.2~f"},
+    }
+    shapes = []
+    if marked[0] in rows and marked[1] in columns:
+        x, y = columns.index(marked[1]), rows.index(marked[0])
+        frame = {"x0": x - 0.5, "x1": x + 0.5, "y0": y - 0.5, "y1": y + 0.5}
+        shapes.append({"type": "rect", **frame, "line": {"width": 2, "color": "#2f6f8f"}, "fillcolor": "rgba(0,0,0,0)"})
+    return _figure(
+        [heat],
+        height=70 + 40 * len(rows),
+        shapes=shapes,
+        xaxis=_labelled(columns) | {"side": "top"},
+        yaxis=_labelled(rows) | {"autorange": "reversed"},
+    )
+
+
+def accuracy_dots(
+    rows: Sequence[str],
+    runs: Sequence[Sequence[tuple[int, Sequence[float]]]],
+    *,
+    control: Sequence[float],
+    standard_error: float,
+) -> go.Figure:
+    """Draw every training run's accuracy as a dot, positions as rows, g as height within the row.
+
+    Args:
+        rows: Names of positions.
+        runs: For each position, (g, accuracies over seeds) in order of g.
+        control: Accuracies of the plain control, over seeds.
+        standard_error: Of one accuracy, from the size of the test set.
+    """
+    x, y, text = [], [], []
+    for i, (name, placed) in enumerate(zip(rows, runs, strict=True)):
+        for j, (g, seeds) in enumerate(placed):
+            for seed in seeds:
+                x.append(float(seed))
+                y.append(i + (j - (len(placed) - 1) / 2) * 0.15)
+                text.append(f"{name}, g = {g}: {seed:.2f} %")
+    mean = float(np.mean(control))
+    band = {"type": "rect", "x0": mean - standard_error, "x1": mean + standard_error, "yref": "paper", "y0": 0, "y1": 1}
+    lines = [{"type": "line", "x0": float(v), "x1": float(v), "yref": "paper", "y0": 0, "y1": 1} for v in control]
+    marks = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": x,
+        "y": y,
+        "text": text,
+        "marker": {"size": 7, "color": "#2f6f8f", "opacity": 0.8},
+        "hovertemplate": "%{text}<extra></extra>",
+    }
+    ends = [*x, mean - 1.5 * standard_error, mean + 1.5 * standard_error]
+    return _figure(
+        [marks],
+        height=70 + 40 * len(rows),
+        shapes=[band | {"line": {"width": 0}, "fillcolor": "rgba(110,130,145,0.18)", "layer": "below"}]
+        + [line | {"line": {"width": 1, "color": "rgba(110,130,145,0.8)"}, "layer": "below"} for line in lines],
+        xaxis={"fixedrange": True, "title": {"text": "top-1 %"}, "range": [min(ends) - 0.1, max(ends) + 0.1], "zeroline": False},
+        yaxis=_labelled(rows) | {"range": [len(rows) - 0.5, -0.5]},
+    )
+
+
 def large_map(
     pixels: np.ndarray, scaled: Scaled, index: int, *, names: Sequence[str], colours: str, opacity: float, smooth: bool
 ) -> go.Figure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,6 +14,7 @@ from tqdm import tqdm
 from ..analysis import measures
 from ..images import Preprocessing, decode_image, prepare
 from ..models.mobilenet import MobileNet
+from ..samples import list_samples
 from .data import Pictures
 
 
@@ -57,6 +58,13 @@ def evaluate(
         "ece": round(100 * _calibration_error(probabilities.max(1), hits[:, 0]), 2),
         "attention": {str(layer): _attention_figures(np.concatenate(parts)) for layer, parts in per_layer.items()},
     }
+
+
+def sample_pictures(classes: Sequence[str]) -> Pictures:
+    """Return the shipped sample pictures that show one of the classes: a few, for a check without any dataset."""
+    numbers = {name: number for number, name in enumerate(classes)}
+    shown = [(s.path, numbers[s.shows]) for s in list_samples() if s.shows in numbers]
+    return Pictures(tuple(path for path, _ in shown), tuple(label for _, label in shown), tuple(classes))
 
 
 def _batches(pictures: Pictures, preprocessing: Preprocessing, batch: int) -> Iterator[Tensor]:

@@ -16,7 +16,7 @@ from ..models.mobilenet import BACKBONES
 from ..models.optimize import optimize
 from ..zoo import MANIFEST_FORMAT, load_weights, placement_from, variant_name
 from .data import Pictures
-from .evaluate import evaluate
+from .evaluate import evaluate, sample_pictures
 
 
 def publish(
@@ -48,7 +48,11 @@ def publish(
     network = BACKBONES[recipe["backbone"]](recipe["width"], len(classes), placement)
     load_weights(network, weights)
     preprocessing = Preprocessing(input_size)
-    metrics = evaluate(optimize(network.eval()), held_out, preprocessing, quiet=quiet)
+    network = optimize(network.eval())
+    metrics = evaluate(network, held_out, preprocessing, quiet=quiet)
+    samples = sample_pictures(classes)
+    if samples.files:
+        metrics["samples"] = evaluate(network, samples, preprocessing, quiet=True)
 
     name = variant_name(recipe["backbone"], recipe["width"], placement)
     record = {"name": name, "metrics": metrics, "made_by": made_by}
@@ -79,8 +83,27 @@ def publish(
         else:
             _replace(checkpoints / f"{name}.safetensors", data)
             manifest["variants"] = [v for v in manifest["variants"] if v["name"] != name] + [record]
+        manifest["starts"] = manifest.get("starts", {}) | lineage(run)
         _replace(path, (json.dumps(manifest, indent=1) + "\n").encode())
     return record
+
+
+def lineage(run: Path) -> dict[str, Any]:
+    """Return the records of the runs that a run started from, and those started from, as far as they lie beside it.
+
+    Returns:
+        Records by the sha256 of the weights, which is what ``made_by["init_sha256"]`` names.
+    """
+    starts: dict[str, Any] = {}
+    record = json.loads((run / "run.json").read_text())
+    while record["init_sha256"]:
+        parent = run.parent / record["recipe"]["init"] / "run.json"
+        if not parent.exists():
+            break
+        sha256, record = record["init_sha256"], json.loads(parent.read_text())
+        del record["classes"]
+        starts[sha256] = {"run": parent.parent.name, **record}
+    return starts
 
 
 def _same_run(a: dict[str, Any], b: dict[str, Any]) -> bool:

@@ -29,6 +29,27 @@ class View:
     display: Display
 
 
+def keep_choices() -> None:
+    """Keep what the visitor chose while another page, without those controls, is shown."""
+    own = {f"{method.name}.{setting.name}" for method in METHODS.values() for setting in method.settings}
+    for key in {
+        "picture",
+        "net",
+        "position",
+        "g",
+        "device",
+        "methods",
+        "target",
+        "scale",
+        "colours",
+        "opacity",
+        "smooth",
+        "blend",
+    } | own:
+        if key in st.session_state:
+            st.session_state[key] = st.session_state[key]
+
+
 def backbone_label(variant: Variant) -> str:
     """Return e.g. ``"V1-0.5"`` for MobileNet-V1 of width 0.5."""
     return f"{variant.backbone.removeprefix('mobilenet_').upper()}-{variant.width:g}"

@@ -21,31 +21,17 @@ from . import controls
 from .downloads import show_downloads
 from .pictures import choose_picture, model_input
 from .scene import Scene, channel_range, channels_of, map_note
+from .style import STYLE
 from .subspace import select, selection, show_subspace
 from .summary import show_latency, show_summary
 from .tiles import Tile, show_tiles
 
 _READOUT = 4  # attributions are read under the pointer as means of 4x4 pixels: enough for the eye, little on the wire
 
-_STYLE = """
-<style>
-.stMainBlockContainer { padding: 3.2rem 2rem 3rem; max-width: 1500px; }
-[data-testid="stSidebar"] h3 { padding: 0.4rem 0 0; font-size: 1rem; }
-.ulsam-legend { display: flex; gap: 16px; font-size: 12px; line-height: 1.2; font-variant-numeric: tabular-nums; padding-left: 4px; }
-.ulsam-legend .scale { position: relative; width: 170px; height: 24px; }
-.ulsam-legend .bar { width: 100%; height: 9px; border-radius: 2px; }
-.ulsam-legend .scale span { position: absolute; top: 11px; transform: translateX(-50%); }
-.ulsam-card { font-size: 13px; line-height: 1.55; font-variant-numeric: tabular-nums; }
-.ulsam-card td { padding: 1px 14px 1px 0; border: 0; vertical-align: top; }
-.ulsam-card td:first-child { opacity: 0.7; white-space: nowrap; }
-@media (max-width: 640px) { .stMainBlockContainer { padding: 3.2rem 0.9rem 2rem; } }
-</style>
-"""
-
 
 def show() -> None:
     """Draw the page."""
-    st.html(_STYLE)
+    st.html(STYLE)
     try:
         variants = list_variants()
     except CheckpointError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from ..analysis.attention import Attention
 from ..cost import Cost, count_cost
 from ..engine import DeviceChoice
 from ..images import ModelInput
-from ..zoo import Variant, build_network
+from ..zoo import Variant, backbone_name, build_network, position_name
 from .controls import View, pretty
 from .pictures import Picture
 
@@ -39,12 +40,11 @@ class Scene:
 
 def network_name(variant: Variant) -> str:
     """Write a variant's name for people."""
-    base = f"MobileNet-{variant.backbone[-2:].upper()} {variant.width:g}"
-    p = variant.placement
-    if p is None:
-        return f"{base} (plain control)"
-    layers = ", ".join(map(str, p.layers))
-    return f"{base} with {p.groups} subspace{'s' if p.groups > 1 else ''} {p.mode} {'of layer' if p.mode == 'instead' else 'layer'}{'s' if len(p.layers) > 1 else ''} {layers}"
+    if variant.placement is None:
+        return f"{backbone_name(variant)} (plain control)"
+    g, layers = variant.groups, "layers " if len(variant.placement.layers) > 1 else "layer "
+    where = re.sub(r"(?=\d)", layers, position_name(variant), count=1)
+    return f"{backbone_name(variant)} with {g} subspace{'s' if g > 1 else ''} {where}"
 
 
 def map_note(attention_map: np.ndarray) -> str:

@@ -9,8 +9,9 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from ..engine import default_engine
+from ..evidence import accuracy_of, compare, in_words, seed_spread
 from ..figures import charts
-from ..zoo import Variant, top1_standard_error
+from ..zoo import Variant, backbone_name, list_variants, position_name, top1_standard_error
 from .controls import pretty
 from .scene import Scene, facts, network_name
 
@@ -28,7 +29,7 @@ def show_summary(scene: Scene) -> DeltaGenerator:
         place = st.empty()
         place.html(_variant_card(scene, None))
         st.caption(
-            "± is one standard error of this test set. Differences between g lie within it: they do not show that one g is better.",
+            f"{_differences(scene.variant)} More on the page Evidence.",
             help="The attention's mean gain is 1 + 1/(H·W), 1.005 at 14 × 14: maps are vivid, their effect is small. "
             "A bright place has not decided anything.",
         )
@@ -36,6 +37,18 @@ def show_summary(scene: Scene) -> DeltaGenerator:
     if sample:
         st.caption(f"{sample.notice} {_judged(scene)} Picture: {sample.source}; {sample.licence}.")
     return place
+
+
+def _differences(variant: Variant) -> str:
+    """Say how much the networks at this variant's position, and the control, differ, and whether that is more than chance."""
+    everything = list_variants()
+    of_backbone = [v for v in everything if backbone_name(v) == backbone_name(variant)]
+    placed = [v for v in of_backbone if variant.placement is None or position_name(v) == position_name(variant)]
+    control = [v for v in of_backbone if v.placement is None]
+    if len(placed) < 2:
+        return ""
+    where = "Among all positions and g" if variant.placement is None else "Among all g at this position, and the control,"
+    return f"{where} {in_words(compare(list({v.name: v for v in [*control, *placed]}.values()), seed_spread(everything)))}"
 
 
 def _judged(scene: Scene) -> str:
@@ -83,6 +96,7 @@ def _variant_card(scene: Scene, milliseconds: float | None) -> str:
         "Variant": variant.name,
         "Top-1 / top-5": f"{metrics['top1']:.1f} ± {top1_standard_error(variant):.1f} % / {metrics['top5']:.1f} % "
         f"({metrics['pictures']} held-out pictures)",
+        **({"Over seeds": f"{accuracy} % top-1"} if (accuracy := accuracy_of(variant)).spread is not None else {}),
         "Parameters": f"{cost.params / 1e6:.3f} M",
         "MACs": f"{cost.macs / 1e6:.1f} M at {variant.input_size} px",
         "Time here": f"{milliseconds:.1f} ms a picture{', one thread' if scene.device.device == 'cpu' else ''}"

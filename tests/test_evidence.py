@@ -1,0 +1,103 @@
+"""What the zoo's figures say: means, spreads, and differences told from chance."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ulsam_viz import paper
+from ulsam_viz.evidence import accuracy_of, by_backbone, by_position, compare, in_words, seed_spread
+from ulsam_viz.models.mobilenet import Placement
+from ulsam_viz.tables import accuracy_tables, map_table
+from ulsam_viz.zoo import Variant, list_variants
+
+ROOT = Path(__file__).parent.parent
+
+
+def made_up(name: str, placement: Placement | None, *top1: float) -> Variant:
+    """A variant with these accuracies over seeds; everything else from a real one."""
+    real = list_variants()[0]
+    repeats = tuple({"name": name, "metrics": {"top1": t}, "made_by": {}} for t in top1[1:])
+    return replace(
+        real, name=name, placement=placement, metrics={**real.metrics, "top1": top1[0], "attention": {}}, repeats=repeats
+    )
+
+
+def test_accuracy_is_the_mean_over_seeds_with_their_spread() -> None:
+    accuracy = accuracy_of(made_up("a", None, 77.0, 78.0, 79.0))
+    assert (accuracy.mean, accuracy.spread, str(accuracy)) == (78.0, 1.0, "78.0 ± 1.0 (3 seeds)")
+    alone = accuracy_of(made_up("b", None, 77.0))
+    assert (alone.spread, str(alone)) == (None, "77.0")
+    assert alone.standard_error == pytest.approx(100 * np.sqrt(0.77 * 0.23 / alone_pictures(alone)), rel=1e-6)
+
+
+def alone_pictures(_: object) -> int:
+    return int(list_variants()[0].metrics["pictures"])
+
+
+def test_the_spread_over_seeds_is_pooled_within_variants() -> None:
+    """Differences between variants must not count as noise."""
+    spread = seed_spread([made_up("a", None, 70, 71, 72), made_up("b", None, 90, 92), made_up("c", None, 10)])
+    assert spread is not None
+    assert spread.freedom == 3
+    assert spread.deviation == pytest.approx(np.sqrt((2 * 1.0 + 1 * 2.0) / 3))
+    assert seed_spread([made_up("a", None, 70)]) is None
+
+
+def test_differences_are_told_from_chance_as_tukeys_table_does() -> None:
+    """Studentized range, 95 %: 4.75 for 6 means and 12 degrees of freedom, 3.77 for 3 and 12."""
+    groups = [made_up(f"v{i}", Placement((11,), 2), 77.0, 77.0 + np.sqrt(2), 77.0 + np.sqrt(0.5)) for i in range(6)]
+    spread = seed_spread(groups)
+    assert spread is not None
+    assert spread.freedom == 12
+    for k, quantile in ((6, 4.75), (3, 3.77)):
+        by_chance = compare(groups[:k], spread).by_chance
+        assert by_chance == pytest.approx(quantile * spread.deviation / np.sqrt(3), rel=0.02)
+
+
+def test_equal_variants_are_found_equal_19_times_in_20_and_unequal_ones_are_found() -> None:
+    rng = np.random.default_rng(3)
+    false_alarms = found = 0
+    for _ in range(200):
+        noise = rng.normal(0, 0.3, (6, 3))
+        equal = [made_up(f"v{i}", Placement((11,), 2), *(77 + line)) for i, line in enumerate(noise)]
+        false_alarms += compare(equal, seed_spread(equal)).beyond_chance
+        unequal = [*equal[:5], made_up("worse", Placement((11,), 2), *(75.5 + noise[5]))]
+        found += compare(unequal, seed_spread(unequal)).beyond_chance
+    assert 2 <= false_alarms <= 20
+    assert found == 200
+
+
+def test_words_follow_the_figures() -> None:
+    a, b, c = (made_up(n, None, *t) for n, t in (("a", (77.0, 77.2)), ("b", (77.1, 77.3)), ("c", (70.0, 70.2))))
+    assert "no difference can be seen" in in_words(compare([a, b], seed_spread([a, b])))
+    assert "more than seeds alone" in in_words(compare([a, c], seed_spread([a, c])))
+    single = made_up("d", None, 77.0)
+    assert "one seed each" in in_words(compare([single, c], None))
+
+
+def test_the_documents_hold_the_manifests_figures() -> None:
+    variants = list_variants()
+    for document in ("README.md", "checkpoints/README.md"):
+        assert accuracy_tables(variants) in (ROOT / document).read_text(), f"{document}: python -m ulsam_viz variants --markdown"
+    assert map_table(variants) in (ROOT / "checkpoints" / "README.md").read_text()
+
+
+def test_every_variant_is_in_the_tables() -> None:
+    variants = list_variants()
+    assert sum(len(v) for v in by_backbone(variants).values()) == len(variants)
+    placed = [v for members in by_backbone(variants).values() for group in by_position(members).values() for v in group]
+    assert len(placed) == sum(v.placement is not None for v in variants)
+    assert all(f"`{v.name}`" in map_table(variants) for v in variants)
+
+
+def test_the_papers_formulas_give_the_papers_table() -> None:
+    """Table of attention modules: m = 512, 14 x 14, thousands of parameters and millions of MACs."""
+    table = ((524, 102.76), (66, 12.85), (33, 0.03), (84, 16.49), (33, 0.05), (1, 0.2))
+    for module, (params, macs) in zip(paper.MODULES, table, strict=True):
+        assert round(module.params(512) / 1e3) == params
+        assert module.macs(512, 14, 14) / 1e6 == pytest.approx(macs, abs=0.006)
+    assert all(len(row.by_groups) == len(paper.GROUPS) for row in paper.ACCURACY)

@@ -1,0 +1,69 @@
+"""The zoo's figures as Markdown, for the README and the model card: `python -m ulsam_viz variants --markdown`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from .evidence import accuracy_of, by_backbone, by_position, compare, in_words, seed_spread
+from .zoo import Variant
+
+
+def accuracy_tables(variants: Sequence[Variant]) -> str:
+    """Write a grid of top-1 for each backbone, positions by g, and under it what the differences show."""
+    spread = seed_spread(variants)
+    parts = []
+    for backbone, members in by_backbone(variants).items():
+        control = next((v for v in members if v.placement is None), None)
+        groups = sorted({v.groups for v in members if v.placement})
+        rows = [["top-1 %", *(f"g = {g}" for g in groups)]]
+        for position, placed in by_position(members).items():
+            of_groups = {v.groups: v for v in placed}
+            rows.append([position, *(str(accuracy_of(of_groups[g])) if g in of_groups else "" for g in groups)])
+        size, pictures = members[0].input_size, members[0].metrics["pictures"]
+        plain = f", plain control {accuracy_of(control)}" if control else ""
+        parts.append(f"**{backbone}**, {size} px, {pictures} held-out pictures{plain}:")
+        parts.append(_table(rows))
+        for mode in ("after", "instead"):
+            placed = [v for v in members if v.placement and v.placement.mode == mode]
+            if control and placed:
+                parts.append(
+                    f"The control and {len(placed)} with attention {mode} {'of ' * (mode == 'instead')}a layer: "
+                    f"{in_words(compare([control, *placed], spread))}"
+                )
+    if spread:
+        parts.append(
+            f"± is the standard deviation over seeds; pooled over all variants with several it is {spread.deviation:.2f} points. "
+            "The test set's own standard error, which all variants share, is "
+            f"{max(accuracy_of(v).standard_error for v in variants):.1f} points."
+        )
+    return "\n\n".join(parts)
+
+
+def map_table(variants: Sequence[Variant]) -> str:
+    """Write one row for each variant with attention: how alive, how wide, how peaked and how redundant its maps are."""
+    rows = [["variant", "top-5 %", "ECE %", "dead maps: median, largest", "effective area", "peak (× uniform)", "redundancy"]]
+    for variant in variants:
+        layers = variant.metrics["attention"].values()
+        cells = ["", "", "", ""]
+        if layers:
+            dead = sorted(share for figures in layers for share in figures["dead_share"])
+            redundancies = [figures["redundancy"] for figures in layers if figures["redundancy"] is not None]
+            cells = [
+                f"{dead[len(dead) // 2]:.1%}, {dead[-1]:.1%}",
+                _span([v for figures in layers for v in figures["effective_area"]], ".2f"),
+                _span([v for figures in layers for v in figures["peak"]], ".1f"),
+                _span(redundancies, "+.2f") if redundancies else "",
+            ]
+        rows.append([f"`{variant.name}`", f"{variant.metrics['top5']:.1f}", f"{variant.metrics['ece']:.1f}", *cells])
+    return _table(rows)
+
+
+def _span(values: Iterable[float], form: str) -> str:
+    low, high = min(values), max(values)
+    ends = dict.fromkeys([format(low, form), format(high, form)])
+    return " to ".join(ends)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    head, *body = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([head, "|" + "---|" * len(rows[0]), *body])

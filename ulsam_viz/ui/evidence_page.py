@@ -1,0 +1,247 @@
+"""The page "Evidence": what the zoo's figures show, and what they do not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import streamlit as st
+
+from .. import paper
+from ..engine import DeviceChoice, default_engine
+from ..evidence import accuracy_of, by_position, compare, in_words, seed_spread
+from ..figures import charts
+from ..zoo import CheckpointError, Variant, backbone_name, list_variants, position_name
+from . import controls
+from .scene import facts, network_name
+from .style import STYLE
+
+_PLOT = {"displayModeBar": False}
+
+
+def show() -> None:
+    """Draw the page."""
+    st.html(STYLE)
+    try:
+        everything = list_variants()
+    except CheckpointError as error:
+        st.error(f"There is nothing to show: {error}")
+        return
+    with st.sidebar:
+        chosen = controls.choose_variant(everything)
+        device = controls.choose_device()
+        st.caption("The chosen network is marked in every table and plot.")
+    variants = [v for v in everything if backbone_name(v) == backbone_name(chosen)]
+    st.markdown(f"### What the figures of {backbone_name(chosen)} show, and what they do not")
+    _accuracy(variants, everything, chosen)
+    _maps(variants, chosen)
+    _paper(chosen)
+    _cost(variants, chosen, device)
+    _conclusions()
+
+
+def _accuracy(variants: Sequence[Variant], everything: Sequence[Variant], chosen: Variant) -> None:
+    spread = seed_spread(everything)
+    control = next((v for v in variants if v.placement is None), None)
+    positions = by_position(variants)
+    if not positions or control is None:
+        st.info("This zoo holds no variant to compare with a plain control.")
+        return
+    plain = accuracy_of(control)
+    st.markdown(f"**Top-1 on {control.metrics['pictures']} held-out pictures**: plain control {plain}, in %")
+    grid, dots = st.columns([1.15, 1], gap="large")
+    groups = sorted({v.groups for v in variants if v.placement})
+    with grid:
+        cells = {(position, v.groups): v for position, placed in positions.items() for v in placed}
+        st.plotly_chart(
+            charts.difference_matrix(
+                [[_difference(cells.get((p, g)), plain.mean) for g in groups] for p in positions],
+                [[_cell(cells.get((p, g))) for g in groups] for p in positions],
+                list(positions),
+                [f"g = {g}" for g in groups],
+                marked=(position_name(chosen), f"g = {chosen.groups}"),
+                limit=max(2.0, spread.deviation * 3 if spread else 0),
+                unit="points to the control",
+            ),
+            key="accuracy-grid",
+            config=_PLOT,
+            alt="top-1 by position and g: " + "; ".join(f"{p}, g {g}: {accuracy_of(v)}" for (p, g), v in cells.items()),
+        )
+        st.caption(
+            "Mean over seeds, ± their standard deviation where there are several. Colour: difference to the control, in points. See that hardly any cell leaves the middle of the scale."
+        )
+    with dots:
+        st.plotly_chart(
+            charts.accuracy_dots(
+                list(positions),
+                [[(v.groups, accuracy_of(v).seeds) for v in placed] for placed in positions.values()],
+                control=plain.seeds,
+                standard_error=plain.standard_error,
+            ),
+            key="accuracy-dots",
+            config=_PLOT,
+            alt="top-1 of every training run by position",
+        )
+        st.caption(
+            "One dot a training run; the five heights of a row are g = 1 (top) to 16. Lines: the control's runs. Band: one standard "
+            "error of the test set around their mean. See that dots of one g scatter as much as dots of different g."
+        )
+    for label, mode in (("After a layer", "after"), ("Instead of a layer", "instead")):
+        members = [v for v in variants if v.placement and v.placement.mode == mode]
+        if members:
+            found = in_words(compare([control, *members], spread))
+            st.markdown(f"{label}, {len(members)} networks and the control: {found}")
+    if spread:
+        st.caption(
+            f"Seeds: a variant trained anew from the same base, with other starting values of its module, order and augmentation, moves by "
+            f"{spread.deviation:.2f} points (standard deviation, {spread.freedom} degrees of freedom). Bases were not trained anew, so this "
+            "noise is a lower bound. Comparison: Tukey's studentized range. Reproduce: "
+            f"`python -m ulsam_viz evaluate --variant {chosen.name} --data DIR`"
+        )
+
+
+def _cell(variant: Variant | None) -> str:
+    if variant is None:
+        return ""
+    accuracy = accuracy_of(variant)
+    return f"{accuracy.mean:.1f}" + (f"<br>± {accuracy.spread:.1f}" if accuracy.spread is not None else "")
+
+
+def _difference(variant: Variant | None, control: float) -> float | None:
+    return None if variant is None else accuracy_of(variant).mean - control
+
+
+def _maps(variants: Sequence[Variant], chosen: Variant) -> None:
+    st.markdown(
+        "**Are the maps alive, and what are they like?**",
+        help="Over the held-out pictures. Dead: exactly uniform. Effective area: exp(entropy) / (H·W), 1 is uniform. Peak: multiples of "
+        "uniform. Redundancy: mean correlation between the maps of different subspaces.",
+    )
+    rows = []
+    for variant in variants:
+        for layer, figures in variant.metrics["attention"].items():
+            dead, area, peak = (sorted(figures[key]) for key in ("dead_share", "effective_area", "peak"))
+            middle = len(dead) // 2
+            rows.append(
+                {
+                    "position": _marked(variant, chosen),
+                    "g": variant.groups,
+                    "layer": int(layer),
+                    "dead, median": 100 * dead[middle],
+                    "dead, largest": 100 * dead[-1],
+                    "area": sum(area) / len(area),
+                    "area, smallest": area[0],
+                    "peak": sum(peak) / len(peak),
+                    "peak, largest": peak[-1],
+                    "redundancy": figures["redundancy"],
+                }
+            )
+    share = st.column_config.NumberColumn(format="%.1f %%")
+    number, signed = st.column_config.NumberColumn(format="%.2f"), st.column_config.NumberColumn(format="%+.2f")
+    st.dataframe(
+        rows,
+        hide_index=True,
+        placeholder="",
+        height=min(420, 38 + 35 * len(rows)),
+        column_config={
+            "dead, median": share,
+            "dead, largest": share,
+            "area": number,
+            "area, smallest": number,
+            "peak": st.column_config.NumberColumn(format="%.1f ×"),
+            "peak, largest": st.column_config.NumberColumn(format="%.1f ×"),
+            "redundancy": signed,
+        },
+    )
+    st.caption(
+        "See how peaks fall and areas grow towards the last layers. Do not conclude that a peaked map matters more: its effect is A, not its look."
+    )
+
+
+def _marked(variant: Variant, chosen: Variant) -> str:
+    return ("▸ " if variant is chosen else "") + position_name(variant)
+
+
+def _paper(chosen: Variant) -> None:
+    st.markdown("**The paper's own figures** (ImageNet-1K, full width, one run each; top-1 % / top-5 %)")
+    table = [
+        {
+            "network": row.name,
+            "vanilla": _pair(row.vanilla),
+            **{f"g = {g}": _pair(pair) for g, pair in zip(paper.GROUPS, row.by_groups, strict=True)},
+        }
+        for row in paper.ACCURACY
+        if backbone_name(chosen).startswith(row.name.split(",")[0])
+    ]
+    st.table(table)
+    st.caption(
+        "Saini et al., WACV 2020, arXiv:2006.15102; its authors give no spread over seeds. Differences between g there are a few tenths of a "
+        "point, as here between seeds. Ours are other networks (half the width, 101 classes), so only the differences compare."
+    )
+
+
+def _pair(pair: tuple[float, float]) -> str:
+    return f"{pair[0]:.2f} / {pair[1]:.2f}"
+
+
+def _cost(variants: Sequence[Variant], chosen: Variant, device: DeviceChoice) -> None:
+    st.markdown(
+        "**What attention costs**",
+        help="Parameters and MACs are counted from the layers; element-wise bytes are what norms, ReLUs, pooling, softmax and gains read and "
+        "write when each step runs by itself; the time is that of the fast form, measured here on demand.",
+    )
+    times: dict[str, float] = st.session_state.setdefault(f"times-{device.device}", {})
+    missing = [v for v in variants if v.sha256 not in times]
+    if missing and st.button(
+        f"Measure {'the other' if len(missing) < len(variants) else 'all'} {len(missing)} networks here",
+        help="Median of 15 pictures each, one thread on a CPU; a few seconds for ten networks.",
+    ):
+        bar = st.progress(0.0)
+        for i, variant in enumerate(missing):
+            bar.progress(i / len(missing), text=network_name(variant))
+            try:
+                times[variant.sha256] = default_engine().latency(variant, device.device).result()
+            except CheckpointError as error:
+                times[variant.sha256] = math.nan  # not tried again in this session
+                st.toast(str(error), icon=":material/error:")
+        st.rerun()
+    rows = []
+    for variant in variants:
+        cost, _ = facts(variant.sha256, variant)
+        rows.append(
+            {
+                "position": _marked(variant, chosen),
+                "g": variant.groups or None,
+                "parameters": cost.params,
+                "MACs (M)": cost.macs / 1e6,
+                "element-wise (MB)": cost.elementwise_bytes / 1e6,
+                f"ms here, {device.device}": times.get(variant.sha256),
+            }
+        )
+    st.dataframe(
+        rows,
+        hide_index=True,
+        placeholder="",
+        height=min(420, 38 + 35 * len(rows)),
+        column_config={
+            "MACs (M)": st.column_config.NumberColumn(format="%.2f"),
+            "element-wise (MB)": st.column_config.NumberColumn(format="%.2f"),
+            f"ms here, {device.device}": st.column_config.NumberColumn(format="%.1f"),
+        },
+    )
+    st.caption(
+        "See that g changes no MACs; that a module adds little of anything; and that times differ more from run to run than between rows."
+    )
+
+
+def _conclusions() -> None:
+    st.markdown(
+        """
+**What can be concluded.** These maps are alive, differ between subspaces, and cost almost nothing. On this test set, networks with subspace
+attention after a layer answer as well as the plain control.
+
+**What cannot.** That attention helps, that one g or position is better than another, or that it would not at the paper's scale: the test set
+resolves about a point, the paper claims a few tenths. That a network decides by its attention map: a map multiplies features by 1 + A,
+and the mean of that is 1 + 1/(H·W).
+"""
+    )
