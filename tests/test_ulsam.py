@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.oracle import ReferenceLoop, trained_looking
 from ulsam_viz.models.ulsam import ULSAM, FastULSAM
@@ -32,7 +35,40 @@ def test_both_forms_equal_the_equations(groups: int, shape: tuple[int, int, int,
         torch.testing.assert_close(maps, expected_maps, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(maps.sum((2, 3)), torch.ones(shape[0], groups), atol=1e-5, rtol=0)
         assert torch.equal(form(x), out) and torch.equal(form.attention(x), maps)
+        assert out.is_contiguous(memory_format=layout)
+        with_gradient, maps = form.forward_with_attention(x.clone(memory_format=torch.preserve_format).requires_grad_())
+        torch.testing.assert_close(with_gradient, expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(maps, expected_maps, atol=1e-5, rtol=1e-5)
     assert torch.equal(x, before)
+
+
+class _LargestResult(TorchDispatchMode):
+    """Notes the size of the largest tensor that any operation returns."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor):
+            self.elements = max(self.elements, result.numel())
+        return result
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_no_temporary_is_larger_than_the_input(layout: torch.memory_format) -> None:
+    _, module = pair(64, 4)
+    fast, x = FastULSAM(module), torch.randn(2, 64, 14, 14).contiguous(memory_format=layout)
+    with torch.inference_mode(), _LargestResult() as seen:
+        fast(x)
+    assert seen.elements == x.numel()
+
+
+def test_odd_views_are_read_as_they_are() -> None:
+    """Neither layout: a slice of a larger tensor, and a transposed one."""
+    reference, module = pair(16, 4)
+    whole = torch.randn(2, 40, 9, 11)
+    for x in (whole[:, 3:19, 1:, ::2], whole[:, :16].transpose(2, 3)):
+        torch.testing.assert_close(FastULSAM(module)(x), reference(x)[0], atol=1e-5, rtol=1e-5)
 
 
 def test_the_training_form_normalises_by_batch_like_the_loop() -> None:
