@@ -179,8 +179,9 @@ class FastULSAM(nn.Module):
         """Compute the maps: (N, m, H, W) -> (N, g, H, W), each summing to 1."""
         n, _, h, w = x.shape
         if torch.is_grad_enabled() and x.requires_grad:
-            z = _max_pool_3x3(self.depthwise_relu(torch.addcmul(self.shift, x, self.scale)))
-            # channels_last makes (N, H*W, g, G) the view without a copy; contiguous makes (N, g, G, H*W).
+            # Its gradient takes one pass with channels_last; in the other layout it is slow.
+            z = self.depthwise_relu(torch.addcmul(self.shift, x, self.scale).contiguous(memory_format=torch.channels_last))
+            z = functional.max_pool2d(z, 3, stride=1, padding=1)
             logits = self.weight @ z.reshape(n, self.groups, -1, h * w) + self.bias  # (N, g, 1, H*W)
             return self.softmax(self.pointwise_relu(logits)).view(n, self.groups, h, w)
         logits = self._logits_channels_last(x) if _is_channels_last(x) else self._logits_contiguous(x)  # (N, g, H*W)
@@ -243,16 +244,6 @@ def apply_gain(x: Tensor, maps: Tensor) -> Tensor:
     """
     subspaces = x.unflatten(1, (maps.shape[1], -1))  # (N, g, G, H, W), a view in either memory format
     return torch.addcmul(subspaces, subspaces, maps.unsqueeze(2)).flatten(1, 2)
-
-
-def _max_pool_3x3(x: Tensor) -> Tensor:
-    """3x3 max-pool, stride 1, of non-negative values (so zeros can pad): maxima of shifted views, row- then column-wise."""
-    x = functional.pad(x, (1, 1, 1, 1))
-    for _ in range(2):
-        x = torch.maximum(x[..., :-1, :], x[..., 1:, :])
-    for _ in range(2):
-        x = torch.maximum(x[..., :-1], x[..., 1:])
-    return x
 
 
 def _is_channels_last(x: Tensor) -> bool:
