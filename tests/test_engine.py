@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import time
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +14,11 @@ import torch
 from PIL import Image
 
 from ulsam_viz import CheckpointError, explain, list_variants
+from ulsam_viz.analysis.attention import Attention, attend_each
 from ulsam_viz.analysis.methods import METHODS, AttributionError
 from ulsam_viz.engine import Engine, Explanation
-from ulsam_viz.images import ModelInput, decode_image
+from ulsam_viz.images import ModelInput, decode_image, prepare
+from ulsam_viz.models.mobilenet import MobileNet
 from ulsam_viz.samples import list_samples
 from ulsam_viz.zoo import get_variant
 
@@ -141,6 +145,48 @@ def test_work_that_nobody_waits_for_is_never_begun_and_a_pass_never_waits(pictur
     assert not engine._wanted
 
 
+def test_a_long_computation_stops_when_its_visitor_has_gone(picture: ModelInput) -> None:
+    engine = Engine(workers=1, result_bytes=0)
+    variant = get_variant(G4)
+    running = engine.attribute(picture, variant, method="occlusion", target=0, settings={"window": 16})
+    while engine.ahead_of(running) is not None:  # until it has begun
+        time.sleep(0.005)
+    waiting = engine.attribute(picture, variant, method="saliency", target=0)
+    assert engine.ahead_of(waiting) == 0
+    engine.release([running])
+    with pytest.raises(CancelledError):
+        running.result(10)
+    assert waiting.result(10).method == "saliency"
+    for model in (m for stock in engine._idle.values() for m in stock):
+        assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+def test_passes_of_one_network_go_in_batches_on_a_gpu(picture: ModelInput, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Played on the CPU: a device of its own name, whose networks stay where they are."""
+    monkeypatch.setattr("ulsam_viz.models.mobilenet.MobileNet.to", lambda self, *_, **__: self)
+    sizes: list[int] = []
+    all_asked = threading.Event()
+
+    def counted(model: MobileNet, x: torch.Tensor) -> list[Attention]:
+        all_asked.wait(10)
+        sizes.append(len(x))
+        return attend_each(model, x)
+
+    monkeypatch.setattr("ulsam_viz.engine.attend_each", counted)
+    engine, variant = Engine(workers=1), get_variant(G4)
+    pictures = [prepare(decode_image(s.path.read_bytes()), variant.preprocessing) for s in list_samples()]
+    futures = [engine.attend(p, variant, "cuda") for p in pictures]
+    all_asked.set()
+    results = [future.result(30) for future in futures]
+    assert sum(sizes) == len(pictures)
+    assert len(sizes) <= 3
+    alone = Engine(workers=1)
+    for result, p in zip(results, pictures, strict=True):
+        expected = alone.attend(p, variant).result()
+        np.testing.assert_allclose(result.maps[11], expected.maps[11], atol=1e-5)
+        np.testing.assert_allclose(result.logits, expected.logits, atol=1e-3)
+
+
 def test_results_that_visitors_share_cannot_be_changed(picture: ModelInput) -> None:
     result = Engine(workers=1).attend(picture, get_variant(G4)).result()
     with pytest.raises(ValueError, match="read-only"):
@@ -176,10 +222,10 @@ def test_out_of_memory_on_the_gpu_falls_back_to_the_cpu(picture: ModelInput, mon
     engine = Engine(workers=1)
     real = engine._with_network
 
-    def full(variant, device, work):  # type: ignore[no-untyped-def]
+    def full(variant, device, work, job):  # type: ignore[no-untyped-def]
         if device == "cuda":
             raise torch.cuda.OutOfMemoryError("full")
-        return real(variant, device, work)
+        return real(variant, device, work, job)
 
     monkeypatch.setattr(engine, "_with_network", full)
     assert engine.attend(picture, get_variant(G4), "cuda").result().maps[11].shape == (4, 14, 14)

@@ -9,26 +9,30 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
 
-from .analysis.attention import Attention, attend
+from .analysis.attention import Attention, attend, attend_each
 from .analysis.attribution import Attribution, attribute
 from .analysis.methods import AttributionError
+from .caching import BoundedCache, freeze, size_of
 from .cost import measure_latency
 from .images import ModelInput, prepare
 from .models.mobilenet import MobileNet
 from .models.optimize import optimize
+from .scheduling import FairPool, Job, Kind
 from .zoo import Variant, get_variant, load_network
 
 T = TypeVar("T")
+_GPU_BATCH = 16  # pictures in one pass, where several visitors wait for the same network
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,9 @@ class Explanation:
 
 
 class Engine:
-    """Runs computations for any number of visitors.
+    """Runs computations for any number of visitors: at most one a core (and one a GPU) at once, in fair order.
+
+    A visitor is anything hashable, such as a session's id. Equal computations run once for all who ask for them.
 
     Args:
         workers: Computations at once; by default one a core, each on one thread (measured: the same throughput as two
@@ -74,15 +80,17 @@ class Engine:
     """
 
     def __init__(self, *, workers: int | None = None, model_bytes: int = 400 * 2**20, result_bytes: int = 200 * 2**20) -> None:
-        self._pool = ThreadPoolExecutor(workers or os.cpu_count() or 1, "engine", initializer=torch.set_num_threads, initargs=(1,))
-        # A pass takes milliseconds: it never waits behind attributions, which take up to seconds.
-        self._quick = ThreadPoolExecutor(1, "engine-quick", initializer=torch.set_num_threads, initargs=(1,))
+        one_thread = partial(torch.set_num_threads, 1)
+        self._pools = {"cpu": FairPool(workers or os.cpu_count() or 1, "engine", one_thread)}
+        self._pools["cuda"] = FairPool(1, "engine-gpu", one_thread)  # a GPU does one thing at once; passes go in batches
         self._lock = threading.Lock()
         self._idle: OrderedDict[tuple[str, str], list[MobileNet]] = OrderedDict()
         self._model_bytes = model_bytes
-        self._results = _BoundedCache(result_bytes)
-        self._running: dict[Any, Future[Any]] = {}
+        self._results = BoundedCache(result_bytes)
+        self._running: dict[Any, Job] = {}
+        self._jobs: dict[Future[Any], tuple[Job, str]] = {}  # with the pool each is in
         self._wanted: dict[Future[Any], int] = {}
+        self._passes: dict[tuple[str, str], dict[Any, torch.Tensor]] = {}  # pictures in line for a pass, by network
         self._cuda_trouble: str | None = None
         self._cuda_tried = False
 
@@ -109,10 +117,33 @@ class Engine:
         except RuntimeError as error:
             self._cuda_trouble = f"The GPU cannot be used ({str(error).splitlines()[0]}); the CPU is used."
 
-    def attend(self, picture: ModelInput, variant: Variant, device: str = "cpu") -> Future[Attention]:
+    def attend(self, picture: ModelInput, variant: Variant, device: str = "cpu", *, visitor: Hashable = None) -> Future[Attention]:
         """Start one pass; the future holds logits and all maps."""
         key = (variant.sha256, device, picture.key)
-        return self._submit(key, variant, device, lambda model: attend(model, picture.tensor), quick=True)
+        if device == "cpu":  # batches are no faster there, and would change the last bits
+            return self._submit(key, variant, device, lambda m: attend(m, picture.tensor), kind=Kind.SHORT, visitor=visitor)
+        with self._lock:
+            self._passes.setdefault((variant.sha256, device), {})[key] = picture.tensor
+        batch = partial(self._attend_batch, key, picture.tensor)
+        return self._submit(key, variant, device, batch, kind=Kind.SHORT, visitor=visitor)
+
+    def _attend_batch(self, key: tuple[str, str, str], tensor: torch.Tensor, model: MobileNet) -> Attention:
+        """Run one pass for all pictures that wait for this network; what the others get is found in the cache."""
+        with self._lock:
+            found, value = self._results.get(key)
+            if found:
+                return value
+            waiting = self._passes.pop(key[:2], {})
+        waiting.pop(key, None)
+        others = list(waiting.items())[: _GPU_BATCH - 1]
+        with self._lock:
+            self._passes.setdefault(key[:2], {}).update(dict(list(waiting.items())[_GPU_BATCH - 1 :]))
+        mine, *theirs = attend_each(model, torch.cat([tensor, *(t for _, t in others)]))
+        for (other, _), value in zip(others, theirs, strict=True):
+            freeze(value)
+            with self._lock:
+                self._results.put(other, value)
+        return mine
 
     def attribute(
         self,
@@ -124,6 +155,7 @@ class Engine:
         target: int,
         settings: Mapping[str, Any] | None = None,
         seed: int = 0,
+        visitor: Hashable = None,
     ) -> Future[Attribution]:
         """Start one attribution; see :func:`ulsam_viz.analysis.attribution.attribute`."""
         key = (variant.sha256, device, picture.key, method, target, tuple(sorted((settings or {}).items())), seed)
@@ -140,68 +172,96 @@ class Engine:
                 settings=settings,
                 seed=seed,
             ),
+            visitor=visitor,
         )
 
-    def latency(self, variant: Variant, device: str = "cpu") -> Future[float]:
+    def latency(self, variant: Variant, device: str = "cpu", *, visitor: Hashable = None) -> Future[float]:
         """Start measuring the variant's time for one picture, in milliseconds, on one thread."""
         key = (variant.sha256, device, "latency")
-        return self._submit(key, variant, device, lambda model: measure_latency(model, variant.input_size))
+        return self._submit(key, variant, device, lambda m: measure_latency(m, variant.input_size), visitor=visitor)
 
     def warm(self, variant: Variant, device: str = "cpu") -> Future[None]:
-        """Load a variant in the background, so that its first visitor does not wait."""
-        return self._submit((variant.sha256, device, "warm"), variant, device, lambda model: None)
+        """Load a variant when nothing else is to do, so that its first visitor does not wait."""
+        return self._submit((variant.sha256, device, "warm"), variant, device, lambda model: None, kind=Kind.BACKGROUND)
+
+    def ahead_of(self, future: Future[Any]) -> int | None:
+        """Return how many computations begin before this one; None if it has begun or is done."""
+        with self._lock:
+            job, device = self._jobs.get(future, (None, ""))
+        return self._pools[device].ahead_of(job) if job else None
 
     def release(self, futures: Iterable[Future[Any]]) -> None:
-        """Say that a visitor no longer waits for these; what nobody waits for and has not begun is never computed."""
+        """Say that a visitor no longer waits for these; what nobody waits for never begins, or stops at its next pass."""
         with self._lock:
             for future in futures:
                 if future not in self._wanted:  # done already
                     continue
                 self._wanted[future] -= 1
                 if not self._wanted[future]:
-                    del self._wanted[future]
-                    if future.cancel():
-                        self._running = {key: f for key, f in self._running.items() if f is not future}
+                    job, device = self._jobs[future]
+                    self._forget(job)
+                    self._pools[device].abandon(job)
 
-    def _submit(self, key: Any, variant: Variant, device: str, work: Callable[[MobileNet], T], *, quick: bool = False) -> Future[T]:
-        """Answer from the cache, join a running computation of the same key, or start one."""
+    def _submit(
+        self,
+        key: Any,
+        variant: Variant,
+        device: str,
+        work: Callable[[MobileNet], T],
+        *,
+        kind: Kind = Kind.LONG,
+        visitor: Hashable = None,
+    ) -> Future[T]:
+        """Answer from the cache, join a running computation of the same key, or put one in line."""
         with self._lock:
-            if key in self._running:
-                self._wanted[self._running[key]] = self._wanted.get(self._running[key], 0) + 1
-                return self._running[key]
+            if running := self._running.get(key):
+                self._wanted[running.future] += 1
+                return running.future
             found, value = self._results.get(key)
-            future: Future[Any]
             if found:
-                future = Future()
+                future: Future[T] = Future()
                 future.set_result(value)
                 return future
-            future = self._running[key] = (self._quick if quick else self._pool).submit(self._run, key, variant, device, work)
-            self._wanted[future] = 1
-            return future
+            pool = device.partition(":")[0]
+            job = self._pools[pool].submit(partial(self._run, key, variant, device, work), kind=kind, visitor=visitor)
+            self._running[key], self._jobs[job.future], self._wanted[job.future] = job, (job, pool), 1
+            return job.future
 
-    def _run(self, key: Any, variant: Variant, device: str, work: Callable[[MobileNet], T]) -> T:
+    def _forget(self, job: Job) -> None:
+        """Drop a job that is done or abandoned; the lock is held."""
+        self._running = {key: other for key, other in self._running.items() if other is not job}
+        self._jobs.pop(job.future, None)
+        self._wanted.pop(job.future, None)
+
+    def _run(self, key: Any, variant: Variant, device: str, work: Callable[[MobileNet], T], job: Job) -> T:
         try:
             try:
-                value = self._with_network(variant, device, work)
+                value = self._with_network(variant, device, work, job)
             except torch.cuda.OutOfMemoryError:
                 self._cuda_trouble = "The GPU ran out of memory; the CPU is used instead."
                 with self._lock:
                     self._idle = OrderedDict((k, stock) for k, stock in self._idle.items() if k[1] == "cpu")
                 torch.cuda.empty_cache()
-                value = self._with_network(variant, "cpu", work)
-            _freeze(value)
+                value = self._with_network(variant, "cpu", work, job)
+            freeze(value)
             with self._lock:
                 self._results.put(key, value)
             return value
         finally:
             with self._lock:
-                done = self._running.pop(key, None)
-                if done:
-                    self._wanted.pop(done, None)
+                self._forget(job)
 
-    def _with_network(self, variant: Variant, device: str, work: Callable[[MobileNet], T]) -> T:
+    def _with_network(self, variant: Variant, device: str, work: Callable[[MobileNet], T], job: Job) -> T:
         with self._borrow(variant, device) as model:
-            return work(model)
+            if job.kind is Kind.SHORT:
+                return work(model)
+            # Each pass of a long computation begins by letting short ones go first.
+            pool = self._pools[device.partition(":")[0]]
+            hook = model.register_forward_pre_hook(lambda *_: pool.give_way(job))
+            try:
+                return work(model)
+            finally:
+                hook.remove()
 
     @contextmanager
     def _borrow(self, variant: Variant, device: str) -> Iterator[MobileNet]:
@@ -216,56 +276,8 @@ class Engine:
         with self._lock:
             self._idle.setdefault(key, []).append(model)
             self._idle.move_to_end(key)
-            while sum(_size(m) for stock in self._idle.values() for m in stock) > self._model_bytes and len(self._idle) > 1:
+            while sum(size_of(m) for stock in self._idle.values() for m in stock) > self._model_bytes and len(self._idle) > 1:
                 self._idle.popitem(last=False)
-
-
-class _BoundedCache:
-    """Least-recently-used results within a number of bytes; the engine's lock guards it."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit, self._used = limit, 0
-        self._items: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
-
-    def get(self, key: Any) -> tuple[bool, Any]:
-        if key not in self._items:
-            return False, None
-        self._items.move_to_end(key)
-        return True, self._items[key][0]
-
-    def put(self, key: Any, value: Any) -> None:
-        size = _size(value) + 500
-        self._items[key] = (value, size)
-        self._used += size
-        while self._used > self._limit and self._items:
-            _, (_, freed) = self._items.popitem(last=False)
-            self._used -= freed
-
-
-def _freeze(value: Any) -> None:
-    """Make a result's arrays read-only: visitors share them."""
-    if isinstance(value, np.ndarray):
-        value.setflags(write=False)
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            _freeze(item)
-    elif hasattr(value, "__dataclass_fields__"):
-        for f in fields(value):
-            _freeze(getattr(value, f.name))
-
-
-def _size(value: Any) -> int:
-    """Return the bytes of the arrays and tensors in a result or network."""
-    if isinstance(value, torch.nn.Module):
-        tensors = [*value.parameters(), *value.buffers()]
-        return sum(t.numel() * t.element_size() for t in tensors)
-    if isinstance(value, np.ndarray):
-        return value.nbytes
-    if isinstance(value, Mapping):
-        return sum(_size(v) for v in value.values())
-    if hasattr(value, "__dataclass_fields__"):
-        return sum(_size(getattr(value, f.name)) for f in fields(value))
-    return 0
 
 
 _default: Engine | None = None

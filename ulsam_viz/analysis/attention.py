@@ -32,25 +32,38 @@ class Attention:
 
 
 def attend(model: MobileNet, x: Tensor) -> Attention:
-    """Run one pass.
+    """Run one pass of one picture; see :func:`attend_each`.
 
     Args:
         model: A network in eval mode.
         x: One normalised picture, shape (1, 3, S, S), on any device.
-
-    Returns:
-        Logits, probabilities and the maps of every layer that carries a module.
 
     Raises:
         ValueError: If ``x`` is not one picture.
     """
     if x.ndim != 4 or x.shape[:2] != (1, 3):
         raise ValueError(f"expected one picture of shape (1, 3, S, S), not {tuple(x.shape)}")
+    return attend_each(model, x)[0]
+
+
+def attend_each(model: MobileNet, x: Tensor) -> list[Attention]:
+    """Run one pass of several pictures.
+
+    Args:
+        model: A network in eval mode.
+        x: Normalised pictures, shape (N, 3, S, S), on any device.
+
+    Returns:
+        For each picture logits, probabilities and the maps of every layer that carries a module.
+    """
     with torch.inference_mode():
         logits, maps = model.forward_with_attention(x.to(model.classifier.weight.device))
-        probabilities = logits[0].float().softmax(0)
-    return Attention(
-        logits[0].float().cpu().numpy(),
-        probabilities.cpu().numpy(),
-        {layer: m[0].float().cpu().numpy() for layer, m in maps.items()},
-    )
+        logits = logits.float()
+        probabilities = logits.softmax(1).cpu().numpy()
+    arrays = {layer: m.float().cpu().numpy() for layer, m in maps.items()}
+    scores = logits.cpu().numpy()
+    # Copies: a view would keep the arrays of all pictures in memory, and share them.
+    return [
+        Attention(scores[i].copy(), probabilities[i].copy(), {layer: m[i].copy() for layer, m in arrays.items()})
+        for i in range(len(x))
+    ]

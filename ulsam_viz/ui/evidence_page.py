@@ -14,6 +14,7 @@ from ..figures import charts
 from ..zoo import CheckpointError, Variant, backbone_name, list_variants, position_name
 from . import controls
 from .scene import facts, network_name
+from .session import visitor
 from .style import STYLE
 
 _PLOT = {"displayModeBar": False}
@@ -200,7 +201,7 @@ def _cost(variants: Sequence[Variant], chosen: Variant, device: DeviceChoice) ->
         for i, variant in enumerate(missing):
             bar.progress(i / len(missing), text=network_name(variant))
             try:
-                times[variant.sha256] = default_engine().latency(variant, device.device).result()
+                times[variant.sha256] = default_engine().latency(variant, device.device, visitor=visitor()).result()
             except CheckpointError as error:
                 times[variant.sha256] = math.nan  # not tried again in this session
                 st.toast(str(error), icon=":material/error:")

@@ -21,6 +21,7 @@ from . import controls
 from .downloads import show_downloads
 from .pictures import choose_picture, model_input
 from .scene import Scene, channel_range, channels_of, map_note
+from .session import visitor
 from .style import STYLE
 from .subspace import select, selection, show_subspace
 from .summary import show_latency, show_summary
@@ -49,7 +50,7 @@ def show() -> None:
         view = controls.choose_view()
     crop = model_input(picture, variant.preprocessing)
     try:
-        attention = default_engine().attend(crop, variant, device.device).result()
+        attention = default_engine().attend(crop, variant, device.device, visitor=visitor()).result()
     except CheckpointError as error:
         st.error(f"{error}. The other variants still work: choose another position or g.")
         return
@@ -185,7 +186,7 @@ def _attributions(scene: Scene, place: Any) -> dict[str, Attribution]:
                 )
         waiting = [name for name in futures if name not in finished]
         if waiting:
-            progress.progress(drawn / len(futures), text=f"{METHODS[waiting[0]].label}: {_cost_text(scene, waiting[0])}")
+            progress.progress(drawn / len(futures), text=_progress_text(scene, waiting[0], futures[waiting[0]]))
             # Short, because a slider that moved on can only interrupt this run at the next call to Streamlit.
             wait([futures[name] for name in waiting], timeout=0.1, return_when="FIRST_COMPLETED")
     progress.empty()
@@ -200,12 +201,26 @@ def _start(scene: Scene) -> dict[str, Future[Attribution]]:
     """Start what this view needs, then let go of what only the last view needed."""
     engine = default_engine()
     futures = {
-        name: engine.attribute(scene.crop, scene.variant, scene.device.device, method=name, target=scene.target, settings=settings)
+        name: engine.attribute(
+            scene.crop,
+            scene.variant,
+            scene.device.device,
+            method=name,
+            target=scene.target,
+            settings=settings,
+            visitor=visitor(),
+        )
         for name, settings in scene.methods.items()
     }
     engine.release(st.session_state.get("started", ()))
     st.session_state["started"] = list(futures.values())
     return futures
+
+
+def _progress_text(scene: Scene, name: str, future: Future[Attribution]) -> str:
+    ahead = default_engine().ahead_of(future)
+    place = f" (in line: {ahead} computation{'s' if ahead > 1 else ''} of all visitors before it)" if ahead else ""
+    return f"{METHODS[name].label}: {_cost_text(scene, name)}{place}"
 
 
 def _cost_text(scene: Scene, name: str) -> str:

@@ -14,6 +14,7 @@ from ..figures import charts
 from ..zoo import Variant, backbone_name, list_variants, position_name, top1_standard_error
 from .controls import pretty
 from .scene import Scene, facts, network_name
+from .session import visitor
 
 
 def show_summary(scene: Scene) -> DeltaGenerator:
@@ -115,5 +116,5 @@ def table(rows: Mapping[str, str]) -> str:
 
 def show_latency(scene: Scene, card: DeltaGenerator) -> None:
     """Fill in the variant's time when nothing else is left to do: measured once a variant; nothing waits for it."""
-    latency = default_engine().latency(scene.variant, scene.device.device).result()
+    latency = default_engine().latency(scene.variant, scene.device.device, visitor=visitor()).result()
     card.html(_variant_card(scene, latency))
