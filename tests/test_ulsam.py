@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,6 +45,34 @@ def test_both_forms_equal_the_equations(groups: int, shape: tuple[int, int, int,
         torch.testing.assert_close(with_gradient, expected, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(maps, expected_maps, atol=1e-5, rtol=1e-5)
     assert torch.equal(x, before)
+
+
+KERNEL_AGAINST_PLAIN_FORM = """
+import sys, torch
+from tests.test_ulsam import pair
+from ulsam_viz.models.ulsam import FastULSAM
+from ulsam_viz.models.ulsam_cuda import fused
+for channels, groups, side in ((16, 1, (14, 14)), (16, 4, (7, 5)), (32, 16, (9, 9)), (8, 8, (1, 1)), (12, 2, (3, 20))):
+    _, module = pair(channels, groups)
+    fast = FastULSAM(module)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        x = torch.randn(2, channels, *side).contiguous(memory_format=layout)
+        expected, expected_maps = fast.forward_with_attention(x)
+        x, (scale, shift, weight, bias) = x.to(sys.argv[1]), (t.to(sys.argv[1]) for t in (fast.scale, fast.shift, fast.weight, fast.bias))
+        out, maps = (t.cpu() for t in fused(x, scale, shift, weight, bias))
+        torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(maps, expected_maps, atol=1e-5, rtol=1e-5)
+        assert out.stride() == x.stride()
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton ships with PyTorch for Linux only")
+def test_the_cuda_kernel_equals_the_plain_form() -> None:
+    """By Triton's interpreter on the CPU, chosen when Triton is imported, hence the process; and on the GPU if there is one."""
+    for device, interpret in (("cpu", "1"), ("cuda", "0"))[: 1 + torch.cuda.is_available()]:
+        env = os.environ | {"TRITON_INTERPRET": interpret}
+        command = [sys.executable, "-c", KERNEL_AGAINST_PLAIN_FORM, device]
+        subprocess.run(command, check=True, env=env, cwd=Path(__file__).parent.parent)
 
 
 class _LargestResult(TorchDispatchMode):

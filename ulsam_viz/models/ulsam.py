@@ -16,8 +16,9 @@ only"; this module keeps PyTorch's 0.1. State dicts stay convertible both ways i
 
 from __future__ import annotations
 
+import importlib.util
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -137,7 +138,8 @@ class FastULSAM(nn.Module):
     BatchNorm are one weighted sum over each group. The 3x3 max-pool is separable, so four maxima of shifted views
     replace ``max_pool2d``, which is up to a hundred times slower on the CPU.
 
-    Where no gradient is asked for, every step works in place on two buffers of the input's size, along whichever
+    On a GPU one kernel does it all (:mod:`~ulsam_viz.models.ulsam_cuda`), where no gradient is asked for and Triton is
+    there. On the CPU, where no gradient is asked for, every step works in place on two buffers of the input's size, along whichever
     dimension is contiguous in memory. Otherwise the same steps are differentiable with respect to the input, and each
     non-linearity is its own module, so attributions through this form are right.
 
@@ -211,6 +213,8 @@ class FastULSAM(nn.Module):
 
     def forward_with_attention(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the re-weighted features (N, m, H, W) and the maps (N, g, H, W) of one pass."""
+        if x.is_cuda and not (torch.is_grad_enabled() and x.requires_grad) and (kernel := _cuda_kernel(x)):
+            return kernel(x, self.scale, self.shift, self.weight, self.bias)
         maps = self.attention(x)
         if not _is_channels_last(x):
             return apply_gain(x, maps), maps
@@ -244,6 +248,15 @@ def apply_gain(x: Tensor, maps: Tensor) -> Tensor:
     """
     subspaces = x.unflatten(1, (maps.shape[1], -1))  # (N, g, G, H, W), a view in either memory format
     return torch.addcmul(subspaces, subspaces, maps.unsqueeze(2)).flatten(1, 2)
+
+
+def _cuda_kernel(x: Tensor) -> Callable[..., tuple[Tensor, Tensor]] | None:
+    """Return the fused kernel if Triton is there and the map fits it."""
+    if importlib.util.find_spec("triton") is None:
+        return None
+    from .ulsam_cuda import MAX_POSITIONS, fused
+
+    return fused if x.shape[-1] * x.shape[-2] <= MAX_POSITIONS else None
 
 
 def _is_channels_last(x: Tensor) -> bool:
