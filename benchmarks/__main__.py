@@ -1,6 +1,6 @@
 """Measure everything and print one table; write it to ``benchmarks/results.json`` and ``results.md``.
 
-    python -m benchmarks [--only module network pages]
+    python -m benchmarks [--only module network attributions pages visitors]
 
 Each comparison is a ratio of medians over interleaved runs in one process, so a machine whose speed drifts moves both.
 """
@@ -10,16 +10,17 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import statistics
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.attributions import attributions
 from benchmarks.pages import pages
+from benchmarks.timing import interleaved
+from benchmarks.visitors import visitors
 from tests.oracle import ReferenceLoop, trained_looking
 from ulsam_viz.models.optimize import optimize
 from ulsam_viz.models.ulsam import ULSAM, FastULSAM
@@ -27,17 +28,6 @@ from ulsam_viz.zoo import get_variant, load_network
 
 HERE = Path(__file__).parent
 Row = dict[str, Any]
-
-
-def interleaved(forms: Mapping[str, Callable[[], object]], *, repeats: int) -> dict[str, float]:
-    """Return each form's median seconds; the forms take turns, after two rounds that are not counted."""
-    times: dict[str, list[float]] = {name: [] for name in forms}
-    for _ in range(repeats + 2):
-        for name, run in forms.items():
-            started = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - started)
-    return {name: statistics.median(values[2:]) for name, values in times.items()}
 
 
 def module(repeats: int) -> list[Row]:
@@ -100,7 +90,13 @@ def network(repeats: int) -> list[Row]:
     ]
 
 
-PARTS: dict[str, Callable[[int], list[Row]]] = {"module": module, "network": network, "pages": pages}
+PARTS: dict[str, Callable[[int], list[Row]]] = {
+    "module": module,
+    "network": network,
+    "attributions": attributions,
+    "pages": pages,
+    "visitors": visitors,
+}
 
 
 def main() -> None:

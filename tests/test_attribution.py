@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from ulsam_viz import Placement, load_variant
 from ulsam_viz.analysis.attribution import attribute
-from ulsam_viz.analysis.methods import METHODS, AttributionError
+from ulsam_viz.analysis.computations import AttributionError
+from ulsam_viz.analysis.methods import METHODS
 from ulsam_viz.analysis.rescale import rescalable
 from ulsam_viz.images import ModelInput, Preprocessing
 from ulsam_viz.models.mobilenet import MobileNet

@@ -13,10 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
-from ulsam_viz import CheckpointError, explain, list_variants
+from ulsam_viz import CheckpointError, Explanation, explain, list_variants
 from ulsam_viz.analysis.attention import Attention, attend_each
-from ulsam_viz.analysis.methods import METHODS, AttributionError
-from ulsam_viz.engine import Engine, Explanation
+from ulsam_viz.analysis.computations import AttributionError
+from ulsam_viz.analysis.methods import METHODS
+from ulsam_viz.engine import Engine
 from ulsam_viz.images import ModelInput, decode_image, prepare
 from ulsam_viz.models.mobilenet import MobileNet
 from ulsam_viz.samples import list_samples

@@ -1,7 +1,7 @@
 """ulsam_viz: see how subspace attention (ULSAM, WACV 2020) works, on trained networks."""
 
 from .cost import Cost, count_cost
-from .engine import Explanation, explain
+from .explanation import Explanation, explain
 from .images import ImageError, decode_image
 from .models.mobilenet import MobileNetV1, MobileNetV2, Placement
 from .models.ulsam import ULSAM

@@ -7,29 +7,27 @@ of its own. Results are frozen and keyed by everything they depend on, so sharin
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
-from PIL import Image
 
 from .analysis.attention import Attention, attend, attend_each
 from .analysis.attribution import Attribution, attribute
-from .analysis.methods import AttributionError
 from .caching import BoundedCache, freeze, size_of
 from .cost import measure_latency
-from .images import ModelInput, prepare
+from .images import ModelInput
 from .models.mobilenet import MobileNet
 from .models.optimize import optimize
 from .scheduling import FairPool, Job, Kind
-from .zoo import Variant, get_variant, load_network
+from .zoo import Variant, load_network
 
 T = TypeVar("T")
 _GPU_BATCH = 16  # pictures in one pass, where several visitors wait for the same network
@@ -41,30 +39,6 @@ class DeviceChoice:
 
     device: str
     reason: str | None
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Everything about one picture, one variant and one class.
-
-    Attributes:
-        variant: Name of the variant.
-        logits, probabilities: Shape (classes,).
-        target: Class number that the attributions are for.
-        attention: Attention maps by layer, each (g, H, W), each map summing to 1.
-        attributions: Attributions by method, each (S, S), signed where the method is.
-        details: The full record of each method: time, passes, convergence delta, caveat.
-        pixels: The crop that the network saw, shape (S, S, 3), uint8.
-    """
-
-    variant: str
-    logits: np.ndarray
-    probabilities: np.ndarray
-    target: int
-    attention: Mapping[int, np.ndarray]
-    attributions: Mapping[str, np.ndarray]
-    details: Mapping[str, Attribution]
-    pixels: np.ndarray
 
 
 class Engine:
@@ -80,9 +54,8 @@ class Engine:
     """
 
     def __init__(self, *, workers: int | None = None, model_bytes: int = 400 * 2**20, result_bytes: int = 200 * 2**20) -> None:
-        one_thread = partial(torch.set_num_threads, 1)
-        self._pools = {"cpu": FairPool(workers or os.cpu_count() or 1, "engine", one_thread)}
-        self._pools["cuda"] = FairPool(1, "engine-gpu", one_thread)  # a GPU does one thing at once; passes go in batches
+        self._pools = {"cpu": FairPool(workers or os.cpu_count() or 1, "engine", _prepare_thread)}
+        self._pools["cuda"] = FairPool(1, "engine-gpu", _prepare_thread)  # a GPU does one thing at once; passes go in batches
         self._lock = threading.Lock()
         self._idle: OrderedDict[tuple[str, str], list[MobileNet]] = OrderedDict()
         self._model_bytes = model_bytes
@@ -171,9 +144,16 @@ class Engine:
                 preprocessing=variant.preprocessing,
                 settings=settings,
                 seed=seed,
+                seen=self._seen((variant.sha256, device, picture.key)),
             ),
             visitor=visitor,
         )
+
+    def _seen(self, key: tuple[str, str, str]) -> Attention | None:
+        """Return a pass that is done, if it is still kept."""
+        with self._lock:
+            seen: Attention | None = self._results.get(key)[1]
+        return seen
 
     def latency(self, variant: Variant, device: str = "cpu", *, visitor: Hashable = None) -> Future[float]:
         """Start measuring the variant's time for one picture, in milliseconds, on one thread."""
@@ -280,6 +260,13 @@ class Engine:
                 self._idle.popitem(last=False)
 
 
+def _prepare_thread() -> None:
+    """One core each; and on Linux, where threads have priorities of their own, below those that answer visitors."""
+    torch.set_num_threads(1)
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
+
+
 _default: Engine | None = None
 _default_lock = threading.Lock()
 
@@ -291,65 +278,3 @@ def default_engine() -> Engine:
         if _default is None:
             _default = Engine()
         return _default
-
-
-def explain(
-    image: Image.Image,
-    variant: str | Variant,
-    methods: Sequence[str] = ("grad_cam",),
-    target: int | str | None = None,
-    *,
-    device: str = "auto",
-    settings: Mapping[str, Mapping[str, Any]] | None = None,
-    seed: int = 0,
-) -> Explanation:
-    """Look at one picture through one trained variant.
-
-    Args:
-        image: An RGB picture; :func:`ulsam_viz.decode_image` makes one from a file's bytes.
-        variant: A variant or its name.
-        methods: Names of attribution methods.
-        target: Class number or name; by default the predicted class.
-        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        settings: For each method, values other than its defaults.
-        seed: The same call with the same seed gives the same numbers, in any thread.
-
-    Returns:
-        Logits, maps, attributions and the crop that the network saw.
-
-    Raises:
-        KeyError: For an unknown variant.
-        CheckpointError: If the variant's checkpoint is damaged.
-        AttributionError: For an unknown method, setting or class.
-    """
-    engine = default_engine()
-    record = get_variant(variant) if isinstance(variant, str) else variant
-    place = engine.choose_device(device).device
-    picture = prepare(image, record.preprocessing)
-    attention = engine.attend(picture, record, place).result()
-    number = attention.top(1)[0] if target is None else _class_number(target, record)
-    futures = {
-        method: engine.attribute(
-            picture, record, place, method=method, target=number, settings=(settings or {}).get(method), seed=seed
-        )
-        for method in methods
-    }
-    details = {method: future.result() for method, future in futures.items()}
-    return Explanation(
-        record.name,
-        attention.logits,
-        attention.probabilities,
-        number,
-        attention.maps,
-        {method: a.values for method, a in details.items()},
-        details,
-        picture.pixels,
-    )
-
-
-def _class_number(target: int | str, variant: Variant) -> int:
-    if isinstance(target, str):
-        if target not in variant.classes:
-            raise AttributionError(f"{variant.name} knows no class '{target}'")
-        return variant.classes.index(target)
-    return int(target)

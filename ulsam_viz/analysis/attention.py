@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..models.mobilenet import MobileNet
+from ..models.optimize import relus_in_place
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,13 @@ class Attention:
         logits: Shape (classes,).
         probabilities: Their softmax, shape (classes,).
         maps: Attention maps by layer, each (g, H, W), each map summing to 1.
+        features: What the classifier averages, shape (C, H, W).
     """
 
     logits: np.ndarray
     probabilities: np.ndarray
     maps: Mapping[int, np.ndarray]
+    features: np.ndarray
 
     def top(self, count: int = 5) -> list[int]:
         """Return the numbers of the most probable classes, the most probable first."""
@@ -35,7 +38,7 @@ def attend(model: MobileNet, x: Tensor) -> Attention:
     """Run one pass of one picture; see :func:`attend_each`.
 
     Args:
-        model: A network in eval mode.
+        model: A network in eval mode that no other thread uses meanwhile.
         x: One normalised picture, shape (1, 3, S, S), on any device.
 
     Raises:
@@ -50,20 +53,20 @@ def attend_each(model: MobileNet, x: Tensor) -> list[Attention]:
     """Run one pass of several pictures.
 
     Args:
-        model: A network in eval mode.
+        model: A network in eval mode that no other thread uses meanwhile.
         x: Normalised pictures, shape (N, 3, S, S), on any device.
 
     Returns:
         For each picture logits, probabilities and the maps of every layer that carries a module.
     """
-    with torch.inference_mode():
-        logits, maps = model.forward_with_attention(x.to(model.classifier.weight.device))
-        logits = logits.float()
+    with torch.inference_mode(), relus_in_place(model):
+        features, maps = model.features_with_attention(x.to(model.classifier.weight.device))
+        logits = model.classify(features).float()
         probabilities = logits.softmax(1).cpu().numpy()
     arrays = {layer: m.float().cpu().numpy() for layer, m in maps.items()}
-    scores = logits.cpu().numpy()
+    scores, last = logits.cpu().numpy(), features.float().cpu().numpy()
     # Copies: a view would keep the arrays of all pictures in memory, and share them.
     return [
-        Attention(scores[i].copy(), probabilities[i].copy(), {layer: m[i].copy() for layer, m in arrays.items()})
+        Attention(scores[i].copy(), probabilities[i].copy(), {layer: m[i].copy() for layer, m in arrays.items()}, last[i].copy())
         for i in range(len(x))
     ]

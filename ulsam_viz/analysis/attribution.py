@@ -10,7 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -21,7 +21,10 @@ from torch import Tensor, nn
 
 from ..images import Preprocessing
 from ..models.mobilenet import MobileNet
-from .methods import METHODS, AttributionError, baseline_of
+from ..models.optimize import relus_in_place
+from .attention import Attention, attend
+from .computations import AttributionError, baseline_of
+from .methods import METHODS, Method
 
 _RANDOM = threading.Lock()
 
@@ -36,7 +39,8 @@ class Attribution:
         values: Shape (S, S), float32: positive speaks for the class, negative against, where ``signed``.
         signed: False where the method has magnitudes only.
         seconds: Time the computation took.
-        passes: Pictures sent forward, and as many back for methods that use gradients.
+        passes: Pictures sent forward, and as many back for methods that use gradients; 0 where a pass that was done before was
+            enough.
         delta: Sum of the attributions less the difference of the logit between picture and baseline; None where the
             method promises no such sum.
         explained: That difference of the logit; None likewise.
@@ -63,6 +67,7 @@ def attribute(
     preprocessing: Preprocessing,
     settings: Mapping[str, Any] | None = None,
     seed: int = 0,
+    seen: Attention | None = None,
 ) -> Attribution:
     """Attribute one class's logit to the pixels of one picture.
 
@@ -74,6 +79,7 @@ def attribute(
         preprocessing: The variant's; needed for baselines that are colours.
         settings: Values other than the method's defaults.
         seed: Of methods that draw random numbers.
+        seen: A finished pass of the same picture; methods that can be computed from it then need none of their own.
 
     Returns:
         The attribution; signed values are summed, magnitudes maximised, over the colour channels.
@@ -87,29 +93,38 @@ def attribute(
         raise AttributionError(f"there is no class {target}; this network knows classes 0 to {model.num_classes - 1}")
     chosen = METHODS[method]
     values = chosen.complete(settings or {})
-    x = x.detach().clone().to(model.classifier.weight.device)  # Captum changes requires_grad of what it is given
     started = time.perf_counter()
+    passes = chosen.passes(values, x.shape[-1])
+    if chosen.of_pass and chosen.of_pass.fits(values):
+        result = chosen.of_pass.run(seen or attend(model, x), model, target, x.shape[-1])
+        return _record(chosen, target, result, time.perf_counter() - started, 0 if seen else passes)
+    x = x.detach().clone().to(model.classifier.weight.device)  # Captum changes requires_grad of what it is given
     _quieten_captum()
-    with _unchanged(model), _seeded(seed, needed=chosen.random):
+    # Overwriting saves a sixth of the time, where Captum puts no hooks on the ReLUs.
+    in_place = nullcontext() if chosen.hooks_relus else relus_in_place(model)
+    with _unchanged(model), in_place, _seeded(seed, needed=chosen.random):
         result = chosen.run(model, x, target, values, preprocessing).detach()
-    combined = result.sum(1) if chosen.signed else result.amax(1)
     delta = explained = None
     if chosen.complete_sum:
         with torch.inference_mode():
             logits = model(torch.cat((x, baseline_of(x, values["baseline"], preprocessing))))[:, target]
         explained = float(logits[0] - logits[1])
         delta = float(result.double().sum()) - explained
-    return Attribution(
-        method,
-        target,
-        combined[0].float().cpu().numpy(),
-        chosen.signed,
-        time.perf_counter() - started,
-        chosen.passes(values, x.shape[-1]),
-        delta,
-        explained,
-        chosen.caveat,
-    )
+    return _record(chosen, target, result, time.perf_counter() - started, passes, delta, explained)
+
+
+def _record(
+    method: Method,
+    target: int,
+    result: Tensor,
+    seconds: float,
+    passes: int,
+    delta: float | None = None,
+    explained: float | None = None,
+) -> Attribution:
+    combined = result.sum(1) if method.signed else result.amax(1)
+    values = combined[0].float().cpu().numpy()
+    return Attribution(method.name, target, values, method.signed, seconds, passes, delta, explained, method.caveat)
 
 
 @cache

@@ -131,15 +131,15 @@ class MobileNet(nn.Module):
         self.classifier = nn.Linear(features, num_classes)
         _initialise(self)
 
-    def forward_with_attention(self, x: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
-        """Run one pass.
+    def features_with_attention(self, x: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+        """Run one pass up to what the classifier averages.
 
         Args:
             x: Normalised pictures, shape (N, 3, H, W).
 
         Returns:
-            Logits (N, classes), and the maps (N, g, H_l, W_l) of each layer l that carries a module. Nothing is stored
-            on the network, so threads may share it.
+            Features (N, C, H', W'), and the maps (N, g, H_l, W_l) of each layer l that carries a module. Nothing is
+            stored on the network.
         """
         maps: dict[int, Tensor] = {}
         for number in range(1, self.last_layer + 1):
@@ -149,8 +149,16 @@ class MobileNet(nn.Module):
             if key in self.attention:
                 module: Any = self.attention[key]  # ULSAM in any of its forms
                 x, maps[number] = module.forward_with_attention(x)
-        x = self.head(x).mean((2, 3))
-        return self.classifier(self.dropout(x)), maps
+        return self.head(x), maps
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Return logits (N, classes) for features (N, C, H', W')."""
+        return self.classifier(self.dropout(features.mean((2, 3))))
+
+    def forward_with_attention(self, x: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+        """Run one pass: pictures (N, 3, H, W) -> logits (N, classes) and the maps by layer."""
+        features, maps = self.features_with_attention(x)
+        return self.classify(features), maps
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, shape (N, classes), for normalised pictures (N, 3, H, W)."""

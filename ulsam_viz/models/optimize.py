@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -36,3 +38,19 @@ def optimize(model: MobileNet) -> MobileNet:
     # Typed as Module because PyTorch's stubs do not know that `to` returns the network itself.
     fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return fast.requires_grad_(False)
+
+
+@contextmanager
+def relus_in_place(model: nn.Module) -> Iterator[None]:
+    """Let every ReLU overwrite its input meanwhile: one pass over memory and one allocation less for each.
+
+    Only for computations that look at no ReLU by hooks, and only on a network that no other thread uses.
+    """
+    relus = [module for module in model.modules() if isinstance(module, nn.ReLU) and not module.inplace]
+    for relu in relus:
+        relu.inplace = True
+    try:
+        yield
+    finally:
+        for relu in relus:
+            relu.inplace = False

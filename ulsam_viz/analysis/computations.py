@@ -1,0 +1,167 @@
+"""How each attribution method is computed, by Captum unless said otherwise.
+
+All have one signature: network, picture (1, 3, S, S), target, settings and preprocessing -> (1, 3 or 1, S, S).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..images import Preprocessing
+from ..models.mobilenet import MobileNet
+from .attention import Attention
+from .rescale import rescalable
+
+# Pictures in one pass: more are hardly faster, take more memory, and short work waits longer between two passes.
+_INTERNAL_BATCH = 8
+_STEPS_BATCH = 16  # of integrated gradients, the longest computation: from 16 on PyTorch takes faster convolutions
+
+
+class AttributionError(ValueError):
+    """A method, setting or target that cannot be; the message says what can."""
+
+
+def baseline_of(x: Tensor, kind: str, preprocessing: Preprocessing) -> Tensor:
+    """Return what "nothing there" looks like, shape (1, 3, S, S), normalised."""
+    if kind == "grey":  # the mean of the training pictures, which normalisation puts at 0
+        return torch.zeros_like(x)
+    if kind == "blurred":
+        from torchvision.transforms.v2.functional import gaussian_blur
+
+        return gaussian_blur(x, [(x.shape[-1] // 8) * 2 + 1] * 2, [x.shape[-1] / 12] * 2)
+    level = {"black": 0, "white": 255}[kind]
+    return preprocessing.normalize(torch.full_like(x, level)).to(x.dtype)
+
+
+def saliency(model: MobileNet, x: Tensor, target: int, settings: Mapping[str, Any], _: Preprocessing) -> Tensor:
+    """Magnitude of the gradient."""
+    from captum.attr import Saliency
+
+    return Saliency(model).attribute(x, target=target)
+
+
+def input_x_gradient(model: MobileNet, x: Tensor, target: int, settings: Mapping[str, Any], _: Preprocessing) -> Tensor:
+    """Picture times gradient."""
+    from captum.attr import InputXGradient
+
+    return InputXGradient(model).attribute(x, target=target)
+
+
+def integrated_gradients(model: MobileNet, x: Tensor, target: int, settings: Mapping[str, Any], pre: Preprocessing) -> Tensor:
+    """Gradients along the straight way from the baseline, a few steps a pass."""
+    from captum.attr import IntegratedGradients
+
+    return IntegratedGradients(model).attribute(
+        x,
+        baseline_of(x, settings["baseline"], pre),
+        target=target,
+        n_steps=settings["steps"],
+        internal_batch_size=_STEPS_BATCH,
+    )
+
+
+def gradient_shap(model: MobileNet, x: Tensor, target: int, settings: Mapping[str, Any], pre: Preprocessing) -> Tensor:
+    """Gradients at random points between baseline and noisy picture."""
+    from captum.attr import GradientShap
+
+    # It has no internal batch size: equal parts, averaged, keep memory small and the estimate the same.
+    parts = settings["samples"] // _INTERNAL_BATCH
+    total = torch.zeros_like(x)
+    for _ in range(parts):
+        total += GradientShap(model).attribute(
+            x,
+            baseline_of(x, settings["baseline"], pre),
+            target=target,
+            n_samples=_INTERNAL_BATCH,
+            stdevs=settings["noise"],
+        )
+    return total / parts
+
+
+def deep_lift(model: MobileNet, x: Tensor, target: int, settings: Mapping[str, Any], pre: Preprocessing) -> Tensor:
+    """Rescale rule, on a twin of the network whose steps all have exact rules."""
+    from captum.attr import DeepLift
+
+    return DeepLift(rescalable(model)).attribute(x, baseline_of(x, settings["baseline"], pre), target=target)
+
+
+def guided_backprop(model: MobileNet, x: Tensor, target: int, settings: Mapping[str, Any], _: Preprocessing) -> Tensor:
+    """A gradient that drops every negative part."""
+    from captum.attr import GuidedBackprop
+
+    return GuidedBackprop(model).attribute(x, target=target)
+
+
+def occlusion(model: MobileNet, x: Tensor, target: int, settings: Mapping[str, Any], pre: Preprocessing) -> Tensor:
+    """Fall of the logit when a square is covered."""
+    from captum.attr import Occlusion
+
+    window, stride = settings["window"], settings["window"] // 2
+    with torch.no_grad():
+        values = Occlusion(model).attribute(
+            x,
+            (3, window, window),
+            (3, stride, stride),
+            baseline_of(x, settings["baseline"], pre),
+            target=target,
+            perturbations_per_eval=_INTERNAL_BATCH,
+        )
+    return values[:, :1]  # the window covers all three channels, so each holds the same value
+
+
+def _layer(model: MobileNet, choice: str) -> nn.Module:
+    """Return the module whose output Grad-CAM weighs: what the pool averages, or the layer that feeds the first attention."""
+    if choice == "last":
+        return model.head
+    if model.placement is None:
+        raise AttributionError("the plain control has no layer that feeds an attention module; choose the last layer")
+    number = model.placement.layers[0]
+    return model.layers[str(number if model.placement.mode == "after" else number - 1)]
+
+
+def grad_cam_of_pass(seen: Attention, model: MobileNet, target: int, size: int) -> Tensor:
+    """Compute Grad-CAM of the last layer from a pass that is done: behind it lie only a mean and one linear layer.
+
+    The mean gradient of class t's logit on channel c is W[t, c] / (H * W), so no pass back is needed.
+
+    Returns:
+        Attributions, shape (1, 1, size, size).
+    """
+    features = torch.tensor(seen.features)  # (C, H, W); a copy, since results are read-only
+    weights = model.classifier.weight[target].float().cpu() / (features.shape[1] * features.shape[2])
+    cam = torch.tensordot(weights, features, 1)
+    return functional.interpolate(cam[None, None], (size, size), mode="bilinear")
+
+
+def grad_cam(model: MobileNet, x: Tensor, target: int, settings: Mapping[str, Any], _: Preprocessing) -> Tensor:
+    """Channels weighed by their mean gradient; of a layer inside the network."""
+    from captum.attr import LayerAttribution, LayerGradCam
+
+    cam = LayerGradCam(model, _layer(model, settings["layer"])).attribute(x, target=target)
+    return LayerAttribution.interpolate(cam, tuple(x.shape[-2:]), "bilinear")
+
+
+def guided_grad_cam(model: MobileNet, x: Tensor, target: int, settings: Mapping[str, Any], _: Preprocessing) -> Tensor:
+    """Guided backprop, kept where Grad-CAM is positive."""
+    from captum.attr import GuidedGradCam
+
+    return GuidedGradCam(model, _layer(model, settings["layer"])).attribute(x, target=target, interpolate_mode="bilinear")
+
+
+def smooth_grad(model: MobileNet, x: Tensor, target: int, settings: Mapping[str, Any], _: Preprocessing) -> Tensor:
+    """Saliency, averaged over noisy copies."""
+    from captum.attr import NoiseTunnel, Saliency
+
+    return NoiseTunnel(Saliency(model)).attribute(
+        x,
+        target=target,
+        nt_type="smoothgrad",
+        nt_samples=settings["samples"],
+        nt_samples_batch_size=_INTERNAL_BATCH,
+        stdevs=settings["noise"],
+    )
