@@ -30,6 +30,7 @@ from ulsam_viz.training.data import AugmentedPictures, DataError, find_pictures,
 from ulsam_viz.training.evaluate import evaluate
 from ulsam_viz.training.folder import InUseError
 from ulsam_viz.training.loop import Execution, train
+from ulsam_viz.training.publish import Role
 from ulsam_viz.training.recipe import Recipe, one_cycle
 from ulsam_viz.training.start import TrainingError, imagenet_weights, start_from
 from ulsam_viz.training.team import SyncBatchNorm, synchronise_norms
@@ -347,7 +348,7 @@ def test_wrong_recipes_are_refused(folder: Path, tmp_path: Path) -> None:
 
 def test_the_shipped_zoo_file_names_every_run_once_and_in_order(tmp_path: Path) -> None:
     runs = read_zoo_file(SHIPPED_ZOO)
-    shown = [r.recipe for r in runs if r.publish]
+    shown = [r.recipe for r in runs if r.role in (Role.VARIANT, Role.REPEAT)]
     promised: dict[tuple[str, Placement | None], int] = {("mobilenet_v1", None): 3, ("mobilenet_v2", None): 1}
     for g in (1, 2, 4, 8, 16):
         promised |= {("mobilenet_v1", Placement(layers, g)): 1 for layers in ((4,), (6,), (8,), (12,), (13,), (6, 8, 11, 13))}
@@ -362,6 +363,11 @@ def test_the_shipped_zoo_file_names_every_run_once_and_in_order(tmp_path: Path) 
         ("mobilenet_v1", "instead", "v1-base-without10"),
         ("mobilenet_v2", "after", "v2-base"),
     }
+    # What stands instead of a layer, and its control, were trained equally long before.
+    of_name = {r.name: r.recipe for r in runs}
+    (control,) = (r for r in runs if r.role is Role.CONTROL_OF_INSTEAD)
+    bases = [replace(of_name[name], placement=None) for name in ("v1-base-without10", control.init or "")]
+    assert bases[0] == bases[1]
     for text, reason in (
         ("nonsense", "cannot be read"),
         ('[[run]]\nname="a"\ndata="d"\nstages=[[1,32]]\ninit="b"', "not an earlier run"),

@@ -46,6 +46,8 @@ class Variant:
         path: The checkpoint file.
         sha256: Of the checkpoint file.
         repeats: Records (``metrics``, ``made_by``) of the same training with other seeds, whose weights do not ship.
+        control: For modules instead of layers: the record of the plain network trained as long; else None, since the
+            plain variant is the control.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Variant:
     path: Path
     sha256: str = field(repr=False)
     repeats: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    control: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @property
     def input_size(self) -> int:
@@ -124,8 +127,7 @@ def _parse_manifest(path: Path, text: str) -> tuple[Variant, ...]:
     if not isinstance(manifest, dict) or manifest.get("format") != MANIFEST_FORMAT:
         raise CheckpointError(f"the manifest '{path}' is not of format {MANIFEST_FORMAT}")
     try:
-        repeats = manifest.get("repeats", [])
-        variants = [_variant_from(record, repeats, manifest["classes"], path.parent) for record in manifest["variants"]]
+        variants = [_variant_from(record, manifest, path.parent) for record in manifest["variants"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"the manifest '{path}' holds a record that cannot be used: {error!r}") from error
     if len({v.name for v in variants}) != len(variants):
@@ -138,9 +140,7 @@ def _order(variant: Variant) -> tuple[Any, ...]:
     return (variant.backbone, variant.width, p is not None, *((p.mode, len(p.layers), p.layers, p.groups) if p else ()))
 
 
-def _variant_from(
-    record: Mapping[str, Any], repeats: list[Mapping[str, Any]], classes: Mapping[str, list[str]], folder: Path
-) -> Variant:
+def _variant_from(record: Mapping[str, Any], manifest: Mapping[str, Any], folder: Path) -> Variant:
     file = record["file"]
     if not re.fullmatch(r"[\w.\-]+\.safetensors", file):
         raise ValueError(f"'{file}' is not the plain name of a .safetensors file")
@@ -148,19 +148,22 @@ def _variant_from(
         raise ValueError(f"unknown backbone '{record['backbone']}'")
     if missing := {"top1", "top5", "pictures", "attention"} - record["metrics"].keys():
         raise ValueError(f"'{record['name']}' has no {', '.join(sorted(missing))}")
-    pre = record["preprocessing"]
+    pre, placement = record["preprocessing"], placement_from(record["placement"])
+    repeats, controls = manifest.get("repeats", []), manifest.get("controls_of_instead", [])
+    plain = variant_name(record["backbone"], record["width"], None)
     return Variant(
         name=str(record["name"]),
         backbone=record["backbone"],
         width=float(record["width"]),
-        placement=placement_from(record["placement"]),
-        classes=tuple(classes[record["classes"]]),
+        placement=placement,
+        classes=tuple(manifest["classes"][record["classes"]]),
         preprocessing=Preprocessing(pre["input_size"], tuple(pre["mean"]), tuple(pre["std"])),
         metrics=record["metrics"],
         made_by=record["made_by"],
         path=folder / file,
         sha256=record["sha256"],
         repeats=tuple(r for r in repeats if r["name"] == record["name"] and _differ_by_seed(r["made_by"], record["made_by"])),
+        control=next((c for c in controls if c["name"] == plain and placement and placement.mode == "instead"), None),
     )
 
 

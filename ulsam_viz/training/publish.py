@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,16 @@ from .data import Pictures
 from .evaluate import evaluate, sample_pictures
 
 
+class Role(Enum):
+    """What a run is in the zoo."""
+
+    VARIANT = "variant"
+    REPEAT = "repeat"  # another seed of a variant
+    CONTROL_OF_INSTEAD = "control of instead"  # the plain network, trained as long as those that lost a layer
+
+
 def publish(
-    run: Path, held_out: Pictures, checkpoints: Path, *, input_size: int = 224, repeat: bool = False, quiet: bool = False
+    run: Path, held_out: Pictures, checkpoints: Path, *, input_size: int = 224, role: Role = Role.VARIANT, quiet: bool = False
 ) -> dict[str, Any]:
     """Write a run's weights as a float16 checkpoint, measure exactly those weights, and enter them in the manifest.
 
@@ -29,7 +38,7 @@ def publish(
         held_out: The part of the data to measure on.
         checkpoints: Folder of the zoo; its manifest is created or updated, a record of the same name replaced.
         input_size: Side in pixels that the variant is used at.
-        repeat: The run is another seed of a variant: enter its figures, keep no weights.
+        role: Variants enter with their weights, others with their figures alone.
         quiet: No progress bar.
 
     Returns:
@@ -57,7 +66,7 @@ def publish(
     name = variant_name(recipe["backbone"], recipe["width"], placement)
     record = {"name": name, "metrics": metrics, "made_by": made_by}
     checkpoints.mkdir(parents=True, exist_ok=True)
-    if not repeat:
+    if role is Role.VARIANT:
         data = save(weights, {"variant": name})
         record = {
             "name": name,
@@ -78,8 +87,11 @@ def publish(
         )
         if manifest["classes"].setdefault(recipe["dataset"], classes) != classes:
             raise ValueError(f"'{path}' has other classes for '{recipe['dataset']}'; publish to another folder")
-        if repeat:
+        if role is Role.REPEAT:
             manifest["repeats"] = [r for r in manifest.get("repeats", []) if not _same_run(r, record)] + [record]
+        elif role is Role.CONTROL_OF_INSTEAD:
+            others = [c for c in manifest.get("controls_of_instead", []) if c["name"] != name]
+            manifest["controls_of_instead"] = [*others, record]
         else:
             _replace(checkpoints / f"{name}.safetensors", data)
             manifest["variants"] = [v for v in manifest["variants"] if v["name"] != name] + [record]

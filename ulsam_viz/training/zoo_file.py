@@ -17,7 +17,7 @@ from ..zoo import CheckpointError, list_variants
 from .data import find_pictures
 from .folder import InUseError, exclusive
 from .loop import Execution, train
-from .publish import publish
+from .publish import Role, publish
 from .recipe import Recipe
 from .start import TrainingError
 from .team import Team
@@ -32,17 +32,14 @@ class PlannedRun:
         recipe: Its settings.
         data: Folder of its data below the data root.
         init: Name of an earlier run to start from, or None.
-        publish: Enter the result in the zoo's manifest: the first of several seeds with its weights, the others with
-            their figures alone.
-        repeat: This is not the first of several seeds.
+        role: What the result is in the zoo's manifest, or None: it is not entered.
     """
 
     name: str
     recipe: Recipe
     data: str
     init: str | None
-    publish: bool
-    repeat: bool
+    role: Role | None
 
 
 def read_zoo_file(path: Path) -> list[PlannedRun]:
@@ -50,7 +47,9 @@ def read_zoo_file(path: Path) -> list[PlannedRun]:
 
     A run takes the file's ``[defaults]`` where it says nothing. ``groups``, ``seed`` and ``layers`` may be lists (of
     lists, for ``layers``): the entry then stands for one run each, in all combinations, and its name holds ``{g}``,
-    ``{seed}`` and ``{layers}``.
+    ``{seed}`` and ``{layers}``. With ``publish = true`` the first of several seeds enters the zoo with its weights, the
+    others with their figures alone; so does a plain network with ``publish = "control of instead"``, which is what
+    networks with modules instead of layers are compared with.
 
     Raises:
         TrainingError: If the file cannot be read, names an unknown setting, or starts a run from a later one.
@@ -86,12 +85,19 @@ def _planned(entry: dict[str, Any], repeat: bool, path: Path) -> PlannedRun:
         layers, groups, mode = entry.pop("layers"), entry.pop("groups"), entry.pop("mode", "after")
         placement = None if layers == [None] else Placement(tuple(layers), groups or 0, mode)
         name = entry.pop("name").format(g=groups, seed=entry["seed"], layers="_".join(map(str, layers)))
-        data, init, published = entry.pop("data"), entry.pop("init", None), entry.pop("publish", False)
+        data, init = entry.pop("data"), entry.pop("init", None)
+        role = _role(entry.pop("publish", False), repeat)
         entry["stages"] = tuple((int(epochs), int(size)) for epochs, size in entry["stages"])
         recipe = Recipe(placement=placement, init=init, **entry)
     except (KeyError, TypeError, ValueError) as error:
         raise TrainingError(f"'{path}' holds a run that cannot be used: {error}") from error
-    return PlannedRun(name, recipe, data, init, published, repeat)
+    return PlannedRun(name, recipe, data, init, role)
+
+
+def _role(publish: bool | str, repeat: bool) -> Role | None:
+    if isinstance(publish, str):
+        return Role(publish)
+    return (Role.REPEAT if repeat else Role.VARIANT) if publish else None
 
 
 def train_zoo(path: Path, data_root: Path, runs_folder: Path, checkpoints: Path, execution: Execution) -> None:
@@ -113,9 +119,9 @@ def train_zoo(path: Path, data_root: Path, runs_folder: Path, checkpoints: Path,
                     continue
                 pictures = find_pictures(run.recipe.dataset, data_root / run.data, "train")
                 train(run.recipe, pictures, folder, init=init, execution=execution)
-                if run.publish and team.leads and not _is_published(folder, checkpoints):
+                if run.role and team.leads and not _is_published(folder, checkpoints):
                     held_out = find_pictures(run.recipe.dataset, data_root / run.data, "test")
-                    record = publish(folder, held_out, checkpoints, repeat=run.repeat)
+                    record = publish(folder, held_out, checkpoints, role=run.role)
                     print(f"{run.name}: top-1 {record['metrics']['top1']} %, top-5 {record['metrics']['top5']} %", flush=True)
         if len(waiting) == len(pending):
             time.sleep(5)
@@ -136,12 +142,13 @@ def _claimed(folder: Path, init: Path | None, team: Team) -> Iterator[bool]:
 
 
 def _is_published(run: Path, checkpoints: Path) -> bool:
-    """Tell whether the zoo holds exactly this run."""
+    """Tell whether the zoo holds exactly this run, in whatever role."""
     made_by = json.loads((run / "run.json").read_text())
     del made_by["classes"]
     try:
         variants = list_variants(checkpoints)
     except CheckpointError:  # no zoo there yet
         return False
+    figures = [record for v in variants for record in (*v.repeats, v.control)]
     shipped = any(v.made_by == made_by and v.path.exists() for v in variants)
-    return shipped or any(repeat["made_by"] == made_by for v in variants for repeat in v.repeats)
+    return shipped or any(record is not None and record["made_by"] == made_by for record in figures)
