@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 
 from ulsam_viz import paper
-from ulsam_viz.evidence import accuracy_of, by_backbone, by_position, compare, in_words, seed_spread
+from ulsam_viz.evidence import (
+    accuracy_of,
+    by_backbone,
+    by_position,
+    compare,
+    control_of,
+    in_words,
+    seed_spread,
+    with_control,
+)
 from ulsam_viz.models.mobilenet import Placement
 from ulsam_viz.tables import accuracy_tables, map_table
 from ulsam_viz.zoo import Variant, list_variants
@@ -54,7 +63,7 @@ def test_differences_are_told_from_chance_as_tukeys_table_does() -> None:
     assert spread is not None
     assert spread.freedom == 12
     for k, quantile in ((6, 4.75), (3, 3.77)):
-        by_chance = compare(groups[:k], spread).by_chance
+        by_chance = compare([accuracy_of(v) for v in groups[:k]], spread).by_chance
         assert by_chance == pytest.approx(quantile * spread.deviation / np.sqrt(3), rel=0.02)
 
 
@@ -64,19 +73,32 @@ def test_equal_variants_are_found_equal_19_times_in_20_and_unequal_ones_are_foun
     for _ in range(200):
         noise = rng.normal(0, 0.3, (6, 3))
         equal = [made_up(f"v{i}", Placement((11,), 2), *(77 + line)) for i, line in enumerate(noise)]
-        false_alarms += compare(equal, seed_spread(equal)).beyond_chance
+        false_alarms += compare([accuracy_of(v) for v in equal], seed_spread(equal)).beyond_chance
         unequal = [*equal[:5], made_up("worse", Placement((11,), 2), *(75.5 + noise[5]))]
-        found += compare(unequal, seed_spread(unequal)).beyond_chance
+        found += compare([accuracy_of(v) for v in unequal], seed_spread(unequal)).beyond_chance
     assert 2 <= false_alarms <= 20
     assert found == 200
 
 
 def test_words_follow_the_figures() -> None:
     a, b, c = (made_up(n, None, *t) for n, t in (("a", (77.0, 77.2)), ("b", (77.1, 77.3)), ("c", (70.0, 70.2))))
-    assert "no difference can be seen" in in_words(compare([a, b], seed_spread([a, b])))
-    assert "more than seeds alone" in in_words(compare([a, c], seed_spread([a, c])))
-    single = made_up("d", None, 77.0)
-    assert "one seed each" in in_words(compare([single, c], None))
+
+    def words(*variants: Variant) -> str:
+        return in_words(compare([accuracy_of(v) for v in variants], seed_spread(variants)))
+
+    assert "no difference can be seen" in words(a, b)
+    assert "more than seeds alone" in words(a, c)
+    assert "one seed each" in words(made_up("d", None, 77.0), made_up("e", None, 78.0))
+
+
+def test_a_network_that_lost_a_layer_is_compared_with_a_control_trained_as_long() -> None:
+    plain, after = made_up("plain", None, 77.0), made_up("after", Placement((11,), 2), 77.5)
+    instead = made_up("instead", Placement((10,), 2, "instead"), 78.5)
+    longer = replace(instead, control={"name": "plain", "metrics": {"top1": 79.0, "pictures": 2859}, "made_by": {}})
+    everything = [plain, after, instead, longer]
+    assert [a.mean for a in with_control([after], everything)] == [77.0, 77.5]
+    assert [a.mean for a in with_control([longer], everything)] == [79.0, 78.5]
+    assert control_of(instead, everything) is None  # none was trained as long
 
 
 def test_the_documents_hold_the_manifests_figures() -> None:

@@ -46,6 +46,28 @@ def accuracy_of(variant: Variant) -> Accuracy:
     return Accuracy((shipped, *(repeat["metrics"]["top1"] for repeat in variant.repeats)), top1_standard_error(variant))
 
 
+def control_of(variant: Variant, variants: Sequence[Variant]) -> Accuracy | None:
+    """Return the accuracy of the plain network that a variant is to be compared with: the same base, the same budget.
+
+    Args:
+        variant: With or without modules.
+        variants: Where to look for it.
+    """
+    if variant.control:
+        top1, n = variant.control["metrics"]["top1"], variant.control["metrics"]["pictures"]
+        return Accuracy((top1,), 100 * math.sqrt(top1 / 100 * (1 - top1 / 100) / n))
+    if variant.placement and variant.placement.mode == "instead":
+        return None
+    plain = (v for v in variants if v.placement is None and (v.backbone, v.width) == (variant.backbone, variant.width))
+    return next((accuracy_of(v) for v in plain), None)
+
+
+def with_control(variants: Sequence[Variant], everything: Sequence[Variant]) -> list[Accuracy]:
+    """Return the accuracies of variants of one mode, and their control's."""
+    control = control_of(variants[0], everything)
+    return [*([control] if control else []), *(accuracy_of(v) for v in variants if v.placement)]
+
+
 @dataclass(frozen=True)
 class SeedSpread:
     """How much top-1 varies between seeds of one and the same variant.
@@ -87,14 +109,13 @@ class Comparison:
         return self.by_chance is not None and self.largest > self.by_chance
 
 
-def compare(variants: Sequence[Variant], spread: SeedSpread | None) -> Comparison:
-    """Compare the mean accuracies of variants, by Tukey's studentized range.
+def compare(accuracies: Sequence[Accuracy], spread: SeedSpread | None) -> Comparison:
+    """Compare mean accuracies, by Tukey's studentized range.
 
     Args:
-        variants: Two or more.
+        accuracies: Two or more.
         spread: The level of noise, from :func:`seed_spread`; it is taken to be the same at every position.
     """
-    accuracies = [accuracy_of(v) for v in variants]
     means = [a.mean for a in accuracies]
     counts = tuple(len(a.seeds) for a in accuracies)
     by_chance = spread.deviation * _studentized_range(counts, spread.freedom) if spread else None

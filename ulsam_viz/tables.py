@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .evidence import accuracy_of, by_backbone, by_position, compare, in_words, seed_spread
+from .evidence import accuracy_of, by_backbone, by_position, compare, control_of, in_words, seed_spread, with_control
 from .zoo import Variant
 
 
@@ -13,22 +13,20 @@ def accuracy_tables(variants: Sequence[Variant]) -> str:
     spread = seed_spread(variants)
     parts = []
     for backbone, members in by_backbone(variants).items():
-        control = next((v for v in members if v.placement is None), None)
         groups = sorted({v.groups for v in members if v.placement})
         rows = [["top-1 %", *(f"g = {g}" for g in groups)]]
         for position, placed in by_position(members).items():
             of_groups = {v.groups: v for v in placed}
             rows.append([position, *(str(accuracy_of(of_groups[g])) if g in of_groups else "" for g in groups)])
         size, pictures = members[0].input_size, members[0].metrics["pictures"]
-        plain = f", plain control {accuracy_of(control)}" if control else ""
-        parts.append(f"**{backbone}**, {size} px, {pictures} held-out pictures{plain}:")
+        parts.append(f"**{backbone}**, {size} px, {pictures} held-out pictures:")
         parts.append(_table(rows))
         for mode in ("after", "instead"):
             placed = [v for v in members if v.placement and v.placement.mode == mode]
-            if control and placed:
+            if placed and (control := control_of(placed[0], members)):
                 parts.append(
-                    f"The control and {len(placed)} with attention {mode} {'of ' * (mode == 'instead')}a layer: "
-                    f"{in_words(compare([control, *placed], spread))}"
+                    f"{len(placed)} networks with attention {mode} {'of ' * (mode == 'instead')}a layer, and their control "
+                    f"({control}): {in_words(compare(with_control(placed, members), spread))}"
                 )
     if spread:
         parts.append(

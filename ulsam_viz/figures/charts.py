@@ -158,7 +158,7 @@ def accuracy_dots(
     rows: Sequence[str],
     runs: Sequence[Sequence[tuple[int, Sequence[float]]]],
     *,
-    control: Sequence[float],
+    controls: Sequence[float | None],
     standard_error: float,
 ) -> go.Figure:
     """Draw every training run's accuracy as a dot, positions as rows, g as height within the row.
@@ -166,7 +166,7 @@ def accuracy_dots(
     Args:
         rows: Names of positions.
         runs: For each position, (g, accuracies over seeds) in order of g.
-        control: Accuracies of the plain control, over seeds.
+        controls: For each position, the accuracy of the plain network it is compared with.
         standard_error: Of one accuracy, from the size of the test set.
     """
     x, y, text = [], [], []
@@ -176,9 +176,17 @@ def accuracy_dots(
                 x.append(float(seed))
                 y.append(i + (j - (len(placed) - 1) / 2) * 0.15)
                 text.append(f"{name}, g = {g}: {seed:.2f} %")
-    mean = float(np.mean(control))
-    band = {"type": "rect", "x0": mean - standard_error, "x1": mean + standard_error, "yref": "paper", "y0": 0, "y1": 1}
-    lines = [{"type": "line", "x0": float(v), "x1": float(v), "yref": "paper", "y0": 0, "y1": 1} for v in control]
+    bands, ends = [], list(x)
+    for i, control in enumerate(controls):
+        if control is not None:
+            low, high, height = control - standard_error, control + standard_error, {"y0": i - 0.46, "y1": i + 0.46}
+            bands.append(
+                {"type": "rect", "x0": low, "x1": high, **height, "line": {"width": 0}, "fillcolor": "rgba(110,130,145,0.18)"}
+            )
+            bands.append(
+                {"type": "line", "x0": control, "x1": control, **height, "line": {"width": 1, "color": "rgba(110,130,145,0.8)"}}
+            )
+            ends += [low, high]
     marks = {
         "type": "scatter",
         "mode": "markers",
@@ -188,12 +196,10 @@ def accuracy_dots(
         "marker": {"size": 7, "color": "#2f6f8f", "opacity": 0.8},
         "hovertemplate": "%{text}<extra></extra>",
     }
-    ends = [*x, mean - 1.5 * standard_error, mean + 1.5 * standard_error]
     return _figure(
         [marks],
         height=70 + 40 * len(rows),
-        shapes=[band | {"line": {"width": 0}, "fillcolor": "rgba(110,130,145,0.18)", "layer": "below"}]
-        + [line | {"line": {"width": 1, "color": "rgba(110,130,145,0.8)"}, "layer": "below"} for line in lines],
+        shapes=[band | {"layer": "below"} for band in bands],
         xaxis={"fixedrange": True, "title": {"text": "top-1 %"}, "range": [min(ends) - 0.1, max(ends) + 0.1], "zeroline": False},
         yaxis=_labelled(rows) | {"range": [len(rows) - 0.5, -0.5]},
     )

@@ -9,7 +9,7 @@ import streamlit as st
 
 from .. import paper
 from ..engine import DeviceChoice, default_engine
-from ..evidence import accuracy_of, by_position, compare, in_words, seed_spread
+from ..evidence import accuracy_of, by_position, compare, control_of, in_words, seed_spread, with_control
 from ..figures import charts
 from ..zoo import CheckpointError, Variant, backbone_name, list_variants, position_name
 from . import controls
@@ -49,14 +49,14 @@ def _accuracy(variants: Sequence[Variant], everything: Sequence[Variant], chosen
         st.info("This zoo holds no variant to compare with a plain control.")
         return
     plain = accuracy_of(control)
-    st.markdown(f"**Top-1 on {control.metrics['pictures']} held-out pictures**: plain control {plain}, in %")
+    st.markdown(f"**Top-1 on {control.metrics['pictures']} held-out pictures**, in %; plain control {plain}")
     grid, dots = st.columns([1.15, 1], gap="large")
     groups = sorted({v.groups for v in variants if v.placement})
     with grid:
         cells = {(position, v.groups): v for position, placed in positions.items() for v in placed}
         st.plotly_chart(
             charts.difference_matrix(
-                [[_difference(cells.get((p, g)), plain.mean) for g in groups] for p in positions],
+                [[_difference(cells.get((p, g)), variants) for g in groups] for p in positions],
                 [[_cell(cells.get((p, g))) for g in groups] for p in positions],
                 list(positions),
                 [f"g = {g}" for g in groups],
@@ -76,7 +76,7 @@ def _accuracy(variants: Sequence[Variant], everything: Sequence[Variant], chosen
             charts.accuracy_dots(
                 list(positions),
                 [[(v.groups, accuracy_of(v).seeds) for v in placed] for placed in positions.values()],
-                control=plain.seeds,
+                controls=[c.mean if (c := control_of(placed[0], variants)) else None for placed in positions.values()],
                 standard_error=plain.standard_error,
             ),
             key="accuracy-dots",
@@ -84,14 +84,15 @@ def _accuracy(variants: Sequence[Variant], everything: Sequence[Variant], chosen
             alt="top-1 of every training run by position",
         )
         st.caption(
-            "One dot a training run; the five heights of a row are g = 1 (top) to 16. Lines: the control's runs. Band: one standard "
-            "error of the test set around their mean. See that dots of one g scatter as much as dots of different g."
+            "One dot a training run; the heights within a row are g = 1 (top) to 16. Line: the row's control, mean over its seeds; "
+            "around it one standard error of the test set. Compare how dots of one g scatter with how dots of different g do."
         )
     for label, mode in (("After a layer", "after"), ("Instead of a layer", "instead")):
         members = [v for v in variants if v.placement and v.placement.mode == mode]
         if members:
-            found = in_words(compare([control, *members], spread))
-            st.markdown(f"{label}, {len(members)} networks and the control: {found}")
+            own = control_of(members[0], variants)
+            found = in_words(compare(with_control(members, variants), spread))
+            st.markdown(f"{label}, {len(members)} networks and their control ({own}): {found}")
     if spread:
         st.caption(
             f"Seeds: a variant trained anew from the same base, with other starting values of its module, order and augmentation, moves by "
@@ -108,8 +109,9 @@ def _cell(variant: Variant | None) -> str:
     return f"{accuracy.mean:.1f}" + (f"<br>± {accuracy.spread:.1f}" if accuracy.spread is not None else "")
 
 
-def _difference(variant: Variant | None, control: float) -> float | None:
-    return None if variant is None else accuracy_of(variant).mean - control
+def _difference(variant: Variant | None, variants: Sequence[Variant]) -> float | None:
+    control = control_of(variant, variants) if variant else None
+    return accuracy_of(variant).mean - control.mean if variant and control else None
 
 
 def _maps(variants: Sequence[Variant], chosen: Variant) -> None:

@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from ..engine import default_engine
-from ..evidence import accuracy_of, compare, in_words, seed_spread
+from ..evidence import accuracy_of, compare, control_of, in_words, seed_spread, with_control
 from ..figures import charts
 from ..zoo import Variant, backbone_name, list_variants, position_name, top1_standard_error
 from .controls import pretty
@@ -43,13 +43,15 @@ def show_summary(scene: Scene) -> DeltaGenerator:
 def _differences(variant: Variant) -> str:
     """Say how much the networks at this variant's position, and the control, differ, and whether that is more than chance."""
     everything = list_variants()
+    mode = variant.placement.mode if variant.placement else "after"
     of_backbone = [v for v in everything if backbone_name(v) == backbone_name(variant)]
-    placed = [v for v in of_backbone if variant.placement is None or position_name(v) == position_name(variant)]
-    control = [v for v in of_backbone if v.placement is None]
-    if len(placed) < 2:
+    placed = [v for v in of_backbone if v.placement and v.placement.mode == mode]
+    if variant.placement:
+        placed = [v for v in placed if position_name(v) == position_name(variant)]
+    if not placed or not control_of(placed[0], everything):
         return ""
-    where = "Among all positions and g" if variant.placement is None else "Among all g at this position, and the control,"
-    return f"{where} {in_words(compare(list({v.name: v for v in [*control, *placed]}.values()), seed_spread(everything)))}"
+    where = "Among all g at this position, and the control," if variant.placement else "Among all positions and g, and the control,"
+    return f"{where} {in_words(compare(with_control(placed, everything), seed_spread(everything)))}"
 
 
 def _judged(scene: Scene) -> str:
