@@ -1,6 +1,6 @@
 """Measure everything and print one table; write it to ``benchmarks/results.json`` and ``results.md``.
 
-    python -m benchmarks [--only module network attributions pages visitors]
+    python -m benchmarks [--only module network growth attributions pages visitors]
 
 Each comparison is a ratio of medians over interleaved runs in one process, so a machine whose speed drifts moves both.
 """
@@ -22,9 +22,12 @@ from benchmarks.pages import pages
 from benchmarks.timing import interleaved
 from benchmarks.visitors import visitors
 from tests.oracle import ReferenceLoop, trained_looking
+from ulsam_viz.caching import size_of
+from ulsam_viz.engine import Engine
+from ulsam_viz.models.mobilenet import MobileNetV1, MobileNetV2, Placement
 from ulsam_viz.models.optimize import optimize
 from ulsam_viz.models.ulsam import ULSAM, FastULSAM
-from ulsam_viz.zoo import get_variant, load_network
+from ulsam_viz.zoo import list_variants
 
 HERE = Path(__file__).parent
 Row = dict[str, Any]
@@ -63,36 +66,59 @@ def module(repeats: int) -> list[Row]:
 
 
 def network(repeats: int) -> list[Row]:
-    """The shipped networks: optimised against as trained, and g = 4 after 11 against the plain control."""
+    """Networks as trained against optimised, and with attention against the plain control; times do not depend on weights."""
+    rows = []
     x = torch.randn(1, 3, 224, 224)
     x_last = x.contiguous(memory_format=torch.channels_last)
-    plain = load_network(get_variant("mobilenet_v1-0.5-plain"))
-    ulsam = load_network(get_variant("mobilenet_v1-0.5-after11-g4"))
-    fast_plain, fast_ulsam = optimize(plain), optimize(ulsam)
-    with torch.inference_mode():
-        t = interleaved(
-            {
-                "plain": lambda: plain(x),
-                "ulsam": lambda: ulsam(x),
-                "plain, optimised": lambda: fast_plain(x_last),
-                "ulsam, optimised": lambda: fast_ulsam(x_last),
-            },
-            repeats=repeats,
+    for name, build, layer in (("V1", MobileNetV1, 11), ("V2", MobileNetV2, 14)):
+        plain, ulsam = (build(0.5, 101, placement).eval() for placement in (None, Placement((layer,), 4)))
+        fast_plain, fast_ulsam = optimize(plain), optimize(ulsam)
+        with torch.inference_mode():
+            t = interleaved(
+                {
+                    "plain": partial(plain, x),
+                    "ulsam": partial(ulsam, x),
+                    "plain, optimised": partial(fast_plain, x_last),
+                    "ulsam, optimised": partial(fast_ulsam, x_last),
+                },
+                repeats=repeats,
+            )
+        pairs = (
+            ("plain control: plain PyTorch / optimised", "plain", "plain, optimised"),
+            (f"g = 4 after {layer}: plain PyTorch / optimised", "ulsam", "ulsam, optimised"),
+            (f"optimised: g = 4 after {layer} / plain control", "ulsam, optimised", "plain, optimised"),
         )
-    pairs = (
-        ("plain control: as trained / optimised", "plain", "plain, optimised"),
-        ("g = 4 after 11: as trained / optimised", "ulsam", "ulsam, optimised"),
-        ("optimised: g = 4 after 11 / plain control", "ulsam, optimised", "plain, optimised"),
-    )
-    return [
-        {"what": f"V1 0.5 at 224 px, {name}", "first_ms": t[a] * 1e3, "second_ms": t[b] * 1e3, "ratio": t[a] / t[b]}
-        for name, a, b in pairs
-    ]
+        rows += [
+            {"what": f"{name} 0.5 at 224 px, {what}", "first_ms": t[a] * 1e3, "second_ms": t[b] * 1e3, "ratio": t[a] / t[b]}
+            for what, a, b in pairs
+        ]
+    return rows
+
+
+def growth(repeats: int) -> list[Row]:
+    """How cost grows: a pass with the side of the input and with g, an idle server's memory with the number of networks."""
+    rows = []
+    sides, groups = (128, 160, 192, 224, 256, 320), (1, 2, 4, 8, 16)
+    fast = {g: optimize(MobileNetV1(0.5, 101, Placement((11,), g)).eval()) for g in groups}
+    pictures = {s: torch.randn(1, 3, s, s).contiguous(memory_format=torch.channels_last) for s in sides}
+    with torch.inference_mode():
+        by_side = interleaved({str(s): partial(fast[4], pictures[s]) for s in sides}, repeats=repeats)
+        by_groups = interleaved({str(g): partial(fast[g], pictures[224]) for g in groups}, repeats=repeats)
+    rows += [{"what": f"V1 0.5, g = 4 after 11, a pass at {s} px", "value": by_side[str(s)] * 1e3, "unit": "ms"} for s in sides]
+    rows += [{"what": f"V1 0.5, a pass at 224 px with g = {g}", "value": by_groups[str(g)] * 1e3, "unit": "ms"} for g in groups]
+    engine = Engine(workers=1)
+    for count, variant in enumerate(list_variants(), start=1):
+        engine.warm(variant).result()
+        if count in (1, 2, 4, 8, 16, 32, 64):
+            size = sum(size_of(m) for stock in engine._idle.values() for m in stock) / 1e6
+            rows.append({"what": f"{count} networks kept ready: their weights", "value": size, "unit": "MB"})
+    return rows
 
 
 PARTS: dict[str, Callable[[int], list[Row]]] = {
     "module": module,
     "network": network,
+    "growth": growth,
     "attributions": attributions,
     "pages": pages,
     "visitors": visitors,
