@@ -8,11 +8,16 @@ from collections.abc import Callable, Mapping
 
 
 def interleaved(forms: Mapping[str, Callable[[], object]], *, repeats: int) -> dict[str, float]:
-    """Return each form's median seconds; the forms take turns, after two rounds that are not counted."""
+    """Return each form's median seconds.
+
+    The forms take turns, so that a machine whose speed drifts moves all of them; each turn is one run that brings its data
+    back into the caches, and one that is timed.
+    """
     times: dict[str, list[float]] = {name: [] for name in forms}
-    for _ in range(repeats + 2):
+    for _ in range(repeats + 1):
         for name, run in forms.items():
+            run()
             started = time.perf_counter()
             run()
             times[name].append(time.perf_counter() - started)
-    return {name: statistics.median(values[2:]) for name, values in times.items()}
+    return {name: statistics.median(values[1:]) for name, values in times.items()}

@@ -196,7 +196,8 @@ class FastULSAM(nn.Module):
         other = torch.empty_like(z)
         _max_of_three(z, 1, out=other)
         _max_of_three(other, 2, out=z)
-        return (self._all_weights @ z.view(n, h * w, m).transpose(1, 2)).add_(self.bias.view(-1, 1))
+        weights = self._all_weights.expand(n, -1, -1)
+        return torch.baddbmm(self.bias.view(1, -1, 1), weights, z.view(n, h * w, m).transpose(1, 2))
 
     def _logits_contiguous(self, x: Tensor) -> Tensor:
         n, m, h, w = x.shape
