@@ -108,13 +108,14 @@ def lineage(run: Path) -> dict[str, Any]:
     """
     starts: dict[str, Any] = {}
     record = json.loads((run / "run.json").read_text())
-    while record["init_sha256"]:
-        parent = run.parent / record["recipe"]["init"] / "run.json"
-        if not parent.exists():
+    while init := record["recipe"]["init"]:
+        parent = run.parent / init
+        if not (parent / "run.json").exists():
             break
-        sha256, record = record["init_sha256"], json.loads(parent.read_text())
+        record = json.loads((parent / "run.json").read_text())
         del record["classes"]
-        starts[sha256] = {"run": parent.parent.name, **record}
+        sha256 = hashlib.sha256((parent / "weights.safetensors").read_bytes()).hexdigest()
+        starts[sha256] = {"run": parent.name, **record}
     return starts
 
 
