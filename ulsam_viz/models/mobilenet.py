@@ -143,13 +143,41 @@ class MobileNet(nn.Module):
         """
         maps: dict[int, Tensor] = {}
         for number in range(1, self.last_layer + 1):
-            key = str(number)
-            if key in self.layers:
-                x = self.layers[key](x)
-            if key in self.attention:
-                module: Any = self.attention[key]  # ULSAM in any of its forms
-                x, maps[number] = module.forward_with_attention(x)
+            x = self._layer(number, x)
+            if str(number) in self.attention:
+                x, maps[number] = self.attention_of(number).forward_with_attention(x)
         return self.head(x), maps
+
+    def _layer(self, number: int, x: Tensor) -> Tensor:
+        """Run one layer without its attention module; a layer that a module replaces changes nothing."""
+        return self.layers[str(number)](x) if str(number) in self.layers else x
+
+    def attention_of(self, number: int) -> Any:
+        """Return the ULSAM module of a layer, in whichever of its forms.
+
+        Raises:
+            ValueError: If that layer carries none.
+        """
+        if str(number) not in self.attention:
+            raise ValueError(f"layer {number} carries no attention module; those that do: {', '.join(self.attention) or 'none'}")
+        return self.attention[str(number)]
+
+    def before_attention(self, x: Tensor, number: int) -> Tensor:
+        """Run pictures (N, 3, H, W) up to the features (N, m, H_l, W_l) that enter the module of layer ``number``."""
+        for n in range(1, number + 1):
+            x = self._layer(n, x)
+            if n < number and str(n) in self.attention:
+                x, _ = self.attention_of(n).forward_with_attention(x)
+        return x
+
+    def after_attention(self, features: Tensor, number: int) -> Tensor:
+        """Run features (N, m, H_l, W_l) that leave the module of layer ``number`` to logits (N, classes)."""
+        x = features
+        for n in range(number + 1, self.last_layer + 1):
+            x = self._layer(n, x)
+            if str(n) in self.attention:
+                x, _ = self.attention_of(n).forward_with_attention(x)
+        return self.classify(self.head(x))
 
     def classify(self, features: Tensor) -> Tensor:
         """Return logits (N, classes) for features (N, C, H', W')."""
