@@ -1,0 +1,201 @@
+"""Whether the places that a map marks matter for the answer: insertion, deletion, overlap, pointing; each beside baselines.
+
+A score alone says little: smooth maps, and maps that mark the centre, do well on most photographs. So every map is
+measured beside three that know nothing of the network: random, a centred Gaussian, and uniform.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_BATCH = 16
+BASELINES = ("random", "centre", "uniform")
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of the crop, in pixels: rows top to bottom (excluded), columns left to right (excluded)."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """One map's scores.
+
+    Attributes:
+        insertion: Mean probability of the target while pixels are put back, the map's highest first: more is better.
+        deletion: The same while pixels are taken away: less is better.
+        hit: Whether the map's highest place lies in the box; None without a box.
+        inside: Share of the map's positive mass in the box; None without a box.
+        passes: Pictures sent forward.
+    """
+
+    insertion: float
+    deletion: float
+    hit: bool | None
+    inside: float | None
+    passes: int
+
+
+def to_side(values: np.ndarray, side: int) -> np.ndarray:
+    """Bring a map (H, W) to the picture's side, bilinearly."""
+    tensor = torch.tensor(values, dtype=torch.float32)[None, None]
+    return functional.interpolate(tensor, (side, side), mode="bilinear")[0, 0].numpy()
+
+
+def baseline_maps(side: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Return the maps that know nothing, (side, side): smooth noise, a centred Gaussian, and one value everywhere."""
+    axis = np.linspace(-1, 1, side)
+    noise = np.random.default_rng(seed).random((14, 14))
+    return {
+        "random": to_side(noise, side),
+        "centre": np.exp(-(axis[:, None] ** 2 + axis[None, :] ** 2) / (2 * 0.4**2)),
+        "uniform": np.full((side, side), 1.0),
+    }
+
+
+@torch.inference_mode()
+def insertion_and_deletion(
+    model: nn.Module,
+    x: Tensor,
+    values: np.ndarray,
+    *,
+    target: int,
+    blank: Tensor,
+    blurred: Tensor,
+    steps: int = 28,
+    pause: Callable[[], None] = lambda: None,
+) -> tuple[float, float]:
+    """Measure how fast the target's probability comes with a map's highest pixels, and goes without them.
+
+    Equal values have no order: those pixels are all inserted or deleted gradually and together, by mixing.
+
+    Args:
+        model: Logits for pictures; in eval mode.
+        x: One normalised picture, shape (1, 3, S, S).
+        values: The map, shape (S, S), any scale.
+        target: Class number.
+        blank: What deleted pixels become, shape of ``x``.
+        blurred: What pixels are before they are inserted, shape of ``x``.
+        steps: Equal parts of the pixels, so steps + 1 pictures each way.
+        pause: Called between passes.
+
+    Returns:
+        Areas under both curves, in [0, 1].
+
+    Reference:
+        Petsiuk et al., "RISE", BMVC 2018.
+    """
+    present = shares_present(values, steps).to(x.device)  # (steps + 1, 1, S, S)
+    inserted = _mean_probability(model, x, blurred, present, target, pause)
+    deleted = _mean_probability(model, x, blank, 1 - present, target, pause)
+    return inserted, deleted
+
+
+def shares_present(values: np.ndarray, steps: int) -> Tensor:
+    """Return, for 0..steps, how far each pixel is there: those of the highest values first, ties together.
+
+    Returns:
+        Shape (steps + 1, 1, S, S), in [0, 1]; each step's mean is its share of the pixels.
+    """
+    flat = np.round(values.ravel().astype(np.float64), 12)
+    _, inverse, counts = np.unique(-flat, return_inverse=True, return_counts=True)
+    begins = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    wanted = np.linspace(0, flat.size, steps + 1)[:, None]
+    of_level = np.clip((wanted - begins[None, :]) / counts[None, :], 0, 1)
+    return torch.tensor(of_level[:, inverse].reshape(steps + 1, 1, *values.shape), dtype=torch.float32)
+
+
+def _mean_probability(
+    model: nn.Module, x: Tensor, absent: Tensor, present: Tensor, target: int, pause: Callable[[], None]
+) -> float:
+    """Return the area under the curve of the target's probability, by the trapezoid rule."""
+    curve = []
+    for share in present.split(_BATCH):
+        pause()
+        mixed = (absent + (x - absent) * share).contiguous(memory_format=torch.channels_last)
+        curve.append(model(mixed).float().softmax(1)[:, target].cpu())
+    y = torch.cat(curve).double()
+    return float((y[1:] + y[:-1]).mean() / 2)
+
+
+def measure(
+    model: nn.Module,
+    x: Tensor,
+    maps: Mapping[str, np.ndarray],
+    *,
+    target: int,
+    blank: Tensor,
+    blurred: Tensor,
+    box: Box | None = None,
+    steps: int = 28,
+    seed: int = 0,
+    pause: Callable[[], None] = lambda: None,
+) -> dict[str, Faithfulness]:
+    """Measure maps, and the baselines after them.
+
+    Args:
+        model: Logits for pictures; in eval mode.
+        x: One normalised picture, shape (1, 3, S, S).
+        maps: By name, each (H, W) or (S, S): attention, or attributions.
+        target: Class number.
+        blank: What deleted pixels become, shape of ``x``.
+        blurred: What pixels are before they are inserted, shape of ``x``.
+        box: Where the subject is, for the pointing game.
+        steps: Of insertion and deletion.
+        seed: Of the random baseline.
+        pause: Called between passes.
+
+    Returns:
+        Scores by name, those of :data:`BASELINES` last.
+    """
+    side = x.shape[-1]
+    every = {name: to_side(values, side) for name, values in maps.items()} | baseline_maps(side, seed)
+    scores = {}
+    for name, values in every.items():
+        insertion, deletion = insertion_and_deletion(
+            model, x, values, target=target, blank=blank, blurred=blurred, steps=steps, pause=pause
+        )
+        hit, inside = pointing(values, box) if box else (None, None)
+        scores[name] = Faithfulness(insertion, deletion, hit, inside, 2 * (steps + 1))
+    return scores
+
+
+def pointing(values: np.ndarray, box: Box) -> tuple[bool, float]:
+    """Play the pointing game: does the highest place lie in the box, and how much of the positive mass?
+
+    Args:
+        values: Map, shape (S, S).
+        box: Where the subject is.
+
+    Reference:
+        Zhang et al., "Top-down Neural Attention by Excitation Backprop", ECCV 2016.
+    """
+    inside = np.zeros(values.shape, dtype=bool)
+    inside[box.top : box.bottom, box.left : box.right] = True
+    mass = np.clip(values, 0, None)
+    # Of equally high places, the first says nothing: a hit is the majority's.
+    highest = np.isclose(values, values.max(), rtol=0, atol=1e-12)
+    return bool(inside[highest].mean() > 0.5), float(mass[inside].sum() / max(mass.sum(), 1e-12))
+
+
+def overlap(a: np.ndarray, b: np.ndarray, share: float = 0.2) -> float:
+    """Return how much of two maps' highest places coincides: intersection over size, ``share`` by chance.
+
+    Args:
+        a, b: Maps of one shape.
+        share: Of the places, the highest; 0.2 by default.
+    """
+    count = max(1, round(share * a.size))
+    top_a, top_b = (set(np.argsort(-m.ravel(), kind="stable")[:count].tolist()) for m in (a, b))
+    return len(top_a & top_b) / count
