@@ -204,6 +204,28 @@ def _gains_along(order: Sequence[int], worth: Mapping[frozenset[int], float]) ->
     return gains
 
 
+@torch.inference_mode()
+def with_strength(model: MobileNet, x: Tensor, *, layer: int, subspace: int, strengths: Sequence[float]) -> np.ndarray:
+    """Return logits with one subspace's gain 1 + s * A in place of 1 + A, for several s.
+
+    Args:
+        model: A network in eval mode that no other thread uses meanwhile.
+        x: One normalised picture, shape (1, 3, S, S).
+        layer: Number of a layer that carries a module.
+        subspace: Number of the subspace, from 0.
+        strengths: Values of s: 1 is the network as trained, 0 no attention.
+
+    Returns:
+        Logits, shape (len(strengths), classes).
+    """
+    _, features, maps, _ = _start(model, x, layer)
+    if not 0 <= subspace < maps.shape[1]:
+        raise ValueError(f"layer {layer} has subspaces 0 to {maps.shape[1] - 1}, not {subspace}")
+    keep = torch.ones(maps.shape[1], device=features.device)
+    ways = [(_with(maps[0], [subspace], maps[0] * s), keep) for s in strengths]
+    return torch.stack(_answers(model, features, layer, ways, _go_on)).numpy()
+
+
 @dataclass(frozen=True)
 class ThroughSubspaces:
     """The target's gradient times activation at the features that leave a layer's module, by subspace.

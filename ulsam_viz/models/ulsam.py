@@ -170,12 +170,16 @@ class FastULSAM(nn.Module):
             weight = module.pointwise.weight.view(self.groups, 1, -1) * scale.view(-1, 1, 1)
             self.register_buffer("weight", weight)
             self.register_buffer("bias", (_bias_of(module.pointwise) * scale + shift).view(-1, 1, 1))
-            # (g, m), zero outside each group's channels: one product for all groups, where channels are innermost.
-            self.register_buffer("_all_weights", torch.block_diag(*weight), persistent=False)
+            self.refresh()
         # Modules, not functions: guided backpropagation finds non-linearities by their type.
         self.depthwise_relu = nn.ReLU()
         self.pointwise_relu = nn.ReLU()
         self.softmax = nn.Softmax(dim=-1)
+
+    def refresh(self) -> None:
+        """Derive again what depends on ``weight``, after that was changed."""
+        # (g, m), zero outside each group's channels: one product for all groups, where channels are innermost.
+        self.register_buffer("_all_weights", torch.block_diag(*self.weight), persistent=False)
 
     def attention(self, x: Tensor) -> Tensor:
         """Compute the maps: (N, m, H, W) -> (N, g, H, W), each summing to 1."""

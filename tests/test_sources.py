@@ -1,0 +1,101 @@
+"""Attention as the target of attributions, and maps without what was learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ulsam_viz import Placement, load_variant
+from ulsam_viz.analysis.effects import with_strength
+from ulsam_viz.analysis.methods import METHODS
+from ulsam_viz.analysis.sanity import CHECKS, sanity_checks
+from ulsam_viz.analysis.sources import attribute_attention
+from ulsam_viz.images import ModelInput, Preprocessing
+from ulsam_viz.models.mobilenet import MobileNet
+from ulsam_viz.models.optimize import optimize
+
+PRE = Preprocessing(96)
+
+
+@pytest.fixture(scope="module", params=[("mobilenet_v1", (8, 11)), ("mobilenet_v2", (11,))], ids=lambda p: p[0])
+def model(request: pytest.FixtureRequest, lively: Callable[..., MobileNet]) -> MobileNet:
+    return optimize(lively(request.param[0], Placement(request.param[1], 4)))
+
+
+@pytest.fixture(scope="module")
+def x() -> Tensor:
+    return torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(4))
+
+
+def relative(model: MobileNet, x: Tensor, subspace: int) -> Tensor:
+    maps = model.forward_with_attention(x)[1][11]
+    return maps[:, subspace].flatten(1) * maps.shape[2] * maps.shape[3]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_any_method_can_ask_why_a_subspace_looks_there(model: MobileNet, x: Tensor, method: str) -> None:
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    result = attribute_attention(model, x, layer=11, subspace=2, method=method, preprocessing=PRE)
+    assert result.values.shape == (96, 96)
+    assert np.isfinite(result.values).all()
+    assert result.values.std() > 0
+    own = relative(model, x, 2)[0]
+    assert result.target == int(own.argmax())
+    if METHODS[method].complete_sum:
+        assert result.explained == pytest.approx(
+            float(own.max() - relative(model, torch.zeros_like(x), 2)[0, result.target]), abs=1e-4
+        )
+    if method == "deep_lift":
+        assert abs(result.delta or 0) < 1e-3 * max(1, abs(result.explained or 0))
+    assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+
+
+def test_its_saliency_is_the_gradient_of_the_map(model: MobileNet, x: Tensor) -> None:
+    place = (1, 4)
+    result = attribute_attention(model, x, layer=11, subspace=1, method="saliency", preprocessing=PRE, place=place)
+    asked = x.clone().requires_grad_()
+    relative(model, asked, 1)[0, 1 * 6 + 4].backward()
+    assert asked.grad is not None
+    np.testing.assert_allclose(result.values, asked.grad[0].abs().amax(0), rtol=1e-3, atol=1e-6)
+
+
+def test_places_and_subspaces_that_are_not_there_are_refused(model: MobileNet, x: Tensor) -> None:
+    for wish, reason in (({"subspace": 4}, "subspaces 0 to 3"), ({"place": (6, 0)}, "rows 0 to 5"), ({"layer": 5}, "carries no")):
+        options = {"layer": 11, "subspace": 0, "method": "saliency", "preprocessing": PRE} | wish
+        with pytest.raises(ValueError, match=reason):
+            attribute_attention(model, x, **options)  # type: ignore[arg-type]
+
+
+def test_shuffling_keeps_what_it_should_and_the_network(picture: ModelInput) -> None:
+    network = load_variant("mobilenet_v1-0.5-after11-g4")
+    state = {k: v.clone() for k, v in network.state_dict().items()}
+    checks = sanity_checks(network, picture.tensor, layer=11, seed=3)
+    assert [c.check for c in checks] == list(CHECKS)
+    real = network.forward_with_attention(picture.tensor)[1][11][0].numpy()
+    for check in checks:
+        assert check.maps.shape == real.shape
+        np.testing.assert_allclose(check.maps.sum((1, 2)), 1, atol=1e-5)
+        assert not np.allclose(check.maps, real, atol=1e-4)
+    assert all(torch.equal(v, state[k]) for k, v in network.state_dict().items())
+    again = sanity_checks(network, picture.tensor, layer=11, seed=3)
+    assert all(np.array_equal(a.maps, b.maps) for a, b in zip(checks, again, strict=True))
+
+
+def test_one_group_has_nothing_to_deal(picture: ModelInput) -> None:
+    """With g = 1 every deal is the real one: the check itself adds nothing."""
+    network = load_variant("mobilenet_v1-0.5-after11-g1")
+    (groups,) = (c for c in sanity_checks(network, picture.tensor, layer=11) if c.check == "groups")
+    np.testing.assert_allclose(groups.maps, network.forward_with_attention(picture.tensor)[1][11][0], atol=1e-6)
+    assert groups.agreements[0].correlation == pytest.approx(1, abs=1e-3)
+
+
+def test_strength_one_is_the_network_and_zero_is_no_attention(model: MobileNet, x: Tensor) -> None:
+    logits = with_strength(model, x, layer=11, subspace=0, strengths=[0.0, 1.0, 20.0])
+    np.testing.assert_allclose(logits[1], model(x)[0].numpy(), atol=1e-4)
+    assert not np.allclose(logits[2], logits[1], atol=1e-3)
+    with pytest.raises(ValueError, match="subspaces 0 to 3"):
+        with_strength(model, x, layer=11, subspace=7, strengths=[1.0])
