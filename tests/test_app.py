@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -249,3 +250,48 @@ def test_without_a_zoo_the_page_says_so(app: AppTest, monkeypatch: pytest.Monkey
     monkeypatch.setattr(inspect_page, "list_variants", lambda: real(tmp_path))
     fine(app.run())
     assert "no manifest of trained variants" in app.error[0].value
+
+
+QUESTIONS = {
+    "Take it away": "The band is the level of noise",
+    "Share of the effect": "All 16 coalitions were evaluated",
+    "What makes it look there": "Which pixels make subspace 1 attend",
+    "Through it": "summed over each group's channels",
+    "Do marked places matter": "the three that know nothing",
+    "Without what was learnt": "still agree with the real ones",
+    "What if": "Turn subspace 1's attention up or down",
+    "Nothing": "What attention does here",
+}
+
+
+@pytest.mark.parametrize(("question", "answer"), QUESTIONS.items())
+def test_each_question_about_a_subspace_is_answered(app: AppTest, question: str, answer: str) -> None:
+    app.query_params["question"] = question
+    app.query_params["methods"] = "Grad-CAM"
+    assert answer in text_of(fine(app.run()))
+    assert not app.error
+
+
+def test_the_plain_control_is_asked_nothing(app: AppTest) -> None:
+    app.query_params["position"] = "none (plain)"
+    assert "What attention does here" not in text_of(fine(app.run()))
+
+
+def test_shares_and_parts_sum_to_the_whole_on_the_page(app: AppTest) -> None:
+    app.query_params["question"] = "Share of the effect"
+    (numbers,) = re.findall(r"sum to ([+-][\d.]+); the logit .* is ([+-][\d.]+)\.", text_of(fine(app.run())))
+    assert float(numbers[0]) == pytest.approx(float(numbers[1]), abs=2e-5)
+    bars = next(c for c in (json.loads(c.proto.spec)["data"][0] for c in app.get("plotly_chart")) if "error_x" in c)
+    assert sum(bars["x"]) == pytest.approx(float(numbers[0]), abs=1e-4)
+
+
+def test_covering_and_strength_move_the_answer(app: AppTest) -> None:
+    app.query_params["question"] = "What if"
+    fine(app.run())
+    before = [frame.value for frame in app.dataframe]
+    fine(next(s for s in app.slider if s.label == "Rows").set_value((0, 200)).run())
+    covered = [frame.value for frame in app.dataframe]
+    assert not before[-2].equals(covered[-2])
+    assert before[-1].equals(covered[-1])
+    fine(next(s for s in app.slider if s.label.startswith("Strength")).set_value(1.0).run())
+    assert app.dataframe[-1].value["Δ logit"].abs().max() == 0

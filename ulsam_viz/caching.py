@@ -48,6 +48,9 @@ def freeze(value: Any) -> None:
     elif isinstance(value, Mapping):
         for item in value.values():
             freeze(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            freeze(item)
     elif hasattr(value, "__dataclass_fields__"):
         for f in fields(value):
             freeze(getattr(value, f.name))
@@ -62,6 +65,8 @@ def size_of(value: Any) -> int:
         return value.nbytes
     if isinstance(value, Mapping):
         return sum(size_of(v) for v in value.values())
+    if isinstance(value, list | tuple):
+        return sum(size_of(v) for v in value)
     if hasattr(value, "__dataclass_fields__"):
         return sum(size_of(getattr(value, f.name)) for f in fields(value))
     return 0

@@ -30,6 +30,8 @@ from .scheduling import FairPool, Job, Kind
 from .zoo import Variant, load_network
 
 T = TypeVar("T")
+Pause = Callable[[], None]
+Work = Callable[[MobileNet, Pause], T]
 _GPU_BATCH = 16  # pictures in one pass, where several visitors wait for the same network
 
 
@@ -94,13 +96,13 @@ class Engine:
         """Start one pass; the future holds logits and all maps."""
         key = (variant.sha256, device, picture.key)
         if device == "cpu":  # batches are no faster there, and would change the last bits
-            return self._submit(key, variant, device, lambda m: attend(m, picture.tensor), kind=Kind.SHORT, visitor=visitor)
+            return self._submit(key, variant, device, lambda m, _: attend(m, picture.tensor), kind=Kind.SHORT, visitor=visitor)
         with self._lock:
             self._passes.setdefault((variant.sha256, device), {})[key] = picture.tensor
         batch = partial(self._attend_batch, key, picture.tensor)
         return self._submit(key, variant, device, batch, kind=Kind.SHORT, visitor=visitor)
 
-    def _attend_batch(self, key: tuple[str, str, str], tensor: torch.Tensor, model: MobileNet) -> Attention:
+    def _attend_batch(self, key: tuple[str, str, str], tensor: torch.Tensor, model: MobileNet, pause: Pause) -> Attention:
         """Run one pass for all pictures that wait for this network; what the others get is found in the cache."""
         with self._lock:
             found, value = self._results.get(key)
@@ -136,7 +138,7 @@ class Engine:
             key,
             variant,
             device,
-            lambda model: attribute(
+            lambda model, _: attribute(
                 model,
                 picture.tensor,
                 method=method,
@@ -149,6 +151,22 @@ class Engine:
             visitor=visitor,
         )
 
+    def run(
+        self, name: Hashable, picture: ModelInput, variant: Variant, device: str, work: Work[T], *, visitor: Hashable = None
+    ) -> Future[T]:
+        """Start any other computation on a variant's network.
+
+        Args:
+            name: With picture, variant and device, everything that the result depends on.
+            picture: What is looked at.
+            variant: The network.
+            device: ``"cpu"`` or ``"cuda"``.
+            work: Called with a network of its own, and with a function to call between passes: short work goes first
+                then, and a computation that nobody waits for ends there.
+            visitor: Who asks, for fair turns.
+        """
+        return self._submit((variant.sha256, device, picture.key, name), variant, device, work, visitor=visitor)
+
     def _seen(self, key: tuple[str, str, str]) -> Attention | None:
         """Return a pass that is done, if it is still kept."""
         with self._lock:
@@ -158,11 +176,11 @@ class Engine:
     def latency(self, variant: Variant, device: str = "cpu", *, visitor: Hashable = None) -> Future[float]:
         """Start measuring the variant's time for one picture, in milliseconds, on one thread."""
         key = (variant.sha256, device, "latency")
-        return self._submit(key, variant, device, lambda m: measure_latency(m, variant.input_size), visitor=visitor)
+        return self._submit(key, variant, device, lambda m, _: measure_latency(m, variant.input_size), visitor=visitor)
 
     def warm(self, variant: Variant, device: str = "cpu") -> Future[None]:
         """Load a variant when nothing else is to do, so that its first visitor does not wait."""
-        return self._submit((variant.sha256, device, "warm"), variant, device, lambda model: None, kind=Kind.BACKGROUND)
+        return self._submit((variant.sha256, device, "warm"), variant, device, lambda *_: None, kind=Kind.BACKGROUND)
 
     def ahead_of(self, future: Future[Any]) -> int | None:
         """Return how many computations begin before this one; None if it has begun or is done."""
@@ -187,7 +205,7 @@ class Engine:
         key: Any,
         variant: Variant,
         device: str,
-        work: Callable[[MobileNet], T],
+        work: Work[T],
         *,
         kind: Kind = Kind.LONG,
         visitor: Hashable = None,
@@ -213,7 +231,7 @@ class Engine:
         self._jobs.pop(job.future, None)
         self._wanted.pop(job.future, None)
 
-    def _run(self, key: Any, variant: Variant, device: str, work: Callable[[MobileNet], T], job: Job) -> T:
+    def _run(self, key: Any, variant: Variant, device: str, work: Work[T], job: Job) -> T:
         try:
             try:
                 value = self._with_network(variant, device, work, job)
@@ -231,15 +249,15 @@ class Engine:
             with self._lock:
                 self._forget(job)
 
-    def _with_network(self, variant: Variant, device: str, work: Callable[[MobileNet], T], job: Job) -> T:
+    def _with_network(self, variant: Variant, device: str, work: Work[T], job: Job) -> T:
         with self._borrow(variant, device) as model:
             if job.kind is Kind.SHORT:
-                return work(model)
+                return work(model, lambda: None)
             # Each pass of a long computation begins by letting short ones go first.
-            pool = self._pools[device.partition(":")[0]]
-            hook = model.register_forward_pre_hook(lambda *_: pool.give_way(job))
+            pause = partial(self._pools[device.partition(":")[0]].give_way, job)
+            hook = model.register_forward_pre_hook(lambda *_: pause())
             try:
-                return work(model)
+                return work(model, pause)
             finally:
                 hook.remove()
 

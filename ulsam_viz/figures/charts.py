@@ -205,6 +205,50 @@ def accuracy_dots(
     )
 
 
+def diverging_bars(
+    names: Sequence[str],
+    values: Sequence[float],
+    *,
+    spreads: Sequence[float | None],
+    colours: Sequence[str],
+    noise: float | None,
+    unit: str,
+) -> go.Figure:
+    """Draw changes as bars to both sides of zero.
+
+    Args:
+        names: What each bar is.
+        values: Changes.
+        spreads: Half the length of each bar's error line; None for none.
+        colours: Of each bar.
+        noise: Half the width of the band around zero that chance fills; None for no band.
+        unit: Of the values.
+    """
+    bars = {
+        "type": "bar",
+        "orientation": "h",
+        "y": list(range(len(names))),
+        "x": [float(v) for v in values],
+        "marker": {"color": list(colours)},
+        "error_x": {"type": "data", "array": [float(s or 0) for s in spreads], "thickness": 1, "width": 3, "visible": any(spreads)},
+        "customdata": list(names),
+        "hovertemplate": "%{customdata}: %{x:+.4f} " + unit + "<extra></extra>",
+    }
+    shapes = []
+    if noise:
+        band = {"type": "rect", "x0": -noise, "x1": noise, "yref": "paper", "y0": 0, "y1": 1, "layer": "below"}
+        shapes.append({**band, "line": {"width": 0}, "fillcolor": "rgba(110,130,145,0.22)"})
+    reach = 1.15 * max([abs(v) + (s or 0) for v, s in zip(values, spreads, strict=True)] + [noise or 0, 1e-6])
+    return _figure(
+        [bars],
+        height=60 + 28 * len(names),
+        bargap=0.35,
+        shapes=shapes,
+        xaxis={"fixedrange": True, "range": [-reach, reach], "zeroline": True, "title": {"text": unit}},
+        yaxis=_labelled(names) | {"autorange": "reversed"},
+    )
+
+
 def large_map(
     pixels: np.ndarray, scaled: Scaled, index: int, *, names: Sequence[str], colours: str, opacity: float, smooth: bool
 ) -> go.Figure:

@@ -19,6 +19,7 @@ from ..figures.tiles import attention_tile, attribution_limit, attribution_tile,
 from ..zoo import CheckpointError, Variant, list_variants
 from . import controls
 from .downloads import show_downloads
+from .examine import show_examination
 from .pictures import choose_picture, model_input
 from .scene import Scene, channel_range, channels_of, map_note
 from .session import visitor
@@ -60,7 +61,8 @@ def show() -> None:
     card = show_summary(scene)
     attributions = _maps_and_attributions(scene)
     _comparisons(scene, attributions)
-    show_subspace(scene)
+    if chosen := show_subspace(scene):
+        show_examination(scene, attributions, *chosen)
     show_downloads(scene, attributions)
     show_latency(scene, card)
     _warm_neighbours(variant, variants, device.device)

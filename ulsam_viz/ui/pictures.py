@@ -31,13 +31,14 @@ class Picture:
 
 
 @st.cache_resource
-def _sample_image(sample: Sample) -> Image.Image:
+def sample_image(sample: Sample) -> Image.Image:
+    """Return a sample, decoded once for all visitors."""
     return decode_image(sample.path.read_bytes())
 
 
 @st.cache_resource
 def _thumbnail(sample: Sample) -> str:
-    return data_uri(prepare(_sample_image(sample), _THUMBNAIL).pixels, quality=80)
+    return data_uri(prepare(sample_image(sample), _THUMBNAIL).pixels, quality=80)
 
 
 def choose_picture() -> Picture:
@@ -72,7 +73,7 @@ def choose_picture() -> Picture:
             thumbnail = data_uri(prepare(uploaded.image, _THUMBNAIL).pixels, quality=80)
             strip.insert(0, Tile(_UPLOADED, uploaded.name, source=thumbnail, selectable=True, selected=bool(used)))
         show_tiles(strip, width=40, key="strip", small=True, on_select=_use_sample_of_strip)
-    return used or Picture(_sample_image(samples[stem]), samples[stem].title, stem, samples[stem])
+    return used or Picture(sample_image(samples[stem]), samples[stem].title, stem, samples[stem])
 
 
 def _use_sample() -> None:

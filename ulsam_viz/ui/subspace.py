@@ -34,10 +34,10 @@ def selection(scene: Scene) -> tuple[int, int]:
     return next((place for place in places if subspace_name(*place) == wish), places[0])
 
 
-def show_subspace(scene: Scene) -> None:
-    """Draw the chosen subspace large, with its numbers; nothing for the plain control."""
+def show_subspace(scene: Scene) -> tuple[int, int] | None:
+    """Draw the chosen subspace large, with its numbers; return (layer, index), or None for the plain control."""
     if not scene.attention.maps:
-        return
+        return None
     number, k = selection(scene)
     places = {subspace_name(n, i): (n, i) for n, maps in scene.attention.maps.items() for i in range(len(maps))}
     st.markdown("**One subspace, large**")
@@ -69,6 +69,7 @@ def show_subspace(scene: Scene) -> None:
                 "This map is uniform for this picture: the softmax follows a ReLU, and here the ReLU clipped every logit to 0. "
                 "The subspace expresses no preference; all its places get the same gain."
             )
+    return number, k
 
 
 def _subspace_rows(scene: Scene, number: int, k: int) -> dict[str, str]:
