@@ -83,3 +83,28 @@ def test_ties_share_their_rank() -> None:
     b = np.array([[1.0, 2.0, 3.0, 4.0]])
     ranks = np.array([0.5, 0.5, 2, 3])
     assert measures.agreement(a, b).correlation == pytest.approx(np.corrcoef(ranks, np.arange(4))[0, 1])
+
+
+@pytest.mark.parametrize("frequency", [1, 2, 3, 5])
+@pytest.mark.parametrize("side", [14, 28])
+def test_the_dominant_frequency_of_a_grating_is_its_own(frequency: int, side: int) -> None:
+    axis = np.arange(side) / side
+    for waves in (frequency * axis[:, None] + 0 * axis, frequency * axis + 0 * axis[:, None]):
+        grating = 1 + 0.8 * np.sin(2 * np.pi * waves)
+        assert measures.dominant_frequency(grating / grating.sum()) == frequency
+
+
+def test_a_wide_blob_is_of_lower_frequency_than_many_small_ones() -> None:
+    axis = np.linspace(-1, 1, 28)
+    wide = np.exp(-(axis[:, None] ** 2 + axis**2) / 0.5)
+    rng = np.random.default_rng(0)
+    small = np.exp(3 * rng.standard_normal((28, 28)))
+    assert measures.dominant_frequency(wide / wide.sum()) < measures.dominant_frequency(small / small.sum())
+    assert np.isnan(measures.dominant_frequency(np.full((14, 14), 1 / 196)))
+
+
+def test_entropy_is_in_bits() -> None:
+    one = np.zeros((8, 8))
+    one[3, 4] = 1
+    assert measures.entropy(np.full((8, 8), 1 / 64)) == pytest.approx(6)
+    assert measures.entropy(one) == pytest.approx(0)

@@ -56,6 +56,36 @@ def effective_area(maps: np.ndarray) -> np.ndarray:
     return np.exp(entropy) / (maps.shape[-1] * maps.shape[-2])
 
 
+def entropy(maps: np.ndarray) -> np.ndarray:
+    """Return each map's entropy in bits: (..., H, W) -> (...); log2(H*W) for a uniform map."""
+    return np.log2(effective_area(maps) * maps.shape[-1] * maps.shape[-2])
+
+
+def dominant_frequency(attention_map: np.ndarray) -> float:
+    """Return the spatial frequency that holds most of a map's variation, in cycles a picture.
+
+    The power spectrum of the map is summed over rings of whole frequencies; the mean is left out. A smooth window keeps
+    the picture's edges from looking like high frequencies.
+
+    Args:
+        attention_map: Shape (H, W), H = W.
+
+    Returns:
+        From 1 to H / 2; NaN for a uniform map.
+    """
+    if is_dead(attention_map):
+        return float("nan")
+    side = attention_map.shape[-1]
+    window = np.hanning(side + 2)[1:-1]
+    weights = np.outer(window, window)
+    centred = (attention_map - (attention_map * weights).sum() / weights.sum()) * weights
+    power = np.abs(np.fft.fft2(centred)) ** 2
+    axis = np.fft.fftfreq(side, 1 / side)
+    rings = np.rint(np.hypot(axis[:, None], axis[None, :])).astype(int)
+    of_ring = np.bincount(rings.ravel(), power.ravel())[: side // 2 + 1]
+    return float(of_ring[1:].argmax() + 1)
+
+
 def redundancy(maps: np.ndarray) -> np.ndarray:
     """Return the Pearson correlation of every two maps of a layer.
 

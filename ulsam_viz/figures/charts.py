@@ -249,6 +249,84 @@ def diverging_bars(
     )
 
 
+def dots_by(
+    labels: Sequence[str],
+    values: Sequence[Sequence[float]],
+    *,
+    unit: str,
+    colours: Sequence[Sequence[str]],
+    least_span: float,
+) -> go.Figure:
+    """Draw a column of dots for each label, and a line through their means; NaN and empty columns are left out.
+
+    Args:
+        labels: Along the horizontal axis.
+        values: Of each label's dots.
+        unit: Of the vertical axis.
+        colours: Of each dot.
+        least_span: The axis shows at least so much, so that small differences look small.
+    """
+    dots: dict[str, list[Any]] = {"x": [], "y": [], "c": []}
+    means: dict[str, list[float]] = {"x": [], "y": []}
+    for i, (column, hues) in enumerate(zip(values, colours, strict=True)):
+        known = [(float(v), hue) for v, hue in zip(column, hues, strict=True) if not np.isnan(v)]
+        for j, (value, hue) in enumerate(known):
+            dots["x"].append(i + (j - (len(known) - 1) / 2) * min(0.5 / max(len(known), 1), 0.08))
+            dots["y"].append(value)
+            dots["c"].append(hue)
+        if known:
+            means["x"].append(i)
+            means["y"].append(float(np.mean([v for v, _ in known])))
+    line = {
+        "type": "scatter",
+        "mode": "lines",
+        **means,
+        "line": {"color": "rgba(110,130,145,0.6)", "width": 1.5},
+        "hovertemplate": "mean %{y:.3g} " + unit + "<extra></extra>",
+    }
+    marks = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": dots["x"],
+        "y": dots["y"],
+        "marker": {"size": 7, "color": dots["c"], "opacity": 0.9},
+        "hovertemplate": "%{y:.3g} " + unit + "<extra></extra>",
+    }
+    low, high = min(dots["y"], default=0.0), max(dots["y"], default=0.0)
+    margin = max(0.08 * (high - low), (least_span - (high - low)) / 2)
+    return _figure(
+        [line, marks],
+        height=210,
+        showlegend=False,
+        xaxis=_labelled(labels) | {"range": [-0.5, len(labels) - 0.5]},
+        yaxis={"fixedrange": True, "title": {"text": unit}, "automargin": True, "zeroline": False, "nticks": 5}
+        | {"range": [low - margin, high + margin]},
+    )
+
+
+def scale_and_frequency(points: Sequence[tuple[str, float, float, str]]) -> go.Figure:
+    """Draw each map as a point: how wide it attends, and at which spatial frequency it varies.
+
+    Args:
+        points: (name, effective area in [0, 1], cycles a picture, colour) of each map.
+    """
+    marks = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [100 * area for _, area, _, _ in points],
+        "y": [frequency for _, _, frequency, _ in points],
+        "text": [name for name, _, _, _ in points],
+        "marker": {"size": 10, "color": [colour for _, _, _, colour in points], "opacity": 0.85},
+        "hovertemplate": "%{text}: %{x:.0f} % of the places, %{y:.0f} cycles a picture<extra></extra>",
+    }
+    return _figure(
+        [marks],
+        height=320,
+        xaxis={"fixedrange": True, "title": {"text": "effective area, % of the places"}, "zeroline": False},
+        yaxis={"fixedrange": True, "title": {"text": "dominant frequency, cycles a picture"}, "rangemode": "tozero"},
+    )
+
+
 def large_map(
     pixels: np.ndarray, scaled: Scaled, index: int, *, names: Sequence[str], colours: str, opacity: float, smooth: bool
 ) -> go.Figure:

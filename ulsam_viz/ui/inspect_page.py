@@ -104,7 +104,7 @@ def _layer_of_maps(scene: Scene, number: int, layer: Scaled) -> None:
         help="One softmax over places for each subspace. A map lies inside the network: it knows no class. "
         "Move the pointer over a tile (or focus it and use the arrow keys) to read every map at that place; click one to enlarge it.",
     )
-    _legend(scene.view.display.colours, layer)
+    legend(scene.view.display.colours, layer)
     show_tiles(
         [_map_tile(scene, number, layer, k) for k in range(g)] + (_blend(scene, number) if scene.view.blend else []),
         width=_tile_width(scene),
@@ -145,7 +145,8 @@ def _blend(scene: Scene, number: int) -> list[Tile]:
     ]
 
 
-def _legend(colours: str, layer: Scaled) -> None:
+def legend(colours: str, layer: Scaled) -> None:
+    """Draw the colour scale with its ticks."""
     ticks = "".join(f'<span style="left:{position:.1%}">{label}</span>' for position, label in layer.ticks)
     mark = " (1 = no preference)" if layer.unit == "× uniform" else ""
     st.html(

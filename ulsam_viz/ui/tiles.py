@@ -81,6 +81,7 @@ def show_tiles(
     width: int,
     key: str | None = None,
     small: bool = False,
+    columns: int = 0,
     on_select: Callable[[], None] | None = None,
 ) -> None:
     """Mount the tiles; they wrap to as many columns as fit.
@@ -90,7 +91,8 @@ def show_tiles(
         width: Of each tile, in CSS pixels.
         key: Identity of the row; needed to read a selection.
         small: Thumbnails: no notes, the name below.
+        columns: One row of so many columns, shared evenly by the tiles, instead of wrapping; a multiple of their number.
         on_select: Called after a click, before the page runs again; ``st.session_state[key].selected`` is the tile's id.
     """
-    data = {"tiles": [t.as_data() for t in tiles], "width": width, "small": small}
+    data = {"tiles": [t.as_data() for t in tiles], "width": width, "small": small, "columns": columns}
     _component()(data=data, key=key, on_selected_change=on_select or (lambda: None))

@@ -18,6 +18,9 @@ export default function (component) {
   const root = parentElement.querySelector(".tiles");
   root.style.setProperty("--tile", data.width + "px");
   root.classList.toggle("small", data.small);
+  root.classList.toggle("lattice", data.columns > 0);
+  root.style.setProperty("--columns", data.columns);
+  root.style.setProperty("--span", data.columns / Math.max(1, data.tiles.length));
   const focused = [...root.children].indexOf(root.getRootNode().activeElement);
   root.replaceChildren();
   const tiles = data.tiles.map((tile) => {

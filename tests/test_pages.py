@@ -1,0 +1,89 @@
+"""The pages Compare and Evidence without a browser."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.test_app import fine, text_of
+from ulsam_viz.zoo import list_variants
+
+
+def compare() -> None:
+    from ulsam_viz.ui import compare_page
+
+    compare_page.show()
+
+
+def evidence() -> None:
+    from ulsam_viz.ui import evidence_page
+
+    evidence_page.show()
+
+
+def page(show: Any, **query: str) -> AppTest:
+    app = AppTest.from_function(show, default_timeout=60)
+    for key, value in query.items():
+        app.query_params[key] = value
+    return fine(app.run())
+
+
+def charts(app: AppTest) -> list[dict[str, Any]]:
+    return [json.loads(c.proto.spec) for c in app.get("plotly_chart")]
+
+
+def test_the_lattice_shows_every_group_count_at_a_position() -> None:
+    app = page(compare, picture="Coffee cup")
+    text = text_of(app)
+    for row in ("control", *(f"g = {g}" for g in (1, 2, 4, 8, 16))):
+        assert f"<b>{row}</b>" in text
+    assert "No attention: the same network" in text
+    area = charts(app)[0]
+    assert len(area["data"][1]["x"]) == 1 + 2 + 4 + 8 + 16  # a dot a subspace
+    accuracy = next(c for c in charts(app) if c["layout"]["yaxis"]["title"]["text"] == "top-1 %")
+    low, high = accuracy["layout"]["yaxis"]["range"]
+    assert high - low >= 4  # a tenth of a point must not look like a step
+    scatter = charts(app)[-1]["data"][0]
+    assert max(scatter["y"]) <= 7
+    assert len(scatter["x"]) <= 31
+    assert not app.error
+
+
+def test_positions_are_compared_at_one_group_count() -> None:
+    app = page(compare, way="Positions", g="8")
+    shown = [v for v in list_variants() if v.backbone == "mobilenet_v1" and v.groups == 8]
+    layers = sum(len(v.placement.layers) for v in shown if v.placement)
+    assert text_of(app).count("Time here") == layers + 1
+    assert all(f"<b>{'after' if v.placement and v.placement.mode == 'after' else 'instead'}" in text_of(app) for v in shown)
+
+
+def test_the_plain_control_alone_compares_nothing() -> None:
+    assert "choose a position" in text_of(page(compare, position="none (plain)"))
+
+
+def test_evidence_shows_each_variant_and_says_what_differences_mean() -> None:
+    app = page(evidence)
+    text = text_of(app)
+    assert "largest difference is" in text
+    assert "What cannot." in text
+    of_backbone = [v for v in list_variants() if v.backbone == "mobilenet_v1"]
+    maps, cost = (frame.value for frame in app.dataframe[-2:])
+    assert len(cost) == len(of_backbone)
+    assert len(maps) == sum(len(v.metrics["attention"]) for v in of_backbone)
+    assert cost["position"].str.startswith("▸").sum() == 1
+    grid = charts(app)[0]["data"][0]["z"]
+    assert sum(value is not None for line in grid for value in line) == sum(v.placement is not None for v in of_backbone)
+
+
+@pytest.mark.parametrize("show", [compare, evidence])
+def test_a_broken_manifest_is_said(show: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ulsam_viz.zoo import CheckpointError
+
+    def broken() -> None:
+        raise CheckpointError("the manifest cannot be read")
+
+    monkeypatch.setattr(f"ulsam_viz.ui.{show.__name__}_page.list_variants", broken)
+    assert "There is nothing to show: the manifest cannot be read" in text_of(page(show))
