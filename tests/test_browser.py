@@ -114,6 +114,40 @@ def test_choices_travel_between_the_pages(browser: Browser, address: str) -> Non
     page.context.close()
 
 
+def test_the_lattice_nests_child_groups_under_their_parents(browser: Browser, address: str) -> None:
+    page = visit(browser, f"{address}/compare?picture=Coffee+cup")
+    boxes = page.locator(".lattice .tile .frame").evaluate_all("all => all.map(e => e.getBoundingClientRect().toJSON())")
+    assert len(boxes) == 1 + 2 + 4 + 8 + 16
+    centres = [box["x"] + box["width"] / 2 for box in boxes]
+    rows = {g: centres[g - 1 : 2 * g - 1] for g in (1, 2, 4, 8, 16)}
+    for g in (1, 2, 4, 8):
+        for k, centre in enumerate(rows[g]):
+            children = rows[2 * g][2 * k : 2 * k + 2]
+            assert abs(centre - sum(children) / 2) < 8
+    page.get_by_role("button", name="Two side by side").click()
+    page.wait_for_timeout(300)
+    settle(page)
+    assert "way=Two" in page.url
+    assert page.locator('figure.tile[data-id^="difference-"] img').count() >= 1
+    page.context.close()
+
+
+def test_a_question_about_a_subspace_is_asked_and_shared_by_its_address(browser: Browser, address: str) -> None:
+    page = visit(browser, address)
+    page.get_by_role("button", name="Share of the effect").click()
+    page.wait_for_timeout(300)
+    settle(page)
+    assert page.get_by_text("All 16 coalitions were evaluated").count() == 1
+    page.get_by_role("button", name="Without what was learnt").click()
+    page.wait_for_timeout(300)
+    settle(page)
+    assert page.locator('figure.tile[data-id^="groups-"] img').count() == 4
+    page.reload()
+    settle(page)
+    assert page.locator('figure.tile[data-id^="groups-"] img').count() == 4
+    page.context.close()
+
+
 def test_a_click_on_a_map_selects_it_and_the_address_keeps_it(browser: Browser, address: str) -> None:
     page = visit(browser, address)
     page.locator('button.tile[data-id="11.2"]').click()

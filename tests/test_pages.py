@@ -60,6 +60,17 @@ def test_positions_are_compared_at_one_group_count() -> None:
     assert all(f"<b>{'after' if v.placement and v.placement.mode == 'after' else 'instead'}" in text_of(app) for v in shown)
 
 
+def test_two_pictures_or_networks_stand_side_by_side_with_their_difference() -> None:
+    same = text_of(page(compare, way="Two side by side", second="MobileNet-V1 0.5 with 4 subspaces after layer 11"))
+    assert "the scale ends at ±0.00" in same or "differences come from the picture alone" in same
+    other = page(compare, way="Two side by side", second="MobileNet-V1 0.5 with 8 subspaces after layer 11")
+    assert "trained apart" in text_of(other)
+    fine(other.selectbox(key="second-picture").set_value("Coffee cup").run())
+    assert "Coffee cup: " in text_of(other)
+    plain = text_of(page(compare, way="Two side by side", second="MobileNet-V1 0.5 (plain control)"))
+    assert "The plain control carries no attention." in plain
+
+
 def test_the_plain_control_alone_compares_nothing() -> None:
     assert "choose a position" in text_of(page(compare, position="none (plain)"))
 

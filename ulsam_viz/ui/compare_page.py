@@ -19,9 +19,10 @@ from ..figures.tiles import attention_tile, block_means, data_uri
 from ..images import ModelInput
 from ..zoo import CheckpointError, Variant, backbone_name, list_variants, position_name
 from . import controls
+from .compare_two import show_two
 from .controls import View, pretty
 from .inspect_page import legend
-from .pictures import Picture, choose_picture, model_input
+from .pictures import choose_picture, model_input
 from .scene import facts, map_note
 from .session import visitor
 from .style import STYLE
@@ -29,7 +30,7 @@ from .summary import table
 from .tiles import Tile, show_tiles
 
 _PLOT = {"displayModeBar": False}
-_GROUP_COUNTS, _POSITIONS = "Group counts", "Positions"
+_GROUP_COUNTS, _POSITIONS, _TWO = "Group counts", "Positions", "Two side by side"
 
 
 @dataclass(frozen=True)
@@ -71,21 +72,25 @@ def show() -> None:
         wished = controls.choose_target(chosen)
         view = controls.choose_view()
     crop = model_input(picture, chosen.preprocessing)
+    st.markdown(f"### {picture.name}, looked at by several networks")
     way = st.segmented_control(
         "Compare",
-        [_GROUP_COUNTS, _POSITIONS],
+        [_GROUP_COUNTS, _POSITIONS, _TWO],
         default=_GROUP_COUNTS,
         required=True,
         key="way",
         bind="query-params",
         label_visibility="collapsed",
     )
+    if way == _TWO:
+        show_two(everything, chosen, picture, crop, device, view)
+        return
     variants = _variants(everything, chosen, by_groups=way != _POSITIONS)
     rows, target = _compute(variants, crop, device, wished, by_groups=way != _POSITIONS)
     if not any(row.layer is not None for row in rows):
         st.info("The plain control carries no attention: choose a position to compare group counts there.")
         return
-    _lattice(rows, picture, crop, view, target, device, by_groups=way != _POSITIONS)
+    _lattice(rows, crop, view, target, device, by_groups=way != _POSITIONS)
     _plots(rows)
     _scales(rows)
 
@@ -126,13 +131,11 @@ def _compute(
     return rows, target
 
 
-def _lattice(
-    rows: Sequence[Row], picture: Picture, crop: ModelInput, view: View, target: int, device: DeviceChoice, *, by_groups: bool
-) -> None:
+def _lattice(rows: Sequence[Row], crop: ModelInput, view: View, target: int, device: DeviceChoice, *, by_groups: bool) -> None:
     chosen = next(row.variant for row in rows if row.layer is not None)
     where = position_name(chosen) if by_groups else f"g = {chosen.groups}"
     st.markdown(
-        f"### {picture.name}: {backbone_name(chosen)}, {where}",
+        f"**{backbone_name(chosen)}, {where}**",
         help="All maps are on one colour scale. With group counts, the maps of a row stand under the maps whose channels they split: "
         "subspace 1 of g = 2 holds the channels of subspaces 1 and 2 of g = 4. The networks were trained separately, so maps need not agree.",
     )
