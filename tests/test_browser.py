@@ -124,7 +124,7 @@ def test_the_lattice_nests_child_groups_under_their_parents(browser: Browser, ad
         for k, centre in enumerate(rows[g]):
             children = rows[2 * g][2 * k : 2 * k + 2]
             assert abs(centre - sum(children) / 2) < 8
-    page.get_by_role("button", name="Two side by side").click()
+    page.get_by_text("Two side by side", exact=True).click()
     page.wait_for_timeout(300)
     settle(page)
     assert "way=Two" in page.url
@@ -134,11 +134,11 @@ def test_the_lattice_nests_child_groups_under_their_parents(browser: Browser, ad
 
 def test_a_question_about_a_subspace_is_asked_and_shared_by_its_address(browser: Browser, address: str) -> None:
     page = visit(browser, address)
-    page.get_by_role("button", name="Share of the effect").click()
+    page.get_by_text("Share of the effect", exact=True).click()
     page.wait_for_timeout(300)
     settle(page)
     assert page.get_by_text("All 16 coalitions were evaluated").count() == 1
-    page.get_by_role("button", name="Without what was learnt").click()
+    page.get_by_text("Without what was learnt", exact=True).click()
     page.wait_for_timeout(300)
     settle(page)
     assert page.locator('figure.tile[data-id^="groups-"] img').count() == 4
