@@ -1,6 +1,6 @@
 """Measure everything and print one table; write it to ``benchmarks/results.json`` and ``results.md``.
 
-    python -m benchmarks [--only module network growth attributions pages visitors]
+    python -m benchmarks [--only module network growth attributions lattice pages visitors]
 
 Each comparison is a ratio of medians over interleaved runs in one process, so a machine whose speed drifts moves both.
 """
@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
+import statistics
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -25,9 +28,13 @@ from benchmarks.visitors import visitors
 from tests.oracle import ReferenceLoop, trained_looking
 from ulsam_viz.caching import size_of
 from ulsam_viz.engine import Engine
+from ulsam_viz.figures.colours import scale_maps
+from ulsam_viz.figures.tiles import Display, attention_tile, data_uri
+from ulsam_viz.images import decode_image, prepare
 from ulsam_viz.models.mobilenet import MobileNetV1, MobileNetV2, Placement
 from ulsam_viz.models.optimize import optimize, relus_in_place
 from ulsam_viz.models.ulsam import ULSAM, FastULSAM
+from ulsam_viz.samples import list_samples
 from ulsam_viz.zoo import list_variants
 
 HERE = Path(__file__).parent
@@ -122,11 +129,37 @@ def growth(repeats: int) -> list[Row]:
     return rows
 
 
+def lattice(repeats: int) -> list[Row]:
+    """What the server computes for the lattice over g: six networks, their maps, Grad-CAM, and 31 tiles."""
+    variants = [v for v in list_variants() if v.backbone == "mobilenet_v1" and (not v.placement or v.placement.layers == (11,))]
+    engine, display = Engine(), Display("viridis", 0.65, False)
+    times: dict[str, list[float]] = {"a new picture": [], "a picture seen before": []}
+    for sample in list_samples():
+        for kind in times:
+            started = time.perf_counter()
+            crop = prepare(decode_image(sample.path.read_bytes()), variants[0].preprocessing)
+            seen = [future.result() for future in [engine.attend(crop, v) for v in variants]]
+            target = seen[0].top(1)[0]
+            cams = [engine.attribute(crop, v, method="grad_cam", target=target) for v in variants]
+            scaled = scale_maps({i: s.maps[11] for i, s in enumerate(seen) if s.maps}, "uniform")
+            for layer in scaled.values():
+                for fractions in layer.fractions:
+                    data_uri(attention_tile(crop.pixels, fractions, display))
+            for cam in cams:
+                cam.result()
+            times[kind].append(time.perf_counter() - started)
+    return [
+        {"what": f"lattice of {len(variants)} networks, {k}", "median_s": statistics.median(t), "worst_s": max(t)}
+        for k, t in times.items()
+    ]
+
+
 PARTS: dict[str, Callable[[int], list[Row]]] = {
     "module": module,
     "network": network,
     "growth": growth,
     "attributions": attributions,
+    "lattice": lattice,
     "pages": pages,
     "visitors": visitors,
 }
@@ -140,9 +173,12 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    machine = {"machine": platform.machine(), "processor": _processor(), "torch": torch.__version__, "threads": 1}
+    machine = {"machine": platform.machine(), "processor": _processor(), "cores": os.cpu_count(), "torch": torch.__version__}
     results: dict[str, Any] = {"machine": machine}
-    lines = [f"Measured by `python -m benchmarks` on {machine['processor']}, one thread, torch {machine['torch']}.", ""]
+    lines = [
+        f"Measured by `python -m benchmarks` on {machine['processor']}, {machine['cores']} cores (one thread where nothing else is said), torch {machine['torch']}.",
+        "",
+    ]
     for part in options.only:
         rows = results[part] = PARTS[part](options.repeats)
         columns = list(rows[0])
