@@ -184,7 +184,8 @@ def main() -> None:
         columns = list(rows[0])
         lines += [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
         lines += [
-            f"| {' | '.join(f'{row[c]:.2f}' if isinstance(row[c], float) else str(row[c]) for c in columns)} |" for row in rows
+            f"| {' | '.join(f'{row[c]:.{2 if abs(row[c]) >= 0.01 else 5}f}' if isinstance(row[c], float) else str(row[c]) for c in columns)} |"
+            for row in rows
         ]
         lines.append("")
     (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")

@@ -46,15 +46,15 @@ class Visitor:
     _kept: dict[str, ForwardMsg] = field(default_factory=dict)
     _slider: Any = None
 
-    async def visit(self, moves: list[int]) -> None:
-        """Open the page, then make the moves (stops of the slider), three seconds apart."""
+    async def visit(self, moves: list[int], *, every: float = _EVERY) -> None:
+        """Open the page, then make the moves (stops of the slider), so many seconds apart."""
         address = self.address.replace("http", "ws", 1) + "/_stcore/stream"
         async with websockets.connect(address, subprotocols=["streamlit"], max_size=None) as socket:  # type: ignore[list-item]
             await self._rerun(socket, None)
             for stop in moves:
                 started = time.monotonic()
                 await self._rerun(socket, stop)
-                rest = started + _EVERY - time.monotonic()
+                rest = started + every - time.monotonic()
                 if rest > 0:
                     await asyncio.sleep(rest)
 
@@ -138,7 +138,7 @@ def _measure(count: int, moves: int, pictures: list[str], truth: dict[str, dict[
 def _alone(picture: str, address: str) -> dict[str, str]:
     """Return what a single visitor sees at each stop."""
     visitor = Visitor(picture, address)
-    asyncio.run(visitor.visit([0, 1, 2, 3, 4]))
+    asyncio.run(visitor.visit([0, 1, 2, 3, 4], every=0))
     return dict(visitor.seen)
 
 

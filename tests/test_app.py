@@ -55,8 +55,11 @@ def test_the_first_visit_shows_everything_computed(app: AppTest) -> None:
     assert [row[i] for i, row in enumerate(redundancy)] == pytest.approx([1, 1, 1, 1])
 
 
-@pytest.mark.parametrize("variant", [v for v in list_variants() if v.backbone == "mobilenet_v1"], ids=lambda v: v.name)
+@pytest.mark.parametrize("variant", list_variants(), ids=lambda v: v.name)
 def test_every_stop_of_the_sliders_is_its_own_variant(app: AppTest, variant: Any) -> None:
+    app.query_params["net"] = f"{variant.backbone[-2:].upper()}-{variant.width:g}"
+    app.query_params["methods"] = "Grad-CAM"
+    app.query_params["question"] = "Nothing"
     fine(app.run())
     position = next(s for s in app.select_slider if s.label == "Position")
     if variant.placement is None:

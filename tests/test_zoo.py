@@ -13,7 +13,10 @@ import torch
 from safetensors.torch import load_file, save
 
 from ulsam_viz import CheckpointError, list_variants, load_variant
+from ulsam_viz.cli import main
+from ulsam_viz.evidence import accuracy_of, control_of
 from ulsam_viz.models.ulsam import FastULSAM
+from ulsam_viz.training.evaluate import evaluate, sample_pictures
 from ulsam_viz.zoo import CHECKPOINTS, Variant, get_variant, load_network, top1_standard_error, variant_name
 
 NAME = "mobilenet_v1-0.5-after11-g4"
@@ -36,17 +39,58 @@ def test_every_shipped_variant_loads_and_knows_what_made_it(variant: Variant) ->
 
 
 def test_the_shipped_zoo_is_what_is_promised() -> None:
-    """V1 0.5: the control reaches the floor, every g is there, within 1.5 points of it, and alive."""
-    variants = {
-        v.groups: v for v in list_variants() if v.backbone == "mobilenet_v1" and (not v.placement or v.placement.layers == (11,))
-    }
-    assert set(variants) == {0, 1, 2, 4, 8, 16}
-    control = variants.pop(0).metrics["top1"]
-    assert control >= 76
-    for variant in variants.values():
-        assert variant.metrics["top1"] >= control - 1.5
-        dead = sorted(variant.metrics["attention"]["11"]["dead_share"])
+    """The control of V1 reaches the floor; every variant is within 1.5 points of its own control, and alive."""
+    variants = list_variants()
+    assert next(v for v in variants if v.name == "mobilenet_v1-0.5-plain").metrics["top1"] >= 76
+    for variant in variants:
+        if variant.placement is None:
+            continue
+        control = control_of(variant, variants)
+        assert control
+        assert accuracy_of(variant).mean >= control.mean - 1.5
+        dead = sorted(share for figures in variant.metrics["attention"].values() for share in figures["dead_share"])
         assert dead[len(dead) // 2] < 0.2
+    after_11 = [v for v in variants if v.backbone == "mobilenet_v1" and v.placement and v.placement.layers == (11,)]
+    assert [v.groups for v in after_11] == [1, 2, 4, 8, 16]
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v1-0.5-plain", NAME, "mobilenet_v1-0.5-after11-g16"])
+def test_evaluation_reproduces_the_manifest_on_the_shipped_samples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A few photographs that need no dataset; the whole held-out part takes the same command with --data."""
+    variant = get_variant(name)
+    measured = evaluate(load_variant(name), sample_pictures(variant.classes), variant.preprocessing, quiet=True)
+    recorded = variant.metrics["samples"]
+    assert measured["pictures"] == recorded["pictures"] >= 7
+    for key in ("top1", "top5", "ece"):
+        assert measured[key] == pytest.approx(recorded[key], abs=0.1)
+    for layer, figures in measured["attention"].items():
+        for key, value in figures.items():
+            if value is not None:
+                assert value == pytest.approx(recorded["attention"][layer][key], abs=1e-3)
+    assert main(["evaluate", "--variant", name]) == 0
+    assert f"top1            {recorded['top1']:9} {recorded['top1']:9}" in capsys.readouterr().out
+
+
+def test_every_stop_of_the_sliders_is_trained() -> None:
+    """At each position all group counts, each from the same base with the same budget; seeds where they are promised."""
+    for backbone in {v.backbone for v in list_variants()}:
+        of_backbone = [v for v in list_variants() if v.backbone == backbone]
+        placements = {(v.placement.mode, v.placement.layers) for v in of_backbone if v.placement}
+        for place in placements:
+            groups = [v.groups for v in of_backbone if v.placement and (v.placement.mode, v.placement.layers) == place]
+            assert groups == [1, 2, 4, 8, 16]
+        budgets = {
+            json.dumps([v.made_by["recipe"][k] for k in ("stages", "batch", "peak_lr", "weight_decay")]) for v in of_backbone
+        }
+        assert len(budgets) == 1
+        bases = {(v.placement.mode if v.placement else "after", v.made_by["init_sha256"]) for v in of_backbone}
+        assert len(bases) == len({mode for mode, _ in bases})
+    starts = json.loads((CHECKPOINTS / "manifest.json").read_text())["starts"]
+    for variant in list_variants():
+        start = starts[variant.made_by["init_sha256"]]
+        while start["recipe"]["init"]:  # down to the run that began from nothing
+            start = next(s for s in starts.values() if s["run"] == start["recipe"]["init"])
+        assert start["recipe"]["dataset"] == "imagefolder"
 
 
 def test_loading_gives_an_inference_model_of_ones_own() -> None:

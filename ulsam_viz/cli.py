@@ -31,7 +31,9 @@ def _parser() -> argparse.ArgumentParser:
 
     variants = commands.add_parser("variants", help="list the trained variants and their accuracy")
     variants.set_defaults(run=_variants)
-    variants.add_argument("--markdown", action="store_true", help="the tables of the README and the model card")
+    variants.add_argument(
+        "--write", type=Path, nargs="+", metavar="FILE", help="put the tables of accuracy and of maps between a document's marks"
+    )
 
     train = commands.add_parser("train", help="train a network, or with --zoo a whole list; resumes where it was stopped")
     train.set_defaults(run=_train)
@@ -84,10 +86,11 @@ def _variants(options: argparse.Namespace) -> None:
     from .zoo import list_variants
 
     variants = list_variants()
-    if options.markdown:
-        from .tables import accuracy_tables, map_table
+    if options.write:
+        from .tables import write_tables
 
-        print(f"{accuracy_tables(variants)}\n\n{map_table(variants)}")
+        for document in options.write:
+            write_tables(document, variants)
         return
     print(f"{'name':42} {'top-1 %':>8} {'top-5 %':>8}   over seeds")
     for v in variants:

@@ -1,11 +1,29 @@
-"""The zoo's figures as Markdown, for the README and the model card: `python -m ulsam_viz variants --markdown`."""
+"""The zoo's figures as Markdown, for the README and the model card: `python -m ulsam_viz variants --write FILE`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from .evidence import accuracy_of, by_backbone, by_position, compare, control_of, in_words, seed_spread, with_control
 from .zoo import Variant
+
+
+def write_tables(document: Path, variants: Sequence[Variant]) -> None:
+    """Put the tables of a zoo between a document's marks, ``<!-- accuracy -->`` and ``<!-- maps -->`` to their ends.
+
+    Raises:
+        ValueError: If the document has neither mark.
+    """
+    text, found = document.read_text(encoding="utf-8"), False
+    for name, table in (("accuracy", accuracy_tables), ("maps", map_table)):
+        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        if begin in text and end in text:
+            head, _, rest = text.partition(begin)
+            text, found = f"{head}{begin}\n\n{table(variants)}\n\n{end}{rest.partition(end)[2]}", True
+    if not found:
+        raise ValueError(f"'{document}' has no place for tables: <!-- accuracy --> <!-- /accuracy -->, or the same with maps")
+    document.write_text(text, encoding="utf-8")
 
 
 def accuracy_tables(variants: Sequence[Variant]) -> str:
