@@ -247,10 +247,10 @@ def test_a_method_that_fails_says_so_and_the_page_goes_on(app: AppTest, monkeypa
 
 
 def test_without_a_zoo_the_page_says_so(app: AppTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from ulsam_viz.ui import inspect_page
+    from ulsam_viz.ui import page
     from ulsam_viz.zoo import list_variants as real
 
-    monkeypatch.setattr(inspect_page, "list_variants", lambda: real(tmp_path))
+    monkeypatch.setattr(page, "list_variants", lambda: real(tmp_path))
     fine(app.run())
     assert "no manifest of trained variants" in app.error[0].value
 

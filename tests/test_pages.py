@@ -96,5 +96,5 @@ def test_a_broken_manifest_is_said(show: Any, monkeypatch: pytest.MonkeyPatch) -
     def broken() -> None:
         raise CheckpointError("the manifest cannot be read")
 
-    monkeypatch.setattr(f"ulsam_viz.ui.{show.__name__}_page.list_variants", broken)
+    monkeypatch.setattr("ulsam_viz.ui.page.list_variants", broken)
     assert "There is nothing to show: the manifest cannot be read" in text_of(page(show))

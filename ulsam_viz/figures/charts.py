@@ -12,12 +12,13 @@ from .colours import DIVERGING, Scaled, colour_stops
 from .tiles import data_uri
 
 
-def _figure(data: list[dict[str, Any]], **layout: Any) -> go.Figure:
+def figure(data: list[dict[str, Any]], **layout: Any) -> go.Figure:
+    """Make a figure with the margins and manners that all share."""
     base = {"margin": {"l": 4, "r": 4, "t": 4, "b": 4}, "dragmode": False, "hoverlabel": {"align": "left"}}
     return go.Figure({"data": data, "layout": base | layout}, _validate=False)
 
 
-def _colour_scale(name: str) -> list[list[Any]]:
+def colour_scale(name: str) -> list[list[Any]]:
     """Spell a colour scale out: the browser's Plotly knows fewer names than Python's."""
     stops = colour_stops(name)
     return [[i / (len(stops) - 1), colour] for i, colour in enumerate(stops)]
@@ -45,7 +46,7 @@ def top_classes(names: Sequence[str], probabilities: Sequence[float], *, marked:
         "selected": {"marker": {"opacity": 1}},
         "unselected": {"marker": {"opacity": 1}},
     }
-    return _figure(
+    return figure(
         [bars],
         height=26 * len(names) + 12,
         bargap=0.3,
@@ -54,7 +55,7 @@ def top_classes(names: Sequence[str], probabilities: Sequence[float], *, marked:
     )
 
 
-def _labelled(labels: Sequence[str]) -> dict[str, Any]:
+def labelled(labels: Sequence[str]) -> dict[str, Any]:
     """Return an axis with one label a cell."""
     bare = {"fixedrange": True, "automargin": True, "showgrid": False, "zeroline": False}
     return bare | {"tickvals": list(range(len(labels))), "ticktext": list(labels)}
@@ -82,7 +83,7 @@ def correlation_matrix(
         ],
         "zmin": -1,
         "zmax": 1,
-        "colorscale": _colour_scale(DIVERGING),
+        "colorscale": colour_scale(DIVERGING),
         "xgap": 2,
         "ygap": 2,
         "text": [
@@ -94,236 +95,11 @@ def correlation_matrix(
         "hoverongaps": False,
         "colorbar": {"thickness": 8, "len": 1, "tickvals": [-1, 0, 1], "outlinewidth": 0},
     }
-    return _figure(
+    return figure(
         [heat],
         height=64 + 30 * len(rows),
-        xaxis=_labelled(columns) | {"side": "bottom"},
-        yaxis=_labelled(rows) | {"autorange": "reversed"},
-    )
-
-
-def difference_matrix(
-    differences: Sequence[Sequence[float | None]],
-    texts: Sequence[Sequence[str]],
-    rows: Sequence[str],
-    columns: Sequence[str],
-    *,
-    marked: tuple[str, str],
-    limit: float,
-    unit: str,
-) -> go.Figure:
-    """Draw differences as colours, with a text in each cell; None stays empty.
-
-    Args:
-        differences: What the colours show, (rows, columns).
-        texts: What is written; `<br>` breaks a line.
-        rows, columns: Labels.
-        marked: Labels of the cell that gets a frame; none if they are not there.
-        limit: Difference at the ends of the colour scale, both ways.
-        unit: Of the differences.
-    """
-    heat = {
-        "type": "heatmap",
-        "z": differences,
-        "x": list(range(len(columns))),
-        "y": list(range(len(rows))),
-        "zmin": -limit,
-        "zmax": limit,
-        "colorscale": _colour_scale(DIVERGING),
-        "reversescale": True,
-        "xgap": 2,
-        "ygap": 2,
-        "text": texts,
-        "texttemplate": "%{text}",
-        "customdata": [[[row, column] for column in columns] for row in rows],
-        "hovertemplate": "%{customdata[0]}, %{customdata[1]}: %{text}<br>%{z:+.2f} " + unit + "<extra></extra>",
-        "hoverongaps": False,
-        "colorbar": {"thickness": 8, "len": 1, "outlinewidth": 0, "tickvals": [-limit, 0, limit], "tickformat": "+.2~f"},
-    }
-    shapes = []
-    if marked[0] in rows and marked[1] in columns:
-        x, y = columns.index(marked[1]), rows.index(marked[0])
-        frame = {"x0": x - 0.5, "x1": x + 0.5, "y0": y - 0.5, "y1": y + 0.5}
-        shapes.append({"type": "rect", **frame, "line": {"width": 2, "color": "#2f6f8f"}, "fillcolor": "rgba(0,0,0,0)"})
-    return _figure(
-        [heat],
-        height=70 + 40 * len(rows),
-        shapes=shapes,
-        xaxis=_labelled(columns) | {"side": "top"},
-        yaxis=_labelled(rows) | {"autorange": "reversed"},
-    )
-
-
-def accuracy_dots(
-    rows: Sequence[str],
-    runs: Sequence[Sequence[tuple[int, Sequence[float]]]],
-    *,
-    controls: Sequence[float | None],
-    standard_error: float,
-) -> go.Figure:
-    """Draw every training run's accuracy as a dot, positions as rows, g as height within the row.
-
-    Args:
-        rows: Names of positions.
-        runs: For each position, (g, accuracies over seeds) in order of g.
-        controls: For each position, the accuracy of the plain network it is compared with.
-        standard_error: Of one accuracy, from the size of the test set.
-    """
-    x, y, text = [], [], []
-    for i, (name, placed) in enumerate(zip(rows, runs, strict=True)):
-        for j, (g, seeds) in enumerate(placed):
-            for seed in seeds:
-                x.append(float(seed))
-                y.append(i + (j - (len(placed) - 1) / 2) * 0.15)
-                text.append(f"{name}, g = {g}: {seed:.2f} %")
-    bands, ends = [], list(x)
-    for i, control in enumerate(controls):
-        if control is not None:
-            low, high, height = control - standard_error, control + standard_error, {"y0": i - 0.46, "y1": i + 0.46}
-            bands.append(
-                {"type": "rect", "x0": low, "x1": high, **height, "line": {"width": 0}, "fillcolor": "rgba(110,130,145,0.18)"}
-            )
-            bands.append(
-                {"type": "line", "x0": control, "x1": control, **height, "line": {"width": 1, "color": "rgba(110,130,145,0.8)"}}
-            )
-            ends += [low, high]
-    marks = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": x,
-        "y": y,
-        "text": text,
-        "marker": {"size": 7, "color": "#2f6f8f", "opacity": 0.8},
-        "hovertemplate": "%{text}<extra></extra>",
-    }
-    return _figure(
-        [marks],
-        height=70 + 40 * len(rows),
-        shapes=[band | {"layer": "below"} for band in bands],
-        xaxis={"fixedrange": True, "title": {"text": "top-1 %"}, "range": [min(ends) - 0.1, max(ends) + 0.1], "zeroline": False},
-        yaxis=_labelled(rows) | {"range": [len(rows) - 0.5, -0.5]},
-    )
-
-
-def diverging_bars(
-    names: Sequence[str],
-    values: Sequence[float],
-    *,
-    spreads: Sequence[float | None],
-    colours: Sequence[str],
-    noise: float | None,
-    unit: str,
-) -> go.Figure:
-    """Draw changes as bars to both sides of zero.
-
-    Args:
-        names: What each bar is.
-        values: Changes.
-        spreads: Half the length of each bar's error line; None for none.
-        colours: Of each bar.
-        noise: Half the width of the band around zero that chance fills; None for no band.
-        unit: Of the values.
-    """
-    bars = {
-        "type": "bar",
-        "orientation": "h",
-        "y": list(range(len(names))),
-        "x": [float(v) for v in values],
-        "marker": {"color": list(colours)},
-        "error_x": {"type": "data", "array": [float(s or 0) for s in spreads], "thickness": 1, "width": 3, "visible": any(spreads)},
-        "customdata": list(names),
-        "hovertemplate": "%{customdata}: %{x:+.4f} " + unit + "<extra></extra>",
-    }
-    shapes = []
-    if noise:
-        band = {"type": "rect", "x0": -noise, "x1": noise, "yref": "paper", "y0": 0, "y1": 1, "layer": "below"}
-        shapes.append({**band, "line": {"width": 0}, "fillcolor": "rgba(110,130,145,0.22)"})
-    reach = 1.15 * max([abs(v) + (s or 0) for v, s in zip(values, spreads, strict=True)] + [noise or 0, 1e-6])
-    return _figure(
-        [bars],
-        height=60 + 28 * len(names),
-        bargap=0.35,
-        shapes=shapes,
-        xaxis={"fixedrange": True, "range": [-reach, reach], "zeroline": True, "title": {"text": unit}},
-        yaxis=_labelled(names) | {"autorange": "reversed"},
-    )
-
-
-def dots_by(
-    labels: Sequence[str],
-    values: Sequence[Sequence[float]],
-    *,
-    unit: str,
-    colours: Sequence[Sequence[str]],
-    least_span: float,
-) -> go.Figure:
-    """Draw a column of dots for each label, and a line through their means; NaN and empty columns are left out.
-
-    Args:
-        labels: Along the horizontal axis.
-        values: Of each label's dots.
-        unit: Of the vertical axis.
-        colours: Of each dot.
-        least_span: The axis shows at least so much, so that small differences look small.
-    """
-    dots: dict[str, list[Any]] = {"x": [], "y": [], "c": []}
-    means: dict[str, list[float]] = {"x": [], "y": []}
-    for i, (column, hues) in enumerate(zip(values, colours, strict=True)):
-        known = [(float(v), hue) for v, hue in zip(column, hues, strict=True) if not np.isnan(v)]
-        for j, (value, hue) in enumerate(known):
-            dots["x"].append(i + (j - (len(known) - 1) / 2) * min(0.5 / max(len(known), 1), 0.08))
-            dots["y"].append(value)
-            dots["c"].append(hue)
-        if known:
-            means["x"].append(i)
-            means["y"].append(float(np.mean([v for v, _ in known])))
-    line = {
-        "type": "scatter",
-        "mode": "lines",
-        **means,
-        "line": {"color": "rgba(110,130,145,0.6)", "width": 1.5},
-        "hovertemplate": "mean %{y:.3g} " + unit + "<extra></extra>",
-    }
-    marks = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": dots["x"],
-        "y": dots["y"],
-        "marker": {"size": 7, "color": dots["c"], "opacity": 0.9},
-        "hovertemplate": "%{y:.3g} " + unit + "<extra></extra>",
-    }
-    low, high = min(dots["y"], default=0.0), max(dots["y"], default=0.0)
-    margin = max(0.08 * (high - low), (least_span - (high - low)) / 2)
-    return _figure(
-        [line, marks],
-        height=210,
-        showlegend=False,
-        xaxis=_labelled(labels) | {"range": [-0.5, len(labels) - 0.5]},
-        yaxis={"fixedrange": True, "title": {"text": unit}, "automargin": True, "zeroline": False, "nticks": 5}
-        | {"range": [low - margin, high + margin]},
-    )
-
-
-def scale_and_frequency(points: Sequence[tuple[str, float, float, str]]) -> go.Figure:
-    """Draw each map as a point: how wide it attends, and at which spatial frequency it varies.
-
-    Args:
-        points: (name, effective area in [0, 1], cycles a picture, colour) of each map.
-    """
-    marks = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": [100 * area for _, area, _, _ in points],
-        "y": [frequency for _, _, frequency, _ in points],
-        "text": [name for name, _, _, _ in points],
-        "marker": {"size": 10, "color": [colour for _, _, _, colour in points], "opacity": 0.85},
-        "hovertemplate": "%{text}: %{x:.0f} % of the places, %{y:.0f} cycles a picture<extra></extra>",
-    }
-    return _figure(
-        [marks],
-        height=320,
-        xaxis={"fixedrange": True, "title": {"text": "effective area, % of the places"}, "zeroline": False},
-        yaxis={"fixedrange": True, "title": {"text": "dominant frequency, cycles a picture"}, "rangemode": "tozero"},
+        xaxis=labelled(columns) | {"side": "bottom"},
+        yaxis=labelled(rows) | {"autorange": "reversed"},
     )
 
 
@@ -355,7 +131,7 @@ def large_map(
         "z": np.round(scaled.fractions[index], 4).tolist(),
         "zmin": 0,
         "zmax": 1,
-        "colorscale": _colour_scale(colours),
+        "colorscale": colour_scale(colours),
         "opacity": opacity,
         "zsmooth": "best" if smooth else False,
         "text": everything,
@@ -380,7 +156,7 @@ def large_map(
         "sizing": "stretch",
         "layer": "below",
     }
-    return _figure(
+    return figure(
         [heat],
         height=420,
         images=[picture],

@@ -13,19 +13,19 @@ from ..analysis.attention import Attention
 from ..analysis.attribution import Attribution
 from ..engine import DeviceChoice, default_engine
 from ..evidence import accuracy_of
-from ..figures import charts
+from ..figures import comparisons
 from ..figures.colours import scale_maps, subspace_colour
 from ..figures.tiles import attention_tile, block_means, data_uri
 from ..images import ModelInput
-from ..zoo import CheckpointError, Variant, backbone_name, list_variants, position_name
+from ..zoo import CheckpointError, Variant, backbone_name, position_name
 from . import controls
 from .compare_two import show_two
 from .controls import View, pretty
 from .inspect_page import legend
+from .page import open_page
 from .pictures import choose_picture, model_input
 from .scene import facts, map_note
 from .session import visitor
-from .style import STYLE
 from .summary import table
 from .tiles import Tile, show_tiles
 
@@ -59,12 +59,7 @@ class Row:
 
 def show() -> None:
     """Draw the page."""
-    st.html(STYLE)
-    try:
-        everything = list_variants()
-    except CheckpointError as error:
-        st.error(f"There is nothing to show: {error}")
-        return
+    everything = open_page()
     with st.sidebar:
         picture = choose_picture()
         chosen = controls.choose_variant(everything)
@@ -236,7 +231,7 @@ def _plots(rows: Sequence[Row]) -> None:
                 hues if all(len(v) == len(h) for v, h in zip(values, hues, strict=True)) else [["#2f6f8f"] * len(v) for v in values]
             )
             st.plotly_chart(
-                charts.dots_by(labels, values, unit=unit, colours=own, least_span=least_span),
+                comparisons.dots_by(labels, values, unit=unit, colours=own, least_span=least_span),
                 key=f"plot-{i}",
                 config=_PLOT,
                 alt=f"{title}: " + "; ".join(f"{label} {np.nanmean(v) if np.isfinite(v).any() else float('nan'):.3g}" for label, v in zip(labels, values, strict=True)),
@@ -256,7 +251,9 @@ def _scales(rows: Sequence[Row]) -> None:
         for k, m in enumerate(row.maps)
         if not np.isnan(frequency := measures.dominant_frequency(m))
     ]
-    st.plotly_chart(charts.scale_and_frequency(points), key="scales", config=_PLOT, alt=f"{len(points)} maps by area and frequency")
+    st.plotly_chart(
+        comparisons.scale_and_frequency(points), key="scales", config=_PLOT, alt=f"{len(points)} maps by area and frequency"
+    )
     st.caption(
         "Points far apart attend at different scales. With more subspaces there are more points, and so more spread by chance alone: "
         "do not conclude from the number of dots."

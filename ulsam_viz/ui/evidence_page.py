@@ -10,24 +10,19 @@ import streamlit as st
 from .. import paper
 from ..engine import DeviceChoice, default_engine
 from ..evidence import accuracy_of, by_position, compare, control_of, in_words, seed_spread, with_control
-from ..figures import charts
-from ..zoo import CheckpointError, Variant, backbone_name, list_variants, position_name
+from ..figures import comparisons
+from ..zoo import CheckpointError, Variant, backbone_name, position_name
 from . import controls
+from .page import open_page
 from .scene import facts, network_name
 from .session import visitor
-from .style import STYLE
 
 _PLOT = {"displayModeBar": False}
 
 
 def show() -> None:
     """Draw the page."""
-    st.html(STYLE)
-    try:
-        everything = list_variants()
-    except CheckpointError as error:
-        st.error(f"There is nothing to show: {error}")
-        return
+    everything = open_page()
     with st.sidebar:
         chosen = controls.choose_variant(everything)
         device = controls.choose_device()
@@ -55,7 +50,7 @@ def _accuracy(variants: Sequence[Variant], everything: Sequence[Variant], chosen
     with grid:
         cells = {(position, v.groups): v for position, placed in positions.items() for v in placed}
         st.plotly_chart(
-            charts.difference_matrix(
+            comparisons.difference_matrix(
                 [[_difference(cells.get((p, g)), variants) for g in groups] for p in positions],
                 [[_cell(cells.get((p, g))) for g in groups] for p in positions],
                 list(positions),
@@ -73,7 +68,7 @@ def _accuracy(variants: Sequence[Variant], everything: Sequence[Variant], chosen
         )
     with dots:
         st.plotly_chart(
-            charts.accuracy_dots(
+            comparisons.accuracy_dots(
                 list(positions),
                 [[(v.groups, accuracy_of(v).seeds) for v in placed] for placed in positions.values()],
                 controls=[c.mean if (c := control_of(placed[0], variants)) else None for placed in positions.values()],

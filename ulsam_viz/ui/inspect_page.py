@@ -16,14 +16,14 @@ from ..engine import default_engine
 from ..figures import charts
 from ..figures.colours import DIVERGING, Scaled, colour_stops, scale_maps, subspace_colour
 from ..figures.tiles import attention_tile, attribution_limit, attribution_tile, blend_tile, block_means, data_uri
-from ..zoo import CheckpointError, Variant, list_variants
+from ..zoo import CheckpointError, Variant
 from . import controls
 from .downloads import show_downloads
 from .examine import show_examination
+from .page import open_page
 from .pictures import choose_picture, model_input
 from .scene import Scene, channel_range, channels_of, map_note
 from .session import visitor
-from .style import STYLE
 from .subspace import select, selection, show_subspace
 from .summary import show_latency, show_summary
 from .tiles import Tile, show_tiles
@@ -33,15 +33,7 @@ _READOUT = 4  # attributions are read under the pointer as means of 4x4 pixels: 
 
 def show() -> None:
     """Draw the page."""
-    st.html(STYLE)
-    try:
-        variants = list_variants()
-    except CheckpointError as error:
-        st.error(f"There is nothing to show: {error}")
-        return
-    if not variants:
-        st.error("There is nothing to show: the manifest names no trained variant.")
-        return
+    variants = open_page()
     with st.sidebar:
         picture = choose_picture()
         variant = controls.choose_variant(variants)

@@ -1,6 +1,12 @@
-"""The pages' own style, beside the theme."""
+"""How every page begins: its style beside the theme, and the zoo or the reason why there is none."""
 
-STYLE = """
+from __future__ import annotations
+
+import streamlit as st
+
+from ..zoo import CheckpointError, Variant, list_variants
+
+_STYLE = """
 <style>
 .stMainBlockContainer { padding: 3.2rem 2rem 3rem; max-width: 1500px; }
 [data-testid="stSidebar"] h3 { padding: 0.4rem 0 0; font-size: 1rem; }
@@ -14,3 +20,17 @@ STYLE = """
 @media (max-width: 640px) { .stMainBlockContainer { padding: 3.2rem 0.9rem 2rem; } }
 </style>
 """
+
+
+def open_page() -> list[Variant]:
+    """Begin a page; return the trained variants, or end it with the reason why there are none."""
+    st.html(_STYLE)
+    try:
+        variants = list_variants()
+    except CheckpointError as error:
+        st.error(f"There is nothing to show: {error}")
+        st.stop()
+    if not variants:
+        st.error("There is nothing to show: the manifest names no trained variant.")
+        st.stop()
+    return variants
