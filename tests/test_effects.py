@@ -223,3 +223,21 @@ def test_what_cannot_be_asked_is_refused(picture: ModelInput) -> None:
         ablate(model, picture.tensor, layer=12, target=0)
     with pytest.raises(ValueError, match="expected one picture"):
         ablate(model, picture.tensor.repeat(2, 1, 1, 1), layer=11, target=0)
+
+
+def test_results_go_into_an_archive_and_come_back(picture: ModelInput) -> None:
+    import io
+    import json
+
+    from ulsam_viz.export import as_npz, flatten
+
+    model = load_variant("mobilenet_v1-0.5-after11-g4")
+    result = shapley(model, picture.tensor, layer=11, target=0)
+    effects = ablate(model, picture.tensor, layer=11, target=0)
+    arrays: dict[str, np.ndarray] = {}
+    settings = {"shapley": flatten(result, "shapley", arrays), "effects": flatten(effects, "effects", arrays)}
+    with np.load(io.BytesIO(as_npz(arrays, settings))) as archive:
+        read = json.loads(str(archive["settings"]))
+        np.testing.assert_array_equal(archive[read["shapley"]["values"]["array"]], result.values)
+    assert read["shapley"]["total"] == result.total
+    assert [e["logit"] for e in read["effects"]] == [e.logit for e in effects]

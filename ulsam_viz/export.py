@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -69,3 +69,23 @@ def as_npz(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> byt
     buffer = io.BytesIO()
     np.savez_compressed(buffer, settings=np.array(json.dumps(settings)), allow_pickle=False, **arrays)
     return buffer.getvalue()
+
+
+def flatten(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
+    """Turn a result into what JSON holds; its arrays go to ``arrays`` and leave their names.
+
+    Args:
+        value: A dataclass, mapping, sequence, array or plain value, nested in any way.
+        name: Of the result, and the beginning of its arrays' names.
+        arrays: Where arrays are put; changed.
+    """
+    if isinstance(value, np.ndarray):
+        arrays[name] = value
+        return {"array": name}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: flatten(getattr(value, f.name), f"{name}.{f.name}", arrays) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): flatten(item, f"{name}.{key}", arrays) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [flatten(item, f"{name}.{i}", arrays) for i, item in enumerate(value)]
+    return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, wait
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import streamlit as st
 
@@ -16,7 +16,7 @@ from .session import visitor
 T = TypeVar("T")
 
 
-def answer(scene: Scene, name: Hashable, text: str, work: Callable[[MobileNet, Pause], T]) -> T | None:
+def answer(scene: Scene, name: tuple[Hashable, ...], text: str, work: Callable[[MobileNet, Pause], T]) -> T | None:
     """Compute something with the variant's network, saying meanwhile what and where in line; None if it failed."""
     engine = default_engine()
     future: Future[T] = engine.run(name, scene.crop, scene.variant, scene.device.device, work, visitor=visitor())
@@ -30,7 +30,17 @@ def answer(scene: Scene, name: Hashable, text: str, work: Callable[[MobileNet, P
     if error := future.exception():
         st.error(f"That could not be computed: {error}")
         return None
+    examined(scene)["-".join(map(str, name))] = future.result()
     return future.result()
+
+
+def examined(scene: Scene) -> dict[str, Any]:
+    """Return what this visitor has found out about this picture and network, by question; kept for the session's view."""
+    key = (scene.variant.sha256, scene.crop.key)
+    if st.session_state.get("examined_key") != key:
+        st.session_state["examined_key"], st.session_state["examined"] = key, {}
+    found: dict[str, Any] = st.session_state["examined"]
+    return found
 
 
 def subspace_names(scene: Scene, number: int) -> list[str]:

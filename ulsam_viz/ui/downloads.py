@@ -9,9 +9,10 @@ import streamlit as st
 
 from ..analysis.attribution import Attribution
 from ..analysis.methods import METHODS
-from ..export import Panel, as_npz, as_png
+from ..export import Panel, as_npz, as_png, flatten
 from ..figures.colours import scale_maps
 from ..figures.tiles import attention_tile, attribution_limit, attribution_tile
+from .asking import examined
 from .scene import Scene, map_note, network_name
 
 
@@ -32,7 +33,9 @@ def show_downloads(scene: Scene, attributions: Mapping[str, Attribution]) -> Non
         if scene.picture.sample is None
         else "picture included."
     )
-    st.caption(f"The archive holds maps, attributions, logits and the settings that made them (numpy.load). {note}")
+    st.caption(
+        f"The archive holds maps, attributions, logits, what was asked about them, and the settings that made them (numpy.load). {note}"
+    )
 
 
 def _png(scene: Scene, attributions: Mapping[str, Attribution]) -> bytes:
@@ -59,7 +62,7 @@ def _png(scene: Scene, attributions: Mapping[str, Attribution]) -> bytes:
 
 
 def _npz(scene: Scene, attributions: Mapping[str, Attribution]) -> bytes:
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "pixels": scene.crop.pixels,
         "logits": scene.attention.logits,
         "probabilities": scene.attention.probabilities,
@@ -67,6 +70,7 @@ def _npz(scene: Scene, attributions: Mapping[str, Attribution]) -> bytes:
         **{f"attention_{number}": maps for number, maps in scene.attention.maps.items()},
         **{f"attribution_{name}": a.values for name, a in attributions.items()},
     }
+    found = {f"examined_{name}": flatten(result, f"examined_{name}", arrays) for name, result in examined(scene).items()}
     settings = {
         "variant": scene.variant.name,
         "sha256": scene.variant.sha256,
@@ -74,6 +78,7 @@ def _npz(scene: Scene, attributions: Mapping[str, Attribution]) -> bytes:
         "target": scene.variant.classes[scene.target],
         "device": scene.device.device,
         "methods": {name: METHODS[name].complete(values) for name, values in scene.methods.items()},
+        **found,
         "convergence_delta": {name: a.delta for name, a in attributions.items()},
     }
     return as_npz(arrays, settings)
