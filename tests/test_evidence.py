@@ -11,12 +11,15 @@ import pytest
 from ulsam_viz import paper
 from ulsam_viz.cli import main
 from ulsam_viz.evidence import (
+    Accuracy,
     accuracy_of,
     by_backbone,
     by_position,
     compare,
     control_of,
+    difference,
     in_words,
+    noise_of_differences,
     seed_spread,
     with_control,
 )
@@ -30,7 +33,10 @@ ROOT = Path(__file__).parent.parent
 def made_up(name: str, placement: Placement | None, *top1: float) -> Variant:
     """A variant with these accuracies over seeds; everything else from a real one."""
     real = list_variants()[0]
-    repeats = tuple({"name": name, "metrics": {"top1": t}, "made_by": {}} for t in top1[1:])
+    repeats = tuple(
+        {"name": name, "metrics": {"top1": t, "pictures": 2859}, "made_by": {"recipe": {"seed": i}}}
+        for i, t in enumerate(top1[1:], start=1)
+    )
     return replace(
         real, name=name, placement=placement, metrics={**real.metrics, "top1": top1[0], "attention": {}}, repeats=repeats
     )
@@ -57,45 +63,65 @@ def test_the_spread_over_seeds_is_pooled_within_variants() -> None:
     assert seed_spread([made_up("a", None, 70)]) is None
 
 
-def test_differences_are_told_from_chance_as_tukeys_table_does() -> None:
-    """Studentized range, 95 %: 4.75 for 6 means and 12 degrees of freedom, 3.77 for 3 and 12."""
-    groups = [made_up(f"v{i}", Placement((11,), 2), 77.0, 77.0 + np.sqrt(2), 77.0 + np.sqrt(0.5)) for i in range(6)]
-    spread = seed_spread(groups)
+def test_what_a_seed_does_to_all_variants_is_no_noise_of_their_differences() -> None:
+    together = [
+        made_up(n, None, *(base + seed for seed in (0.0, 1.0, -2.0))) for n, base in (("a", 77.0), ("b", 78.0), ("c", 76.0))
+    ]
+    noise = noise_of_differences(together)
+    assert noise is not None
+    assert noise.deviation == pytest.approx(0, abs=1e-9)
+    assert noise.freedom == 4
+    spread = seed_spread(together)
     assert spread is not None
-    assert spread.freedom == 12
-    for k, quantile in ((6, 4.75), (3, 3.77)):
-        by_chance = compare([accuracy_of(v) for v in groups[:k]], spread).by_chance
-        assert by_chance == pytest.approx(quantile * spread.deviation / np.sqrt(3), rel=0.02)
+    assert spread.deviation > 1.5
+    a, late = accuracy_of(together[0]), Accuracy({0: 77.5}, 0.8)
+    assert difference(late, a) == pytest.approx(0.5)  # over seed 0 alone
+    assert noise_of_differences(together[:1]) == seed_spread(together[:1])
+
+
+def test_differences_are_told_from_chance_as_tukeys_table_does() -> None:
+    """Studentized range, 95 %: 4.91 for 6 means and 10 degrees of freedom, 3.88 for 3 and 10."""
+    row = [0.0, np.sqrt(2), np.sqrt(0.5)]
+    groups = [made_up(f"v{i}", Placement((11,), 2), *(77 + row[(i + j) % 3] for j in range(3))) for i in range(6)]
+    noise = noise_of_differences(groups)
+    assert noise is not None
+    assert noise.freedom == 10
+    assert noise.deviation == pytest.approx(np.sqrt(6 * 2 * np.var(row, ddof=1) / 10))
+    for k, quantile in ((6, 4.91), (3, 3.88)):
+        by_chance = compare([accuracy_of(v) for v in groups[:k]], noise).by_chance
+        assert by_chance == pytest.approx(quantile * noise.deviation / np.sqrt(3), rel=0.02)
 
 
 def test_equal_variants_are_found_equal_19_times_in_20_and_unequal_ones_are_found() -> None:
     rng = np.random.default_rng(3)
     false_alarms = found = 0
     for _ in range(200):
-        noise = rng.normal(0, 0.3, (6, 3))
-        equal = [made_up(f"v{i}", Placement((11,), 2), *(77 + line)) for i, line in enumerate(noise)]
-        false_alarms += compare([accuracy_of(v) for v in equal], seed_spread(equal)).beyond_chance
-        unequal = [*equal[:5], made_up("worse", Placement((11,), 2), *(75.5 + noise[5]))]
-        found += compare([accuracy_of(v) for v in unequal], seed_spread(unequal)).beyond_chance
+        chance = rng.normal(0, 0.3, (6, 3)) + rng.normal(0, 2, (1, 3))  # and what each seed does to all
+        equal = [made_up(f"v{i}", Placement((11,), 2), *(77 + line)) for i, line in enumerate(chance)]
+        false_alarms += compare([accuracy_of(v) for v in equal], noise_of_differences(equal)).beyond_chance
+        unequal = [*equal[:5], made_up("worse", Placement((11,), 2), *(75.5 + chance[5]))]
+        found += compare([accuracy_of(v) for v in unequal], noise_of_differences(unequal)).beyond_chance
     assert 2 <= false_alarms <= 20
     assert found == 200
 
 
 def test_words_follow_the_figures() -> None:
-    a, b, c = (made_up(n, None, *t) for n, t in (("a", (77.0, 77.2)), ("b", (77.1, 77.3)), ("c", (70.0, 70.2))))
+    a, b, c = (made_up(n, None, *t) for n, t in (("a", (77.0, 77.2)), ("b", (77.2, 77.3)), ("c", (70.0, 70.2))))
 
     def words(*variants: Variant) -> str:
-        return in_words(compare([accuracy_of(v) for v in variants], seed_spread(variants)))
+        return in_words(compare([accuracy_of(v) for v in variants], noise_of_differences(variants)))
 
     assert "no difference can be seen" in words(a, b)
-    assert "more than seeds alone" in words(a, c)
+    assert "more than chance" in words(a, c)
     assert "one seed each" in words(made_up("d", None, 77.0), made_up("e", None, 78.0))
 
 
 def test_a_network_that_lost_a_layer_is_compared_with_a_control_trained_as_long() -> None:
     plain, after = made_up("plain", None, 77.0), made_up("after", Placement((11,), 2), 77.5)
     instead = made_up("instead", Placement((10,), 2, "instead"), 78.5)
-    longer = replace(instead, control={"name": "plain", "metrics": {"top1": 79.0, "pictures": 2859}, "made_by": {}})
+    longer = replace(
+        instead, control={"name": "plain", "metrics": {"top1": 79.0, "pictures": 2859}, "made_by": {"recipe": {"seed": 0}}}
+    )
     everything = [plain, after, instead, longer]
     assert [a.mean for a in with_control([after], everything)] == [77.0, 77.5]
     assert [a.mean for a in with_control([longer], everything)] == [79.0, 78.5]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
-from .zoo import Variant, backbone_name, position_name, top1_standard_error
+from .zoo import Variant, backbone_name, position_name
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,17 @@ class Accuracy:
     """Top-1 of one variant on the held-out part, in %.
 
     Attributes:
-        seeds: One figure for each seed it was trained with, the shipped checkpoint's first.
+        by_seed: One figure for each seed it was trained with, the shipped checkpoint's first.
         standard_error: Of one of them, from the size of the test set alone: sqrt(p (1 - p) / n).
     """
 
-    seeds: tuple[float, ...]
+    by_seed: Mapping[int, float]
     standard_error: float
+
+    @property
+    def seeds(self) -> tuple[float, ...]:
+        """The figures, without their seeds."""
+        return tuple(self.by_seed.values())
 
     @property
     def mean(self) -> float:
@@ -42,8 +48,13 @@ class Accuracy:
 
 def accuracy_of(variant: Variant) -> Accuracy:
     """Return a variant's top-1 with all its seeds."""
-    shipped: float = variant.metrics["top1"]
-    return Accuracy((shipped, *(repeat["metrics"]["top1"] for repeat in variant.repeats)), top1_standard_error(variant))
+    return _accuracy_from([{"metrics": variant.metrics, "made_by": variant.made_by}, *variant.repeats])
+
+
+def _accuracy_from(records: Sequence[Mapping[str, Any]]) -> Accuracy:
+    top1, n = records[0]["metrics"]["top1"] / 100, records[0]["metrics"]["pictures"]
+    by_seed = {r["made_by"]["recipe"]["seed"]: r["metrics"]["top1"] for r in records}
+    return Accuracy(by_seed, 100 * math.sqrt(top1 * (1 - top1) / n))
 
 
 def control_of(variant: Variant, variants: Sequence[Variant]) -> Accuracy | None:
@@ -54,12 +65,19 @@ def control_of(variant: Variant, variants: Sequence[Variant]) -> Accuracy | None
         variants: Where to look for it.
     """
     if variant.control:
-        top1, n = variant.control["metrics"]["top1"], variant.control["metrics"]["pictures"]
-        return Accuracy((top1,), 100 * math.sqrt(top1 / 100 * (1 - top1 / 100) / n))
+        return _accuracy_from([variant.control])
     if variant.placement and variant.placement.mode == "instead":
         return None
     plain = (v for v in variants if v.placement is None and (v.backbone, v.width) == (variant.backbone, variant.width))
     return next((accuracy_of(v) for v in plain), None)
+
+
+def difference(a: Accuracy, b: Accuracy) -> float:
+    """Return how much a is above b, in points, over the seeds that both have: those saw the same pictures in the same order."""
+    common = a.by_seed.keys() & b.by_seed.keys()
+    if not common:
+        return a.mean - b.mean
+    return statistics.fmean(a.by_seed[s] - b.by_seed[s] for s in common)
 
 
 def with_control(variants: Sequence[Variant], everything: Sequence[Variant]) -> list[Accuracy]:
@@ -70,11 +88,11 @@ def with_control(variants: Sequence[Variant], everything: Sequence[Variant]) -> 
 
 @dataclass(frozen=True)
 class SeedSpread:
-    """How much top-1 varies between seeds of one and the same variant.
+    """How much chance moves top-1.
 
     Attributes:
-        deviation: Standard deviation in points, pooled over all variants with several seeds.
-        freedom: Degrees of freedom it rests on: seeds less variants.
+        deviation: Standard deviation of one figure, in points.
+        freedom: Degrees of freedom it rests on.
     """
 
     deviation: float
@@ -82,12 +100,37 @@ class SeedSpread:
 
 
 def seed_spread(variants: Sequence[Variant]) -> SeedSpread | None:
-    """Pool the spread over seeds; None where no variant has several."""
+    """Return how much top-1 varies between seeds of one and the same variant, pooled; None where none has several."""
     groups = [a.seeds for a in map(accuracy_of, variants) if len(a.seeds) > 1]
     freedom = sum(len(seeds) - 1 for seeds in groups)
     if not freedom:
         return None
     return SeedSpread(math.sqrt(sum(statistics.variance(s) * (len(s) - 1) for s in groups) / freedom), freedom)
+
+
+def noise_of_differences(variants: Sequence[Variant]) -> SeedSpread | None:
+    """Return how much chance moves the difference of two variants of one seed (over the square root of two).
+
+    A seed fixes the order of the pictures and their augmentation, so part of what it does is the same for all variants
+    and drops out of their differences. What is left is the residual of the table variants x seeds, once the mean of each
+    variant and of each seed is taken off (a randomised block design).
+
+    Args:
+        variants: Those with the same several seeds form the table; without two such, :func:`seed_spread` is returned,
+            which is more than the truth.
+    """
+    tables: dict[tuple[int, ...], list[list[float]]] = {}
+    for accuracy in map(accuracy_of, variants):
+        if len(accuracy.by_seed) > 1:
+            seeds = tuple(sorted(accuracy.by_seed))
+            tables.setdefault(seeds, []).append([accuracy.by_seed[s] for s in seeds])
+    squares, freedom = 0.0, 0
+    for rows in tables.values():
+        table = np.array(rows)
+        residuals = table - table.mean(1, keepdims=True) - table.mean(0, keepdims=True) + table.mean()
+        squares += float((residuals**2).sum())
+        freedom += (table.shape[0] - 1) * (table.shape[1] - 1)
+    return SeedSpread(math.sqrt(squares / freedom), freedom) if freedom else seed_spread(variants)
 
 
 @dataclass(frozen=True)
@@ -109,16 +152,17 @@ class Comparison:
         return self.by_chance is not None and self.largest > self.by_chance
 
 
-def compare(accuracies: Sequence[Accuracy], spread: SeedSpread | None) -> Comparison:
-    """Compare mean accuracies, by Tukey's studentized range.
+def compare(accuracies: Sequence[Accuracy], noise: SeedSpread | None) -> Comparison:
+    """Compare accuracies over the seeds that all of them have, by Tukey's studentized range.
 
     Args:
         accuracies: Two or more.
-        spread: The level of noise, from :func:`seed_spread`; it is taken to be the same at every position.
+        noise: From :func:`noise_of_differences`; it is taken to be the same at every position.
     """
-    means = [a.mean for a in accuracies]
-    counts = tuple(len(a.seeds) for a in accuracies)
-    by_chance = spread.deviation * _studentized_range(counts, spread.freedom) if spread else None
+    common = set.intersection(*(set(a.by_seed) for a in accuracies))
+    means = [statistics.fmean(a.by_seed[s] for s in common) if common else a.mean for a in accuracies]
+    counts = tuple(len(common) or len(a.by_seed) for a in accuracies)
+    by_chance = noise.deviation * _studentized_range(counts, noise.freedom) if noise else None
     return Comparison(max(means) - min(means), by_chance)
 
 
@@ -137,9 +181,9 @@ def in_words(comparison: Comparison) -> str:
     if comparison.by_chance is None:
         return f"{found}; with one seed each, nothing tells how much of it is chance."
     if comparison.beyond_chance:
-        return f"{found}, more than seeds alone would bring about (up to {comparison.by_chance:.1f} in 95 of 100 cases)."
+        return f"{found}, more than chance would bring about (up to {comparison.by_chance:.1f} in 95 of 100 cases)."
     return (
-        f"{found}. Networks of equal worth that differ only in their seed would differ by up to {comparison.by_chance:.1f} "
+        f"{found}. Networks of equal worth, trained from the same seeds, would differ by up to {comparison.by_chance:.1f} by chance "
         "in 95 of 100 cases: no difference can be seen."
     )
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .evidence import accuracy_of, by_backbone, by_position, compare, control_of, in_words, seed_spread, with_control
+from .evidence import (
+    accuracy_of,
+    by_backbone,
+    by_position,
+    compare,
+    control_of,
+    in_words,
+    noise_of_differences,
+    seed_spread,
+    with_control,
+)
 from .zoo import Variant
 
 
@@ -28,7 +38,7 @@ def write_tables(document: Path, variants: Sequence[Variant]) -> None:
 
 def accuracy_tables(variants: Sequence[Variant]) -> str:
     """Write a grid of top-1 for each backbone, positions by g, and under it what the differences show."""
-    spread = seed_spread(variants)
+    spread, noise = seed_spread(variants), noise_of_differences(variants)
     parts = []
     for backbone, members in by_backbone(variants).items():
         groups = sorted({v.groups for v in members if v.placement})
@@ -44,7 +54,7 @@ def accuracy_tables(variants: Sequence[Variant]) -> str:
             if placed and (control := control_of(placed[0], members)):
                 parts.append(
                     f"{len(placed)} networks with attention {mode} {'of ' * (mode == 'instead')}a layer, and their control "
-                    f"({control}): {in_words(compare(with_control(placed, members), spread))}"
+                    f"({control}): {in_words(compare(with_control(placed, members), noise))}"
                 )
     if spread:
         parts.append(

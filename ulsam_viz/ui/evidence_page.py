@@ -9,7 +9,17 @@ import streamlit as st
 
 from .. import paper
 from ..engine import DeviceChoice, default_engine
-from ..evidence import accuracy_of, by_position, compare, control_of, in_words, seed_spread, with_control
+from ..evidence import (
+    accuracy_of,
+    by_position,
+    compare,
+    control_of,
+    difference,
+    in_words,
+    noise_of_differences,
+    seed_spread,
+    with_control,
+)
 from ..figures import comparisons
 from ..zoo import CheckpointError, Variant, backbone_name, position_name
 from . import controls
@@ -37,7 +47,7 @@ def show() -> None:
 
 
 def _accuracy(variants: Sequence[Variant], everything: Sequence[Variant], chosen: Variant) -> None:
-    spread = seed_spread(everything)
+    spread, noise = seed_spread(everything), noise_of_differences(everything)
     control = next((v for v in variants if v.placement is None), None)
     positions = by_position(variants)
     if not positions or control is None:
@@ -86,13 +96,15 @@ def _accuracy(variants: Sequence[Variant], everything: Sequence[Variant], chosen
         members = [v for v in variants if v.placement and v.placement.mode == mode]
         if members:
             own = control_of(members[0], variants)
-            found = in_words(compare(with_control(members, variants), spread))
+            found = in_words(compare(with_control(members, variants), noise))
             st.markdown(f"{label}, {len(members)} networks and their control ({own}): {found}")
     if spread:
         st.caption(
             f"Seeds: a variant trained anew from the same base, with other starting values of its module, order and augmentation, moves by "
-            f"{spread.deviation:.2f} points (standard deviation, {spread.freedom} degrees of freedom). Bases were not trained anew, so this "
-            "noise is a lower bound. Comparison: Tukey's studentized range. Reproduce: "
+            f"{spread.deviation:.2f} points (standard deviation, {spread.freedom} degrees of freedom). Variants of one seed see the same "
+            f"batches, so their differences move less: {noise.deviation if noise else spread.deviation:.2f} points a figure "
+            f"({noise.freedom if noise else spread.freedom}), by which they are compared (Tukey's studentized range). Bases were not trained "
+            "anew, so all of this is a lower bound. Reproduce: "
             f"`python -m ulsam_viz evaluate --variant {chosen.name} --data DIR`"
         )
 
@@ -106,7 +118,7 @@ def _cell(variant: Variant | None) -> str:
 
 def _difference(variant: Variant | None, variants: Sequence[Variant]) -> float | None:
     control = control_of(variant, variants) if variant else None
-    return accuracy_of(variant).mean - control.mean if variant and control else None
+    return difference(accuracy_of(variant), control) if variant and control else None
 
 
 def _maps(variants: Sequence[Variant], chosen: Variant) -> None:

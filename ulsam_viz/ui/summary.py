@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from ..engine import default_engine
-from ..evidence import accuracy_of, compare, control_of, in_words, seed_spread, with_control
+from ..evidence import accuracy_of, compare, control_of, in_words, noise_of_differences, with_control
 from ..figures import charts
 from ..zoo import Variant, backbone_name, list_variants, position_name, top1_standard_error
 from .controls import pretty
@@ -51,7 +51,7 @@ def _differences(variant: Variant) -> str:
     if not placed or not control_of(placed[0], everything):
         return ""
     where = "Among all g at this position, and the control," if variant.placement else "Among all positions and g, and the control,"
-    return f"{where} {in_words(compare(with_control(placed, everything), seed_spread(everything)))}"
+    return f"{where} {in_words(compare(with_control(placed, everything), noise_of_differences(everything)))}"
 
 
 def _judged(scene: Scene) -> str:
