@@ -35,7 +35,7 @@ from ulsam_viz.training.recipe import Recipe, one_cycle
 from ulsam_viz.training.start import TrainingError, imagenet_weights, start_from
 from ulsam_viz.training.team import SyncBatchNorm, synchronise_norms
 from ulsam_viz.training.zoo_file import read_zoo_file
-from ulsam_viz.zoo import list_variants, load_network
+from ulsam_viz.zoo import get_variant, list_variants, load_network
 
 RECIPE = Recipe(width=0.25, placement=Placement((11,), 4), dataset="imagefolder", stages=((2, 32), (1, 64)), batch=4, seed=3)
 QUIET = Execution(workers=0, quiet=True)
@@ -192,7 +192,7 @@ def test_two_processes_follow_the_loss_curve_of_one(folder: Path, tmp_path: Path
     (tmp_path / "every_step.py").write_text(EVERY_STEP)
     command = [str(tmp_path / "every_step.py"), "train", "--data", str(folder), "--dataset", "imagefolder"]
     command += ["--layers", "11", "--groups", "4", "--stages", "2x64,1x96", "--batch", "8", "--lr", "0.005", "--workers", "0"]
-    command += ["--init", str(list_variants()[-1].path), "--device", "cpu", "--threads", "1", "--sync-batchnorm"]
+    command += ["--init", str(get_variant("mobilenet_v1-0.5-after11-g4").path), "--device", "cpu", "--threads", "1", "--sync-batchnorm"]
     command += ["--name", "run", "--runs"]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     root = Path(__file__).parent.parent
