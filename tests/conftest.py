@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,6 +46,18 @@ def lively() -> Callable[..., MobileNet]:
         return model.eval()
 
     return make
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of 12 pictures that a network can tell apart: their colour."""
+    root = tmp_path_factory.mktemp("pictures")
+    for label, colour in enumerate(((220, 40, 40), (40, 200, 40), (40, 40, 220))):
+        (root / f"class{label}").mkdir()
+        for i in range(12):
+            pixels = (noise((48, 64, 3), seed=100 * label + i) * 0.3 + np.array(colour) * 0.7).astype(np.uint8)
+            Image.fromarray(pixels).save(root / f"class{label}" / f"{i:02}.png")
+    return root
 
 
 def encode(image: Image.Image, form: str = "PNG", **options: object) -> bytes:

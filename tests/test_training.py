@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import signal
@@ -17,12 +16,9 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
-from torch import nn
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
-from tests.conftest import noise
 from ulsam_viz.cli import main
 from ulsam_viz.images import Preprocessing
 from ulsam_viz.models.mobilenet import MobileNetV1, MobileNetV2, Placement
@@ -33,25 +29,12 @@ from ulsam_viz.training.loop import Execution, train
 from ulsam_viz.training.publish import Role
 from ulsam_viz.training.recipe import Recipe, one_cycle
 from ulsam_viz.training.start import TrainingError, imagenet_weights, start_from
-from ulsam_viz.training.team import SyncBatchNorm, synchronise_norms
 from ulsam_viz.training.zoo_file import read_zoo_file
-from ulsam_viz.zoo import get_variant, list_variants, load_network
+from ulsam_viz.zoo import list_variants, load_network
 
 RECIPE = Recipe(width=0.25, placement=Placement((11,), 4), dataset="imagefolder", stages=((2, 32), (1, 64)), batch=4, seed=3)
 QUIET = Execution(workers=0, quiet=True)
 SHIPPED_ZOO = Path(__file__).parent.parent / "ulsam_viz" / "training" / "zoo.toml"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three classes of 12 pictures that a network can tell apart: their colour."""
-    root = tmp_path_factory.mktemp("pictures")
-    for label, colour in enumerate(((220, 40, 40), (40, 200, 40), (40, 40, 220))):
-        (root / f"class{label}").mkdir()
-        for i in range(12):
-            pixels = (noise((48, 64, 3), seed=100 * label + i) * 0.3 + np.array(colour) * 0.7).astype(np.uint8)
-            Image.fromarray(pixels).save(root / f"class{label}" / f"{i:02}.png")
-    return root
 
 
 def test_every_third_picture_of_each_class_is_held_out(folder: Path) -> None:
@@ -175,48 +158,6 @@ def test_training_learns_publishes_and_evaluates_to_its_own_figures(
     assert "another recipe" in capsys.readouterr().err
 
 
-EVERY_STEP = """
-import sys
-from ulsam_viz.cli import main
-from ulsam_viz.training import loop
-loop._LOG_EVERY_STEPS = 1
-sys.exit(main())
-"""
-
-
-def test_two_processes_follow_the_loss_curve_of_one(folder: Path, tmp_path: Path) -> None:
-    """The same command under torchrun: same batches, masks and colours, gradients and statistics of the whole batch.
-
-    It starts from trained weights: a fresh network of this depth amplifies rounding a hundred thousand times a step.
-    """
-    (tmp_path / "every_step.py").write_text(EVERY_STEP)
-    command = [str(tmp_path / "every_step.py"), "train", "--data", str(folder), "--dataset", "imagefolder"]
-    command += ["--layers", "11", "--groups", "4", "--stages", "2x64,1x96", "--batch", "8", "--lr", "0.005", "--workers", "0"]
-    command += ["--init", str(get_variant("mobilenet_v1-0.5-after11-g4").path), "--device", "cpu", "--threads", "1", "--sync-batchnorm"]
-    command += ["--name", "run", "--runs"]
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    root = Path(__file__).parent.parent
-
-    def run(*options: str, runs: str) -> str:
-        env = os.environ | {"PYTHONPATH": str(root)}
-        done = subprocess.run(
-            [sys.executable, *options, *command, str(tmp_path / runs)], check=True, env=env, stdout=subprocess.PIPE
-        )
-        return done.stdout.decode()
-
-    run(runs="one")
-    assert run(*torchrun, runs="two").count("weights:") == 1  # one of them writes
-    one, two = (np.loadtxt(tmp_path / n / "run" / "log.csv", delimiter=",", skiprows=1) for n in ("one", "two"))
-    assert len(one) == 9
-    np.testing.assert_allclose(two, one, rtol=1e-3)
-    a, b = (load_file(tmp_path / n / "run" / "weights.safetensors") for n in ("one", "two"))
-    assert a.keys() == b.keys()
-    for key in a:
-        torch.testing.assert_close(b[key], a[key], rtol=1e-3, atol=2e-3)
-    record = json.loads((tmp_path / "two" / "run" / "run.json").read_text())
-    assert (record["processes"], record["sync_batchnorm"], record["precision"]) == (2, True, "float32")
-
-
 def test_a_run_that_another_process_is_at_is_left_alone(folder: Path, tmp_path: Path) -> None:
     code = "import sys, time; from pathlib import Path; from ulsam_viz.training.folder import exclusive\n"
     code += "with exclusive(Path(sys.argv[1])): print('mine', flush=True); time.sleep(60)"
@@ -230,32 +171,6 @@ def test_a_run_that_another_process_is_at_is_left_alone(folder: Path, tmp_path: 
         other.kill()
         other.wait()
     assert train(RECIPE, find_pictures("imagefolder", folder, "train"), tmp_path, execution=QUIET).exists()  # it died: free again
-
-
-def test_synchronised_batchnorm_is_batchnorm() -> None:
-    """With one process, the synchronised form gives batch normalisation's outputs, gradients and running statistics."""
-    own = nn.BatchNorm2d(6)
-    with torch.no_grad():
-        own.weight.copy_(torch.rand(6) + 0.5)
-        own.bias.copy_(torch.randn(6))
-    model = nn.Sequential(copy.deepcopy(own))
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
-    try:
-        synchronise_norms(model)
-        assert isinstance(model[0], SyncBatchNorm)
-        x, y = (torch.randn(5, 6, 4, 3, generator=torch.Generator().manual_seed(1)).requires_grad_() for _ in range(2))
-        out, expected = model(x), own(y)
-        torch.testing.assert_close(out, expected)
-        weights = torch.randn(5, 6, 4, 3)
-        (out * weights).sum().backward()
-        (expected * weights).sum().backward()
-        torch.testing.assert_close(x.grad, y.grad)
-        torch.testing.assert_close(model[0].weight.grad, own.weight.grad)
-    finally:
-        torch.distributed.destroy_process_group()
-    assert model.state_dict().keys() == {f"0.{k}" for k in own.state_dict()}
-    torch.testing.assert_close(model[0].running_var, own.running_var)
-    torch.testing.assert_close(model[0].running_mean, own.running_mean)
 
 
 def test_training_from_torchvisions_imagenet_weights(

@@ -10,6 +10,7 @@ import streamlit as st
 from .. import paper
 from ..engine import DeviceChoice, default_engine
 from ..evidence import (
+    SeedSpread,
     accuracy_of,
     by_position,
     compare,
@@ -74,7 +75,9 @@ def _accuracy(variants: Sequence[Variant], everything: Sequence[Variant], chosen
             alt="top-1 by position and g: " + "; ".join(f"{p}, g {g}: {accuracy_of(v)}" for (p, g), v in cells.items()),
         )
         st.caption(
-            "Mean over seeds, ± their standard deviation where there are several. Colour: difference to the control, in points. See that hardly any cell leaves the middle of the scale."
+            "Mean over seeds, ± their standard deviation where there are several. Colour: difference to the row's own control over the seeds "
+            "that both have, in points; what stands instead of a layer was trained longer, and so was its control. The sentences below say "
+            "whether a difference is more than chance."
         )
     with dots:
         st.plotly_chart(
@@ -101,12 +104,22 @@ def _accuracy(variants: Sequence[Variant], everything: Sequence[Variant], chosen
     if spread:
         st.caption(
             f"Seeds: a variant trained anew from the same base, with other starting values of its module, order and augmentation, moves by "
-            f"{spread.deviation:.2f} points (standard deviation, {spread.freedom} degrees of freedom). Variants of one seed see the same "
-            f"batches, so their differences move less: {noise.deviation if noise else spread.deviation:.2f} points a figure "
-            f"({noise.freedom if noise else spread.freedom}), by which they are compared (Tukey's studentized range). Bases were not trained "
-            "anew, so all of this is a lower bound. Reproduce: "
+            f"{spread.deviation:.2f} points (standard deviation, {spread.freedom} degrees of freedom). {_noise(noise, spread)} Comparison: "
+            "Tukey's studentized range. Bases were not trained anew. Reproduce: "
             f"`python -m ulsam_viz evaluate --variant {chosen.name} --data DIR`"
         )
+
+
+def _noise(noise: SeedSpread | None, spread: SeedSpread) -> str:
+    """Say by which noise differences are judged: their own where the table of variants and seeds tells it."""
+    if noise is None or noise == spread:
+        return (
+            "Variants of one seed see the same batches, so their differences move less than that; how much less is not known yet."
+        )
+    return (
+        f"Variants of one seed see the same batches; their differences are judged by what is left of that, {noise.deviation:.2f} points a "
+        f"figure ({noise.freedom} degrees of freedom)."
+    )
 
 
 def _cell(variant: Variant | None) -> str:

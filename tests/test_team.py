@@ -1,0 +1,93 @@
+"""Several processes at one training: the loss curve of one, and statistics over the whole batch."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from ulsam_viz.training.team import SyncBatchNorm, synchronise_norms
+from ulsam_viz.zoo import get_variant
+
+EVERY_STEP = """
+import sys
+from ulsam_viz.cli import main
+from ulsam_viz.training import loop
+loop._LOG_EVERY_STEPS = 1
+sys.exit(main())
+"""
+
+
+def test_two_processes_follow_the_loss_curve_of_one(folder: Path, tmp_path: Path) -> None:
+    """The same command under torchrun: same batches, masks and colours, gradients and statistics of the whole batch.
+
+    It starts from trained weights: a fresh network of this depth amplifies rounding a hundred thousand times a step.
+    """
+    (tmp_path / "every_step.py").write_text(EVERY_STEP)
+    command = [str(tmp_path / "every_step.py"), "train", "--data", str(folder), "--dataset", "imagefolder"]
+    command += ["--layers", "11", "--groups", "4", "--stages", "2x64,1x96", "--batch", "8", "--lr", "0.005", "--workers", "0"]
+    command += [
+        "--init",
+        str(get_variant("mobilenet_v1-0.5-after11-g4").path),
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+        "--sync-batchnorm",
+    ]
+    command += ["--name", "run", "--runs"]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    root = Path(__file__).parent.parent
+
+    def run(*options: str, runs: str) -> str:
+        env = os.environ | {"PYTHONPATH": str(root)}
+        done = subprocess.run(
+            [sys.executable, *options, *command, str(tmp_path / runs)], check=True, env=env, stdout=subprocess.PIPE
+        )
+        return done.stdout.decode()
+
+    run(runs="one")
+    assert run(*torchrun, runs="two").count("weights:") == 1  # one of them writes
+    one, two = (np.loadtxt(tmp_path / n / "run" / "log.csv", delimiter=",", skiprows=1) for n in ("one", "two"))
+    assert len(one) == 9
+    np.testing.assert_allclose(two, one, rtol=1e-3)
+    a, b = (load_file(tmp_path / n / "run" / "weights.safetensors") for n in ("one", "two"))
+    assert a.keys() == b.keys()
+    for key in a:
+        torch.testing.assert_close(b[key], a[key], rtol=1e-3, atol=2e-3)
+    record = json.loads((tmp_path / "two" / "run" / "run.json").read_text())
+    assert (record["processes"], record["sync_batchnorm"], record["precision"]) == (2, True, "float32")
+
+
+def test_synchronised_batchnorm_is_batchnorm() -> None:
+    """With one process, the synchronised form gives batch normalisation's outputs, gradients and running statistics."""
+    own = nn.BatchNorm2d(6)
+    with torch.no_grad():
+        own.weight.copy_(torch.rand(6) + 0.5)
+        own.bias.copy_(torch.randn(6))
+    model = nn.Sequential(copy.deepcopy(own))
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
+    try:
+        synchronise_norms(model)
+        assert isinstance(model[0], SyncBatchNorm)
+        x, y = (torch.randn(5, 6, 4, 3, generator=torch.Generator().manual_seed(1)).requires_grad_() for _ in range(2))
+        out, expected = model(x), own(y)
+        torch.testing.assert_close(out, expected)
+        weights = torch.randn(5, 6, 4, 3)
+        (out * weights).sum().backward()
+        (expected * weights).sum().backward()
+        torch.testing.assert_close(x.grad, y.grad)
+        torch.testing.assert_close(model[0].weight.grad, own.weight.grad)
+    finally:
+        torch.distributed.destroy_process_group()
+    assert model.state_dict().keys() == {f"0.{k}" for k in own.state_dict()}
+    torch.testing.assert_close(model[0].running_var, own.running_var)
+    torch.testing.assert_close(model[0].running_mean, own.running_mean)
