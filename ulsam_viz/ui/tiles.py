@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import streamlit as st
@@ -30,6 +30,9 @@ class Tile:
         selectable: Clicking it selects it.
         selected: It is selected.
         wait: Shown while there is no picture.
+        ask: ``"place"``: a click (or Enter at the place of the arrow keys) reports a place of ``values``; ``"box"``: a
+            rectangle drawn with the pointer is reported.
+        mark: A rectangle that stays marked: top, left, height, width, in fractions of the picture; or None.
     """
 
     id: str
@@ -43,6 +46,8 @@ class Tile:
     selectable: bool = False
     selected: bool = False
     wait: str = ""
+    ask: Literal["", "place", "box"] = ""
+    mark: tuple[float, float, float, float] | None = None
 
     def as_data(self) -> dict[str, Any]:
         """Return what the browser's half of the component reads."""
@@ -62,6 +67,8 @@ class Tile:
             "selectable": self.selectable,
             "selected": self.selected,
             "wait": self.wait,
+            "ask": self.ask,
+            "mark": self.mark,
         }
 
 
@@ -83,6 +90,8 @@ def show_tiles(
     small: bool = False,
     columns: int = 0,
     on_select: Callable[[], None] | None = None,
+    on_place: Callable[[], None] | None = None,
+    on_box: Callable[[], None] | None = None,
 ) -> None:
     """Mount the tiles; they wrap to as many columns as fit.
 
@@ -93,6 +102,16 @@ def show_tiles(
         small: Thumbnails: no notes, the name below.
         columns: One row of so many columns, shared evenly by the tiles, instead of wrapping; a multiple of their number.
         on_select: Called after a click, before the page runs again; ``st.session_state[key].selected`` is the tile's id.
+        on_place: Called after a place was chosen; ``st.session_state[key].picked`` holds ``id``, ``row``, ``column``.
+        on_box: Called after a box was drawn; ``st.session_state[key].boxed`` holds ``id`` and ``box``: top, left, bottom,
+            right, in fractions of the picture.
     """
     data = {"tiles": [t.as_data() for t in tiles], "width": width, "small": small, "columns": columns}
-    _component()(data=data, key=key, on_selected_change=on_select or (lambda: None))
+    nothing: Callable[[], None] = lambda: None  # noqa: E731
+    _component()(
+        data=data,
+        key=key,
+        on_selected_change=on_select or nothing,
+        on_picked_change=on_place or nothing,
+        on_boxed_change=on_box or nothing,
+    )

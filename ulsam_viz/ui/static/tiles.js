@@ -1,5 +1,6 @@
 // Draws tiles (a picture, a name, a note) and links them: the place under the pointer, or moved with the arrow keys, is
-// marked on every tile of the page, and each tile writes its own value there in place of its note.
+// marked on every tile of the page, and each tile writes its own value there in place of its note. A tile may ask for a
+// place (a click, or Enter) or for a box (drawn with the pointer).
 const PLACE = "ulsam-viz:place";
 
 function decode(base64) {
@@ -11,6 +12,36 @@ function write(value, unit) {
   const size = Math.abs(value);
   const digits = size === 0 || (size >= 0.01 && size < 1000) ? value.toFixed(size >= 100 ? 1 : size >= 10 ? 2 : 3) : value.toExponential(1);
   return (unit === "signed" && value > 0 ? "+" : "") + digits + (unit === "signed" ? "" : unit === "×" ? unit : " " + unit);
+}
+
+function fractions(event, frame) {
+  const box = frame.getBoundingClientRect();
+  const clip = (v) => Math.min(Math.max(v, 0), 1);
+  return [clip((event.clientX - box.left) / box.width), clip((event.clientY - box.top) / box.height)];
+}
+
+function outline(element, [top, left, height, width]) {
+  Object.assign(element.style, { display: "block", top: 100 * top + "%", left: 100 * left + "%", height: 100 * height + "%", width: 100 * width + "%" });
+}
+
+function askForBox(frame, mark, done) {
+  let from = null;
+  const box = (event) => {
+    const [u, v] = fractions(event, frame);
+    return [Math.min(v, from[1]), Math.min(u, from[0]), Math.abs(v - from[1]), Math.abs(u - from[0])];
+  };
+  frame.style.touchAction = "none"; // a finger draws here, it does not scroll
+  frame.style.cursor = "crosshair";
+  frame.addEventListener("pointerdown", (event) => {
+    from = fractions(event, frame);
+    frame.setPointerCapture(event.pointerId);
+  });
+  frame.addEventListener("pointermove", (event) => from && outline(mark, box(event)));
+  frame.addEventListener("pointerup", (event) => {
+    const [top, left, height, width] = box(event);
+    from = null;
+    if (height > 0.02 && width > 0.02) done([top, left, top + height, left + width]); // smaller is a click
+  });
 }
 
 export default function (component) {
@@ -45,7 +76,10 @@ export default function (component) {
       frame.appendChild(Object.assign(document.createElement("div"), { className: "wait", textContent: tile.wait || "" }));
     }
     const cell = Object.assign(document.createElement("div"), { className: "cell" });
-    frame.appendChild(cell);
+    const mark = Object.assign(document.createElement("div"), { className: "mark" });
+    frame.append(mark, cell);
+    if (tile.mark) outline(mark, tile.mark);
+    if (tile.ask === "box") askForBox(frame, mark, (box) => setTriggerValue("boxed", { id: tile.id, box }));
     const note = Object.assign(document.createElement("div"), { className: "note", textContent: tile.note });
     element.append(...(data.small ? [frame, name] : [name, frame, note]));
     root.appendChild(element);
@@ -54,15 +88,21 @@ export default function (component) {
 
     const place = (u, v) => window.dispatchEvent(new CustomEvent(PLACE, { detail: u === null ? null : { u, v } }));
     if (values) {
-      frame.onpointermove = frame.onpointerdown = (event) => {
-        const box = frame.getBoundingClientRect();
-        place((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
-      };
+      const pick = (column, row) => setTriggerValue("picked", { id: tile.id, row, column });
+      frame.onpointermove = frame.onpointerdown = (event) => place(...fractions(event, frame));
+      if (tile.ask === "place") {
+        frame.style.cursor = "crosshair";
+        frame.onclick = (event) => {
+          const [u, v] = fractions(event, frame);
+          pick(Math.min(Math.floor(u * tile.columns), tile.columns - 1), Math.min(Math.floor(v * tile.rows), tile.rows - 1));
+        };
+      }
       // A finger that lifts also "leaves": its reading stays until the next touch.
       frame.onpointerleave = (event) => event.pointerType === "mouse" && place(null);
       element.onblur = () => place(null);
       let at = null;
       element.onkeydown = (event) => {
+        if (event.key === "Enter" && at && tile.ask === "place") pick(...at);
         const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
         if (!step) return;
         event.preventDefault();
