@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ulsam_viz.ui import compare_page, evidence_page, inspect_page
+from ulsam_viz.ui import compare_page, evidence_page, inspect_page, learn_page
 from ulsam_viz.ui.controls import keep_choices
 
 st.set_page_config(page_title="ulsam_viz: see subspace attention", page_icon="assets/logo.svg", layout="wide")
@@ -10,6 +10,7 @@ keep_choices()
 pages = [
     st.Page(inspect_page.show, title="Inspect", url_path="inspect", default=True),
     st.Page(compare_page.show, title="Compare", url_path="compare"),
+    st.Page(learn_page.show, title="Learn", url_path="learn"),
     st.Page(evidence_page.show, title="Evidence", url_path="evidence"),
 ]
 st.navigation(pages, position="top").run()

@@ -1,7 +1,7 @@
 """Make the sample pictures: free photographs out of two wheels, and drawings and probes of our own.
 
     pip install scikit-image==0.26.0 matplotlib==3.11.2
-    python assets/make_assets.py
+    python -m assets.make_assets
 
 The result is committed; this script is how it came about.
 """
@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from ulsam_viz.lesson import probes
 
 HERE = Path(__file__).parent
 SIZE = 512
@@ -154,29 +156,7 @@ def umbrella() -> Image.Image:
     return image.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
 
 
-def blobs() -> Image.Image:
-    """Draw one large and one small soft disc: which subspaces answer to which scale?"""
-    image = Image.new("L", (SIZE, SIZE), 110)
-    draw = ImageDraw.Draw(image)
-    draw.ellipse((60, 150, 270, 360), fill=235)
-    draw.ellipse((380, 235, 420, 275), fill=235)
-    return image.filter(ImageFilter.GaussianBlur(4)).convert("RGB")
-
-
-def gratings() -> Image.Image:
-    """Draw stripes of two frequencies side by side."""
-    x = np.arange(SIZE)
-    wave = np.where(x < SIZE // 2, np.sin(2 * np.pi * x / 64), np.sin(2 * np.pi * x / 12))
-    values = (128 + 90 * wave).astype(np.uint8)
-    return Image.fromarray(np.broadcast_to(values, (SIZE, SIZE)).copy()).convert("RGB")
-
-
-def empty() -> Image.Image:
-    """Draw nothing: an even grey. What remains in the maps comes from the borders and the weights."""
-    return Image.new("RGB", (SIZE, SIZE), (124, 116, 104))
-
-
 if __name__ == "__main__":
     photographs()
-    for make in (stop_sign, yin_yang, sunflower, pizza, umbrella, blobs, gratings, empty):
+    for make in (stop_sign, yin_yang, sunflower, pizza, umbrella, probes.blobs, probes.gratings, probes.empty):
         make().save(HERE / f"{make.__name__}.png", optimize=True)

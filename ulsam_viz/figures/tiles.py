@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,6 +87,51 @@ def blend_tile(pixels: np.ndarray, relative: np.ndarray, hues: list[str], displa
     coloured = np.array([rgb(h) for h in hues], np.uint8)[winner]
     alpha = display.opacity * np.clip((strength - 1) / 3, 0, 1)
     return _mix(_grey(pixels), coloured, alpha[..., None].astype(np.float32))
+
+
+def value_tile(values: np.ndarray, display: Display, *, side: int = 160) -> np.ndarray:
+    """Draw one map's values by themselves, cell by cell: about 0 where some are negative, else from the smallest or 0.
+
+    Args:
+        values: Shape (H, W).
+        display: Colours for values without a sign.
+        side: Of the result, in pixels.
+
+    Returns:
+        Shape (side, side, 3), uint8.
+    """
+    low, high = value_range(values)
+    fractions = (values - low) / (high - low) if high > low else np.zeros_like(values)
+    table = colour_table(DIVERGING if low < 0 else display.colours)
+    return table[np.clip(resize_map(fractions, side, smooth=False) * 255, 0, 255).round().astype(np.uint8)]
+
+
+def value_range(values: np.ndarray) -> tuple[float, float]:
+    """Return the ends of the colour scale of :func:`value_tile`."""
+    low, high = float(values.min()), float(values.max())
+    if low < 0:
+        return -max(-low, high), max(-low, high)
+    return (0.0, high) if low < 0.5 * high else (low, high)
+
+
+def mosaic(maps: np.ndarray, display: Display, *, least_side: int = 160) -> np.ndarray:
+    """Draw many maps (n, H, W) side by side on one colour scale, with gaps, in a nearly square grid.
+
+    Returns:
+        Shape (rows, columns, 3), uint8, at least ``least_side`` pixels wide.
+    """
+    n, height, width = maps.shape
+    columns = math.ceil(math.sqrt(n))
+    rows = math.ceil(n / columns)
+    sheet = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1, 3), 255, np.uint8)
+    low, high = value_range(maps)
+    table = colour_table(DIVERGING if low < 0 else display.colours)
+    index = np.clip((maps - low) / max(high - low, 1e-12) * 255, 0, 255).round().astype(np.uint8)
+    for i, cells in enumerate(table[index]):
+        top, left = i // columns * (height + 1), i % columns * (width + 1)
+        sheet[top : top + height, left : left + width] = cells
+    times = math.ceil(least_side / sheet.shape[1])
+    return sheet.repeat(times, 0).repeat(times, 1)
 
 
 def attribution_limit(values: np.ndarray) -> float:

@@ -233,6 +233,21 @@ class FastULSAM(nn.Module):
         return self.forward_with_attention(x)[0]
 
 
+def transparent_module(channels: int, groups: int) -> ULSAM:
+    """Return a module in eval mode whose depthwise weights and norms change nothing, and whose pointwise sum is a mean.
+
+    To start from by hand, or to time. Nothing is drawn from the process's random generators.
+    """
+    with torch.device("meta"):
+        module = ULSAM(channels, groups)
+    module = module.to_empty(device="cpu").eval()
+    for name, value in module.state_dict().items():
+        value.fill_(1 if name in ("depthwise.weight", "pointwise.weight") or name.endswith(("norm.weight", "running_var")) else 0)
+    module.state_dict()["pointwise.weight"].div_(channels // groups)
+    module.depthwise_norm.eps = module.pointwise_norm.eps = 0.0
+    return module
+
+
 def check_groups(channels: int, groups: int) -> None:
     """Raise ValueError, with the reason, unless ``groups`` subspaces can share ``channels`` evenly."""
     if groups < 1:

@@ -219,7 +219,7 @@ def show_what_if(scene: Scene, number: int, k: int) -> None:
             lambda model, _: effects.with_strength(model, scene.crop.tensor, layer=number, subspace=k, strengths=[1.0, strength]),
         )
         if logits is not None:
-            _answers_compared(scene, logits[0], logits[1], f"s = {strength:g}")
+            answers_compared(scene, logits[0], logits[1], f"s = {strength:g}")
 
 
 def _covered(scene: Scene, number: int, rows: tuple[int, int], columns: tuple[int, int]) -> None:
@@ -247,10 +247,11 @@ def _covered(scene: Scene, number: int, rows: tuple[int, int], columns: tuple[in
         width=124,
         key="covered",
     )
-    _answers_compared(scene, scene.attention.logits, seen.logits, "covered")
+    answers_compared(scene, scene.attention.logits, seen.logits, "covered")
 
 
-def _answers_compared(scene: Scene, before: np.ndarray, after: np.ndarray, name: str) -> None:
+def answers_compared(scene: Scene, before: np.ndarray, after: np.ndarray, name: str) -> None:
+    """Set two answers (logits) beside each other, for the target and the most probable classes."""
     probabilities = [np.exp(v - v.max()) / np.exp(v - v.max()).sum() for v in (before.astype(np.float64), after.astype(np.float64))]
     numbers = list(dict.fromkeys([scene.target, *np.argsort(-probabilities[0])[:3], *np.argsort(-probabilities[1])[:3]]))
     st.dataframe(

@@ -17,6 +17,12 @@ _STYLE = """
 .ulsam-card { font-size: 13px; line-height: 1.55; font-variant-numeric: tabular-nums; }
 .ulsam-card td { padding: 1px 14px 1px 0; border: 0; vertical-align: top; }
 .ulsam-card td:first-child { opacity: 0.7; white-space: nowrap; }
+.stMarkdown .katex-display { overflow-x: auto; overflow-y: hidden; padding: 2px 0; }
+.ulsam-grids { display: flex; flex-wrap: wrap; gap: 14px; }
+.ulsam-grid { border-collapse: separate; border-spacing: 2px; font-size: 12px; font-variant-numeric: tabular-nums; }
+.ulsam-grid caption { text-align: left; font-size: 12px; padding-bottom: 2px; }
+.ulsam-grid caption span { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 6px; }
+.ulsam-grid td { min-width: 44px; height: 30px; text-align: center; border: 0; border-radius: 2px; padding: 0 3px; }
 @media (max-width: 640px) { .stMainBlockContainer { padding: 3.2rem 0.9rem 2rem; } }
 </style>
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import numpy as np
 import streamlit as st
@@ -34,16 +35,20 @@ def selection(scene: Scene) -> tuple[int, int]:
     return next((place for place in places if subspace_name(*place) == wish), places[0])
 
 
+def choose_subspace(scene: Scene, *, label_visibility: Literal["visible", "collapsed"] = "visible") -> tuple[int, int]:
+    """Show the control, and return (layer, index)."""
+    places = {subspace_name(n, i): (n, i) for n, maps in scene.attention.maps.items() for i in range(len(maps))}
+    st.session_state["subspace"] = subspace_name(*selection(scene))
+    chosen = st.selectbox("Subspace", list(places), key="subspace", bind="query-params", label_visibility=label_visibility)
+    return places[chosen]
+
+
 def show_subspace(scene: Scene) -> tuple[int, int] | None:
     """Draw the chosen subspace large, with its numbers; return (layer, index), or None for the plain control."""
     if not scene.attention.maps:
         return None
-    number, k = selection(scene)
-    places = {subspace_name(n, i): (n, i) for n, maps in scene.attention.maps.items() for i in range(len(maps))}
     st.markdown("**One subspace, large**")
-    st.session_state["subspace"] = subspace_name(number, k)
-    chosen = st.selectbox("Subspace", list(places), key="subspace", bind="query-params", label_visibility="collapsed")
-    number, k = places[chosen]
+    number, k = choose_subspace(scene, label_visibility="collapsed")
     maps = scene.attention.maps[number]
     scaled = scale_maps(scene.attention.maps, scene.view.scale)[number]
     left, right = st.columns([1.4, 1], gap="large")

@@ -1,0 +1,344 @@
+"""ULSAM one stage at a time: every tensor between input and output, and the arithmetic of one place written out.
+
+The module can be run with parts switched off or replaced, to see what each is there for.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..models.mobilenet import MobileNet
+from ..models.ulsam import ULSAM, apply_gain
+
+Weighting = Literal["softmax", "sigmoid"]
+Stage = Literal[
+    "features",
+    "depthwise",
+    "normed",
+    "rectified",
+    "pooled",
+    "pointwise",
+    "pointwise_normed",
+    "logits",
+    "attention",
+    "gain",
+    "output",
+]
+#: In the order of computation. Those of subspaces have g maps, the others one for each of the m channels.
+STAGES: tuple[Stage, ...] = (
+    "features",
+    "depthwise",
+    "normed",
+    "rectified",
+    "pooled",
+    "pointwise",
+    "pointwise_normed",
+    "logits",
+    "attention",
+    "gain",
+    "output",
+)
+OF_SUBSPACES: tuple[Stage, ...] = ("pointwise", "pointwise_normed", "logits", "attention", "gain")
+_LARGEST_EXPONENT = 60.0  # e^60 still is a number to look at
+
+
+@dataclass(frozen=True)
+class Switches:
+    """Changes of the module; without any it is ULSAM as published.
+
+    Args:
+        pool: Keep the 3x3 max-pool.
+        first_relu: Keep the ReLU before the pool.
+        last_relu: Keep the ReLU before the softmax: the one that makes dead maps.
+        weighting: How logits become weights: softmax over all places, or a sigmoid for each place by itself.
+        residual: Keep the 1 of the gain 1 + A.
+        temperature: Logits are divided by it: small sharpens, large evens out. Positive.
+        strength: The gain is 1 + strength * A. Not negative.
+
+    Raises:
+        ValueError: For a temperature or strength that makes no sense.
+    """
+
+    pool: bool = True
+    first_relu: bool = True
+    last_relu: bool = True
+    weighting: Weighting = "softmax"
+    residual: bool = True
+    temperature: float = 1.0
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise ValueError(f"the temperature must be above 0, not {self.temperature:g}: logits are divided by it")
+        if not (math.isfinite(self.strength) and self.strength >= 0):
+            raise ValueError(f"the strength must be 0 or more, not {self.strength:g}")
+
+
+@dataclass(frozen=True)
+class Norm:
+    """One BatchNorm in eval mode: (x - mean) / sqrt(variance + eps) * weight + bias; all of shape (channels,)."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+    weight: np.ndarray
+    bias: np.ndarray
+    eps: float
+
+    def apply(self, x: float, channel: int) -> float:
+        """Normalise one value of a channel, in double precision."""
+        deviation = math.sqrt(float(self.variance[channel]) + self.eps)
+        return (x - float(self.mean[channel])) / deviation * float(self.weight[channel]) + float(self.bias[channel])
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A module's parameters.
+
+    Attributes:
+        depthwise, depthwise_bias: Shape (m,).
+        norm: Of the m channels.
+        pointwise: Shape (g, G).
+        pointwise_bias: Shape (g,).
+        pointwise_norm: Of the g subspaces.
+    """
+
+    depthwise: np.ndarray
+    depthwise_bias: np.ndarray
+    norm: Norm
+    pointwise: np.ndarray
+    pointwise_bias: np.ndarray
+    pointwise_norm: Norm
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Every tensor of one pass of one picture through a module.
+
+    Attributes:
+        features: What enters, shape (m, H, W).
+        depthwise, normed, rectified, pooled: Behind DW, BN, ReLU and max-pool, shape (m, H, W).
+        pointwise, pointwise_normed, logits: Behind PW, BN and ReLU, shape (g, H, W).
+        attention: The maps, shape (g, H, W).
+        gain: What the features are multiplied by, shape (g, H, W).
+        output: What leaves, shape (m, H, W).
+        weights: The module's parameters.
+        switches: What was changed about it.
+    """
+
+    features: np.ndarray
+    depthwise: np.ndarray
+    normed: np.ndarray
+    rectified: np.ndarray
+    pooled: np.ndarray
+    pointwise: np.ndarray
+    pointwise_normed: np.ndarray
+    logits: np.ndarray
+    attention: np.ndarray
+    gain: np.ndarray
+    output: np.ndarray
+    weights: Weights
+    switches: Switches
+
+    @property
+    def groups(self) -> int:
+        """Number of subspaces g."""
+        return len(self.attention)
+
+    @property
+    def group_size(self) -> int:
+        """Channels of a subspace, G = m / g."""
+        return len(self.features) // self.groups
+
+    def map_of(self, stage: Stage, k: int, channel: int) -> np.ndarray:
+        """Return the (H, W) map of a stage: that of subspace k, or of a channel (numbered within the layer)."""
+        values: np.ndarray = getattr(self, stage)
+        return values[k if stage in OF_SUBSPACES else channel]
+
+
+@torch.inference_mode()
+def run_stages(module: ULSAM, features: Tensor, switches: Switches = Switches()) -> Stages:
+    """Run a module step by step.
+
+    Args:
+        module: In training form and eval mode; it is read, never changed.
+        features: What enters it, shape (1, m, H, W).
+        switches: Changes of the module.
+
+    Returns:
+        All tensors in between, as numpy arrays, float32.
+
+    Raises:
+        ValueError: If the features are not one picture's, or have another number of channels.
+    """
+    if features.ndim != 4 or features.shape[:2] != (1, module.channels):
+        raise ValueError(f"expected features of shape (1, {module.channels}, H, W), not {tuple(features.shape)}")
+    x = features.float().cpu()
+    tensors: dict[str, Tensor] = {"features": x}
+    tensors["depthwise"] = x = module.depthwise(x)
+    tensors["normed"] = x = module.depthwise_norm(x)
+    tensors["rectified"] = x = module.depthwise_relu(x) if switches.first_relu else x
+    tensors["pooled"] = x = module.pool(x) if switches.pool else x
+    tensors["pointwise"] = x = module.pointwise(x)
+    tensors["pointwise_normed"] = x = module.pointwise_norm(x)
+    tensors["logits"] = x = module.pointwise_relu(x) if switches.last_relu else x
+    scaled = x / switches.temperature
+    maps = torch.sigmoid(scaled) if switches.weighting == "sigmoid" else module.softmax(scaled.flatten(2)).view_as(scaled)
+    gain = maps * switches.strength
+    tensors |= {"attention": maps, "gain": 1 + gain if switches.residual else gain}
+    tensors["output"] = apply_gain(tensors["features"], tensors["gain"] - 1)
+    arrays = {name: tensor[0].contiguous().numpy().copy() for name, tensor in tensors.items()}
+    return Stages(**arrays, weights=_weights_of(module), switches=switches)
+
+
+def _weights_of(module: ULSAM) -> Weights:
+    def array(tensor: Tensor | None) -> np.ndarray:
+        assert tensor is not None  # all of these exist in a ULSAM module
+        return tensor.detach().float().cpu().numpy().copy()
+
+    def norm(part: nn.BatchNorm2d) -> Norm:
+        return Norm(array(part.running_mean), array(part.running_var), array(part.weight), array(part.bias), part.eps)
+
+    return Weights(
+        array(module.depthwise.weight).reshape(-1),
+        array(module.depthwise.bias),
+        norm(module.depthwise_norm),
+        array(module.pointwise.weight).reshape(module.groups, -1),
+        array(module.pointwise.bias),
+        norm(module.pointwise_norm),
+    )
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A trained network whose module was changed.
+
+    Attributes:
+        stages: The changed module's tensors.
+        logits: The network's answer with the module as trained, shape (classes,).
+        changed: And with the changed one, shape (classes,).
+    """
+
+    stages: Stages
+    logits: np.ndarray
+    changed: np.ndarray
+
+
+@torch.inference_mode()
+def experiment(model: MobileNet, module: ULSAM, x: Tensor, *, layer: int, switches: Switches) -> Experiment:
+    """Change one layer's module within a trained network, and let the rest of the network answer.
+
+    Args:
+        model: The network, in eval mode; no other thread uses it meanwhile.
+        module: The same layer's module in training form.
+        x: One normalised picture, shape (1, 3, S, S).
+        layer: Its number.
+        switches: What is changed.
+    """
+    device = model.classifier.weight.device
+    features = model.before_attention(x.to(device), layer)
+    changed = run_stages(module, features, switches)
+    outputs = [model.attention_of(layer)(features), torch.from_numpy(changed.output)[None].to(device)]
+    before, after = (model.after_attention(output, layer)[0].float().cpu().numpy() for output in outputs)
+    return Experiment(changed, before, after)
+
+
+@dataclass(frozen=True)
+class Term:
+    """One product of the pointwise sum: a channel (numbered within the layer), its pooled value, its weight."""
+
+    channel: int
+    value: float
+    weight: float
+
+    @property
+    def product(self) -> float:
+        """What the channel adds."""
+        return self.value * self.weight
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """The arithmetic of one place, each number computed anew in double precision from the tensor of the stage before.
+
+    Attributes:
+        subspace, channel, row, column: The place; the channel is numbered within the layer.
+        values: The result of each stage, to compare with the module's own tensors.
+        window: What the max-pool took the largest of, up to 3 x 3.
+        window_at: Row and column of the window's first value.
+        terms: Products of the pointwise sum, the largest magnitude first.
+        shift: Subtracted from all logits before they are raised, so that large ones stay finite; 0 for ordinary ones.
+        exponential: e^(logit / temperature - shift) here.
+        denominator: The sum of that over all places.
+    """
+
+    subspace: int
+    channel: int
+    row: int
+    column: int
+    values: dict[Stage, float]
+    window: np.ndarray
+    window_at: tuple[int, int]
+    terms: tuple[Term, ...]
+    shift: float
+    exponential: float
+    denominator: float
+
+
+def derive(stages: Stages, *, subspace: int, channel: int, row: int, column: int) -> Derivation:
+    """Write out the arithmetic of one place of one subspace.
+
+    Args:
+        stages: Of any module.
+        subspace: Number k, from 0.
+        channel: Number within the layer; it must belong to the subspace.
+        row: From 0.
+        column: From 0.
+
+    Raises:
+        ValueError: If there is no such place, or the channel belongs to another subspace.
+    """
+    size, (height, width) = stages.group_size, stages.attention.shape[1:]
+    if not (0 <= subspace < stages.groups and 0 <= row < height and 0 <= column < width):
+        raise ValueError(
+            f"there is no subspace {subspace}, row {row}, column {column} in {stages.groups} maps of {height} x {width}"
+        )
+    if not subspace * size <= channel < (subspace + 1) * size:
+        raise ValueError(
+            f"channel {channel} is none of subspace {subspace}: those are {subspace * size} to {(subspace + 1) * size - 1}"
+        )
+    w, s = stages.weights, stages.switches
+
+    def at(stage: Stage) -> float:
+        return float(stages.map_of(stage, subspace, channel)[row, column])
+
+    reach = 1 if s.pool else 0
+    top, left = max(row - reach, 0), max(column - reach, 0)
+    window = stages.rectified[channel, top : row + reach + 1, left : column + reach + 1].astype(np.float64)
+    members = range(subspace * size, (subspace + 1) * size)
+    terms = [Term(c, float(stages.pooled[c, row, column]), float(w.pointwise[subspace, c - members.start])) for c in members]
+    logits = stages.logits[subspace].astype(np.float64) / s.temperature
+    shift = float(logits.max()) if np.abs(logits).max() > _LARGEST_EXPONENT else 0.0
+    here = math.exp(logits[row, column] - shift)
+    denominator = float(np.exp(logits - shift).sum())
+    weight = here / denominator if s.weighting == "softmax" else float(1 / (1 + np.exp(-logits[row, column])))
+    values: dict[Stage, float] = {
+        "features": at("features"),
+        "depthwise": float(w.depthwise[channel]) * at("features") + float(w.depthwise_bias[channel]),
+        "normed": w.norm.apply(at("depthwise"), channel),
+        "rectified": max(at("normed"), 0.0) if s.first_relu else at("normed"),
+        "pooled": float(window.max()),
+        "pointwise": math.fsum(t.product for t in terms) + float(w.pointwise_bias[subspace]),
+        "pointwise_normed": w.pointwise_norm.apply(at("pointwise"), subspace),
+        "logits": max(at("pointwise_normed"), 0.0) if s.last_relu else at("pointwise_normed"),
+        "attention": weight,
+        "gain": float(s.residual) + s.strength * at("attention"),
+        "output": at("gain") * at("features"),
+    }
+    terms.sort(key=lambda term: -abs(term.product))
+    return Derivation(subspace, channel, row, column, values, window, (top, left), tuple(terms), shift, here, denominator)

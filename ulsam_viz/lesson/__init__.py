@@ -1,0 +1,1 @@
+"""The lesson: its words, its formulas with their numbers, probe pictures, quiz, and a hand-out; shared by page and print."""

@@ -1,0 +1,154 @@
+"""Each stage's formula, in symbols and with the numbers of one place, as LaTeX."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..analysis.stages import Derivation, Stage, Stages
+
+_SHOWN_TERMS = 4
+_Writer = Callable[[Stages, Derivation], tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Formula:
+    """One stage at one place.
+
+    Attributes:
+        symbols: The formula, LaTeX.
+        numbers: The same with its numbers, LaTeX.
+        result: What it comes to, in double precision.
+        difference: Its distance from the module's own tensor there.
+    """
+
+    symbols: str
+    numbers: str
+    result: float
+    difference: float
+
+
+def number(value: float) -> str:
+    """Write a number with four significant digits, as LaTeX."""
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else str(value)
+    if 1e-3 <= abs(value) < 1e4:
+        return f"{value:.{max(0, 3 - math.floor(math.log10(abs(value))))}f}"
+    mantissa, exponent = f"{value:.3e}".split("e")
+    return rf"{mantissa} \cdot 10^{{{int(exponent)}}}"
+
+
+def formula(stages: Stages, derivation: Derivation, stage: Stage) -> Formula:
+    """Write one stage's formula for the place of a derivation.
+
+    Args:
+        stages: What the derivation was made from.
+        derivation: The arithmetic of the place.
+        stage: Which stage.
+    """
+    symbols, numbers = _WRITERS[stage](stages, derivation)
+    result = derivation.values[stage]
+    own = float(stages.map_of(stage, derivation.subspace, derivation.channel)[derivation.row, derivation.column])
+    return Formula(symbols, rf"{numbers} = {number(result)}" if numbers else number(result), result, abs(result - own))
+
+
+def _signed(value: float) -> str:
+    return rf"- {number(-value)}" if value < 0 else rf"+ {number(value)}"
+
+
+def _factor(value: float) -> str:
+    return rf"({number(value)})" if value < 0 else number(value)
+
+
+def _features(_: Stages, d: Derivation) -> tuple[str, str]:
+    return rf"F_{{{d.channel}}}(r, c)", ""
+
+
+def _depthwise(s: Stages, d: Derivation) -> tuple[str, str]:
+    w = s.weights
+    return (
+        r"w_i \, F_i + b_i",
+        rf"{number(float(w.depthwise[d.channel]))} \cdot {_factor(d.values['features'])} {_signed(float(w.depthwise_bias[d.channel]))}",
+    )
+
+
+def _norm(before: Stage, of_subspaces: bool) -> _Writer:
+    def write(s: Stages, d: Derivation) -> tuple[str, str]:
+        norm, index = (s.weights.pointwise_norm, d.subspace) if of_subspaces else (s.weights.norm, d.channel)
+        mean, variance = float(norm.mean[index]), float(norm.variance[index])
+        i = "k" if of_subspaces else "i"
+        return (
+            rf"\gamma_{i} \, \frac{{x - \mu_{i}}}{{\sqrt{{\sigma_{i}^2 + \varepsilon}}}} + \beta_{i}",
+            rf"{number(float(norm.weight[index]))} \cdot \frac{{{number(d.values[before])} {_signed(-mean)}}}{{\sqrt{{{number(variance)} {_signed(norm.eps)}}}}} "
+            rf"{_signed(float(norm.bias[index]))}",
+        )
+
+    return write
+
+
+def _relu(before: Stage, switch: str) -> _Writer:
+    def write(s: Stages, d: Derivation) -> tuple[str, str]:
+        if not getattr(s.switches, switch):
+            return "x", number(d.values[before])
+        return r"\max(0,\, x)", rf"\max(0,\, {number(d.values[before])})"
+
+    return write
+
+
+def _pooled(s: Stages, d: Derivation) -> tuple[str, str]:
+    if not s.switches.pool:
+        return "z_i(r, c)", number(d.values["rectified"])
+    rows = r" \\ ".join(" & ".join(number(float(v)) for v in line) for line in d.window)
+    return (
+        r"\max_{|\Delta r| \le 1,\, |\Delta c| \le 1} z_i(r + \Delta r,\, c + \Delta c)",
+        rf"\max \begin{{pmatrix}} {rows} \end{{pmatrix}}",
+    )
+
+
+def _pointwise(s: Stages, d: Derivation) -> tuple[str, str]:
+    bias = float(s.weights.pointwise_bias[d.subspace])
+    shown, rest = d.terms[:_SHOWN_TERMS], d.terms[_SHOWN_TERMS:]
+    parts = [rf"\underbrace{{{number(t.weight)} \cdot {_factor(t.value)}}}_{{\text{{channel {t.channel}}}}}" for t in shown]
+    text = " + ".join(parts)
+    if rest:
+        text += rf" + \underbrace{{{_factor(math.fsum(t.product for t in rest))}}}_{{\text{{{len(rest)} others}}}}"
+    return r"\sum_{i \in \text{subspace } k} v_i \, z_i + b_k", rf"{text} {_signed(bias)}"
+
+
+def _attention(s: Stages, d: Derivation) -> tuple[str, str]:
+    scaled = d.values["logits"] / s.switches.temperature
+    over = r" / T" if s.switches.temperature != 1 else ""
+    if s.switches.weighting == "sigmoid":
+        return rf"\frac{{1}}{{1 + e^{{-\ell_k{over}}}}}", rf"\frac{{1}}{{1 + e^{{{number(-scaled)}}}}}"
+    shift = rf" {_signed(-d.shift)}" if d.shift else ""
+    return (
+        rf"\frac{{e^{{\ell_k{over}}}}}{{\sum_{{\text{{all places}}}} e^{{\ell_k{over}}}}}",
+        rf"\frac{{e^{{{number(scaled)}{shift}}}}}{{{number(d.denominator)}}} = \frac{{{number(d.exponential)}}}{{{number(d.denominator)}}}",
+    )
+
+
+def _gain(s: Stages, d: Derivation) -> tuple[str, str]:
+    one = "1 + " if s.switches.residual else ""
+    if s.switches.strength != 1:
+        return rf"{one}s \, A_k", rf"{one}{number(s.switches.strength)} \cdot {number(d.values['attention'])}"
+    return rf"{one}A_k", rf"{one}{number(d.values['attention'])}"
+
+
+def _output(_: Stages, d: Derivation) -> tuple[str, str]:
+    return r"(\text{gain of } k) \cdot F_i", rf"{_factor(d.values['gain'])} \cdot {_factor(d.values['features'])}"
+
+
+_WRITERS: dict[Stage, _Writer] = {
+    "features": _features,
+    "depthwise": _depthwise,
+    "normed": _norm("depthwise", of_subspaces=False),
+    "rectified": _relu("normed", "first_relu"),
+    "pooled": _pooled,
+    "pointwise": _pointwise,
+    "pointwise_normed": _norm("pointwise", of_subspaces=True),
+    "logits": _relu("pointwise_normed", "last_relu"),
+    "attention": _attention,
+    "gain": _gain,
+    "output": _output,
+}

@@ -1,0 +1,287 @@
+"""The lesson's last chapter: what changes with g and position, what it costs, how to read a map; with predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import streamlit as st
+
+from .. import paper
+from ..analysis import effects, measures
+from ..analysis.attention import Attention
+from ..cost import ModuleTimes, measure_module
+from ..engine import default_engine
+from ..figures import comparisons
+from ..figures.colours import Scaled, scale_maps, subspace_colour
+from ..figures.tiles import attention_tile, data_uri
+from ..lesson.steps import MISCONCEPTIONS
+from ..models.mobilenet import MobileNet
+from ..models.ulsam import check_groups
+from ..zoo import CheckpointError, Variant, backbone_name, position_name
+from .asking import answer, subspace_names
+from .inspect_page import legend
+from .learn_walk import Walk, at_same_position
+from .scene import facts, map_note
+from .session import visitor
+from .tiles import Tile, show_tiles
+
+_UNDECIDED = "I do not know yet"
+_SAME, _NARROWER, _WIDER = "about as wide as now", "narrower: each covers fewer places", "wider: each covers more places"
+
+
+def wholes(everything: Sequence[Variant]) -> dict[str, Callable[[Walk], None]]:
+    """Return what draws each of the last steps, by title."""
+    return {
+        "What changes with g": show_groups,
+        "Where to put it": lambda walk: show_positions(walk, everything),
+        "What it costs": show_cost,
+        "How to read a map, and how not to": show_reading,
+    }
+
+
+def look(walk: Walk, variants: Sequence[Variant]) -> list[tuple[Variant, Attention]]:
+    """Let several networks look at the picture at once; a damaged one is said and left out."""
+    scene = walk.scene
+    futures = [default_engine().attend(scene.crop, v, scene.device.device, visitor=visitor()) for v in variants]
+    seen = []
+    for variant, future in zip(variants, futures, strict=True):
+        try:
+            seen.append((variant, future.result()))
+        except CheckpointError as error:
+            st.warning(str(error))
+    return seen
+
+
+def show_groups(walk: Walk) -> None:
+    """Show the maps for every g at this position; those of the largest g after a prediction."""
+    seen = look(walk, at_same_position(walk.scene.variant))
+    by_groups = {v.groups: a.maps[walk.layer] for v, a in seen}
+    last = max(by_groups)
+    scaled = scale_maps(by_groups, "uniform")
+    legend(walk.scene.view.display.colours, scaled[last])
+    for g in sorted(by_groups):
+        if g != last or len(by_groups) == 1:
+            _row_of_groups(walk, by_groups[g], scaled[g])
+    if len(by_groups) > 1 and _predict_width(walk, by_groups, last):
+        _row_of_groups(walk, by_groups[last], scaled[last])
+    st.caption(
+        "The networks were trained separately: subspace 1 of one row need not resemble its children in the next. All rows are on one scale."
+    )
+
+
+def _row_of_groups(walk: Walk, maps: np.ndarray, scaled: Scaled) -> None:
+    g = len(maps)
+    st.markdown(groups_title(maps))
+    show_tiles(groups_tiles(walk, maps, scaled), width=120 if g <= 4 else 92 if g <= 8 else 64, key=f"groups-{g}")
+
+
+def groups_title(maps: np.ndarray) -> str:
+    """Say how wide a network's maps (g, H, W) are."""
+    return f"g = {len(maps)}: a map covers {measures.effective_area(maps).mean():.0%} of the places on average"
+
+
+def groups_tiles(walk: Walk, maps: np.ndarray, scaled: Scaled) -> list[Tile]:
+    """Draw one network's maps (g, H, W)."""
+    g = len(maps)
+    return [
+        Tile(
+            f"g{g}.{i}",
+            f"{i + 1}",
+            note=map_note(maps[i]) if g <= 4 else f"{measures.effective_area(maps[i]):.0%}",
+            source=data_uri(attention_tile(walk.scene.crop.pixels, scaled.fractions[i], walk.scene.view.display)),
+            values=scaled.values[i],
+            unit="×",
+            colour=subspace_colour(i, g),
+        )
+        for i in range(g)
+    ]
+
+
+def _predict_width(walk: Walk, by_groups: Mapping[int, np.ndarray], last: int) -> bool:
+    """Ask what the largest g will look like, and judge the answer; tell whether it was given."""
+    base = walk.stages.groups if walk.stages.groups != last else sorted(by_groups)[-2]
+    guess = st.radio(
+        f"**Predict:** with g = {last}, compared with g = {base}, the maps will be…",
+        [_UNDECIDED, _SAME, _NARROWER, _WIDER],
+        key="predict-width",
+        captions=["", "within a tenth", "", ""],
+    )
+    if guess == _UNDECIDED:
+        return False
+    areas = {g: float(measures.effective_area(by_groups[g]).mean()) for g in (base, last)}
+    ratio = areas[last] / areas[base]
+    truth = _SAME if 0.9 <= ratio <= 1.1 else _NARROWER if ratio < 1 else _WIDER
+    text = f"The maps are {truth}: on average {areas[last]:.1%} of the places with g = {last}, {areas[base]:.1%} with g = {base}."
+    (st.success if guess == truth else st.info)(
+        ("As you said. " if guess == truth else "Not so here. ") + text + " That is this picture; try another."
+    )
+    return True
+
+
+def show_positions(walk: Walk, everything: Sequence[Variant]) -> None:
+    """Show the mean map at every position for this g."""
+    tiles, scaled = position_tiles(walk, everything)
+    if not scaled:
+        st.caption("No network with a single module is trained for this g.")
+        return
+    legend(walk.scene.view.display.colours, scaled)
+    show_tiles(tiles, width=150, key="positions")
+    st.caption(POSITIONS_NOTE.format(f=walk.facts))
+
+
+POSITIONS_NOTE = "The mean of the {f.g} subspaces' maps of each network. “Instead”: the module takes the layer's place. The page Compare shows all maps."
+
+
+def position_tiles(walk: Walk, everything: Sequence[Variant]) -> tuple[list[Tile], Scaled | None]:
+    """Draw the mean map of each network with one module and this g, all on one scale."""
+    own = walk.scene.variant
+    placed = [v for v in everything if v.placement and backbone_name(v) == backbone_name(own) and v.groups == walk.stages.groups]
+    seen = look(walk, [v for v in placed if v.placement and len(v.placement.layers) == 1])
+    whole = {i: next(iter(attention.maps.values())) for i, (_, attention) in enumerate(seen)}
+    scaled = scale_maps({i: maps.mean(0, keepdims=True) for i, maps in whole.items()}, "uniform")
+    tiles = [
+        Tile(
+            f"position-{i}",
+            position_name(variant),
+            note=f"{whole[i].shape[1]} × {whole[i].shape[2]}, gain up to {1 + whole[i].max():.4f}",
+            source=data_uri(attention_tile(walk.scene.crop.pixels, scaled[i].fractions[0], walk.scene.view.display)),
+            values=scaled[i].values[0],
+            unit="×",
+            selected=variant.name == own.name,
+        )
+        for i, (variant, _) in enumerate(seen)
+    ]
+    return tiles, next(iter(scaled.values()), None)
+
+
+def show_cost(walk: Walk) -> None:
+    """Evaluate the paper's formulas, and measure what they do not show."""
+    f = walk.facts
+    columns = st.columns(4)
+    m = int(columns[0].number_input("Channels m", 1, 4096, f.m, key="cost-m"))
+    h = int(columns[1].number_input("Rows h", 1, 256, f.h, key="cost-h"))
+    w = int(columns[2].number_input("Columns w", 1, 256, f.w, key="cost-w"))
+    g = int(columns[3].number_input("Subspaces g", 1, 4096, f.g, key="cost-g"))
+    st.dataframe(
+        [
+            {"module": module.name, "parameters": module.params(m), "MACs (million)": module.macs(m, h, w) / 1e6}
+            for module in paper.MODULES
+        ],
+        hide_index=True,
+        column_config={
+            "parameters": st.column_config.NumberColumn(format="%,.0f"),
+            "MACs (million)": st.column_config.NumberColumn(format="%.3f"),
+        },
+    )
+    st.caption(
+        "The paper's formulas (its table has m = 512 on 14 × 14; t = 8, r = 16), evaluated for the numbers above. That of ULSAM has no g in it: 2·m weights and 2·m·h·w "
+        "multiplications, however the channels are split."
+    )
+    try:
+        check_groups(m, g)
+    except ValueError as error:
+        st.error(f"No time can be measured: {error}.")
+        return
+    if m * h * w > 2**24:
+        st.error("No time is measured for more than 16 million values.")
+        return
+    _measured(walk, m, h, w, g)
+    cost, _ = facts(walk.scene.variant.sha256, walk.scene.variant)
+    st.markdown(
+        f"{f.network}: {cost.params / 1e6:.3f} million parameters, {cost.macs / 1e6:.1f} million MACs. Its element-wise steps move {cost.elementwise_bytes / 1e6:.1f} MB "
+        "a picture, if each runs by itself."
+    )
+
+
+def _measured(walk: Walk, m: int, h: int, w: int, g: int) -> None:
+    def work(_: MobileNet, pause: Callable[[], None]) -> ModuleTimes:
+        pause()
+        return measure_module(m, g, h, w)
+
+    times = answer(walk.scene, ("module-times", m, h, w, g), "both forms of the module, by turns", work)
+    if times is None:
+        return
+    moved = 4 * m * h * w / 1e6
+    left, middle, right = st.columns(3)
+    left.metric("As in the paper's code", f"{times.loop:.2f} ms", help="g small networks one after the other, each step by itself.")
+    middle.metric("Rewritten", f"{times.rewritten:.2f} ms", f"{times.loop / times.rewritten:.0f} times as fast", delta_color="off")
+    right.metric("One copy of the values", f"{times.copy:.3f} ms", f"{moved:.2f} MB read and written", delta_color="off")
+    st.caption(
+        "Medians of 15 runs by turns, one picture, one thread of this server's processor; same weights, same outputs. The FLOPs of both are equal. Rewritten: norms folded into one scale and "
+        "shift, the pool as four maxima of shifted views, all groups at once, results written in place, so that far fewer bytes move."
+    )
+
+
+def show_subspace_prediction(walk: Walk) -> None:
+    """Ask which subspace's attention matters most for the target, then take each away."""
+    if walk.stages.groups == 1:
+        return
+    scene, names = walk.scene, subspace_names(walk.scene, walk.layer)
+    guess = st.radio(
+        f"**Predict:** whose attention matters most for “{scene.class_name(scene.target)}”?",
+        [_UNDECIDED, *names],
+        key=f"predict-subspace-{walk.stages.groups}",
+        horizontal=True,
+    )
+    if guess == _UNDECIDED:
+        st.caption("Look at the maps first, then choose: the answer is computed.")
+        return
+    moved = without_each(walk)
+    if moved is None:
+        return
+    order = np.argsort(-np.abs(moved))
+    st.plotly_chart(
+        comparisons.diverging_bars(
+            [names[i] for i in order],
+            [float(moved[i]) for i in order],
+            spreads=[None] * len(order),
+            colours=[subspace_colour(int(i), len(names)) for i in order],
+            noise=None,
+            unit=f"change of the logit of “{scene.class_name(scene.target)}” without its attention",
+        ),
+        key="prediction",
+        config={"displayModeBar": False},
+        alt="; ".join(f"{names[i]}: {moved[i]:+.4f}" for i in order),
+    )
+    right = names[int(order[0])]
+    said = "As you said: " if guess == right else f"You said {guess.lower()}. "
+    (st.success if guess == right else st.info)(
+        f"{said}{right} moves it most, by {moved[order[0]]:+.4f}, of a logit of {scene.attention.logits[scene.target]:.2f}. "
+        "The brightest map need not be the one that matters; Inspect has the level of noise beside such bars."
+    )
+
+
+def without_each(walk: Walk) -> np.ndarray | None:
+    """Return how the target's logit moves when one subspace's gain is set to 1, shape (g,)."""
+    scene, layer = walk.scene, walk.layer
+
+    def work(model: MobileNet, pause: Callable[[], None]) -> np.ndarray:
+        moved = []
+        for k in range(walk.stages.groups):
+            pause()
+            logits = effects.with_strength(model, scene.crop.tensor, layer=layer, subspace=k, strengths=[1.0, 0.0])
+            moved.append(logits[1, scene.target] - logits[0, scene.target])
+        return np.array(moved)
+
+    return answer(scene, ("without-each", layer, scene.target), "the answer without each subspace's attention", work)
+
+
+def show_reading(walk: Walk) -> None:
+    """Show the misconceptions; each opens on what is true here."""
+    moved = without_each(walk)
+    for card in misconceptions(walk, moved):
+        with st.expander(f"“{card[0]}”", icon=":material/help:"):
+            st.markdown(card[1])
+
+
+def misconceptions(walk: Walk, moved: np.ndarray | None) -> list[tuple[str, str]]:
+    """Return claims and what is true, with this picture's numbers."""
+    scene = walk.scene
+    live = {
+        "f": walk.facts,
+        "peak_gain": float(walk.stages.gain[walk.k].max()),
+        "effect": float(moved[walk.k]) if moved is not None else float("nan"),
+        "logit": float(scene.attention.logits[scene.target]),
+    }
+    return [(card.claim.format(**live), card.truth.format(**live)) for card in MISCONCEPTIONS]
