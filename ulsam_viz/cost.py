@@ -63,6 +63,15 @@ def count_cost(model: MobileNet, input_size: int = 224) -> Cost:
     return Cost(params, macs, moved * 4)
 
 
+def module_elementwise_bytes(channels: int, groups: int, height: int, width: int) -> int:
+    """Return the bytes that one module's element-wise steps move, as :func:`count_cost` counts them.
+
+    Norm, ReLU and pool read and write each of the m channels, norm, ReLU and softmax each of the g maps; the gain reads
+    both and writes the channels.
+    """
+    return 4 * height * width * (8 * channels + 7 * groups)
+
+
 @torch.inference_mode()
 def measure_latency(model: MobileNet, input_size: int = 224, *, repeats: int = 15) -> float:
     """Return the median time of one picture in milliseconds, with the calling thread's settings, after two warm-up passes."""

@@ -50,7 +50,11 @@ def formula(stages: Stages, derivation: Derivation, stage: Stage) -> Formula:
     symbols, numbers = _WRITERS[stage](stages, derivation)
     result = derivation.values[stage]
     own = float(stages.map_of(stage, derivation.subspace, derivation.channel)[derivation.row, derivation.column])
-    return Formula(symbols, rf"{numbers} = {number(result)}" if numbers else number(result), result, abs(result - own))
+    if not numbers:
+        numbers = number(result)
+    elif not numbers.endswith(r"\end{array}"):  # a sum over several lines brings its own end
+        numbers = rf"{numbers} = {number(result)}"
+    return Formula(symbols, numbers, result, abs(result - own))
 
 
 def _signed(value: float) -> str:
@@ -109,11 +113,17 @@ def _pooled(s: Stages, d: Derivation) -> tuple[str, str]:
 def _pointwise(s: Stages, d: Derivation) -> tuple[str, str]:
     bias = float(s.weights.pointwise_bias[d.subspace])
     shown, rest = d.terms[:_SHOWN_TERMS], d.terms[_SHOWN_TERMS:]
-    parts = [rf"\underbrace{{{number(t.weight)} \cdot {_factor(t.value)}}}_{{\text{{channel {t.channel}}}}}" for t in shown]
-    text = " + ".join(parts)
+    lines = [rf"\underbrace{{{number(t.weight)} \cdot {_factor(t.value)}}}_{{\text{{channel {t.channel}}}}}" for t in shown]
     if rest:
-        text += rf" + \underbrace{{{_factor(math.fsum(t.product for t in rest))}}}_{{\text{{{len(rest)} others}}}}"
-    return r"\sum_{i \in \text{subspace } k} v_i \, z_i + b_k", rf"{text} {_signed(bias)}"
+        lines.append(rf"\underbrace{{{_factor(math.fsum(t.product for t in rest))}}}_{{\text{{{len(rest)} others}}}}")
+    # Two products a line, so that a phone shows them whole.
+    rows = [" + ".join(lines[i : i + 2]) for i in range(0, len(lines), 2)]
+    total = number(d.values["pointwise"])
+    body = r" \\ + ".join(rows)
+    return (
+        r"\sum_{i \in \text{subspace } k} v_i \, z_i + b_k",
+        rf"\begin{{array}}{{l}} {body} {_signed(bias)} \\ = {total} \end{{array}}",
+    )
 
 
 def _attention(s: Stages, d: Derivation) -> tuple[str, str]:

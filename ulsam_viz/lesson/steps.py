@@ -101,7 +101,7 @@ STEPS = (
         "Splitting into subspaces",
         _IDEA,
         "ULSAM cuts the {f.m} channels, in their order, into g = {f.g} *subspaces* of {f.size}. Each subspace gets **one** attention map, which all its channels share. "
-        "Nobody sorts the channels: training from the start with this cut makes the groups. Move g: every stop is a network of its own.",
+        "Nobody sorts the channels first: training has to make the best of the cut. Move g: every stop is a network of its own.",
     ),
     Step(
         "Depthwise weight",
@@ -186,7 +186,7 @@ STEPS = (
     Step(
         "What it costs",
         _WHOLE,
-        "By parameters and multiplications ULSAM is the lightest of its kind. But most of its steps are *element-wise*: they do little arithmetic and move every value through memory, "
+        "ULSAM has the fewest parameters of its kind, and few multiplications. But most of its steps are *element-wise*: they do little arithmetic and move every value through memory, "
         "which neither figure counts. The time is measured below, as the paper's code does it and rewritten.",
     ),
     Step(

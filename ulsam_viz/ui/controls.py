@@ -17,6 +17,7 @@ from ..zoo import Variant
 PLAIN = "plain"
 _BIND: Literal["query-params"] = "query-params"
 _DEFAULT_POSITION, _DEFAULT_GROUPS = "after-11", 4
+_OF_LESSON = ("sand-", "try-", "quiz-", "predict-")
 _DEFAULT_METHODS = ("grad_cam", "integrated_gradients")
 
 
@@ -45,9 +46,21 @@ def keep_choices() -> None:
         "opacity",
         "smooth",
         "blend",
+        "subspace",
+        "question",
+        "way",
+        "part",
+        "step",
+        "channel",
+        "row",
+        "column",
+        "probe",
+        "preset",
     } | own:
         if key in st.session_state:
             st.session_state[key] = st.session_state[key]
+    for key in [key for key in st.session_state if str(key).startswith(_OF_LESSON)]:
+        st.session_state[key] = st.session_state[key]
 
 
 def backbone_label(variant: Variant) -> str:

@@ -30,6 +30,7 @@ def show() -> None:
         device = controls.choose_device()
         wished_target = controls.choose_target(variant)
         view = controls.choose_view()
+    st.markdown("### How subspace attention works")
     part = st.segmented_control(
         "Part",
         [_LESSON, _SANDBOX, _EXPERIMENTS, _PROBES, _QUIZ],

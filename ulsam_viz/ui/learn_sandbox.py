@@ -42,10 +42,10 @@ def show_sandbox(view: View) -> None:
     preset = st.selectbox(
         "Start from", list(presets), key="preset", bind="query-params", help="Choosing again brings its numbers back."
     )
-    tensor, trouble = _edit(presets[preset], preset)
+    tensor = _edit(presets[preset], preset)
     weights, bias, groups = _choose_weights()
     switches = choose_switches("sand")
-    if trouble:
+    if trouble := find_trouble(tensor):
         st.error(trouble)
         return
     module = transparent_module(_CHANNELS, groups)
@@ -56,30 +56,30 @@ def show_sandbox(view: View) -> None:
     _show(stages, view)
 
 
-def _edit(start: np.ndarray, preset: str) -> tuple[np.ndarray, str]:
-    """Show the four channels as editors; return the tensor, and what is wrong with it."""
-    edited, trouble = [], []
+def _edit(start: np.ndarray, preset: str) -> np.ndarray:
+    """Show the four channels as editors; return the tensor, NaN where a cell was emptied."""
+    edited = []
     for c, column in enumerate(st.columns(_CHANNELS)):
         with column:
             st.markdown(f"Channel {c + 1}")
             rows = st.data_editor(
                 [{str(k + 1): float(v) for k, v in enumerate(line)} for line in start[c]],
-                key=f"sand-{preset}-{c}",
+                key=f"edit-{preset}-{c}",
                 hide_index=True,
                 num_rows="fixed",
-                column_config={
-                    str(k + 1): st.column_config.NumberColumn(min_value=-_LARGEST, max_value=_LARGEST, step=0.1, format="%.4g")
-                    for k in range(_SIDE)
-                },
+                column_config={str(k + 1): st.column_config.NumberColumn(step=0.1, format="%.4g") for k in range(_SIDE)},
             )
-            values = np.array([[np.nan if v is None else v for v in line.values()] for line in rows], np.float64)
-            edited.append(values)
-            trouble += [
-                f"channel {c + 1}, row {r + 1}, column {k + 1} is {'empty' if np.isnan(values[r, k]) else f'{values[r, k]:g}'}"
-                for r, k in np.argwhere(~(np.abs(values) <= _LARGEST))
-            ]
-    text = f"Each value must be a number between −{_LARGEST:g} and {_LARGEST:g}: {'; '.join(trouble)}." if trouble else ""
-    return np.stack(edited), text
+            edited.append([[np.nan if v is None else v for v in line.values()] for line in rows])
+    return np.array(edited, np.float64)
+
+
+def find_trouble(tensor: np.ndarray) -> str:
+    """Say which values of a tensor (channels, H, W) make no sense, and why; "" if all do."""
+    wrong = [
+        f"channel {c + 1}, row {r + 1}, column {k + 1} is {'empty' if np.isnan(tensor[c, r, k]) else f'{tensor[c, r, k]:g}'}"
+        for c, r, k in np.argwhere(~(np.abs(tensor) <= _LARGEST))
+    ]
+    return f"Each value must be a number between −{_LARGEST:g} and {_LARGEST:g}: {'; '.join(wrong)}." if wrong else ""
 
 
 def _choose_weights() -> tuple[list[float], float, int]:
@@ -183,8 +183,10 @@ def _remarks(stages: Stages) -> list[str]:
             )
         else:
             row, column = np.unravel_index(int(attention.argmax()), attention.shape)
+            alike = int(np.isclose(attention, attention.max(), rtol=1e-5).sum())
+            where = f"row {row + 1}, column {column + 1}" if alike == 1 else f"{alike} places alike"
             remarks.append(
-                f"{name} attends most to row {row + 1}, column {column + 1}: {attention[row, column]:.3f}, {attention[row, column] * attention.size:.2f} times uniform. "
+                f"{name} attends most to {where}: {attention[row, column]:.3f}, {attention[row, column] * attention.size:.2f} times uniform. "
                 f"Its values sum to {total:.3f}."
             )
     return remarks

@@ -49,7 +49,15 @@ def _choose_step() -> Step:
         title = st.selectbox("Step", _TITLES, key="step", bind="query-params", label_visibility="collapsed")
     index = _TITLES.index(title)
     with back:
-        st.button("Back", icon=":material/arrow_back:", disabled=index == 0, on_click=_go, args=(index - 1,), width="stretch")
+        st.button(
+            "Back",
+            icon=":material/arrow_back:",
+            disabled=index == 0,
+            shortcut="B",
+            on_click=_go,
+            args=(index - 1,),
+            width="stretch",
+        )
     with on:
         st.button(
             "Next",
@@ -59,6 +67,7 @@ def _choose_step() -> Step:
             args=(index + 1,),
             width="stretch",
             type="primary",
+            shortcut="N",
         )
     step = STEPS[index]
     st.progress((index + 1) / len(STEPS), text=f"{step.chapter}: step {index + 1} of {len(STEPS)}")
@@ -76,7 +85,7 @@ def _take_usual_position() -> None:
 def _show_stage(walk: Walk, stage: Stage) -> None:
     pictures, numbers = st.columns([1, 1.15], gap="large")
     with pictures:
-        show_tiles(stage_tiles(walk, stage), width=180, key=f"stage-{stage}", on_place=lambda: take_place(f"stage-{stage}"))
+        show_tiles(stage_tiles(walk, stage), width=160, key=f"stage-{stage}", on_place=lambda: take_place(f"stage-{stage}"))
     with numbers:
         _show_formula(walk, stage)
     if stage == "pointwise":
@@ -106,8 +115,9 @@ def _show_formula(walk: Walk, stage: Stage) -> None:
     st.latex(written.symbols)
     st.latex(written.numbers)
     note = "" if stage != "attention" else f" That is {written.result * walk.facts.places:.2f} times uniform."
+    apart = f"differs by {written.difference:.0e}" if written.difference else "is exactly that"
     st.caption(
-        f"Computed from the numbers before it; the module's own tensor differs by {written.difference:.0e}.{note}",
+        f"Computed from the numbers before it; the module's own tensor {apart}.{note}",
         help="Numbers are written with four digits and computed with all.",
     )
 

@@ -39,6 +39,8 @@ def show_experiments(scene: Scene) -> None:
     )
     if found is None:
         return
+    if switches == Switches():
+        st.caption("Nothing is changed yet: move a switch, the temperature or the strength, and compare the rows.")
     before = 1 + scene.attention.maps[layer]
     both = np.stack([before, found.stages.gain])
     scaled = Scaled(both, float(both.min()), float(both.max()), "gain")

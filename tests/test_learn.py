@@ -1,0 +1,181 @@
+"""The page Learn without a browser."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.test_app import fine, text_of
+from tests.test_pages import charts
+from ulsam_viz.lesson.probes import PROBES
+from ulsam_viz.lesson.steps import QUIZ, STEPS
+
+
+def learn() -> None:
+    from ulsam_viz.ui import learn_page
+
+    learn_page.show()
+
+
+def page(**query: str) -> AppTest:
+    app = AppTest.from_function(learn, default_timeout=60)
+    for key, value in query.items():
+        app.query_params[key] = value
+    return fine(app.run())
+
+
+def button(app: AppTest, label: str) -> Any:
+    return next(b for b in app.button if b.label == label)
+
+
+def latex(app: AppTest) -> list[str]:
+    return [str(e.value) for e in app.get("latex")]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda s: s.title)
+def test_each_step_has_its_address_its_words_and_its_numbers(step: Any) -> None:
+    app = page(step=step.title, picture="Coffee cup", g="8")
+    text = text_of(app)
+    assert f"#### {step.title}" in text
+    assert "g = 8" in text or step.title != "Splitting into subspaces"
+    assert not app.error
+    if step.stage:
+        assert len(latex(app)) == 2
+        assert re.search(r"the module's own tensor (differs by \de-\d\d|is exactly that)", text)
+
+
+def test_back_and_next_walk_the_path_and_end_at_its_ends() -> None:
+    app = page()
+    assert button(app, "Back").disabled
+    fine(button(app, "Next").click().run())
+    assert f"#### {STEPS[1].title}" in text_of(app)
+    fine(button(app, "Back").click().run())
+    assert f"#### {STEPS[0].title}" in text_of(app)
+    fine(app.selectbox(key="step").set_value(STEPS[-1].title).run())
+    assert button(app, "Next").disabled
+
+
+def test_another_place_channel_and_subspace_change_the_numbers_and_bad_ones_fall_back() -> None:
+    app = page(step="Softmax", row="3", column="4")
+    assert "row 3, column 4 of subspace 1" in text_of(app)
+    first = latex(app)[1]
+    fine(app.number_input(key="row").set_value(9).run())
+    assert "row 9, column 4 of subspace 1" in text_of(app)
+    assert latex(app)[1] != first
+    fine(app.selectbox(key="subspace").set_value("layer 11, subspace 3").run())
+    assert "row 9, column 4 of subspace 3" in text_of(app)
+    assert app.number_input(key="channel").value in range(128, 192)
+    wrong = page(step="Max-pool", row="99", column="abc", channel="100000")
+    assert re.search(r"At row \d+, column \d+ of channel \d+:", text_of(wrong))
+
+
+def test_a_place_of_a_network_that_has_a_finer_grid_is_moved_into_a_coarser_one() -> None:
+    app = page(step="Softmax", position="after 6, 8, 11, 13", subspace="layer 6, subspace 1", row="27", column="27")
+    assert "row 27, column 27" in text_of(app)
+    fine(app.selectbox(key="subspace").set_value("layer 13, subspace 1").run())
+    assert re.search(r"At row [0-6], column [0-6] of subspace 1", text_of(app))
+
+
+def test_the_plain_control_offers_the_way_to_a_module() -> None:
+    app = page(position="none (plain)")
+    assert "carries no module" in app.info[0].value
+    fine(button(app, "Put a module after layer 11").click().run())
+    assert not app.info
+    assert f"#### {STEPS[0].title}" in text_of(app)
+    for part in ("Experiments", "Probes"):
+        assert "plain control" in page(part=part, position="none (plain)").info[0].value
+
+
+def test_g_can_be_moved_within_the_lesson() -> None:
+    app = page(step="Splitting into subspaces")
+    fine(app.button_group(key="lesson-g").set_value(16).run())
+    assert "g = 16 *subspaces* of 16" in text_of(app)
+    assert next(s for s in app.select_slider if s.label == "Subspaces g").value == 16
+
+
+def test_a_prediction_is_judged_by_the_computation() -> None:
+    app = page(step="Output and joining")
+    radio = next(r for r in app.radio if "matters most" in r.label)
+    assert not charts(app)
+    fine(radio.set_value("Subspace 2").run())
+    bars = charts(app)[0]["data"][0]
+    largest = max(zip(bars["customdata"], bars["x"], strict=True), key=lambda pair: abs(pair[1]))[0]
+    said = [e.value for e in [*app.success, *app.info]]
+    assert any(f"{largest} moves it most" in text for text in said)
+    assert bool(app.success) == (largest == "Subspace 2")
+
+    app = page(step="What changes with g")
+    assert "g = 16: a map covers" not in text_of(app)
+    radio = next(r for r in app.radio if "compared with" in r.label)
+    fine(radio.set_value(radio.options[1]).run())
+    areas = dict(re.findall(r"g = (\d+): a map covers (\d+)%", text_of(app)))
+    verdict = next(e.value for e in [*app.success, *app.info])
+    ratio = int(areas["16"]) / int(areas["4"])
+    assert ("about as wide" in verdict) == (0.9 <= ratio <= 1.1) or abs(ratio - 1) == pytest.approx(0.1, abs=0.02)
+
+
+def test_cost_is_evaluated_and_measured_and_refuses_what_cannot_be() -> None:
+    app = page(step="What it costs", position="after 11")
+    table = app.dataframe[0].value
+    assert table["parameters"].tolist()[-1] == 2 * 256
+    loop, rewritten, copied = (float(m.value.split()[0]) for m in app.metric)
+    assert loop > rewritten > copied > 0
+    fine(next(n for n in app.number_input if n.label == "Channels m").set_value(512).run())
+    assert app.dataframe[0].value["parameters"].tolist()[:1] == [524_288]
+    assert app.dataframe[0].value["MACs (million)"].tolist()[0] == pytest.approx(102.76, abs=0.01)
+    fine(next(n for n in app.number_input if n.label == "Subspaces g").set_value(3).run())
+    assert "3 groups do not divide 512 channels" in app.error[0].value
+
+
+def test_the_sandbox_shows_what_each_choice_does() -> None:
+    app = page(part="Sandbox")
+    assert "Its values sum to 1.000" in text_of(app)
+    fine(app.number_input(key="sand-b").set_value(-50.0).run())
+    assert text_of(app).count("*dead* map") == 2
+    fine(app.toggle(key="sand-relu2").set_value(False).run())
+    assert "*dead* map" not in text_of(app)
+    fine(app.number_input(key="sand-b").set_value(0.0).run())
+    fine(app.toggle(key="sand-sigmoid").set_value(True).run())
+    assert "Its values sum to 1.000" not in text_of(app)
+    fine(app.selectbox(key="preset").set_value("Everything equal").run())
+    fine(app.toggle(key="sand-sigmoid").set_value(False).run())
+    assert text_of(app).count("is **uniform**: all its logits are equal") == 2
+
+
+def test_experiments_change_the_trained_network() -> None:
+    app = page(part="Experiments")
+    assert "Nothing is changed yet" in text_of(app)
+    assert app.dataframe[0].value["Δ logit"].abs().max() < 1e-3
+    fine(app.slider(key="try-s").set_value(40.0).run())
+    assert "Nothing is changed yet" not in text_of(app)
+    assert app.dataframe[0].value["Δ logit"].abs().max() > 1e-2
+    fine(app.toggle(key="try-residual").set_value(False).run())
+    assert not app.error
+
+
+@pytest.mark.parametrize("probe", PROBES, ids=lambda p: p.title)
+def test_each_probe_answers_in_numbers(probe: Any) -> None:
+    app = page(part="Probes", probe=probe.title)
+    table = app.dataframe[0].value
+    assert len(table) == 4
+    assert all(name in table for name in probe.regions)
+    assert ("correlation after moving back" in table) == bool(probe.moved)
+    assert table.drop(columns="subspace").to_numpy().std() > 0
+
+
+def test_the_quiz_judges_gives_reasons_and_begins_anew() -> None:
+    app = page(part="Quiz")
+    assert "0 of 6 answered" in app.get("progress")[0].proto.text
+    for i, question in enumerate(QUIZ):
+        fine(app.radio(key=f"quiz-{i}").set_value(question.answers[question.right if i else 0]).run())
+    assert len(app.success) == 5 and len(app.info) == 1
+    assert QUIZ[0].reason in app.info[0].value
+    assert "6 of 6 answered, 5 right" in app.get("progress")[0].proto.text
+    fine(button(app, "Start again").click().run())
+    assert not app.success and not app.info
+    fine(app.radio(key="quiz-2").set_value(QUIZ[2].answers[0]).run())
+    fine(button(app, "See the step").click().run())
+    assert f"#### {QUIZ[2].step}" in text_of(app)
