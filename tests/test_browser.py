@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browser import CHROMIUM, maps, running_app, running_browser, settle, visit
+from ulsam_viz.lesson.steps import STEPS
 from ulsam_viz.samples import ASSETS
 
 pytestmark = [
@@ -279,3 +280,51 @@ def test_the_server_survives_a_flood_of_sessions(address: str) -> None:
     for thread in threads:
         thread.join()
     assert answers == [200] * 20
+
+
+def test_the_lesson_is_walked_from_end_to_end_and_its_numbers_follow_a_click(browser: Browser, address: str) -> None:
+    page = visit(browser, f"{address}/learn?picture=Coffee+cup")
+    for i, step in enumerate(STEPS):
+        page.get_by_role("heading", name=step.title, exact=True).wait_for()
+        settle(page)
+        assert page.locator(".katex-display").count() == (2 if step.stage else 0)
+        if i + 1 < len(STEPS):
+            page.keyboard.press("n") if i % 2 else page.get_by_role("button", name="Next").click()
+    assert page.get_by_role("button", name="Next").is_disabled()
+    assert "step=How" in page.url
+
+    page.goto(f"{address}/learn?step=Softmax&picture=Coffee+cup")
+    settle(page)
+    page.locator('figure.tile[data-id="attention"] .frame').click(position={"x": 100, "y": 100})  # 160 px for 14 places
+    page.get_by_text("At row 8, column 8 of subspace 1").wait_for()
+    settle(page)
+    assert "row=8" in page.url and "column=8" in page.url
+    tile = page.locator('figure.tile[data-id="attention"]')
+    tile.focus()
+    for key in ("ArrowDown", "ArrowRight", "Enter"):  # the first arrow starts in the middle
+        tile.press(key)
+    page.get_by_text("At row 8, column 8 of subspace 1").wait_for()
+    tile.press("ArrowUp")
+    tile.press("ArrowUp")
+    tile.press("Enter")
+    page.get_by_text(re.compile("At row [0-7], column 8 of subspace 1")).wait_for()
+    settle(page)
+    page.locator('button.tile[data-id="pooled"]').click()
+    page.get_by_role("heading", name="Max-pool", exact=True).wait_for()
+    page.context.close()
+
+
+def test_a_number_of_the_sandbox_is_edited_on_a_phone(browser: Browser, address: str) -> None:
+    page = visit(browser, f"{address}/learn?part=Sandbox", width=420)
+    before = page.locator(".ulsam-grid").first.inner_text()
+    cell = page.locator('[data-testid="stDataFrame"] canvas').first.bounding_box()
+    assert cell
+    page.mouse.dblclick(cell["x"] + 30, cell["y"] + 50)
+    page.keyboard.type("9")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(300)
+    settle(page)
+    after = page.locator(".ulsam-grid").first.inner_text()
+    assert "9" in after and after != before
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    page.context.close()

@@ -135,7 +135,7 @@ def test_the_handout_holds_everything_and_asks_the_network_for_nothing() -> None
         "A <step>",
         "Chapter",
         "One *word* and **two**.",
-        (Figure("data:image/jpeg;base64,AA", "S1", "note", "#123456"),),
+        (Figure("data:image/jpeg;base64,AA", "S1", "note", "#123456", mark=(0.5, 0.25, 0.1, 0.1)),),
         (r"\frac{1}{2}",),
         "note",
         (("a", "b"), ("1", "2")),
@@ -144,6 +144,7 @@ def test_the_handout_holds_everything_and_asks_the_network_for_nothing() -> None
     assert "A &lt;step&gt;" in text
     assert "<em>word</em>" in text and "<b>two</b>" in text
     assert "<mfrac>" in text
+    assert "top:50.00%;left:25.00%" in text
     assert text.index("Q?") < text.index("Because.")
     assert not re.search(r"(src|href)=\"?https?:", text)
     assert "<script" not in text

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ..analysis.stages import Derivation, Stage, Stages
 
 _SHOWN_TERMS = 4
+_NEXT_LINE = r"\\[6pt]"  # room for what stands under a brace
 _Writer = Callable[[Stages, Derivation], tuple[str, str]]
 
 
@@ -119,10 +120,10 @@ def _pointwise(s: Stages, d: Derivation) -> tuple[str, str]:
     # Two products a line, so that a phone shows them whole.
     rows = [" + ".join(lines[i : i + 2]) for i in range(0, len(lines), 2)]
     total = number(d.values["pointwise"])
-    body = r" \\ + ".join(rows)
+    body = rf" {_NEXT_LINE} + ".join(rows)
     return (
         r"\sum_{i \in \text{subspace } k} v_i \, z_i + b_k",
-        rf"\begin{{array}}{{l}} {body} {_signed(bias)} \\ = {total} \end{{array}}",
+        rf"\begin{{array}}{{l}} {body} {_signed(bias)} {_NEXT_LINE} = {total} \end{{array}}",
     )
 
 

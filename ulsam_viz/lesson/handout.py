@@ -14,6 +14,7 @@ h1 { font-size: 19pt; margin: 0 0 2mm; } h2 { font-size: 14pt; margin: 8mm 0 1mm
 h3 { font-size: 11.5pt; margin: 5mm 0 1mm; } p { margin: 1mm 0 2mm; }
 section { break-inside: avoid; } .figures { display: flex; flex-wrap: wrap; gap: 3mm; margin: 2mm 0; }
 figure { margin: 0; width: 30mm; font-size: 8pt; line-height: 1.25; } figure.wide { width: 75mm; }
+.picture { position: relative; } .mark { position: absolute; box-sizing: border-box; border: 1.5px solid #fff; outline: 1.5px solid #d1495b; }
 figure img { width: 100%; display: block; border: 1px solid #d8dee2; } figcaption b i { display: inline-block; width: 2.2mm; height: 2.2mm; margin-right: 1mm; }
 math { font-size: 11pt; } .formula { margin: 1.5mm 0; overflow-x: auto; } table { border-collapse: collapse; font-size: 9.5pt; }
 td, th { padding: 0.5mm 4mm 0.5mm 0; text-align: right; } td:first-child, th:first-child { text-align: left; }
@@ -24,13 +25,22 @@ dt { font-weight: 600; margin-top: 2mm; } dd { margin: 0 0 1mm 4mm; } ol.answers
 
 @dataclass(frozen=True)
 class Figure:
-    """One picture: a data URI, its name with a subspace's colour or "", a note."""
+    """One picture.
+
+    Attributes:
+        source: Data URI.
+        name, note: Below it.
+        colour: A subspace's, shown before the name; or "".
+        wide: It needs room.
+        mark: A rectangle drawn on it: top, left, height, width, in fractions; or None.
+    """
 
     source: str
     name: str
     note: str
     colour: str = ""
     wide: bool = False
+    mark: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +108,7 @@ def _section(number: int, section: Section) -> str:
     parts = [f"<h3>{number}. {html.escape(section.title)}</h3><p>{_words(section.text)}</p>"]
     if section.figures:
         parts.append(f'<div class="figures">{"".join(map(_figure, section.figures))}</div>')
-    parts += [f'<div class="formula">{convert(latex, display="block")}</div>' for latex in section.formulas]
+    parts += [f'<div class="formula">{_mathml(latex)}</div>' for latex in section.formulas]
     if section.table:
         head, *rows = section.table
         lines = [f"<tr>{''.join(f'<th>{html.escape(c)}</th>' for c in head)}</tr>"]
@@ -111,10 +121,18 @@ def _section(number: int, section: Section) -> str:
 
 def _figure(figure: Figure) -> str:
     swatch = f'<i style="background:{figure.colour}"></i>' if figure.colour else ""
+    mark = ""
+    if figure.mark:
+        top, left, height, width = (f"{100 * v:.2f}%" for v in figure.mark)
+        mark = f'<i class="mark" style="top:{top};left:{left};height:{height};width:{width}"></i>'
     return (
-        f'<figure{" class=wide" if figure.wide else ""}><img src="{figure.source}" alt="{html.escape(figure.name)}">'
+        f'<figure{" class=wide" if figure.wide else ""}><div class=picture><img src="{figure.source}" alt="{html.escape(figure.name)}">{mark}</div>'
         f"<figcaption><b>{swatch}{html.escape(figure.name)}</b><br>{html.escape(figure.note)}</figcaption></figure>"
     )
+
+
+def _mathml(latex: str) -> str:
+    return convert(re.sub(r"\\\\\[\d+pt\]", r"\\\\", latex), display="block")  # the converter knows no row spacing
 
 
 def _words(text: str) -> str:

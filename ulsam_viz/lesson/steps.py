@@ -95,7 +95,7 @@ STEPS = (
         "The channels of a layer",
         _IDEA,
         "Layer {f.layer} describes the picture by {f.m} *channels*, each a map of {f.h} × {f.w} places: how much of one learnt feature is where. "
-        "Some follow edges, some textures, some parts; some are 0 everywhere for this picture.",
+        "Some follow edges, some textures, some parts; some say nothing about this picture.",
     ),
     Step(
         "Splitting into subspaces",
@@ -187,7 +187,7 @@ STEPS = (
         "What it costs",
         _WHOLE,
         "ULSAM has the fewest parameters of its kind, and few multiplications. But most of its steps are *element-wise*: they do little arithmetic and move every value through memory, "
-        "which neither figure counts. The time is measured below, as the paper's code does it and rewritten.",
+        "which neither figure counts. So the time is measured, too: as the paper's code does it, and rewritten.",
     ),
     Step(
         "How to read a map, and how not to",

@@ -50,7 +50,7 @@ def _section(walk: Walk, step: Step, everything: Sequence[Variant]) -> Section:
     if step.stage:
         written = formula(walk.stages, walk.derivation, step.stage)
         d = walk.derivation
-        note = f"At row {d.row}, column {d.column} of channel {d.channel}, subspace {walk.k + 1}: the place that is marked on the page."
+        note = f"At row {d.row}, column {d.column} of channel {d.channel}, subspace {walk.k + 1}: the place that is marked."
         return Section(
             step.title, step.chapter, text, _figures(stage_tiles(walk, step.stage)), (written.symbols, written.numbers), note
         )
@@ -68,7 +68,9 @@ def _section(walk: Walk, step: Step, everything: Sequence[Variant]) -> Section:
         by_groups = {v.groups: a.maps[walk.layer] for v, a in look(walk, at_same_position(walk.scene.variant))}
         scaled = scale_maps(by_groups, "uniform")
         figures = tuple(
-            figure for g in sorted(by_groups) for figure in _figures(groups_tiles(walk, by_groups[g], scaled[g])[:8], f"g = {g}: ")
+            figure
+            for g in sorted(by_groups)
+            for figure in _figures(groups_tiles(walk, by_groups[g], scaled[g])[:8], f"g = {g}, map ")
         )
         note = "At most eight maps of each network."
     elif step.title == "Where to put it":
@@ -82,4 +84,4 @@ def _section(walk: Walk, step: Step, everything: Sequence[Variant]) -> Section:
 
 
 def _figures(tiles: Sequence[Tile], prefix: str = "") -> tuple[Figure, ...]:
-    return tuple(Figure(t.source, prefix + t.name, t.note, t.colour) for t in tiles)
+    return tuple(Figure(t.source, prefix + t.name, t.note, t.colour, mark=t.mark) for t in tiles)

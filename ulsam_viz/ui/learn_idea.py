@@ -65,7 +65,7 @@ def show_channels(walk: Walk) -> None:
         )
         silent = int((features.reshape(len(features), -1).max(1) <= 0).sum())
         st.caption(
-            f"All {len(features)} channels, in rows from the top left, on one scale from {low:.3g} to {high:.3g}. {silent} are 0 everywhere for this picture."
+            f"All {len(features)} channels, in rows from the top left, on one scale from {low:.3g} to {high:.3g}. {silent or 'None'} of them {'is' if silent < 2 else 'are'} 0 everywhere for this picture."
         )
     with right:
         show_tiles([walk.tile("features", name=f"Channel {walk.derivation.channel}", pick=True)], width=220, key="one-channel")

@@ -44,28 +44,18 @@ def show_lesson(scene: Scene, everything: Sequence[Variant]) -> Walk | None:
 
 def _choose_step() -> Step:
     """Show progress, back, next and jump; the chosen step lives in the address."""
-    back, jump, on = st.columns([1, 4, 1], vertical_alignment="center")
-    with jump:
-        title = st.selectbox("Step", _TITLES, key="step", bind="query-params", label_visibility="collapsed")
-    index = _TITLES.index(title)
-    with back:
-        st.button(
-            "Back",
-            icon=":material/arrow_back:",
-            disabled=index == 0,
-            shortcut="B",
-            on_click=_go,
-            args=(index - 1,),
-            width="stretch",
-        )
-    with on:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        before = st.container(width="content")
+        title = st.selectbox("Step", _TITLES, key="step", bind="query-params", label_visibility="collapsed", width=360)
+        index = _TITLES.index(title)
+        with before:
+            st.button("Back", icon=":material/arrow_back:", disabled=index == 0, on_click=_go, args=(index - 1,), shortcut="B")
         st.button(
             "Next",
             icon=":material/arrow_forward:",
             disabled=index == len(STEPS) - 1,
             on_click=_go,
             args=(index + 1,),
-            width="stretch",
             type="primary",
             shortcut="N",
         )

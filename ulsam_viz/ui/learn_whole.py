@@ -21,6 +21,7 @@ from ..models.ulsam import check_groups
 from ..zoo import CheckpointError, Variant, backbone_name, position_name
 from .asking import answer, subspace_names
 from .inspect_page import legend
+from .learn_idea import map_tiles
 from .learn_walk import Walk, at_same_position
 from .scene import facts, map_note
 from .session import visitor
@@ -281,6 +282,8 @@ def without_each(walk: Walk) -> np.ndarray | None:
 
 def show_reading(walk: Walk) -> None:
     """Show the misconceptions; each opens on what is true here."""
+    legend(walk.scene.view.display.colours, scale_maps(walk.scene.attention.maps, "uniform")[walk.layer])
+    show_tiles(map_tiles(walk), width=124, key="reading")
     moved = without_each(walk)
     for card in misconceptions(walk, moved):
         with st.expander(f"“{card[0]}”", icon=":material/help:"):
