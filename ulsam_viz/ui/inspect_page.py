@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from ..analysis import measures
 from ..analysis.attribution import Attribution
@@ -25,7 +26,7 @@ from .pictures import choose_picture, model_input
 from .scene import Scene, channel_range, channels_of, map_note
 from .session import visitor
 from .subspace import select, selection, show_subspace
-from .summary import show_latency, show_summary
+from .summary import show_answer, show_latency, show_summary
 from .tiles import Tile, show_tiles
 
 _READOUT = 4  # attributions are read under the pointer as means of 4x4 pixels: enough for the eye, little on the wire
@@ -50,8 +51,8 @@ def show() -> None:
     target = attention.top(1)[0] if wished_target is None else wished_target
     scene = Scene(picture, crop, variant, device, methods, view, attention, target)
 
-    card = show_summary(scene)
-    attributions = _maps_and_attributions(scene)
+    answer, card = show_summary(scene)
+    attributions = _maps_and_attributions(scene, answer)
     _comparisons(scene, attributions)
     if chosen := show_subspace(scene):
         show_examination(scene, attributions, *chosen)
@@ -64,14 +65,16 @@ def _tile_width(scene: Scene) -> int:
     return 124 if scene.variant.groups > 4 else 150
 
 
-def _maps_and_attributions(scene: Scene) -> dict[str, Attribution]:
-    """Show the maps at once, then the attributions as they are done; return those."""
+def _maps_and_attributions(scene: Scene, answer: DeltaGenerator) -> dict[str, Attribution]:
+    """Show the maps at once, then the answer, then the attributions as they are done; return those."""
     scaled = scale_maps(scene.attention.maps, scene.view.scale)
     rows = list(scaled.items())
     if not rows:
         st.info(
             "The plain control carries no attention module, so there are no maps: choose a position to see them. Its attributions are below."
         )
+        with answer:
+            show_answer(scene)
         return _attributions(scene, st.container())
     beside = scene.variant.groups <= 4 and len(rows) == 1
     attribution_place = None
@@ -83,6 +86,8 @@ def _maps_and_attributions(scene: Scene) -> dict[str, Attribution]:
             left = st.container()
         with left:
             _layer_of_maps(scene, number, layer)
+    with answer:  # after the maps: its chart makes the browser load a large library, and they would wait for it
+        show_answer(scene)
     return _attributions(scene, attribution_place or st.container())
 
 

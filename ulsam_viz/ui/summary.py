@@ -17,15 +17,13 @@ from .scene import Scene, facts, network_name
 from .session import visitor
 
 
-def show_summary(scene: Scene) -> DeltaGenerator:
-    """Show picture, answer and variant; return the place of the variant's card."""
+def show_summary(scene: Scene) -> tuple[DeltaGenerator, DeltaGenerator]:
+    """Show picture and variant; return the places of the answer, which the maps go before, and of the variant's card."""
     st.markdown(f"### {scene.picture.name}: what {network_name(scene.variant)} attends to")
     seen, answer, card = st.columns([1.1, 1.7, 1.9], gap="medium")
     with seen:
         st.image(scene.crop.pixels, width=224, alt="the picture as the network sees it")
         st.caption(f"As the network sees it: {scene.variant.input_size} × {scene.variant.input_size} pixels.")
-    with answer:
-        _top_classes(scene)
     with card:
         place = st.empty()
         place.html(_variant_card(scene, None))
@@ -37,7 +35,7 @@ def show_summary(scene: Scene) -> DeltaGenerator:
     sample = scene.picture.sample
     if sample:
         st.caption(f"{sample.notice} {_judged(scene)} Picture: {sample.source}; {sample.licence}.")
-    return place
+    return answer, place
 
 
 def _differences(variant: Variant) -> str:
@@ -65,7 +63,8 @@ def _judged(scene: Scene) -> str:
     )
 
 
-def _top_classes(scene: Scene) -> None:
+def show_answer(scene: Scene) -> None:
+    """Draw the most probable classes; a click on one makes it the target."""
     numbers = scene.attention.top(5)
     if scene.target not in numbers:
         numbers.append(scene.target)
