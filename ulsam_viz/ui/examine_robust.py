@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -48,32 +48,39 @@ def show_robustness(scene: Scene, number: int, attributions: Mapping[str, Attrib
     found = _infidelities(scene, number, attributions, maps)
     if found is None:
         return
-    place = st.empty()
+    place, waiting = st.empty(), st.container()
+    _explain(f"{METHODS[name].label} ({costs[name]} passes)" for name in costs if name not in affordable)
     sensitivities = dict.fromkeys(faithfulness.BASELINES, 0.0)  # they do not look at the picture
     passes = dict.fromkeys(faithfulness.BASELINES, 0)
-    _show_table(place, found, sensitivities, passes)
-    own = _of_attention(scene, number, list(maps))
-    sensitivities |= own or {}
-    passes |= dict.fromkeys(own or {}, _SAMPLES + 1)
-    for name in affordable if own else ():
+    with waiting:
         _show_table(place, found, sensitivities, passes)
-        values = _of_method(scene, name, costs[name])
-        if values is None:  # stopped: then nothing else is begun
-            break
-        sensitivities[METHODS[name].label], passes[METHODS[name].label] = values[0], costs[name]
-    _show_table(place, found, sensitivities, passes)
-    left_out = [f"{METHODS[name].label} ({costs[name]} passes)" for name in costs if name not in affordable]
+        own = _of_attention(scene, number, list(maps))
+        sensitivities |= own or {}
+        passes |= dict.fromkeys(own or {}, _SAMPLES + 1)
+        _show_table(place, found, sensitivities, passes)
+        for name in affordable if own else ():
+            values = _of_method(scene, name, costs[name])
+            if values is None:  # stopped: then nothing else is begun
+                break
+            sensitivities[METHODS[name].label], passes[METHODS[name].label] = values[0], costs[name]
+            _show_table(place, found, sensitivities, passes)
+
+
+def _explain(left_out: Iterable[str]) -> None:
+    """Say what the two measures are, and which methods are left out as too costly."""
     st.caption(
-        f"**Infidelity**: for {_SQUARES} squares covered with grey, how far the map's sum over the square is from the fall of the logit "
-        "(mean square; ± one standard error over the squares). Maps have no common unit, so each is first given the positive factor that "
-        "suits it best: only its shape counts. Large squares matter more whatever is in them, so even the uniform map foretells something. "
-        f"It cost {_SQUARES + 1} passes for all maps together."
+        f"**Infidelity**: for {_SQUARES} squares covered with grey, how far the map's sum over the square is from the fall of the logit: "
+        "mean square, as a share of the mean squared fall, ± one standard error over the squares. Maps have no common unit, so each is "
+        "first given the positive factor that suits it best: only its shape counts. Large squares matter more whatever is in them, so "
+        f"even the uniform map foretells something. It cost {_SQUARES + 1} passes for all maps together."
     )
-    st.caption(
+    text = (
         f"**Max-sensitivity**: the map's largest relative change in {_SAMPLES} draws of invisible noise (at most {robustness.RADIUS} in "
         "normalised units, 1.2 of 255 grey levels). Less is steadier, not truer: the maps that know nothing never change."
-        + (f" Left out, as they cost more: {', '.join(left_out)}." if left_out else "")
     )
+    if names := ", ".join(left_out):
+        text += f" Left out, as they cost more: {names}."
+    st.caption(text)
 
 
 def _infidelities(
@@ -141,10 +148,10 @@ def _show_table(
         [
             {
                 "map": f"{name} (knows nothing)" if name in faithfulness.BASELINES else name,
-                "infidelity": score.value,
-                "not foretold": 100 * score.share,
+                "infidelity": 100 * score.share,
                 "±": 100 * score.error,
                 "max-sensitivity": sensitivities.get(name),
+                "in squared logits": score.value,
                 "its passes": passes.get(name),
             }
             for name, score in found.items()
@@ -152,11 +159,11 @@ def _show_table(
         hide_index=True,
         placeholder="",
         column_config={
-            "infidelity": st.column_config.NumberColumn(format="%.4f", help="In squared logits: less is better."),
-            "not foretold": st.column_config.NumberColumn(
-                format="%.0f %%", help="Infidelity as a share of what covering does: 0 % foretells all, 100 % nothing."
+            "infidelity": st.column_config.NumberColumn(
+                format="%.0f %%", help="Less is better: 0 % foretells all that covering does, 100 % nothing."
             ),
-            "±": st.column_config.NumberColumn(format="%.0f", help="Standard error of that share, in points."),
+            "±": st.column_config.NumberColumn(format="%.0f", help="Standard error of the infidelity, in points."),
+            "in squared logits": st.column_config.NumberColumn(format="%.4f", help="The infidelity as Captum gives it."),
             "max-sensitivity": st.column_config.NumberColumn(
                 format="%.3f", help="Norm of the largest change, divided by the norm of the map: less is steadier."
             ),
