@@ -102,6 +102,7 @@ def _show_scores(
         table,
         hide_index=True,
         placeholder="",
+        height="content",  # the maps that know nothing stand last, and must be seen
         column_config={
             "insertion": st.column_config.NumberColumn(format="%.3f", help="Area under the curve: more is better."),
             "deletion": st.column_config.NumberColumn(format="%.3f", help="Area under the curve: less is better."),

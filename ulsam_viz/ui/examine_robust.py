@@ -158,6 +158,7 @@ def _show_table(
         ],
         hide_index=True,
         placeholder="",
+        height="content",  # the maps that know nothing stand last, and must be seen
         column_config={
             "infidelity": st.column_config.NumberColumn(
                 format="%.0f %%", help="Less is better: 0 % foretells all that covering does, 100 % nothing."
