@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -73,6 +74,13 @@ def settle(page: Page, seconds: float = 90) -> None:
         calm = calm + 1 if quiet else 0
         page.wait_for_timeout(100)
     assert page.locator('[data-testid="stException"]').count() == 0
+
+
+def move_slider(page: Page, name: str, key: str) -> None:
+    """Press a key on a slider, and wait until the page has settled."""
+    page.get_by_role("slider", name=re.compile(name)).first.press(key)
+    page.wait_for_timeout(200)
+    settle(page)
 
 
 def maps(page: Page) -> list[str]:

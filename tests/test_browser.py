@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.browser import CHROMIUM, maps, running_app, running_browser, settle, visit
+from tests.browser import CHROMIUM, maps, move_slider, running_app, running_browser, settle, visit
 from ulsam_viz.lesson.steps import STEPS
 from ulsam_viz.samples import ASSETS
 
@@ -38,12 +38,6 @@ def browser() -> Iterator[Browser]:
 def tiles(page: Page) -> list[str]:
     """Return the notes of the map tiles."""
     return page.locator("button.tile .note").all_inner_texts()
-
-
-def move_slider(page: Page, name: str, key: str) -> None:
-    page.get_by_role("slider", name=re.compile(name)).first.press(key)
-    page.wait_for_timeout(200)
-    settle(page)
 
 
 def test_the_first_visit(browser: Browser, address: str) -> None:
@@ -130,22 +124,6 @@ def test_the_lattice_nests_child_groups_under_their_parents(browser: Browser, ad
     settle(page)
     assert "way=Two" in page.url
     assert page.locator('figure.tile[data-id^="difference-"] img').count() >= 1
-    page.context.close()
-
-
-def test_a_question_about_a_subspace_is_asked_and_shared_by_its_address(browser: Browser, address: str) -> None:
-    page = visit(browser, address)
-    page.get_by_text("Share of the effect", exact=True).click()
-    page.wait_for_timeout(300)
-    settle(page)
-    assert page.get_by_text("All 16 coalitions were evaluated").count() == 1
-    page.get_by_text("Without what was learnt", exact=True).click()
-    page.wait_for_timeout(300)
-    settle(page)
-    assert page.locator('figure.tile[data-id^="groups-"] img').count() == 4
-    page.reload()
-    settle(page)
-    assert page.locator('figure.tile[data-id^="groups-"] img').count() == 4
     page.context.close()
 
 

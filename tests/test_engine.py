@@ -162,6 +162,23 @@ def test_a_long_computation_stops_when_its_visitor_has_gone(picture: ModelInput)
         assert not any(module._forward_pre_hooks for module in model.modules())
 
 
+def test_a_computation_tells_how_far_it_is(picture: ModelInput) -> None:
+    engine, halfway, go_on = Engine(workers=1), threading.Event(), threading.Event()
+
+    def work(model: MobileNet, _: object) -> int:
+        model(picture.tensor.repeat(3, 1, 1, 1))
+        halfway.set()
+        go_on.wait(10)
+        return 7
+
+    future = engine.run("far", picture, get_variant(G4), "cpu", work)
+    assert halfway.wait(30)
+    assert engine.passes(future) == 3
+    go_on.set()
+    assert future.result(10) == 7
+    assert engine.passes(future) == 0
+
+
 def test_passes_of_one_network_go_in_batches_on_a_gpu(picture: ModelInput, monkeypatch: pytest.MonkeyPatch) -> None:
     """Played on the CPU: a device of its own name, whose networks stay where they are."""
     monkeypatch.setattr("ulsam_viz.models.mobilenet.MobileNet.to", lambda self, *_, **__: self)

@@ -188,6 +188,12 @@ class Engine:
             job, device = self._jobs.get(future, (None, ""))
         return self._pools[device].ahead_of(job) if job else None
 
+    def passes(self, future: Future[Any]) -> int:
+        """Return how many pictures a computation has sent through the whole network so far; 0 once it is done."""
+        with self._lock:
+            job, _ = self._jobs.get(future, (None, ""))
+        return job.passes if job else 0
+
     def release(self, futures: Iterable[Future[Any]]) -> None:
         """Say that a visitor no longer waits for these; what nobody waits for never begins, or stops at its next pass."""
         with self._lock:
@@ -255,7 +261,12 @@ class Engine:
                 return work(model, lambda: None)
             # Each pass of a long computation begins by letting short ones go first.
             pause = partial(self._pools[device.partition(":")[0]].give_way, job)
-            hook = model.register_forward_pre_hook(lambda *_: pause())
+
+            def before_pass(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+                pause()
+                job.passes += len(inputs[0])
+
+            hook = model.register_forward_pre_hook(before_pass)
             try:
                 return work(model, pause)
             finally:

@@ -23,13 +23,14 @@ class Kind(IntEnum):
 
 @dataclass(eq=False)
 class Job:
-    """A piece of work, and what becomes of it."""
+    """A piece of work, and what becomes of it; ``passes`` is how far it says that it has come."""
 
     work: Callable[[Job], Any]
     kind: Kind
     visitor: Hashable
     future: Future[Any] = field(default_factory=Future)
     abandoned: bool = False
+    passes: int = 0
 
 
 class FairPool:

@@ -1,37 +1,79 @@
-"""Asking the engine a question about the view, and waiting for the answer in sight of the visitor."""
+"""Asking the engine a question about the view, and waiting for the answer in sight of the visitor, who can stop it."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from ..engine import Pause, default_engine
 from ..models.mobilenet import MobileNet
 from .scene import Scene
-from .session import visitor
+from .session import asked, visitor
 
 T = TypeVar("T")
+_QUIET = 0.3  # seconds: most answers come before anyone could read that they are waited for
 
 
-def answer(scene: Scene, name: tuple[Hashable, ...], text: str, work: Callable[[MobileNet, Pause], T]) -> T | None:
-    """Compute something with the variant's network, saying meanwhile what and where in line; None if it failed."""
-    engine = default_engine()
+def answer(
+    scene: Scene, name: tuple[Hashable, ...], text: str, work: Callable[[MobileNet, Pause], T], *, passes: int = 0
+) -> T | None:
+    """Compute something with the variant's network, saying meanwhile what, how far and where in line.
+
+    Args:
+        scene: The view.
+        name: With the scene's picture, variant and device, everything that the answer depends on.
+        text: What is computed, for people.
+        work: See :meth:`ulsam_viz.engine.Engine.run`.
+        passes: How many pictures it sends through the whole network, where that is known.
+
+    Returns:
+        The answer; None if it failed, or the visitor has stopped it and not asked again.
+    """
+    question = (scene.variant.sha256, scene.crop.key, scene.device.device, name)
+    label = "-".join(map(str, name))
+    stopped: set[Hashable] = st.session_state.setdefault("stopped", set())
+    place = st.empty()  # always there: if elements moved, the browser would show an old line beside the new one
+    if question in stopped:
+        with place.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f"Stopped: {text}.", width="content")
+            st.button("Ask again", key=f"again-{label}", on_click=stopped.discard, args=(question,))
+        return None
+    mine, engine = asked(), default_engine()
     future: Future[T] = engine.run(name, scene.crop, scene.variant, scene.device.device, work, visitor=visitor())
-    st.session_state["started"] = [*st.session_state.get("started", ()), future]  # let go of when the visitor moves on
-    place = st.empty()
-    while not future.done():
-        ahead = engine.ahead_of(future)
-        place.caption(f":material/hourglass_empty: {text}" + (f" (in line: {ahead} before it)" if ahead else ""))
-        wait([future], timeout=0.1)  # short: a visitor who moves on interrupts at the next call
-    place.empty()
+    mine.now.append(future)
+    if not future.done():
+        mine.let_go()
+        _wait(place, future, text, passes, label, lambda: stopped.add(question))
     if error := future.exception():
         st.error(f"That could not be computed: {error}")
         return None
-    examined(scene)["-".join(map(str, name))] = future.result()
+    examined(scene)[label] = future.result()
     return future.result()
+
+
+def _wait(place: DeltaGenerator, future: Future[Any], text: str, passes: int, label: str, stop: Callable[[], None]) -> None:
+    """Show how far a computation is, and a button that stops it: the next run of the page then does not ask for it."""
+    begun = time.monotonic()
+    wait([future], timeout=_QUIET)
+    if future.done():
+        return
+    engine = default_engine()
+    with place.container(horizontal=True, vertical_alignment="center"):
+        line = st.empty()
+        st.button("Stop", key=f"stop-{label}", on_click=stop, icon=":material/stop_circle:")
+    while not future.done():
+        ahead = engine.ahead_of(future)
+        far = f"{engine.passes(future)} of {passes} passes" if passes else f"{time.monotonic() - begun:.0f} s"
+        line.caption(
+            f":material/hourglass_empty: {text}: " + (f"in line, {ahead} before it" if ahead is not None else far), width="content"
+        )
+        wait([future], timeout=0.1)  # short: a visitor who moves on interrupts at the next call
+    place.empty()
 
 
 def examined(scene: Scene) -> dict[str, Any]:

@@ -15,10 +15,12 @@ from ..figures.tiles import attribution_limit, attribution_tile, data_uri
 from ..images import prepare
 from ..samples import list_samples
 from .asking import answer, subspace_names
-from .examine_maps import show_faithfulness, show_sanity, show_sources, show_what_if
+from .examine_maps import show_sanity, show_sources
+from .examine_places import show_faithfulness
 from .pictures import sample_image
 from .scene import Scene
 from .tiles import Tile, show_tiles
+from .what_if import show_what_if
 
 _PLOT = {"displayModeBar": False}
 _NOTHING = "Nothing"

@@ -24,7 +24,7 @@ from .examine import show_examination
 from .page import open_page
 from .pictures import choose_picture, model_input
 from .scene import Scene, channel_range, channels_of, map_note
-from .session import visitor
+from .session import asked, visitor
 from .subspace import select, selection, show_subspace
 from .summary import show_answer, show_latency, show_summary
 from .tiles import Tile, show_tiles
@@ -56,6 +56,7 @@ def show() -> None:
     _comparisons(scene, attributions)
     if chosen := show_subspace(scene):
         show_examination(scene, attributions, *chosen)
+    asked().let_go()  # before the variant's time is waited for
     show_downloads(scene, attributions)
     show_latency(scene, card)
     _warm_neighbours(variant, variants, device.device)
@@ -173,6 +174,8 @@ def _attributions(scene: Scene, place: Any) -> dict[str, Attribution]:
             '<span style="left:0%">−</span><span style="left:50%">0</span><span style="left:100%">+</span></div><div>against / for the class</div></div>'
         )
         progress, tiles = st.empty(), st.empty()
+    if not all(future.done() for future in futures.values()):
+        asked().let_go()
     drawn = -1
     while drawn < len(futures):
         finished = {name for name, future in futures.items() if future.done()}
@@ -198,8 +201,8 @@ def _attributions(scene: Scene, place: Any) -> dict[str, Attribution]:
 
 
 def _start(scene: Scene) -> dict[str, Future[Attribution]]:
-    """Start what this view needs, then let go of what only the last view needed."""
-    engine = default_engine()
+    """Start what this view needs."""
+    engine, mine = default_engine(), asked()
     futures = {
         name: engine.attribute(
             scene.crop,
@@ -212,8 +215,7 @@ def _start(scene: Scene) -> dict[str, Future[Attribution]]:
         )
         for name, settings in scene.methods.items()
     }
-    engine.release(st.session_state.get("started", ()))
-    st.session_state["started"] = list(futures.values())
+    mine.now += futures.values()
     return futures
 
 

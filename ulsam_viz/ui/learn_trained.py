@@ -11,12 +11,12 @@ from ..figures.tiles import attention_tile, data_uri
 from ..models.mobilenet import MobileNet
 from ..zoo import load_network
 from .asking import answer
-from .examine_maps import answers_compared
 from .inspect_page import legend
 from .learn_sandbox import choose_switches
 from .scene import Scene
 from .subspace import selection
 from .tiles import Tile, show_tiles
+from .what_if import answers_compared
 
 
 def show_experiments(scene: Scene) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from ..zoo import CheckpointError, Variant, list_variants
+from .session import asked
 
 _STYLE = """
 <style>
@@ -31,6 +32,7 @@ _STYLE = """
 def open_page() -> list[Variant]:
     """Begin a page; return the trained variants, or end it with the reason why there are none."""
     st.html(_STYLE)
+    asked().begin()
     try:
         variants = list_variants()
     except CheckpointError as error:

@@ -54,6 +54,14 @@ def map_note(attention_map: np.ndarray) -> str:
     return f"area {measures.effective_area(attention_map):.0%}, peak {measures.peak(attention_map):.1f}×"
 
 
+def change_note(after: np.ndarray, before: np.ndarray) -> str:
+    """Say in a few words what one map (H, W) is like, and what it was like before."""
+    if measures.is_dead(after) or measures.is_dead(before):
+        return f"{map_note(after)} (was: {map_note(before)})"
+    area, was = measures.effective_area(after), measures.effective_area(before)
+    return f"area {area:.0%} (was {was:.0%}), peak {measures.peak(after):.1f}× (was {measures.peak(before):.1f}×)"
+
+
 @st.cache_data(max_entries=256)
 def facts(sha256: str, _variant: Variant) -> tuple[Cost, dict[int, int]]:
     """Return the variant's cost, and the channels of each layer that carries a module."""

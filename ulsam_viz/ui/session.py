@@ -1,11 +1,46 @@
-"""Who is looking: what tells one visitor from another."""
+"""Who is looking, and what they wait for: what tells one visitor from another."""
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from ..engine import default_engine
 
 
 def visitor() -> str:
     """Return the id of the visitor's session, for fair turns at the engine; empty outside of one."""
     context = get_script_run_ctx(suppress_warning=True)
     return context.session_id if context else ""
+
+
+@dataclass
+class Asked:
+    """What a session has asked the engine for and not let go of: in this run of the page, and in runs before it.
+
+    A run lets go of the earlier ones' only when it has asked for the same again where it wants it: so a display setting,
+    moved while something computes, does not start that anew.
+    """
+
+    now: list[Future[Any]] = field(default_factory=list)
+    before: list[Future[Any]] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Begin a run."""
+        self.before += self.now
+        self.now = []
+
+    def let_go(self) -> None:
+        """Let go of what earlier runs asked for; call it before waiting, when what is waited for has been asked for."""
+        default_engine().release(self.before)
+        self.before = []
+
+
+def asked() -> Asked:
+    """Return what this session has asked for. Change it in place: Streamlit may end a run at any use of its state."""
+    found: Asked = st.session_state.setdefault("asked", Asked())
+    return found

@@ -24,8 +24,13 @@ function outline(element, [top, left, height, width]) {
   Object.assign(element.style, { display: "block", top: 100 * top + "%", left: 100 * left + "%", height: 100 * height + "%", width: 100 * width + "%" });
 }
 
-function askForBox(frame, mark, done) {
+function askForBox(frame, mark, kept, done) {
   let from = null;
+  const restore = () => {
+    from = null;
+    if (kept) outline(mark, kept);
+    else mark.style.display = "none";
+  };
   const box = (event) => {
     const [u, v] = fractions(event, frame);
     return [Math.min(v, from[1]), Math.min(u, from[0]), Math.abs(v - from[1]), Math.abs(u - from[0])];
@@ -33,14 +38,18 @@ function askForBox(frame, mark, done) {
   frame.style.touchAction = "none"; // a finger draws here, it does not scroll
   frame.style.cursor = "crosshair";
   frame.addEventListener("pointerdown", (event) => {
+    if (event.button) return;
     from = fractions(event, frame);
     frame.setPointerCapture(event.pointerId);
   });
   frame.addEventListener("pointermove", (event) => from && outline(mark, box(event)));
+  frame.addEventListener("pointercancel", restore);
   frame.addEventListener("pointerup", (event) => {
+    if (!from) return; // pressed elsewhere
     const [top, left, height, width] = box(event);
+    if (height < 0.02 || width < 0.02) return restore(); // a click
     from = null;
-    if (height > 0.02 && width > 0.02) done([top, left, top + height, left + width]); // smaller is a click
+    done([top, left, top + height, left + width]);
   });
 }
 
@@ -79,7 +88,7 @@ export default function (component) {
     const mark = Object.assign(document.createElement("div"), { className: "mark" });
     frame.append(mark, cell);
     if (tile.mark) outline(mark, tile.mark);
-    if (tile.ask === "box") askForBox(frame, mark, (box) => setTriggerValue("boxed", { id: tile.id, box }));
+    if (tile.ask === "box") askForBox(frame, mark, tile.mark, (box) => setTriggerValue("boxed", { id: tile.id, box }));
     const note = Object.assign(document.createElement("div"), { className: "note", textContent: tile.note });
     element.append(...(data.small ? [frame, name] : [name, frame, note]));
     root.appendChild(element);

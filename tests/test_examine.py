@@ -1,0 +1,137 @@
+"""Questions about a view: measures on demand, boxes, stopping, and what a new run of the page keeps computing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Iterable
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.test_app import APP, fine, text_of
+from ulsam_viz.analysis.faithfulness import BASELINES
+from ulsam_viz.export import flatten
+from ulsam_viz.ui import boxes
+from ulsam_viz.ui.scene import change_note, map_note
+from ulsam_viz.ui.session import Asked
+
+
+@pytest.fixture
+def app() -> AppTest:
+    app = AppTest.from_file(APP, default_timeout=120)
+    app.query_params["question"] = "Do marked places matter"
+    app.query_params["methods"] = ["Saliency", "Occlusion"]
+    return app
+
+
+def test_captums_metrics_come_when_asked_for_and_costly_methods_are_left_out_by_name(app: AppTest) -> None:
+    fine(app.run())
+    assert len(app.dataframe) == 1
+    fine(app.toggle(key="robust").set_value(True).run())
+    table = app.dataframe[-1].value.set_index("map")
+    assert list(table.index)[-3:] == [f"{name} (knows nothing)" for name in BASELINES]
+    assert table["infidelity"].between(0, 100).all()
+    assert table["max-sensitivity"].isna().sum() == 1  # occlusion
+    assert table.loc["Saliency", "its passes"] == 9
+    assert table.loc["Saliency", "max-sensitivity"] > table.loc["Subspace 1", "max-sensitivity"] > 0
+    assert "Left out, as they cost more: Occlusion (1530 passes)" in text_of(app)
+    # All that was found out is in the archive.
+    arrays: dict[str, np.ndarray] = {}
+    found = json.loads(json.dumps(flatten(app.session_state["examined"], "examined", arrays)))
+    (infidelity,) = (value for name, value in found.items() if name.startswith("infidelity"))
+    assert infidelity["Occlusion"]["share"] * 100 == pytest.approx(table.loc["Occlusion", "infidelity"])
+    assert {name.split("-")[0] for name in found} == {"faithful", "marked", "infidelity", "sensitivity"}
+    assert found["marked-places-11"]["box"] == {"top": 44, "left": 44, "bottom": 180, "right": 180}
+    assert len(found["marked-places-11"]["table"]) == len(table)
+
+
+def test_the_address_restores_box_and_measures(app: AppTest) -> None:
+    app.query_params["methods"] = "Saliency"
+    app.query_params["robust"] = "true"
+    app.query_params["robust-limit"] = "300 passes"
+    app.query_params["box-rows"] = ["0", "112"]
+    app.query_params["box-columns"] = ["0", "112"]
+    text = text_of(fine(app.run()))
+    assert "the box holds 25% of the picture" in text
+    assert "Left out" not in text
+    assert len(app.dataframe) == 2
+
+
+def test_nonsense_in_the_address_falls_back(app: AppTest) -> None:
+    for key, value in {
+        "box-rows": ["x", "y"],
+        "box-columns": ["-5", "9000"],
+        "robust": "perhaps",
+        "robust-limit": "7",
+    }.items():
+        app.query_params[key] = value
+    assert "of the picture. Attention was not trained" in text_of(fine(app.run()))
+    assert not app.error
+    app.query_params["question"] = "What if"
+    app.query_params["cover-rows"] = ["224", "224"]  # an empty box covers one row
+    fine(app.run())
+    assert not app.error
+
+
+def test_a_drawn_box_moves_the_sliders_and_stays_in_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    state: dict[str, Any] = {"box-picture": SimpleNamespace(boxed={"id": "box", "box": [-0.1, 0.25, 0.5, 7]})}
+    monkeypatch.setattr("streamlit.session_state", state)
+    boxes._take("box", 224)
+    assert (state["box-rows"], state["box-columns"]) == ((0, 112), (56, 224))
+
+
+class Everything(set[Hashable]):
+    """Questions that were stopped: all, until one is asked again."""
+
+    def __contains__(self, _: object) -> bool:
+        return not self
+
+    def discard(self, question: Hashable) -> None:
+        self.add(question)
+
+
+def test_a_stopped_question_is_not_computed_until_it_is_asked_again(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    app.query_params["methods"] = "Grad-CAM"
+    app.session_state["stopped"] = Everything()
+    text = text_of(fine(app.run()))
+    assert "Stopped: inserting and deleting pixels for 9 maps." in text
+    assert "Take it with you" in text
+    assert not app.dataframe
+    (again,) = (button for button in app.button if button.label == "Ask again")
+    text = text_of(fine(again.click().run()))
+    assert "Stopped" not in text
+    assert len(app.dataframe) == 1
+
+
+def test_a_run_lets_go_of_earlier_ones_when_it_has_asked_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone: list[list[Future[Any]]] = []
+
+    class Records:
+        def release(self, futures: Iterable[Future[Any]]) -> None:
+            gone.append(list(futures))
+
+    monkeypatch.setattr("ulsam_viz.ui.session.default_engine", Records)
+    first, second, third = (Future[Any]() for _ in range(3))
+    asked = Asked()
+    asked.begin()
+    asked.now += [first, second]
+    asked.begin()  # interrupted, and then again
+    asked.begin()
+    asked.now.append(third)
+    assert not gone
+    asked.let_go()
+    asked.let_go()
+    assert gone == [[first, second], []]
+    assert asked.now == [third]
+
+
+def test_a_maps_note_names_what_it_was() -> None:
+    flat, peaked = np.full((4, 4), 1 / 16), np.full((4, 4), 0.5 / 15)
+    peaked[1, 2] = 0.5
+    assert change_note(peaked, peaked) == "area 48% (was 48%), peak 8.0× (was 8.0×)"
+    assert change_note(flat, peaked) == f"uniform for this picture (was: {map_note(peaked)})"
+    assert change_note(peaked, flat) == f"{map_note(peaked)} (was: uniform for this picture)"

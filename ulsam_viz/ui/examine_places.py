@@ -1,0 +1,118 @@
+"""Whether marked places matter: every map's scores beside those of maps that know nothing, with a box that the visitor draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from ..analysis import faithfulness, measures
+from ..analysis.attribution import Attribution
+from ..analysis.computations import baseline_of
+from ..analysis.faithfulness import Box, Faithfulness
+from ..analysis.methods import METHODS
+from ..figures.tiles import block_means
+from .asking import answer, examined, subspace_names
+from .boxes import choose_box
+from .examine_robust import settings_of, show_robustness
+from .scene import Scene
+
+_STEPS = 28
+
+
+def show_faithfulness(scene: Scene, number: int, attributions: Mapping[str, Attribution]) -> None:
+    """Ask whether the places that maps mark matter for the answer, beside baselines."""
+    side = scene.variant.input_size
+    attention = scene.attention.maps[number]
+    maps = {name: attention[i] for i, name in enumerate(subspace_names(scene, number))}
+    if len(attention) > 1:
+        maps["mean of the subspaces"] = attention.mean(0)
+    maps |= {METHODS[name].label: a.values for name, a in attributions.items()}
+    left, right = st.columns([1, 2.6], gap="large")
+    with left:
+        box = choose_box(scene, "box", "Box around the subject", (side // 5, side - side // 5))
+    with right:
+        if scores := _scores(scene, number, attributions, maps):
+            _show_scores(scene, number, attributions, maps, scores, box)
+    if st.toggle(
+        "Infidelity and max-sensitivity",
+        key="robust",
+        bind="query-params",
+        help="Two more measures, by Captum. They cost many passes, so they are computed only when asked for.",
+    ):
+        show_robustness(scene, number, attributions, maps)
+
+
+def _scores(
+    scene: Scene, number: int, attributions: Mapping[str, Attribution], maps: Mapping[str, np.ndarray]
+) -> dict[str, Faithfulness] | None:
+    x, pre = scene.crop.tensor, scene.variant.preprocessing
+    count = len(maps) + len(faithfulness.BASELINES)
+    return answer(
+        scene,
+        ("faithful", number, scene.target, tuple(sorted((n, settings_of(scene, n)) for n in attributions))),
+        f"inserting and deleting pixels for {count} maps",
+        lambda model, pause: faithfulness.measure(
+            model,
+            x,
+            maps,
+            target=scene.target,
+            blank=baseline_of(x, "grey", pre),
+            blurred=baseline_of(x, "blurred", pre),
+            steps=_STEPS,
+            pause=pause,
+        ),
+        passes=count * 2 * (_STEPS + 1),
+    )
+
+
+def _show_scores(
+    scene: Scene,
+    number: int,
+    attributions: Mapping[str, Attribution],
+    maps: Mapping[str, np.ndarray],
+    scores: Mapping[str, Faithfulness],
+    box: Box,
+) -> None:
+    side, grid = scene.variant.input_size, scene.attention.maps[number].shape[-1]
+    knowing_nothing = faithfulness.baseline_maps(side)
+    reference = next(iter(attributions.values()), None)
+    label = METHODS[reference.method].label if reference else ""
+    table = []
+    for name, score in scores.items():
+        values = faithfulness.to_side(maps[name] if name in maps else knowing_nothing[name], side)
+        hit, inside = faithfulness.pointing(values, box)
+        row: dict[str, Any] = {
+            "map": name if name in maps else f"{name} (knows nothing)",
+            "insertion": score.insertion,
+            "deletion": score.deletion,
+            "points into the box": hit,
+            "mass in the box": 100 * inside,
+            "passes": score.passes,
+        }
+        if reference is not None:
+            coarse, own = block_means(reference.values, grid), block_means(values, grid)
+            row["Spearman"] = float(measures.agreement(own, coarse).correlation)
+            row["top 20 % shared"] = 100 * faithfulness.overlap(own, coarse)
+        table.append(row)
+    examined(scene)[f"marked-places-{number}"] = {"box": box, "compared with": label, "table": table}
+    st.dataframe(
+        table,
+        hide_index=True,
+        placeholder="",
+        height="content",  # the maps that know nothing stand last, and must be seen
+        column_config={
+            "insertion": st.column_config.NumberColumn(format="%.3f", help="Area under the curve: more is better."),
+            "deletion": st.column_config.NumberColumn(format="%.3f", help="Area under the curve: less is better."),
+            "mass in the box": st.column_config.NumberColumn(format="%.0f %%"),
+            "Spearman": st.column_config.NumberColumn(format="%+.2f", help=f"Rank correlation with {label}, on the map's grid."),
+            "top 20 % shared": st.column_config.NumberColumn(format="%.0f %%", help=f"With {label}; 20 % by chance."),
+        },
+    )
+    share = (box.bottom - box.top) * (box.right - box.left) / side**2
+    st.caption(
+        f"Compare each map with the three that know nothing of the network. By area the box holds {share:.0%} of the picture. "
+        f"Attention was not trained to explain: a low score is no fault of it. {sum(s.passes for s in scores.values())} passes of one picture."
+    )
