@@ -21,7 +21,7 @@ from ..zoo import CheckpointError, Variant
 from . import controls
 from .downloads import show_downloads
 from .examine import show_examination
-from .page import open_page
+from .page import let_the_browser_draw, open_page
 from .pictures import choose_picture, model_input
 from .scene import Scene, channel_range, channels_of, map_note
 from .session import asked, visitor
@@ -87,7 +87,8 @@ def _maps_and_attributions(scene: Scene, answer: DeltaGenerator) -> dict[str, At
             left = st.container()
         with left:
             _layer_of_maps(scene, number, layer)
-    with answer:  # after the maps: its chart makes the browser load a large library, and they would wait for it
+    let_the_browser_draw()
+    with answer:
         show_answer(scene)
     return _attributions(scene, attribution_place or st.container())
 
