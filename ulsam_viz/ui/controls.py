@@ -17,23 +17,9 @@ from ..zoo import Variant
 PLAIN = "plain"
 _BIND: Literal["query-params"] = "query-params"
 _DEFAULT_POSITION, _DEFAULT_GROUPS = "after-11", 4
-_OF_LESSON = ("sand-", "try-", "quiz-", "predict-")
-_DEFAULT_METHODS = ("grad_cam", "integrated_gradients")
-
-
-@dataclass(frozen=True)
-class View:
-    """How results are shown; changing it recomputes nothing."""
-
-    scale: Scale
-    blend: bool
-    display: Display
-
-
-def keep_choices() -> None:
-    """Keep what the visitor chose while another page, without those controls, is shown."""
-    own = {f"{method.name}.{setting.name}" for method in METHODS.values() for setting in method.settings}
-    for key in {
+# Only keys of controls whose state may be set: no buttons, charts, editors or uploads.
+_KEPT = frozenset(
+    [
         "picture",
         "net",
         "position",
@@ -49,6 +35,13 @@ def keep_choices() -> None:
         "subspace",
         "question",
         "way",
+        "second",
+        "second-picture",
+        "strength",
+        "robust",
+        "robust-limit",
+        "source-method",
+        "source-peak",
         "part",
         "step",
         "channel",
@@ -56,11 +49,27 @@ def keep_choices() -> None:
         "column",
         "probe",
         "preset",
-    } | own:
-        if key in st.session_state:
+    ]
+)
+_KEPT_BEGINNINGS = ("box-rows", "box-columns", "cover-rows", "cover-columns", "sand-", "try-", "quiz-", "predict-")
+_DEFAULT_METHODS = ("grad_cam", "integrated_gradients")
+
+
+@dataclass(frozen=True)
+class View:
+    """How results are shown; changing it recomputes nothing."""
+
+    scale: Scale
+    blend: bool
+    display: Display
+
+
+def keep_choices() -> None:
+    """Keep what the visitor chose while another page, without those controls, is shown."""
+    own = {f"{method.name}.{setting.name}" for method in METHODS.values() for setting in method.settings}
+    for key in map(str, list(st.session_state)):
+        if key in _KEPT | own or key.startswith(_KEPT_BEGINNINGS):
             st.session_state[key] = st.session_state[key]
-    for key in [key for key in st.session_state if str(key).startswith(_OF_LESSON)]:
-        st.session_state[key] = st.session_state[key]
 
 
 def backbone_label(variant: Variant) -> str:
