@@ -23,6 +23,7 @@ from tests.browser import running_app
 from ulsam_viz.samples import list_samples
 
 _COUNTS = (1, 4, 8, 16)
+_LONGER = 3  # times as long, once more for the most visitors: does memory stay?
 _EVERY = 3.0
 
 
@@ -110,7 +111,8 @@ def visitors(repeats: int) -> list[dict[str, Any]]:
     pictures = [s.title for s in list_samples()]
     with running_app() as address:
         truth = {p: _alone(p, address) for p in pictures}
-    return [_measure(count, moves, pictures, truth) for count in _COUNTS]
+    rows = [_measure(count, moves, pictures, truth) for count in _COUNTS]
+    return [*rows, _measure(_COUNTS[-1], _LONGER * moves, pictures, truth)]
 
 
 def _measure(count: int, moves: int, pictures: list[str], truth: dict[str, dict[str, str]]) -> dict[str, Any]:
@@ -119,11 +121,11 @@ def _measure(count: int, moves: int, pictures: list[str], truth: dict[str, dict[
         people = [Visitor(pictures[i % len(pictures)], address) for i in range(count)]
         asyncio.run(Visitor(pictures[0], address).visit([]))  # imports
         before, started = _resident_mb(), time.monotonic()
-        asyncio.run(_together(people, moves))
+        halfway = asyncio.run(_together(people, moves))
         seconds, after = time.monotonic() - started, _resident_mb()
     waits = sorted(w for person in people for w in person.waited[1:])
     return {
-        "what": f"{count} visitor{'s' * (count > 1)}, each moving g every {_EVERY:g} s",
+        "what": f"{count} visitor{'s' * (count > 1)}, each moving g every {_EVERY:g} s, {moves} times",
         "moves": len(waits),
         "median_s": statistics.median(waits),
         "p95_s": waits[int(0.95 * (len(waits) - 1))],
@@ -131,6 +133,7 @@ def _measure(count: int, moves: int, pictures: list[str], truth: dict[str, dict[
         "answers_a_second": len(waits) / seconds,
         "kB_a_move": sum(p.received for p in people) / len(waits) / 1000,
         "memory_before_MB": before,
+        "memory_halfway_MB": halfway,
         "memory_after_MB": after,
     }
 
@@ -142,7 +145,8 @@ def _alone(picture: str, address: str) -> dict[str, str]:
     return dict(visitor.seen)
 
 
-async def _together(people: list[Visitor], moves: int) -> None:
+async def _together(people: list[Visitor], moves: int) -> float:
+    """Let all move at random; return the server's memory in MB when half the time has passed."""
     rng = random.Random(0)
     stops = []
     for _ in people:
@@ -150,7 +154,14 @@ async def _together(people: list[Visitor], moves: int) -> None:
         for _ in range(moves):
             path.append(rng.choice([s for s in range(5) if s != path[-1]]))
         stops.append(path[1:])
+
+    async def halfway() -> float:
+        await asyncio.sleep(moves * _EVERY / 2)
+        return _resident_mb()
+
+    memory = asyncio.create_task(halfway())
     await asyncio.gather(*(person.visit(path) for person, path in zip(people, stops, strict=True)))
+    return await memory
 
 
 def _resident_mb() -> float:
