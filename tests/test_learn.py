@@ -44,6 +44,7 @@ def test_each_step_has_its_address_its_words_and_its_numbers(step: Any) -> None:
     assert not app.error
     if step.stage:
         assert len(latex(app)) == 2
+        assert "256 × 14 × 14 →" in text or "8 × 14 × 14 →" in text
         assert re.search(r"the module's own tensor (differs by \de-\d\d|is exactly that)", text)
 
 

@@ -76,6 +76,7 @@ def _show_stage(walk: Walk, stage: Stage) -> None:
     pictures, numbers = st.columns([1, 1.15], gap="large")
     with pictures:
         show_tiles(stage_tiles(walk, stage), width=160, key=f"stage-{stage}", on_place=lambda: take_place(f"stage-{stage}"))
+        st.caption(f"Shapes, channels or subspaces × rows × columns: {_shape(walk, _BEFORE[stage])} → {_shape(walk, stage)}.")
     with numbers:
         _show_formula(walk, stage)
     if stage == "pointwise":
@@ -83,6 +84,10 @@ def _show_stage(walk: Walk, stage: Stage) -> None:
     _show_strip(walk, stage)
     if stage == "output":
         show_subspace_prediction(walk)
+
+
+def _shape(walk: Walk, stage: Stage) -> str:
+    return " × ".join(map(str, getattr(walk.stages, stage).shape))
 
 
 def stage_tiles(walk: Walk, stage: Stage) -> list[Tile]:
