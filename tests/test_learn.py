@@ -109,10 +109,10 @@ def test_a_prediction_is_judged_by_the_computation() -> None:
     assert bool(app.success) == (largest == "Subspace 2")
 
     app = page(step="What changes with g")
-    assert "g = 16: a map covers" not in text_of(app)
+    assert "g = 16: mean effective area" not in text_of(app)
     radio = next(r for r in app.radio if "compared with" in r.label)
     fine(radio.set_value(radio.options[1]).run())
-    areas = dict(re.findall(r"g = (\d+): a map covers (\d+)%", text_of(app)))
+    areas = dict(re.findall(r"g = (\d+): mean effective area (\d+)%", text_of(app)))
     verdict = next(e.value for e in [*app.success, *app.info])
     ratio = int(areas["16"]) / int(areas["4"])
     assert ("about as wide" in verdict) == (0.9 <= ratio <= 1.1) or abs(ratio - 1) == pytest.approx(0.1, abs=0.02)
@@ -122,8 +122,25 @@ def test_cost_is_evaluated_and_measured_and_refuses_what_cannot_be() -> None:
     app = page(step="What it costs", position="after 11")
     table = app.dataframe[0].value
     assert table["parameters"].tolist()[-1] == 2 * 256
-    loop, rewritten, copied = (float(m.value.split()[0]) for m in app.metric)
+    loop, rewritten, copied, network = (float(m.value.split()[0]) for m in app.metric)
     assert loop > rewritten > copied > 0
+    assert network > rewritten
+    steps = app.dataframe[1].value
+    assert steps["step"].tolist() == [
+        "DW",
+        "BN",
+        "ReLU",
+        "max-pool",
+        "PW",
+        "BN of the map",
+        "ReLU of the map",
+        "softmax",
+        "gain",
+        "joining",
+    ]
+    assert steps["time"].sum() == pytest.approx(loop, rel=0.5)
+    assert steps["MACs (million)"].sum() == pytest.approx(2 * 256 * 196 / 1e6)
+    assert steps["MB read and written"].sum() > 1.6
     fine(next(n for n in app.number_input if n.label == "Channels m").set_value(512).run())
     assert app.dataframe[0].value["parameters"].tolist()[:1] == [524_288]
     assert app.dataframe[0].value["MACs (million)"].tolist()[0] == pytest.approx(102.76, abs=0.01)
@@ -134,6 +151,7 @@ def test_cost_is_evaluated_and_measured_and_refuses_what_cannot_be() -> None:
 def test_the_sandbox_shows_what_each_choice_does() -> None:
     app = page(part="Sandbox")
     assert "Its values sum to 1.000" in text_of(app)
+    assert text_of(app).count("*dead* map") == 1  # to begin with
     fine(app.number_input(key="sand-b").set_value(-50.0).run())
     assert text_of(app).count("*dead* map") == 2
     fine(app.toggle(key="sand-relu2").set_value(False).run())
@@ -141,6 +159,7 @@ def test_the_sandbox_shows_what_each_choice_does() -> None:
     fine(app.number_input(key="sand-b").set_value(0.0).run())
     fine(app.toggle(key="sand-sigmoid").set_value(True).run())
     assert "Its values sum to 1.000" not in text_of(app)
+    fine(app.number_input(key="sand-w3").set_value(1.0).run())
     fine(app.selectbox(key="preset").set_value("Everything equal").run())
     fine(app.toggle(key="sand-sigmoid").set_value(False).run())
     assert text_of(app).count("is **uniform**: all its logits are equal") == 2
@@ -165,6 +184,7 @@ def test_each_probe_answers_in_numbers(probe: Any) -> None:
     assert all(name in table for name in probe.regions)
     assert ("correlation after moving back" in table) == bool(probe.moved)
     assert table.drop(columns="subspace").to_numpy().std() > 0
+    assert ("Against an empty picture" in text_of(app)) == (probe.title != "Nothing")
 
 
 def test_the_quiz_judges_gives_reasons_and_begins_anew() -> None:

@@ -13,8 +13,9 @@ from ulsam_viz.analysis.stages import STAGES
 from ulsam_viz.figures.grids import number_grid
 from ulsam_viz.figures.tiles import Display, mosaic, value_range, value_tile
 from ulsam_viz.lesson.handout import Figure, Paper, Section, write_handout
-from ulsam_viz.lesson.probes import PROBES, correlation_after_moving, region_means
+from ulsam_viz.lesson.probes import PROBES, correlation_after_moving, region_means, verdict
 from ulsam_viz.lesson.steps import MISCONCEPTIONS, QUIZ, STEPS, Facts
+from ulsam_viz.models.ulsam import ULSAM
 from ulsam_viz.ui.learn_sandbox import find_trouble
 
 FACTS = Facts("Cat", "a network", 11, 256, 4, 64, 14, 14, 2, 70, 3, 5, "cup", 0.87, 149.0)
@@ -32,6 +33,8 @@ def test_the_path_goes_through_every_stage_once_and_in_order() -> None:
 def test_facts_follow_the_numbers_of_the_layer() -> None:
     assert FACTS.mean_gain == pytest.approx(1.0051, abs=1e-4)
     assert FACTS.module_macs == pytest.approx(2 * 256 * 196 / 1e6)
+    module = ULSAM(256, 4)
+    assert FACTS.module_values == sum(p.numel() for p in module.parameters())
     assert replace(FACTS, h=7, w=7).mean_gain == pytest.approx(1.0204, abs=1e-4)
 
 
@@ -49,7 +52,7 @@ def test_the_quiz_can_be_answered_from_the_steps_it_names() -> None:
 
 
 def test_misconceptions_are_six_and_take_live_numbers() -> None:
-    live = {"f": FACTS, "peak_gain": 1.05, "effect": -0.01, "logit": 5.0}
+    live = {"f": FACTS, "peak_gain": 1.05, "effect": -0.01, "logit": 5.0, "share": 0.002, "differences": "", "paper_range": 0.5}
     texts = [card.claim.format(**live) + card.truth.format(**live) for card in MISCONCEPTIONS]
     assert len(texts) == 6
     assert all("{" not in text for text in texts)
@@ -97,6 +100,9 @@ def test_a_planted_map_is_found_in_its_region_and_follows_its_object() -> None:
     assert found[0] == pytest.approx(1)
     assert abs(found[1]) < 0.5
     assert np.isnan(found[2])
+    said = verdict({"large": np.array([0.3, 0.2, -0.1]), "small": np.array([0.1, 0.4, -0.2])}, found)
+    assert "2 of 3 rise most at “large”, 1 of 3 rise most at “small”" in said
+    assert "1 of 3 maps move with the object" in said
 
 
 def test_the_sandbox_names_each_value_that_makes_no_sense() -> None:
@@ -112,7 +118,7 @@ def test_the_sandbox_names_each_value_that_makes_no_sense() -> None:
 def test_pictures_of_values_use_one_scale_with_zero_in_the_middle_of_signed_ones() -> None:
     signed = np.array([[-1.0, 0.0], [0.5, 2.0]])
     assert value_range(signed) == (-2, 2)
-    assert value_range(np.array([[0.2, 3.0]])) == (0, 3)
+    assert value_range(np.array([[0.2, 3.0]])) == (0.2, 3)
     assert value_range(np.array([[1.002, 1.07]])) == (1.002, 1.07)
     tile = value_tile(signed, Display(), side=4)
     assert tile[0, 3].min() > 200  # 0 is the light middle

@@ -115,14 +115,14 @@ def _value(latex: str) -> float:
     return float(mantissa) * 10 ** int(exponent.strip("{}") or 0)
 
 
-def test_numbers_are_written_with_four_digits() -> None:
+def test_numbers_are_written_with_five_digits() -> None:
     written = {
         0.0: "0",
-        2.5: "2.500",
-        -0.07336: "-0.07336",
-        1234.56: "1235",
-        99999.0: r"1.000 \cdot 10^{5}",
-        2.42e-5: r"2.420 \cdot 10^{-5}",
+        2.5: "2.5000",
+        -0.07336: "-0.073360",
+        1234.56: "1234.6",
+        99999.0: r"9.9999 \cdot 10^{4}",
+        2.42e-5: r"2.4200 \cdot 10^{-5}",
     }
     assert [number(v) for v in written] == list(written.values())
 

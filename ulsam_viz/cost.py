@@ -88,6 +88,23 @@ def measure_latency(model: MobileNet, input_size: int = 224, *, repeats: int = 1
 
 
 @dataclass(frozen=True)
+class StepTime:
+    """One step of the module as the paper's code computes it, all groups together.
+
+    Attributes:
+        name: Of the step.
+        milliseconds: Median for one picture.
+        macs: Multiply-accumulates that it counts.
+        bytes: What it reads and writes, in float32.
+    """
+
+    name: str
+    milliseconds: float
+    macs: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class ModuleTimes:
     """Medians for one picture, in milliseconds, on the CPU with the calling thread's settings.
 
@@ -95,11 +112,13 @@ class ModuleTimes:
         loop: The module as the paper's code computes it: g small networks, one after the other, in eager PyTorch.
         rewritten: The inference form of this package; same outputs.
         copy: One copy of the input, for comparison.
+        steps: Where the loop's time goes.
     """
 
     loop: float
     rewritten: float
     copy: float
+    steps: tuple[StepTime, ...]
 
 
 @torch.inference_mode()
@@ -113,40 +132,80 @@ def measure_module(channels: int, groups: int, height: int, width: int, *, repea
     """
     module = transparent_module(channels, groups)
     x = torch.linspace(-1, 1, channels * height * width).view(1, channels, height, width)
-    forms: list[Callable[[Tensor], Tensor]] = [_as_loop(module), FastULSAM(module).eval(), torch.clone]
+    loop = _Loop(module)
+    forms: list[Callable[[Tensor], Tensor]] = [loop, FastULSAM(module).eval(), torch.clone]
     times: list[list[float]] = [[] for _ in forms]
+    by_step: list[dict[str, float]] = []
     for _ in range(repeats + 2):
         for form, own in zip(forms, times, strict=True):
             started = time.perf_counter()
             form(x)
             own.append(1000 * (time.perf_counter() - started))
-    return ModuleTimes(*(statistics.median(own[2:]) for own in times))
+        by_step.append(loop.seconds)
+    m, g, places = channels, groups, height * width
+    moved = {"PW": m + g, "gain": 2 * m + g} | dict.fromkeys(("BN of the map", "ReLU of the map", "softmax"), 2 * g)
+    steps = tuple(
+        StepTime(
+            name,
+            1000 * statistics.median(run[name] for run in by_step[2:]),
+            m * places if name in ("DW", "PW") else 0,
+            4 * places * moved.get(name, 2 * m),
+        )
+        for name in by_step[0]
+    )
+    loop_ms, rewritten_ms, copy_ms = (statistics.median(own[2:]) for own in times)
+    return ModuleTimes(loop_ms, rewritten_ms, copy_ms, steps)
 
 
-def _as_loop(module: ULSAM) -> Callable[[Tensor], Tensor]:
-    """Return g small networks with the module's weights, and what joins them."""
-    size = module.channels // module.groups
-    parts: list[nn.Sequential] = []
-    for k in range(module.groups):
-        depthwise = nn.Sequential(nn.Conv2d(size, size, 1, groups=size), nn.BatchNorm2d(size))
-        pointwise = nn.Sequential(nn.Conv2d(size, 1, 1), nn.BatchNorm2d(1))
-        own, single = slice(k * size, (k + 1) * size), slice(k, k + 1)
-        for part, whole, chosen in (
-            (depthwise[0], module.depthwise, own),
-            (depthwise[1], module.depthwise_norm, own),
-            (pointwise[0], module.pointwise, single),
-            (pointwise[1], module.pointwise_norm, single),
-        ):
-            state = {name: value[chosen] if value.ndim else value for name, value in whole.state_dict().items()}
-            part.load_state_dict(state)
-        parts.append(nn.Sequential(depthwise, nn.ReLU(), nn.MaxPool2d(3, 1, 1), pointwise, nn.ReLU()).eval())
+class _Loop:
+    """The module as g small networks with its weights, one after the other; it notes the seconds of each kind of step.
 
-    def run(x: Tensor) -> Tensor:
-        outputs = []
-        for part, features in zip(parts, x.chunk(len(parts), 1), strict=True):
-            logits = part(features)
-            maps = logits.flatten(2).softmax(-1).view_as(logits)
+    Attributes:
+        seconds: By step, over all groups, of the last call.
+    """
+
+    def __init__(self, module: ULSAM) -> None:
+        self.seconds: dict[str, float] = {}
+        size = module.channels // module.groups
+        self._parts: list[dict[str, nn.Module]] = []
+        for k in range(module.groups):
+            part = {
+                "DW": nn.Conv2d(size, size, 1, groups=size),
+                "BN": nn.BatchNorm2d(size, eps=module.depthwise_norm.eps),
+                "ReLU": nn.ReLU(),
+                "max-pool": nn.MaxPool2d(3, 1, 1),
+                "PW": nn.Conv2d(size, 1, 1),
+                "BN of the map": nn.BatchNorm2d(1, eps=module.pointwise_norm.eps),
+                "ReLU of the map": nn.ReLU(),
+            }
+            own, single = slice(k * size, (k + 1) * size), slice(k, k + 1)
+            for name, whole, chosen in (
+                ("DW", module.depthwise, own),
+                ("BN", module.depthwise_norm, own),
+                ("PW", module.pointwise, single),
+                ("BN of the map", module.pointwise_norm, single),
+            ):
+                part[name].load_state_dict({n: v[chosen] if v.ndim else v for n, v in whole.state_dict().items()})
+            self._parts.append({name: step.eval() for name, step in part.items()})
+
+    def __call__(self, x: Tensor) -> Tensor:
+        self.seconds, outputs, started = {}, [], time.perf_counter()
+
+        def note(name: str) -> None:
+            nonlocal started
+            now = time.perf_counter()
+            self.seconds[name] = self.seconds.get(name, 0.0) + now - started
+            started = now
+
+        for part, features in zip(self._parts, x.chunk(len(self._parts), 1), strict=True):
+            maps = features
+            for name, step in part.items():
+                maps = step(maps)
+                note(name)
+            maps = maps.flatten(2).softmax(-1).view_as(maps)
+            note("softmax")
             outputs.append(features + maps * features)
-        return torch.cat(outputs, 1)
-
-    return run
+            note("gain")
+        joined = torch.cat(outputs, 1)
+        note("joining")
+        return joined

@@ -90,7 +90,7 @@ def blend_tile(pixels: np.ndarray, relative: np.ndarray, hues: list[str], displa
 
 
 def value_tile(values: np.ndarray, display: Display, *, side: int = 160) -> np.ndarray:
-    """Draw one map's values by themselves, cell by cell: about 0 where some are negative, else from the smallest or 0.
+    """Draw one map's values by themselves, cell by cell, from the smallest to the largest; about 0 where some are negative.
 
     Args:
         values: Shape (H, W).
@@ -111,7 +111,7 @@ def value_range(values: np.ndarray) -> tuple[float, float]:
     low, high = float(values.min()), float(values.max())
     if low < 0:
         return -max(-low, high), max(-low, high)
-    return (0.0, high) if low < 0.5 * high else (low, high)
+    return low, high
 
 
 def mosaic(maps: np.ndarray, display: Display, *, least_side: int = 160) -> np.ndarray:

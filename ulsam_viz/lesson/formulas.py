@@ -20,23 +20,25 @@ class Formula:
     Attributes:
         symbols: The formula, LaTeX.
         numbers: The same with its numbers, LaTeX.
+        legend: What the symbols are.
         result: What it comes to, in double precision.
         difference: Its distance from the module's own tensor there.
     """
 
     symbols: str
     numbers: str
+    legend: str
     result: float
     difference: float
 
 
 def number(value: float) -> str:
-    """Write a number with four significant digits, as LaTeX."""
+    """Write a number with five significant digits, as LaTeX."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else str(value)
     if 1e-3 <= abs(value) < 1e4:
-        return f"{value:.{max(0, 3 - math.floor(math.log10(abs(value))))}f}"
-    mantissa, exponent = f"{value:.3e}".split("e")
+        return f"{value:.{max(0, 4 - math.floor(math.log10(abs(value))))}f}"
+    mantissa, exponent = f"{value:.4e}".split("e")
     return rf"{mantissa} \cdot 10^{{{int(exponent)}}}"
 
 
@@ -55,7 +57,7 @@ def formula(stages: Stages, derivation: Derivation, stage: Stage) -> Formula:
         numbers = number(result)
     elif not numbers.endswith(r"\end{array}"):  # a sum over several lines brings its own end
         numbers = rf"{numbers} = {number(result)}"
-    return Formula(symbols, numbers, result, abs(result - own))
+    return Formula(symbols, numbers, _LEGENDS[stage], result, abs(result - own))
 
 
 def _signed(value: float) -> str:
@@ -134,7 +136,7 @@ def _attention(s: Stages, d: Derivation) -> tuple[str, str]:
         return rf"\frac{{1}}{{1 + e^{{-\ell_k{over}}}}}", rf"\frac{{1}}{{1 + e^{{{number(-scaled)}}}}}"
     shift = rf" {_signed(-d.shift)}" if d.shift else ""
     return (
-        rf"\frac{{e^{{\ell_k{over}}}}}{{\sum_{{\text{{all places}}}} e^{{\ell_k{over}}}}}",
+        rf"\frac{{e^{{\ell_k(r, c){over}}}}}{{\sum_{{p}} e^{{\ell_k(p){over}}}}}",
         rf"\frac{{e^{{{number(scaled)}{shift}}}}}{{{number(d.denominator)}}} = \frac{{{number(d.exponential)}}}{{{number(d.denominator)}}}",
     )
 
@@ -162,4 +164,19 @@ _WRITERS: dict[Stage, _Writer] = {
     "attention": _attention,
     "gain": _gain,
     "output": _output,
+}
+
+_NORM = "x: the value before; μ, σ²: mean and variance over the training pictures; γ, β: learnt scale and shift; ε: keeps the root from 0."
+_LEGENDS: dict[Stage, str] = {
+    "features": "F: what enters the module.",
+    "depthwise": "F: the value of channel i here; w, b: its weight and bias.",
+    "normed": _NORM,
+    "rectified": "x: the value before.",
+    "pooled": "z: channel i after the ReLU; r, c: row and column.",
+    "pointwise": "z: channel i after the pool, here; v: its weight; b: the bias of subspace k.",
+    "pointwise_normed": _NORM,
+    "logits": "x: the value before.",
+    "attention": "ℓ: the map after its ReLU, at this place (r, c), and summed over all places p.",
+    "gain": "A: the attention of subspace k here.",
+    "output": "F: what entered the module, channel i.",
 }

@@ -76,7 +76,7 @@ PROBES = (
     Probe(
         "Two blobs",
         "The same brightness at two sizes: does one subspace answer to the large disc and another to the small one?",
-        "Subspaces whose means differ between the discs tell sizes apart. If all columns look alike, the maps of this network are not “multi-scale” here.",
+        "Compare each disc with the same box of an empty picture. Subspaces that rise at different discs tell sizes apart; if all rise at the same one, the maps of this network are not “multi-scale” here.",
         blobs,
         {
             "large disc": (2 / 7, 1 / 14, 5 / 7, 1 / 2),
@@ -109,6 +109,26 @@ PROBES = (
         {"border": (0, 0, 1 / 7, 1), "middle": (2 / 7, 2 / 7, 5 / 7, 5 / 7)},
     ),
 )
+
+
+def verdict(rises: Mapping[str, np.ndarray], correlations: np.ndarray | None = None) -> str:
+    """Say in a sentence what a probe shows.
+
+    Args:
+        rises: For each region, the maps' means less those of an empty picture, shape (g,), in multiples of uniform.
+        correlations: Of each map with that of the moved object, moved back, shape (g,); or None.
+    """
+    names = list(rises)
+    most = np.argmax(np.stack([rises[n] for n in names]), 0)
+    g = len(most)
+    text = (
+        "Against an empty picture, "
+        + ", ".join(f"{(most == i).sum()} of {g} rise most at “{n}”" for i, n in enumerate(names))
+        + "."
+    )
+    if correlations is not None:
+        text += f" {int((np.nan_to_num(correlations) > 0.5).sum())} of {g} maps move with the object (a correlation above 0.5)."
+    return text
 
 
 def region_means(relative: np.ndarray, region: tuple[float, float, float, float]) -> np.ndarray:

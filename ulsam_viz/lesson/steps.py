@@ -56,6 +56,11 @@ class Facts:
         return 2 * self.m * self.places / 1e6
 
     @property
+    def module_values(self) -> int:
+        """All parameters of one module: weights, biases, and scale and shift of its norms."""
+        return 5 * self.m + 3 * self.g
+
+    @property
     def share_of_macs(self) -> float:
         """Of one module in the network's, in percent."""
         return 100 * self.module_macs / self.macs
@@ -87,15 +92,15 @@ STEPS = (
     Step(
         "Why attention",
         _IDEA,
-        "A small network has few features, and spends the same work on every place of the picture. *Spatial attention* lets it weigh places: here the "
-        "maps say where each group of features of layer {f.layer} is made stronger. ULSAM does it with {f.module_macs:.2f} million multiply-accumulates, "
-        "{f.share_of_macs:.2f} % of this network's {f.macs:.0f} million.",
+        "A small network has few features, and treats all places of the picture alike. *Spatial attention* multiplies features more in some places than in others; "
+        "the maps say how much, for each group of features of layer {f.layer}. *ULSAM* (Ultra-Lightweight Subspace Attention Module, Saini et al. 2020) needs {f.module_macs:.2f} million "
+        "multiply-accumulates (MACs) for it, {f.share_of_macs:.2f} % of this network's {f.macs:.0f} million.",
     ),
     Step(
         "The channels of a layer",
         _IDEA,
         "Layer {f.layer} describes the picture by {f.m} *channels*, each a map of {f.h} × {f.w} places: how much of one learnt feature is where. "
-        "Some follow edges, some textures, some parts; some say nothing about this picture.",
+        "What a channel has learnt to answer to can only be guessed from where it is strong.",
     ),
     Step(
         "Splitting into subspaces",
@@ -113,7 +118,7 @@ STEPS = (
     Step(
         "BatchNorm",
         _THROUGH,
-        "*BatchNorm* subtracts the channel's mean and divides by its standard deviation, both learnt from the training pictures, then scales and shifts again. In use it is "
+        "*BatchNorm* subtracts the channel's mean and divides by its standard deviation, both measured over the training pictures, then scales and shifts by two learnt numbers. In use it is "
         "one scale and one shift, so together with the step before it is a single multiplication and addition.",
         "normed",
     ),
@@ -128,13 +133,13 @@ STEPS = (
         "Max-pool",
         _THROUGH,
         "Each place takes the largest value of itself and its 8 neighbours (at the border there are fewer). Spots grow to 3 × 3: a feature that is near counts, too. "
-        "It is the only step of the module where neighbours meet.",
+        "Before the softmax, it is the only step where neighbours meet.",
         "pooled",
     ),
     Step(
         "Pointwise sum",
         _THROUGH,
-        "Now the {f.size} channels of subspace {f.k} become **one** number a place: a weighted sum, a 1 × 1 *pointwise* convolution. "
+        "Now the {f.size} channels of subspace {f.k} become **one** number per place: a weighted sum, a 1 × 1 *pointwise* convolution. "
         "Channels with a positive weight call for attention, those with a negative one speak against it.",
         "pointwise",
     ),
@@ -147,20 +152,20 @@ STEPS = (
     Step(
         "ReLU of the map",
         _THROUGH,
-        "ReLU once more: all places below 0 become equal. If that happens everywhere, the map will be uniform for this picture: a *dead* map, which expresses no preference.",
+        "ReLU once more: all places below 0 become equal. If that happens everywhere, the map will be uniform for this picture: a *dead* map, which expresses no preference. The sandbox begins with one.",
         "logits",
     ),
     Step(
         "Softmax",
         _THROUGH,
         "*Softmax* raises e to each value and divides by the sum over all {f.places} places, so that the map sums to 1. No preference is "
-        "1/{f.places} everywhere; that is why maps are shown in *multiples of uniform*. Each place competes with all others.",
+        "1/{f.places} everywhere; that is why maps are shown in *multiples of uniform*. Each place competes with all others. (Dividing by a *temperature* first would sharpen the map or even it out; a sigmoid would weigh each place by itself: see Experiments.)",
         "attention",
     ),
     Step(
         "Gain",
         _THROUGH,
-        "Features are not replaced by attention, they are multiplied by the *gain* 1 + A. Its mean is 1 + 1/{f.places} = {f.mean_gain:.4f}, whatever the picture: "
+        "Features are not replaced by attention, they are multiplied by the *gain* 1 + A. The 1, the *residual*, keeps them: A alone is tiny. The gain's mean is 1 + 1/{f.places} = {f.mean_gain:.4f}, whatever the picture: "
         "the re-weighting is gentle, even where the map looks dramatic.",
         "gain",
     ),
@@ -174,20 +179,20 @@ STEPS = (
     Step(
         "What changes with g",
         _WHOLE,
-        "More subspaces give more maps from fewer channels each; parameters and multiplications hardly change. Whether the maps become more varied, or only more, "
+        "More subspaces give more maps from fewer channels each; parameters hardly change (three numbers a map), MACs not at all. Whether the maps become more varied, or only more, "
         "is seen here, for the picture at hand. Accuracy does not follow g: see Evidence.",
     ),
     Step(
         "Where to put it",
         _WHOLE,
         "Early layers have fine grids and simple features, late ones coarse grids and parts of objects. A softmax over more places has smaller values: the mean gain is 1.005 at "
-        "14 × 14, and 1.0003 at 56 × 56. The fewer places there are, the larger the gain can be.",
+        "14 × 14, and 1.0003 at 56 × 56. The fewer places there are, the larger the mean gain.",
     ),
     Step(
         "What it costs",
         _WHOLE,
-        "ULSAM has the fewest parameters of its kind, and few multiplications. But most of its steps are *element-wise*: they do little arithmetic and move every value through memory, "
-        "which neither figure counts. So the time is measured, too: as the paper's code does it, and rewritten.",
+        "ULSAM has the fewest parameters in this table, and few MACs (SE-Net and CBAM have fewer). But MACs do not tell the time: most of its steps count none and still read and write every value, and "
+        "equal MACs can take very different times. So the time is measured, step by step: as the paper's code does it, and rewritten.",
     ),
     Step(
         "How to read a map, and how not to",
@@ -209,8 +214,8 @@ class Misconception:
 MISCONCEPTIONS = (
     Misconception(
         "The bright places are the important ones.",
-        "Bright means: the gain is larger there, at most {peak_gain:.3f} in this map. Whether that matters is another question: taking this subspace's attention away moves the logit of “{f.target}” "
-        "by {effect:+.4f}, of {logit:.1f}.",
+        "Bright means: the gain is larger there, at most {peak_gain:.3f} for subspace {f.k}. Whether that matters is another question: with that subspace's gain set to 1 everywhere, the logit of “{f.target}” "
+        "moves by {effect:+.4f}, of {logit:.1f}: {share:.1%} of it.",
     ),
     Misconception(
         "Each channel has its own attention map.",
@@ -218,7 +223,7 @@ MISCONCEPTIONS = (
     ),
     Misconception(
         "The attention looks for the class.",
-        "The map is computed before any class is: it is the same whichever class you ask about. An *attribution* belongs to a class; it is computed afterwards, and stands beside the maps on Inspect.",
+        "The map is computed before any class is: it is the same whichever class you ask about (choose another target in the sidebar: the maps above stay). An *attribution* belongs to a class; it is computed afterwards, and stands beside the maps on Inspect.",
     ),
     Misconception(
         "A mean gain of {f.mean_gain:.4f} is a mistake, it must be larger.",
@@ -226,11 +231,12 @@ MISCONCEPTIONS = (
     ),
     Misconception(
         "More subspaces are better.",
-        "They are more maps from fewer channels. In our trainings the differences in accuracy between g lie within what chance explains (see Evidence), as do the few tenths of a percent in the paper's tables.",
+        "They are more maps from fewer channels. Our trainings: {differences} In the paper's tables g changes top-1 by at most {paper_range:.1f} points at one place, and no g is best everywhere.",
     ),
     Misconception(
-        "Few parameters and few FLOPs mean fast.",
-        "Only if arithmetic is what takes the time. Here moving values through memory does: written as in the paper's code the module takes many times longer than rewritten, with the same FLOPs. See “What it costs”.",
+        "Few parameters and few MACs mean fast.",
+        "Only if every MAC took the same time, and nothing else any. Written as in the paper's code this module takes many times longer than rewritten, for the same sums: calls that use the processor badly, and pools and norms that count no "
+        "MAC at all. See the measured steps under “What it costs”.",
     ),
 )
 
@@ -270,25 +276,25 @@ QUIZ = (
     Question(
         "On a 14 × 14 grid a map has the value 0.0051 everywhere. What does it say?",
         (
-            "It is broken: the values should be near 1",
-            "The network pays little attention to the whole picture",
-            "It prefers no place: 1/196 is uniform, and the gain is the same everywhere",
-            "The subspace is switched off, its features are 0",
+            "The module is broken: after a softmax the values should be near 1",
+            "The network pays little attention to this picture as a whole",
+            "No place is preferred: 1/196 is uniform, the gain is even",
+            "The subspace is switched off: its features are multiplied by 0.0051",
         ),
         2,
         "1/196 = 0.0051 is what a softmax over 196 places gives without any preference. The features pass with the even gain 1.0051.",
         "Softmax",
     ),
     Question(
-        "Why can a map be exactly uniform for one picture and lively for another?",
+        "A map is exactly uniform for one picture and lively for another. How can that be?",
         (
-            "Max-pool removes all differences",
-            "The ReLU before the softmax sets all negative values to 0, and equal values give equal weights",
-            "BatchNorm divides by zero",
-            "The weights change from picture to picture",
+            "For the first, the max-pool has spread one large value over all places",
+            "For the first, the last ReLU has set every place to 0",
+            "For the first, BatchNorm has divided by a deviation of zero",
+            "The pointwise weights are computed anew from each picture",
         ),
         1,
-        "Where every value is below 0 for a picture, the ReLU makes all places equal. The weights are the same for every picture.",
+        "Where every value is below 0 for a picture, the ReLU makes all places equal, and equal values get equal weights. The weights are the same for every picture.",
         "ReLU of the map",
     ),
     Question(
@@ -299,27 +305,27 @@ QUIZ = (
         "Gain",
     ),
     Question(
-        "You ask for another target class. What happens to the attention maps?",
+        "You ask about “cup” instead of “nautilus”. What happens to the attention maps?",
         (
-            "Nothing: they are computed before any class is",
-            "They move to the new class",
-            "They become weaker, because the class is less probable",
-            "Only the brightest subspace changes",
+            "Nothing at all",
+            "They move to where the cup is",
+            "They become weaker, because “cup” is less probable",
+            "Only the subspace that stands for cups changes",
         ),
         0,
-        "Attention lies inside the network and knows no class. Attributions are computed afterwards, for a class, and do change.",
+        "Attention lies inside the network and is computed before any class is. Attributions are computed afterwards, for a class, and do change.",
         "How to read a map, and how not to",
     ),
     Question(
-        "A module has 2·m parameters and 2·m·h·w multiplications. Why can it still be slow?",
+        "Two programs compute the same module with the same MACs; one takes several times longer. What can explain it?",
         (
-            "The multiplications of attention are harder than others",
-            "A softmax cannot be computed on a CPU",
-            "Most of its steps are element-wise: moving values through memory takes the time, and FLOPs do not count that",
-            "It is only slow for g = 1",
+            "The slower one must use more parameters",
+            "MACs say nothing of how well a step suits the processor, and leave many steps out",
+            "The slower one multiplies larger numbers, which takes longer",
+            "Nothing: with the same MACs the times must be equal up to noise",
         ),
-        2,
-        "Scale, shift, ReLU, pool and gain each read and write every value and compute almost nothing. Rewritten with fewer passes, the same function takes a fraction of the time.",
+        1,
+        "The measured steps show it: time does not follow the MACs. DW and PW count the same, and take very different times; norms, ReLUs, pool and gain count none, but each reads and writes every value.",
         "What it costs",
     ),
 )

@@ -50,7 +50,7 @@ def _section(walk: Walk, step: Step, everything: Sequence[Variant]) -> Section:
     if step.stage:
         written = formula(walk.stages, walk.derivation, step.stage)
         d = walk.derivation
-        note = f"At row {d.row}, column {d.column} of channel {d.channel}, subspace {walk.k + 1}: the place that is marked."
+        note = f"{written.legend} At row {d.row}, column {d.column} of channel {d.channel}, subspace {walk.k + 1}: the place that is marked."
         return Section(
             step.title, step.chapter, text, _figures(stage_tiles(walk, step.stage)), (written.symbols, written.numbers), note
         )

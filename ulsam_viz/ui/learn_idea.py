@@ -12,6 +12,7 @@ from ..figures.tiles import attention_tile, data_uri, mosaic, value_range
 from .inspect_page import legend
 from .learn_walk import Walk, at_same_position
 from .scene import map_note
+from .summary import judged
 from .tiles import Tile, show_tiles
 
 
@@ -47,8 +48,13 @@ def show_why(walk: Walk) -> None:
     show_tiles([picture, *map_tiles(walk)], width=150, key="why")
     top = scene.attention.top(1)[0]
     st.caption(
-        f"{walk.facts.network} says “{scene.class_name(top)}” with {scene.attention.probabilities[top]:.0%}. It has {walk.facts.params:.2f} million parameters; "
-        f"one module adds {2 * walk.facts.m} to them, and a few for its biases and norms. Colours: multiples of uniform, 1 is no preference."
+        f"{walk.facts.network}, trained for the {len(scene.variant.classes)} classes of Caltech-101, says “{scene.class_name(top)}” with {scene.attention.probabilities[top]:.0%}. "
+        f"{judged(scene) if scene.picture.sample else ''} It is right for {scene.variant.metrics['top1']:.0f} % of the pictures that were held out. Of its {walk.facts.params:.2f} million parameters "
+        f"one module has {walk.facts.module_values}: {2 * walk.facts.m} weights, the others biases and norms."
+    )
+    st.caption(
+        "Colours: multiples of uniform, 1 is no preference. *Area* is the effective area, the share of places over which the attention is spread: e to the map's entropy, "
+        "divided by the number of places. Uniform is 100 %; a weak preference hardly lowers it. *Peak* is the largest value."
     )
 
 
@@ -79,7 +85,7 @@ def show_split(walk: Walk) -> None:
     show_tiles(group_tiles(walk), width=210 if s.groups <= 4 else 124, key="groups")
     means = measures.effective_area(s.attention)
     st.caption(
-        f"Each square holds the channels of one subspace; its colour is the subspace's on every page. One map each: they cover {means.min():.0%} to {means.max():.0%} of the places."
+        f"Each square holds the channels of one subspace; its colour is the subspace's on every page. One map each; their effective areas are {means.min():.0%} to {means.max():.0%}."
     )
 
 

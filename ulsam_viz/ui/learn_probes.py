@@ -11,7 +11,7 @@ from ..engine import default_engine
 from ..figures.colours import scale_maps, subspace_colour
 from ..figures.tiles import attention_tile, data_uri
 from ..images import ModelInput, Preprocessing, prepare
-from ..lesson.probes import PROBES, Probe, correlation_after_moving, empty, region_means
+from ..lesson.probes import PROBES, Probe, correlation_after_moving, empty, region_means, verdict
 from .inspect_page import legend
 from .scene import Scene, map_note
 from .session import visitor
@@ -78,21 +78,28 @@ def _row(
 def _numbers(scene: Scene, probe: Probe, layer: int, seen: list[Attention]) -> None:
     maps, nothing = seen[0].maps[layer], seen[-1].maps[layer]
     relative, baseline = measures.relative_attention(maps), measures.relative_attention(nothing)
-    columns: dict[str, np.ndarray] = {}
-    for name, region in probe.regions.items():
-        columns[name] = region_means(relative, region)
-        if probe.title != "Nothing":
-            columns[f"{name}, empty picture"] = region_means(baseline, region)
-    if probe.moved:
-        columns["correlation after moving back"] = correlation_after_moving(maps, seen[1].maps[layer], probe.moved[1])
+    means = {name: region_means(relative, region) for name, region in probe.regions.items()}
+    rises = {name: means[name] - region_means(baseline, region) for name, region in probe.regions.items()}
+    columns = dict(means)
+    correlations = None
+    if relative.tobytes() != baseline.tobytes():  # the empty picture is its own baseline
+        columns |= {f"{name}: rise": values for name, values in rises.items()}
+        if probe.moved:
+            correlations = columns["correlation after moving back"] = correlation_after_moving(
+                maps, seen[1].maps[layer], probe.moved[1]
+            )
+        st.markdown(verdict(rises, correlations))
     st.dataframe(
         [{"subspace": str(k + 1)} | {name: float(values[k]) for name, values in columns.items()} for k in range(len(maps))],
         hide_index=True,
         column_config={
-            name: st.column_config.NumberColumn(format="%+.2f" if "correlation" in name else "%.2f ×") for name in columns
+            name: st.column_config.NumberColumn(
+                format="%+.2f" if "correlation" in name else "%+.2f ×" if "rise" in name else "%.2f ×"
+            )
+            for name in columns
         },
     )
     st.caption(
-        f"Mean attention in a box of the picture, in multiples of uniform; beside it the same box of an empty picture, which is the level to compare with. Layer {layer}, "
-        f"{maps.shape[1]} × {maps.shape[2]} places: the boxes are widened to whole places."
+        "Mean attention in a box of the picture, in multiples of uniform. Rise: how much more than in the same box of an empty picture, whose maps are not even: "
+        f"borders draw attention by themselves. Layer {layer}, {maps.shape[1]} × {maps.shape[2]} places; boxes are widened to whole places."
     )

@@ -91,7 +91,7 @@ def _choose_weights() -> tuple[list[float], float, int]:
             f"Weight {c + 1}",
             -100.0,
             100.0,
-            1.0,
+            -1.0 if c == _CHANNELS - 1 else 1.0,  # so that the second map is dead at first
             0.25,
             key=f"sand-w{c}",
             bind="query-params",

@@ -108,12 +108,13 @@ def _show_formula(walk: Walk, stage: Stage) -> None:
     of = f"subspace {walk.k + 1}" if len(getattr(walk.stages, stage)) == walk.stages.groups else f"channel {d.channel}"
     st.markdown(f"At row {d.row}, column {d.column} of {of}:")
     st.latex(written.symbols)
+    st.caption(written.legend)
     st.latex(written.numbers)
     note = "" if stage != "attention" else f" That is {written.result * walk.facts.places:.2f} times uniform."
     apart = f"differs by {written.difference:.0e}" if written.difference else "is exactly that"
     st.caption(
         f"Computed from the numbers before it; the module's own tensor {apart}.{note}",
-        help="Numbers are written with four digits and computed with all.",
+        help="Numbers are written with five digits and computed with all.",
     )
 
 
@@ -138,7 +139,7 @@ def _show_terms(walk: Walk) -> None:
     )
     positive = sum(t.product > 0 for t in d.terms)
     st.caption(
-        f"Of {len(d.terms)} channels, {positive} call for attention here and {sum(t.product < 0 for t in d.terms)} speak against it."
+        f"Of {len(d.terms)} channels, {positive} call for attention here and {sum(t.product < 0 for t in d.terms)} speak against it; {sum(t.product == 0 for t in d.terms)} are 0."
     )
 
 
@@ -147,9 +148,9 @@ def _show_strip(walk: Walk, current: Stage) -> None:
     tiles = []
     for stage in STAGES:
         values = walk.stages.map_of(stage, walk.k, walk.derivation.channel)
-        note = f"{values.min():.3g} … {values.max():.3g}"
+        note = f"{values.min():.4g} … {values.max():.4g}"
         tiles.append(replace(walk.tile(stage), note=note, selectable=stage != "features", selected=stage == current))
-    show_tiles(tiles, width=84, key="strip-stages", on_select=_jump)
+    show_tiles(tiles, width=76, key="strip-stages", on_select=_jump)
     st.caption("Each on its own colours; the smallest and largest value below. Click one to go to its step.")
 
 

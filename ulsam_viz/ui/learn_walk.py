@@ -27,8 +27,8 @@ STAGE_NAMES: dict[Stage, str] = {
     "rectified": "ReLU",
     "pooled": "Max-pool",
     "pointwise": "PW",
-    "pointwise_normed": "BN",
-    "logits": "ReLU",
+    "pointwise_normed": "BN, map",
+    "logits": "ReLU, map",
     "attention": "Softmax",
     "gain": "Gain",
     "output": "Output",
@@ -121,7 +121,9 @@ def at_same_position(variant: Variant) -> list[Variant]:
 def choose_walk(scene: Scene) -> Walk:
     """Show what is followed, and compute it."""
     with st.expander("Follow another subspace, channel or place", icon=":material/my_location:"):
-        st.caption("Or click a place of a map in a step. The arrow keys move on a map, Enter chooses.")
+        st.caption(
+            "Or click a place of a map in a step; on a map, the arrow keys move and Enter chooses. Subspaces are counted from 1; channels, rows and columns from 0."
+        )
         left, *others = st.columns([1.6, 1, 1, 1])
         with left:
             layer, k = choose_subspace(scene)

@@ -25,10 +25,11 @@ from .learn_idea import map_tiles
 from .learn_walk import Walk, at_same_position
 from .scene import facts, map_note
 from .session import visitor
+from .summary import differences, differences_of_positions
 from .tiles import Tile, show_tiles
 
 _UNDECIDED = "I do not know yet"
-_SAME, _NARROWER, _WIDER = "about as wide as now", "narrower: each covers fewer places", "wider: each covers more places"
+_SAME, _NARROWER, _WIDER = "about as wide as now", "narrower: a smaller effective area", "wider: a larger effective area"
 
 
 def wholes(everything: Sequence[Variant]) -> dict[str, Callable[[Walk], None]]:
@@ -79,7 +80,7 @@ def _row_of_groups(walk: Walk, maps: np.ndarray, scaled: Scaled) -> None:
 
 def groups_title(maps: np.ndarray) -> str:
     """Say how wide a network's maps (g, H, W) are."""
-    return f"g = {len(maps)}: a map covers {measures.effective_area(maps).mean():.0%} of the places on average"
+    return f"g = {len(maps)}: mean effective area {measures.effective_area(maps).mean():.0%}"
 
 
 def groups_tiles(walk: Walk, maps: np.ndarray, scaled: Scaled) -> list[Tile]:
@@ -113,7 +114,9 @@ def _predict_width(walk: Walk, by_groups: Mapping[int, np.ndarray], last: int) -
     areas = {g: float(measures.effective_area(by_groups[g]).mean()) for g in (base, last)}
     ratio = areas[last] / areas[base]
     truth = _SAME if 0.9 <= ratio <= 1.1 else _NARROWER if ratio < 1 else _WIDER
-    text = f"The maps are {truth}: on average {areas[last]:.1%} of the places with g = {last}, {areas[base]:.1%} with g = {base}."
+    text = (
+        f"The maps are {truth}: their mean effective area is {areas[last]:.1%} with g = {last}, {areas[base]:.1%} with g = {base}."
+    )
     (st.success if guess == truth else st.info)(
         ("As you said. " if guess == truth else "Not so here. ") + text + " That is this picture; try another."
     )
@@ -129,9 +132,10 @@ def show_positions(walk: Walk, everything: Sequence[Variant]) -> None:
     legend(walk.scene.view.display.colours, scaled)
     show_tiles(tiles, width=150, key="positions")
     st.caption(POSITIONS_NOTE.format(f=walk.facts))
+    st.markdown(differences_of_positions(walk.scene.variant))
 
 
-POSITIONS_NOTE = "The mean of the {f.g} subspaces' maps of each network. “Instead”: the module takes the layer's place. The page Compare shows all maps."
+POSITIONS_NOTE = "The mean of the {f.g} subspaces' maps of each network, and its gain. “Instead”: the module takes the layer's place. The page Compare shows all maps."
 
 
 def position_tiles(walk: Walk, everything: Sequence[Variant]) -> tuple[list[Tile], Scaled | None]:
@@ -145,7 +149,7 @@ def position_tiles(walk: Walk, everything: Sequence[Variant]) -> tuple[list[Tile
         Tile(
             f"position-{i}",
             position_name(variant),
-            note=f"{whole[i].shape[1]} × {whole[i].shape[2]}, gain up to {1 + whole[i].max():.4f}",
+            note=f"{whole[i].shape[1]} × {whole[i].shape[2]}, gain {1 + whole[i].mean(0).min():.4f} to {1 + whole[i].mean(0).max():.4f}",
             source=data_uri(attention_tile(walk.scene.crop.pixels, scaled[i].fractions[0], walk.scene.view.display)),
             values=scaled[i].values[0],
             unit="×",
@@ -176,8 +180,8 @@ def show_cost(walk: Walk) -> None:
         },
     )
     st.caption(
-        "The paper's formulas (its table has m = 512 on 14 × 14; t = 8, r = 16), evaluated for the numbers above. That of ULSAM has no g in it: 2·m weights and 2·m·h·w "
-        "multiplications, however the channels are split."
+        "The paper's formulas (its table has m = 512 on 14 × 14), evaluated for the numbers above; the reductions of the other modules are the paper's, t = 8 and r = 16. That of ULSAM has no g in it: 2·m weights "
+        f"and 2·m·h·w MACs, however the channels are split. (It counts weights only: with biases and norms a module has {5 * m + 3 * g:,} values.)"
     )
     try:
         check_groups(m, g)
@@ -190,8 +194,8 @@ def show_cost(walk: Walk) -> None:
     _measured(walk, m, h, w, g)
     cost, _ = facts(walk.scene.variant.sha256, walk.scene.variant)
     st.markdown(
-        f"{f.network}: {cost.params / 1e6:.3f} million parameters, {cost.macs / 1e6:.1f} million MACs. Its element-wise steps move {cost.elementwise_bytes / 1e6:.1f} MB "
-        "a picture, if each runs by itself."
+        f"{f.network}: {cost.params / 1e6:.3f} million parameters, {cost.macs / 1e6:.1f} million MACs. Its element-wise steps would move {cost.elementwise_bytes / 1e6:.1f} MB "
+        f"a picture if each ran by itself; {module_elementwise_bytes(f.m, f.g, f.h, f.w) / 1e6:.1f} MB of them in the module of layer {f.layer}."
     )
 
 
@@ -203,26 +207,45 @@ def _measured(walk: Walk, m: int, h: int, w: int, g: int) -> None:
     times = answer(walk.scene, ("module-times", m, h, w, g), "both forms of the module, by turns", work)
     if times is None:
         return
-    moved = 4 * m * h * w / 1e6
-    left, middle, right = st.columns(3)
-    left.metric("As in the paper's code", f"{times.loop:.2f} ms", help="g small networks one after the other, each step by itself.")
-    middle.metric(
-        "Rewritten",
-        f"{times.rewritten:.2f} ms",
-        f"{times.loop / times.rewritten:.0f} times as fast",
-        delta_color="off",
-        delta_arrow="off",
+    network = default_engine().latency(walk.scene.variant, walk.scene.device.device, visitor=visitor()).result()
+    for column, (label, text, note) in zip(
+        st.columns(4),
+        (
+            ("As in the paper's code", f"{times.loop:.2f} ms", f"{g} small network{'s' * (g > 1)}, one after the other"),
+            ("Rewritten", f"{times.rewritten:.2f} ms", f"{times.loop / times.rewritten:.0f} times as fast"),
+            ("One copy of the values", f"{times.copy:.3f} ms", f"{4 * m * h * w / 1e6:.2f} MB read, as many written"),
+            ("The whole network", f"{network:.1f} ms", f"{walk.facts.network}, rewritten"),
+        ),
+        strict=True,
+    ):
+        column.metric(label, text, note, delta_color="off", delta_arrow="off")
+    total = sum(step.milliseconds for step in times.steps)
+    st.dataframe(
+        [
+            {
+                "step": step.name,
+                "time": step.milliseconds,
+                "share": 100 * step.milliseconds / total,
+                "MACs (million)": step.macs / 1e6,
+                "MB read and written": step.bytes / 1e6,
+            }
+            for step in times.steps
+        ],
+        hide_index=True,
+        height="content",
+        column_config={
+            "time": st.column_config.NumberColumn(format="%.3f ms"),
+            "share": st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100),
+            "MACs (million)": st.column_config.NumberColumn(format="%.3f"),
+            "MB read and written": st.column_config.NumberColumn(format="%.2f"),
+        },
     )
-    right.metric(
-        "One copy of the values",
-        f"{times.copy:.3f} ms",
-        f"{moved:.2f} MB read, as many written",
-        delta_color="off",
-        delta_arrow="off",
-    )
+    without = 100 * sum(step.milliseconds for step in times.steps if not step.macs) / total
+    dw, pw = (next(s.milliseconds for s in times.steps if s.name == name) for name in ("DW", "PW"))
     st.caption(
-        f"The element-wise steps of the first form read and write {module_elementwise_bytes(m, g, h, w) / 1e6:.1f} MB. Medians of 15 runs by turns, one picture, one thread of this server's processor; same weights, same outputs. The FLOPs of both are equal. Rewritten: norms folded into one scale and "
-        "shift, the pool as four maxima of shifted views, all groups at once, results written in place, so that far fewer bytes move."
+        f"The steps of the paper's form. {without:.0f} % of its time goes to steps that count no MAC, and DW takes {dw / pw:.1f} times as long as PW for the same number of MACs. Medians of 15 runs by turns, one picture, "
+        "one thread of this server's processor; same weights, same outputs, same MACs. Rewritten: norms folded into one scale and shift (no DW call is left), the pool as four maxima of shifted "
+        "views, all groups at once, results written in place."
     )
 
 
@@ -231,14 +254,15 @@ def show_subspace_prediction(walk: Walk) -> None:
     if walk.stages.groups == 1:
         return
     scene, names = walk.scene, subspace_names(walk.scene, walk.layer)
+    show_tiles(map_tiles(walk), width=124, key="whose")
     guess = st.radio(
-        f"**Predict:** whose attention matters most for “{scene.class_name(scene.target)}”?",
+        f"**Predict:** whose attention matters most for “{scene.class_name(scene.target)}”? (Whose gain, set to 1 everywhere, moves the logit most?)",
         [_UNDECIDED, *names],
         key=f"predict-subspace-{walk.stages.groups}",
         horizontal=True,
     )
     if guess == _UNDECIDED:
-        st.caption("Look at the maps first, then choose: the answer is computed.")
+        st.caption("Guess; the answer is computed for this picture and target.")
         return
     moved = without_each(walk)
     if moved is None:
@@ -261,7 +285,7 @@ def show_subspace_prediction(walk: Walk) -> None:
     said = "As you said: " if guess == right else f"You said {guess.lower()}. "
     (st.success if guess == right else st.info)(
         f"{said}{right} moves it most, by {moved[order[0]]:+.4f}, of a logit of {scene.attention.logits[scene.target]:.2f}. "
-        "The brightest map need not be the one that matters; Inspect has the level of noise beside such bars."
+        "The maps could not have told: they say how strongly, not to what effect. Inspect has the level of noise beside such bars."
     )
 
 
@@ -293,10 +317,14 @@ def show_reading(walk: Walk) -> None:
 def misconceptions(walk: Walk, moved: np.ndarray | None) -> list[tuple[str, str]]:
     """Return claims and what is true, with this picture's numbers."""
     scene = walk.scene
+    effect, logit = float(moved[walk.k]) if moved is not None else float("nan"), float(scene.attention.logits[scene.target])
     live = {
         "f": walk.facts,
         "peak_gain": float(walk.stages.gain[walk.k].max()),
-        "effect": float(moved[walk.k]) if moved is not None else float("nan"),
-        "logit": float(scene.attention.logits[scene.target]),
+        "effect": effect,
+        "logit": logit,
+        "share": abs(effect / logit),
+        "differences": differences(scene.variant),
+        "paper_range": max(max(a) - min(a) for row in paper.ACCURACY for a in [[top1 for top1, _ in row.by_groups]]),
     }
     return [(card.claim.format(**live), card.truth.format(**live)) for card in MISCONCEPTIONS]

@@ -28,31 +28,43 @@ def show_summary(scene: Scene) -> tuple[DeltaGenerator, DeltaGenerator]:
         place = st.empty()
         place.html(_variant_card(scene, None))
         st.caption(
-            f"{_differences(scene.variant)} More on the page Evidence.",
+            f"{differences(scene.variant)} More on the page Evidence.",
             help="The attention's mean gain is 1 + 1/(H·W), 1.005 at 14 × 14: maps are vivid, their effect is small. "
             "A bright place has not decided anything.",
         )
     sample = scene.picture.sample
     if sample:
-        st.caption(f"{sample.notice} {_judged(scene)} Picture: {sample.source}; {sample.licence}.")
+        st.caption(f"{sample.notice} {judged(scene)} Picture: {sample.source}; {sample.licence}.")
     return answer, place
 
 
-def _differences(variant: Variant) -> str:
+def differences(variant: Variant) -> str:
     """Say how much the networks at this variant's position, and the control, differ, and whether that is more than chance."""
-    everything = list_variants()
+    if not variant.placement:
+        return differences_of_positions(variant)
+    return _in_words(
+        "Among all g at this position, and the control,", [v for v in _alike(variant) if position_name(v) == position_name(variant)]
+    )
+
+
+def differences_of_positions(variant: Variant) -> str:
+    """Say the same of all networks of its backbone and mode ("after" for the plain control)."""
+    return _in_words("Among all positions and g, and the control,", _alike(variant))
+
+
+def _alike(variant: Variant) -> list[Variant]:
     mode = variant.placement.mode if variant.placement else "after"
-    of_backbone = [v for v in everything if backbone_name(v) == backbone_name(variant)]
-    placed = [v for v in of_backbone if v.placement and v.placement.mode == mode]
-    if variant.placement:
-        placed = [v for v in placed if position_name(v) == position_name(variant)]
+    return [v for v in list_variants() if backbone_name(v) == backbone_name(variant) and v.placement and v.placement.mode == mode]
+
+
+def _in_words(where: str, placed: list[Variant]) -> str:
+    everything = list_variants()
     if not placed or not control_of(placed[0], everything):
         return ""
-    where = "Among all g at this position, and the control," if variant.placement else "Among all positions and g, and the control,"
     return f"{where} {in_words(compare(with_control(placed, everything), noise_of_differences(everything)))}"
 
 
-def _judged(scene: Scene) -> str:
+def judged(scene: Scene) -> str:
     """Say of a sample whether the network is right about it."""
     sample, answer = scene.picture.sample, scene.attention.top(1)[0]
     if sample is None or sample.shows is None:

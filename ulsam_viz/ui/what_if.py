@@ -97,7 +97,7 @@ def answers_compared(scene: Scene, before: np.ndarray, after: np.ndarray, name: 
                 "class": scene.class_name(int(n)) + (" (target)" if n == scene.target else ""),
                 "as trained": 100 * probabilities[0][n],
                 name: 100 * probabilities[1][n],
-                "Δ logit": float(after[n] - before[n]),
+                "Δ logit": round(float(after[n] - before[n]), 4) + 0.0,  # never "-0.000"
             }
             for n in numbers
         ],
