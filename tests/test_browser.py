@@ -273,7 +273,7 @@ def test_the_lesson_is_walked_from_end_to_end_and_its_numbers_follow_a_click(bro
 
     page.goto(f"{address}/learn?step=Softmax&picture=Coffee+cup")
     settle(page)
-    page.locator('figure.tile[data-id="attention"] .frame').click(position={"x": 100, "y": 100})  # 160 px for 14 places
+    page.locator('figure.tile[data-id="attention"] .frame').click(position={"x": 90, "y": 90})  # 148 px for 14 places
     page.get_by_text("At row 8, column 8 of subspace 1").wait_for()
     settle(page)
     assert "row=8" in page.url and "column=8" in page.url
@@ -289,6 +289,13 @@ def test_the_lesson_is_walked_from_end_to_end_and_its_numbers_follow_a_click(bro
     settle(page)
     page.locator('button.tile[data-id="pooled"]').click()
     page.get_by_role("heading", name="Max-pool", exact=True).wait_for()
+    settle(page)
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name=re.compile("Hand-out")).click()
+    text = Path(waiting.value.path()).read_text(encoding="utf-8")
+    assert all(f". {step.title.replace('&', '&amp;')}</h3>" in text for step in STEPS)
+    assert text.count("<math") == 2 * sum(step.stage is not None for step in STEPS)
+    assert "Picture: Coffee cup" in text
     page.context.close()
 
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from tests.oracle import trained_looking
+from ulsam_viz.analysis.derivation import derive
 from ulsam_viz.analysis.effects import with_strength
-from ulsam_viz.analysis.stages import STAGES, Stage, Stages, Switches, derive, experiment, run_stages
+from ulsam_viz.analysis.stages import STAGES, Stage, Stages, Switches, experiment, run_stages
 from ulsam_viz.images import ModelInput
 from ulsam_viz.lesson.formulas import formula, number
 from ulsam_viz.models.optimize import optimize

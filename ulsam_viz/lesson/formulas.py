@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..analysis.stages import Derivation, Stage, Stages
+from ..analysis.derivation import Derivation
+from ..analysis.stages import Stage, Stages
 
 _SHOWN_TERMS = 4
 _NEXT_LINE = r"\\[6pt]"  # room for what stands under a brace

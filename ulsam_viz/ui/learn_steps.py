@@ -75,7 +75,7 @@ def _take_usual_position() -> None:
 def _show_stage(walk: Walk, stage: Stage) -> None:
     pictures, numbers = st.columns([1, 1.15], gap="large")
     with pictures:
-        show_tiles(stage_tiles(walk, stage), width=160, key=f"stage-{stage}", on_place=lambda: take_place(f"stage-{stage}"))
+        show_tiles(stage_tiles(walk, stage), width=148, key=f"stage-{stage}", on_place=lambda: take_place(f"stage-{stage}"))
         st.caption(f"Shapes, channels or subspaces × rows × columns: {_shape(walk, _BEFORE[stage])} → {_shape(walk, stage)}.")
     with numbers:
         _show_formula(walk, stage)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from ..analysis.stages import Derivation, Stage, Stages, derive, run_stages
+from ..analysis.derivation import Derivation, derive
+from ..analysis.stages import Stage, Stages, run_stages
 from ..engine import Pause, default_engine
 from ..figures.colours import subspace_colour
 from ..figures.tiles import data_uri, value_range, value_tile
