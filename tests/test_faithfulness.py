@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ulsam_viz.analysis.faithfulness import (
     BASELINES,
+    RANDOM_MAPS,
     Box,
     baseline_maps,
     insertion_and_deletion,
@@ -56,7 +57,8 @@ def test_the_region_that_is_read_comes_first_and_its_opposite_last(setting: tupl
     assert scores["true"].inside == pytest.approx(1)
     assert not scores["elsewhere"].hit
     assert scores["elsewhere"].inside == pytest.approx(0)
-    assert all(s.passes == 58 for s in scores.values())
+    assert all(s.passes == (58 * RANDOM_MAPS if name == "random" else 58) for name, s in scores.items())
+    assert min(scores["random"].spread) > 0 == max(scores["centre"].spread)
 
 
 def test_knowing_nothing_scores_at_chance(setting: tuple[nn.Module, Tensor, Tensor]) -> None:

@@ -78,6 +78,9 @@ def test_shuffling_keeps_what_it_should_and_the_network(picture: ModelInput) -> 
     real = network.forward_with_attention(picture.tensor)[1][11][0].numpy()
     for check in checks:
         assert check.maps.shape == real.shape
+        assert check.correlations.shape == check.above_chance.shape == (8, 4)
+        assert np.nanstd(check.correlations) > 0.01  # the shuffles differ
+        assert not check.above_chance[np.isnan(check.correlations)].any()
         np.testing.assert_allclose(check.maps.sum((1, 2)), 1, atol=1e-5)
         assert not np.allclose(check.maps, real, atol=1e-4)
     assert all(torch.equal(v, state[k]) for k, v in network.state_dict().items())
@@ -90,7 +93,8 @@ def test_one_group_has_nothing_to_deal(picture: ModelInput) -> None:
     network = load_variant("mobilenet_v1-0.5-after11-g1")
     (groups,) = (c for c in sanity_checks(network, picture.tensor, layer=11) if c.check == "groups")
     np.testing.assert_allclose(groups.maps, network.forward_with_attention(picture.tensor)[1][11][0], atol=1e-6)
-    assert groups.agreements[0].correlation == pytest.approx(1, abs=1e-3)
+    np.testing.assert_allclose(groups.correlations, 1, atol=1e-3)
+    assert groups.stays.all()
 
 
 def test_strength_one_is_the_network_and_zero_is_no_attention(model: MobileNet, x: Tensor) -> None:

@@ -22,6 +22,7 @@ class Sample:
         source: Who made it, where it is from.
         licence: Under which it may be passed on.
         notice: What to look at.
+        box: Around the subject: top, left, bottom, right, in fractions of the centre square; None where there is no one subject.
     """
 
     path: Path
@@ -31,10 +32,14 @@ class Sample:
     source: str
     licence: str
     notice: str
+    box: tuple[float, float, float, float] | None
 
 
 @lru_cache
 def list_samples() -> tuple[Sample, ...]:
     """Return all sample pictures, in the order they are offered."""
     records = json.loads((ASSETS / "samples.json").read_text(encoding="utf-8"))
-    return tuple(Sample(path=ASSETS / r.pop("file"), **r) for r in records)
+    return tuple(
+        Sample(path=ASSETS / r.pop("file"), box=tuple(box) if (box := r.pop("box")) else None, **r)
+        for r in records  # type: ignore[arg-type]
+    )

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 _BATCH = 16
 BASELINES = ("random", "centre", "uniform")
+RANDOM_MAPS = 4  # one alone may be lucky
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Faithfulness:
         hit: Whether the map's highest place lies in the box; None without a box.
         inside: Share of the map's positive mass in the box; None without a box.
         passes: Pictures sent forward.
+        spread: For the random maps, the standard deviations of insertion and deletion over several; zeros otherwise.
     """
 
     insertion: float
@@ -45,6 +47,7 @@ class Faithfulness:
     hit: bool | None
     inside: float | None
     passes: int
+    spread: tuple[float, float] = (0.0, 0.0)
 
 
 def to_side(values: np.ndarray, side: int) -> np.ndarray:
@@ -160,14 +163,20 @@ def measure(
         Scores by name, those of :data:`BASELINES` last.
     """
     side = x.shape[-1]
-    every = {name: to_side(values, side) for name, values in maps.items()} | baseline_maps(side, seed)
+    blind = baseline_maps(side, seed)
     scores = {}
-    for name, values in every.items():
-        insertion, deletion = insertion_and_deletion(
-            model, x, values, target=target, blank=blank, blurred=blurred, steps=steps, pause=pause
+    for name, values in ({name: to_side(values, side) for name, values in maps.items()} | blind).items():
+        several = [values] + [baseline_maps(side, seed + i)["random"] for i in range(1, RANDOM_MAPS) if name == "random"]
+        areas = np.array(
+            [
+                insertion_and_deletion(model, x, one, target=target, blank=blank, blurred=blurred, steps=steps, pause=pause)
+                for one in several
+            ]
         )
         hit, inside = pointing(values, box) if box else (None, None)
-        scores[name] = Faithfulness(insertion, deletion, hit, inside, 2 * (steps + 1))
+        insertion, deletion = areas.mean(0).tolist()
+        spread = areas.std(0, ddof=1).tolist() if len(several) > 1 else (0.0, 0.0)
+        scores[name] = Faithfulness(insertion, deletion, hit, inside, len(several) * 2 * (steps + 1), tuple(spread))
     return scores
 
 

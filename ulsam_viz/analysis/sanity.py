@@ -7,6 +7,7 @@ not the network.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +18,7 @@ from torch.nn import functional
 
 from ..models.mobilenet import MobileNet
 from ..models.ulsam import FastULSAM
-from .measures import Agreement, agreement
+from .measures import agreement, is_dead
 
 Check = Literal["weights", "module", "groups"]
 CHECKS: dict[Check, str] = {
@@ -29,47 +30,67 @@ CHECKS: dict[Check, str] = {
 
 @dataclass(frozen=True)
 class SanityCheck:
-    """A layer's maps without what was learnt.
+    """A layer's maps without what was learnt, over several shuffles.
 
     Attributes:
         check: What was shuffled.
-        maps: Shape (g, H, W).
-        agreements: Rank correlation of each with the real map, and what smooth maps reach by chance.
+        maps: Of the first shuffle, shape (g, H, W).
+        correlations: Rank correlation of each map with the real one, shape (shuffles, g); NaN where either is uniform.
+        above_chance: Whether that is more than smooth maps reach by chance, shape (shuffles, g).
     """
 
     check: Check
     maps: np.ndarray
-    agreements: tuple[Agreement, ...]
+    correlations: np.ndarray
+    above_chance: np.ndarray
+
+    @property
+    def stays(self) -> np.ndarray:
+        """Whether each map agrees with the real one beyond chance in most shuffles, shape (g,)."""
+        return self.above_chance.mean(0) > 0.5
 
 
 @torch.inference_mode()
-def sanity_checks(model: MobileNet, x: Tensor, *, layer: int, seed: int = 0) -> list[SanityCheck]:
+def sanity_checks(
+    model: MobileNet, x: Tensor, *, layer: int, shuffles: int = 8, seed: int = 0, pause: Callable[[], None] = lambda: None
+) -> list[SanityCheck]:
     """Compute a layer's maps with weights or groups shuffled.
 
     Args:
         model: An optimised network; it is copied, never changed.
         x: One normalised picture, shape (1, 3, S, S).
         layer: Number of a layer that carries a module.
+        shuffles: Of each kind: one alone may agree by luck.
         seed: Of the shuffles.
+        pause: Called before each.
     """
     module = model.attention_of(layer)
-    features = model.before_attention(x.to(model.classifier.weight.device), layer)
-    real = module.attention(features)[0].cpu().numpy()
+    x = x.to(model.classifier.weight.device)
+    features = model.before_attention(x, layer)
+    real = module.attention(features)[0].float().cpu().numpy()
     rng = torch.Generator().manual_seed(seed)
-    blind = copy.deepcopy(model)
-    _shuffle(blind, rng)
-    module_only = copy.deepcopy(module)
-    _shuffle(module_only, rng)
-    found: dict[Check, Tensor] = {
-        "weights": blind.attention_of(layer).attention(blind.before_attention(x.to(features.device), layer)),
-        "module": module_only.attention(features),
-        "groups": _regrouped(module, features, rng),
-    }
-    results = []
-    for check, maps in found.items():
-        array = maps[0].float().cpu().numpy()
-        results.append(SanityCheck(check, array, tuple(agreement(a, b) for a, b in zip(array, real, strict=True))))
-    return results
+    found: dict[Check, list[np.ndarray]] = {check: [] for check in CHECKS}
+    for _ in range(shuffles):
+        pause()
+        blind, module_only = copy.deepcopy(model), copy.deepcopy(module)
+        _shuffle(blind, rng)
+        _shuffle(module_only, rng)
+        maps: dict[Check, Tensor] = {
+            "weights": blind.attention_of(layer).attention(blind.before_attention(x, layer)),
+            "module": module_only.attention(features),
+            "groups": _regrouped(module, features, rng),
+        }
+        for check, tensor in maps.items():
+            found[check].append(tensor[0].float().cpu().numpy())
+    return [_compared(check, np.stack(maps), real) for check, maps in found.items()]
+
+
+def _compared(check: Check, maps: np.ndarray, real: np.ndarray) -> SanityCheck:
+    """Compare maps (shuffles, g, H, W) with the real ones (g, H, W); what is uniform ranks nothing."""
+    dead = is_dead(real)
+    agreements = [[None if dead[k] or is_dead(one[k]) else agreement(one[k], real[k]) for k in range(len(real))] for one in maps]
+    correlations = np.array([[a.correlation if a else np.nan for a in row] for row in agreements])
+    return SanityCheck(check, maps[0], correlations, np.array([[bool(a and a.above_chance) for a in row] for row in agreements]))
 
 
 def _shuffle(module: nn.Module, rng: torch.Generator) -> None:

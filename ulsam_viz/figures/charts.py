@@ -62,7 +62,12 @@ def labelled(labels: Sequence[str]) -> dict[str, Any]:
 
 
 def correlation_matrix(
-    values: np.ndarray, rows: Sequence[str], columns: Sequence[str], *, notes: Sequence[Sequence[str]] | None = None
+    values: np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    notes: Sequence[Sequence[str]] | None = None,
+    starred: np.ndarray | None = None,
 ) -> go.Figure:
     """Draw correlations in [-1, 1] with their numbers; NaN stays empty.
 
@@ -70,7 +75,9 @@ def correlation_matrix(
         values: Shape (rows, columns).
         rows, columns: Labels.
         notes: A line more for each cell's hover text.
+        starred: Which cells get a star behind their number, shape (rows, columns).
     """
+    stars = np.zeros(values.shape, bool) if starred is None else starred
     known = ~np.isnan(values)
     written = len(columns) <= 10
     heat = {
@@ -87,8 +94,8 @@ def correlation_matrix(
         "xgap": 2,
         "ygap": 2,
         "text": [
-            [f"{v:+.2f}" if ok and written else "" for v, ok in zip(line, oks, strict=True)]
-            for line, oks in zip(values, known, strict=True)
+            [f"{v:+.2f}{'*' * bool(star)}" if ok and written else "" for v, ok, star in zip(line, oks, marks, strict=True)]
+            for line, oks, marks in zip(values, known, stars, strict=True)
         ],
         "texttemplate": "%{text}",
         "hovertemplate": "%{customdata[0]} and %{customdata[1]}: %{z:+.3f}<br>%{customdata[2]}<extra></extra>",

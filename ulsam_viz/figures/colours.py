@@ -93,7 +93,10 @@ class Scaled:
         if self.logarithmic:
             exponents = range(round(math.log2(self.low)), round(math.log2(self.high)) + 1, 2)
             marks = sorted({0, *exponents, round(math.log2(self.high))})
-            return [(float(self._position(np.array(2.0**e))), f"{2.0**e:g}") for e in marks]
+            below = "≤ " if float(self.values.min()) < self.low else ""
+            return [
+                (float(self._position(np.array(2.0**e))), (below if i == 0 else "") + f"{2.0**e:g}") for i, e in enumerate(marks)
+            ]
         return [(f, f"{self.low + f * (self.high - self.low):.4g}") for f in (0.0, 0.5, 1.0)]
 
     def _position(self, values: np.ndarray) -> np.ndarray:

@@ -40,7 +40,6 @@ def difference_matrix(
         "zmin": -limit,
         "zmax": limit,
         "colorscale": colour_scale(DIVERGING),
-        "reversescale": True,
         "xgap": 2,
         "ygap": 2,
         "text": texts,
@@ -121,7 +120,7 @@ def diverging_bars(
     *,
     spreads: Sequence[float | None],
     colours: Sequence[str],
-    noise: float | None,
+    noise: tuple[float, float] | None,
     unit: str,
 ) -> go.Figure:
     """Draw changes as bars to both sides of zero.
@@ -131,7 +130,7 @@ def diverging_bars(
         values: Changes.
         spreads: Half the length of each bar's error line; None for none.
         colours: Of each bar.
-        noise: Half the width of the band around zero that chance fills; None for no band.
+        noise: Ends of the band that chance fills; None for no band.
         unit: Of the values.
     """
     bars = {
@@ -140,15 +139,21 @@ def diverging_bars(
         "y": list(range(len(names))),
         "x": [float(v) for v in values],
         "marker": {"color": list(colours)},
-        "error_x": {"type": "data", "array": [float(s or 0) for s in spreads], "thickness": 1, "width": 3, "visible": any(spreads)},
+        "error_x": {
+            "type": "data",
+            "array": [s and float(s) for s in spreads],
+            "thickness": 1,
+            "width": 3,
+            "visible": any(spreads),
+        },
         "customdata": list(names),
         "hovertemplate": "%{customdata}: %{x:+.4f} " + unit + "<extra></extra>",
     }
     shapes = []
     if noise:
-        band = {"type": "rect", "x0": -noise, "x1": noise, "yref": "paper", "y0": 0, "y1": 1, "layer": "below"}
+        band = {"type": "rect", "x0": noise[0], "x1": noise[1], "yref": "paper", "y0": 0, "y1": 1, "layer": "below"}
         shapes.append({**band, "line": {"width": 0}, "fillcolor": "rgba(110,130,145,0.22)"})
-    reach = 1.15 * max([abs(v) + (s or 0) for v, s in zip(values, spreads, strict=True)] + [noise or 0, 1e-6])
+    reach = 1.15 * max([abs(v) + (s or 0) for v, s in zip(values, spreads, strict=True)] + [*map(abs, noise or ()), 1e-6])
     return figure(
         [bars],
         height=60 + 28 * len(names),
@@ -210,7 +215,7 @@ def dots_by(
         showlegend=False,
         xaxis=labelled(labels) | {"range": [-0.5, len(labels) - 0.5]},
         yaxis={"fixedrange": True, "title": {"text": unit}, "automargin": True, "zeroline": False, "nticks": 5}
-        | {"range": [low - margin, high + margin]},
+        | {"range": [max(low - margin, 0.0 if low >= 0 else low - margin) - 0.02 * least_span, high + margin]},
     )
 
 

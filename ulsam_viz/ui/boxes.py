@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import streamlit as st
 
 from ..analysis.faithfulness import Box
@@ -10,19 +11,24 @@ from .scene import Scene
 from .tiles import Tile, show_tiles
 
 
-def choose_box(scene: Scene, name: str, heading: str, start: tuple[int, int]) -> Box:
+def choose_box(scene: Scene, name: str, heading: str, start: Box, *, of_picture: bool = False, covered: bool = False) -> Box:
     """Let the visitor choose a rectangle of the crop, at least one pixel large.
 
     Args:
         scene: The view.
         name: Begins the names of the state: ``{name}-rows`` and ``{name}-columns``.
         heading: What the rectangle is for.
-        start: First and last row, and column, at the beginning.
+        start: The rectangle at the beginning.
+        of_picture: Begin again with each picture; otherwise the rectangle stays when the picture changes.
+        covered: Show the picture with the rectangle covered.
     """
     side = scene.variant.input_size
     picture = st.container()
-    rows = st.slider("Rows", 0, side, start, key=f"{name}-rows", bind="query-params")
-    columns = st.slider("Columns", 0, side, start, key=f"{name}-columns", bind="query-params")
+    if of_picture and st.session_state.get(f"{name}-of") not in (None, scene.crop.key):
+        st.session_state[f"{name}-rows"], st.session_state[f"{name}-columns"] = (start.top, start.bottom), (start.left, start.right)
+    st.session_state[f"{name}-of"] = scene.crop.key
+    rows = st.slider("Rows", 0, side, (start.top, start.bottom), key=f"{name}-rows", bind="query-params")
+    columns = st.slider("Columns", 0, side, (start.left, start.right), key=f"{name}-columns", bind="query-params")
     top, left = min(rows[0], side - 1), min(columns[0], side - 1)
     box = Box(top, left, max(rows[1], top + 1), max(columns[1], left + 1))
     with picture:
@@ -32,7 +38,7 @@ def choose_box(scene: Scene, name: str, heading: str, start: tuple[int, int]) ->
                     name,
                     heading,
                     note="draw with the pointer, or move the sliders",
-                    source=data_uri(scene.crop.pixels),
+                    source=data_uri(cover(scene.crop.pixels, box) if covered else scene.crop.pixels),
                     ask="box",
                     mark=(top / side, left / side, (box.bottom - top) / side, (box.right - left) / side),
                 )
@@ -42,6 +48,13 @@ def choose_box(scene: Scene, name: str, heading: str, start: tuple[int, int]) ->
             on_box=lambda: _take(name, side),
         )
     return box
+
+
+def cover(pixels: np.ndarray, box: Box) -> np.ndarray:
+    """Return the picture (S, S, 3) with a rectangle in the mean grey of the training pictures, as the network gets it."""
+    result = pixels.copy()
+    result[box.top : box.bottom, box.left : box.right] = 118
+    return result
 
 
 def _take(name: str, side: int) -> None:

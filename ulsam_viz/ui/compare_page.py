@@ -12,16 +12,16 @@ from ..analysis import measures
 from ..analysis.attention import Attention
 from ..analysis.attribution import Attribution
 from ..engine import DeviceChoice, default_engine
-from ..evidence import accuracy_of
+from ..evidence import accuracy_of, control_of
 from ..figures import comparisons
 from ..figures.colours import scale_maps, subspace_colour
 from ..figures.tiles import attention_tile, block_means, data_uri
 from ..images import ModelInput
-from ..zoo import CheckpointError, Variant, backbone_name, position_name
+from ..zoo import CheckpointError, Variant, backbone_name, list_variants, position_name
 from . import controls
 from .compare_two import show_two
 from .controls import View, pretty
-from .inspect_page import legend
+from .legends import legend
 from .page import open_page
 from .pictures import choose_picture, model_input
 from .scene import facts, map_note
@@ -30,6 +30,7 @@ from .summary import table
 from .tiles import Tile, show_tiles
 
 _PLOT = {"displayModeBar": False}
+_NEARLY_UNIFORM = 0.98
 _GROUP_COUNTS, _POSITIONS, _TWO = "Group counts", "Positions", "Two side by side"
 
 
@@ -191,16 +192,31 @@ def _card(row: Row, target: int, milliseconds: float | None) -> str:
             "Says": f"{pretty(row.variant.classes[top])} {probabilities[top]:.1%}",
             "Target": f"{probabilities[target]:.1%}",
             "Top-1": f"{accuracy_of(row.variant)} %",
+            **_own_control(row.variant),
             "Size": f"{cost.params / 1e6:.3f} M, {cost.macs / 1e6:.1f} M MACs",
             "Time here": f"{milliseconds:.1f} ms" if milliseconds else "…",
         }
     )
 
 
+def _own_control(variant: Variant) -> dict[str, str]:
+    """Return the accuracy to compare with, where that is not the control that is shown: what replaces a layer was trained longer."""
+    control = control_of(variant, list_variants()) if variant.control else None
+    return {"Its control": f"{control} %, trained as long"} if control else {}
+
+
 def _plots(rows: Sequence[Row]) -> None:
     st.markdown("**In numbers**: a dot a subspace, a line through the means")
     placed = [row for row in rows if row.layer is not None]
     labels = [row.label for row in placed]
+    once = [row for i, row in enumerate(placed) if row.variant not in [other.variant for other in placed[:i]]]  # one row a network
+    of_networks = [position_name(row.variant) if len(once) < len(placed) else row.label for row in once]
+    seeds = any(len(accuracy_of(row.variant).seeds) > 1 for row in once)
+    instead = (
+        " What stands instead of a layer was trained longer: compare it with its own control."
+        if any(r.variant.control for r in once) and not all(r.variant.control for r in once)
+        else ""
+    )
     hues = [[subspace_colour(k, len(row.maps)) for k in range(len(row.maps))] for row in placed]
 
     def off_diagonal(maps: np.ndarray) -> list[float]:
@@ -220,8 +236,8 @@ def _plots(rows: Sequence[Row]) -> None:
         ("Redundancy", 0.5, "correlation", [off_diagonal(r.maps) for r in placed], "Each map's mean correlation with the others. Near 0: they look at different places; that is no proof of different use."),
         ("Uniform maps", 20, "% of this picture's maps", [[100 * float(measures.is_dead(r.maps).mean())] for r in placed], "Uniform here does not mean dead on other pictures: see Evidence."),
         ("Agreement with Grad-CAM", 1, "Spearman's ρ", [agreement(r) for r in placed], "Smooth maps agree by chance too: Inspect shows the level. Agreement is not cause."),
-        ("Accuracy", 4, "top-1 %", [list(accuracy_of(r.variant).seeds) for r in placed], "A dot a training run. Compare the scatter of one g with the differences between g."),
-        ("Element-wise traffic", 20, "MB", [[facts(r.variant.sha256, r.variant)[0].elementwise_bytes / 1e6] for r in placed], "What MACs do not show; fused and in-place steps move less."),
+        ("Accuracy", 4, "top-1 %", [list(accuracy_of(r.variant).seeds) for r in once], "A dot a training run. " + ("Compare the scatter of one g with the differences between g." if seeds else "One seed each: nothing here tells what chance does (see Evidence).") + instead),
+        ("Element-wise traffic", 20, "MB", [[facts(r.variant.sha256, r.variant)[0].elementwise_bytes / 1e6] for r in once], "What MACs do not show; fused and in-place steps move less."),
     )  # fmt: skip
     columns = st.columns(3, gap="medium")
     for i, (title, least_span, unit, values, note) in enumerate(plots):
@@ -231,10 +247,10 @@ def _plots(rows: Sequence[Row]) -> None:
                 hues if all(len(v) == len(h) for v, h in zip(values, hues, strict=True)) else [["#2f6f8f"] * len(v) for v in values]
             )
             st.plotly_chart(
-                comparisons.dots_by(labels, values, unit=unit, colours=own, least_span=least_span),
+                comparisons.dots_by(of_networks if len(values) < len(labels) else labels, values, unit=unit, colours=own, least_span=least_span),
                 key=f"plot-{i}",
                 config=_PLOT,
-                alt=f"{title}: " + "; ".join(f"{label} {np.nanmean(v) if np.isfinite(v).any() else float('nan'):.3g}" for label, v in zip(labels, values, strict=True)),
+                alt=f"{title}: " + "; ".join(f"{label} {np.nanmean(v) if np.isfinite(v).any() else float('nan'):.3g}" for label, v in zip(of_networks if len(values) < len(labels) else labels, values, strict=True)),
             )  # fmt: skip
             st.caption(note)
 
@@ -249,12 +265,12 @@ def _scales(rows: Sequence[Row]) -> None:
         (f"{row.label}, subspace {k + 1}", float(measures.effective_area(m)), frequency, subspace_colour(k, len(row.maps)))
         for row in rows
         for k, m in enumerate(row.maps)
-        if not np.isnan(frequency := measures.dominant_frequency(m))
+        if measures.effective_area(m) < _NEARLY_UNIFORM and not np.isnan(frequency := measures.dominant_frequency(m))
     ]
     st.plotly_chart(
         comparisons.scale_and_frequency(points), key="scales", config=_PLOT, alt=f"{len(points)} maps by area and frequency"
     )
     st.caption(
-        "Points far apart attend at different scales. With more subspaces there are more points, and so more spread by chance alone: "
+        f"Maps whose effective area is above {_NEARLY_UNIFORM:.0%} are left out: the little that varies in them has no frequency worth the name. Points far apart attend at different scales. With more subspaces there are more points, and so more spread by chance alone: "
         "do not conclude from the number of dots."
     )

@@ -10,15 +10,14 @@ import streamlit as st
 
 from ..analysis import measures
 from ..analysis.attention import Attention
-from ..analysis.faithfulness import to_side
 from ..engine import DeviceChoice, default_engine
 from ..figures.colours import scale_maps, subspace_colour
-from ..figures.tiles import attention_tile, attribution_limit, attribution_tile, data_uri
+from ..figures.tiles import attention_tile, attribution_tile, data_uri, resize_map
 from ..images import ModelInput, prepare
 from ..samples import list_samples
 from ..zoo import CheckpointError, Variant, backbone_name
 from .controls import View, pretty
-from .inspect_page import legend
+from .legends import legend, signed_legend
 from .pictures import Picture, sample_image
 from .scene import map_note, network_name
 from .session import visitor
@@ -122,7 +121,8 @@ def _difference(first: Side, second: Side, view: View) -> None:
         return
     each = len(a) == len(b)
     differences = b - a if each else (b.mean(0) - a.mean(0))[None]
-    limit = attribution_limit(differences)
+    limit = max(float(np.abs(differences).max()), 1e-9)
+    signed_legend(f"the second attends less / more, up to {limit:.1f} times uniform")
     show_tiles(
         [
             Tile(
@@ -130,7 +130,13 @@ def _difference(first: Side, second: Side, view: View) -> None:
                 f"Subspace {k + 1}" if each else "Mean of the subspaces",
                 note=f"{d.min():+.1f} to {d.max():+.1f}",
                 source=data_uri(
-                    attribution_tile(first.crop.pixels, to_side(d, first.variant.input_size), limit, view.display, signed=True)
+                    attribution_tile(
+                        first.crop.pixels,
+                        resize_map(d, first.variant.input_size, smooth=view.display.smooth),
+                        limit,
+                        view.display,
+                        signed=True,
+                    )
                 ),
                 values=d,
                 unit="signed",
@@ -142,10 +148,9 @@ def _difference(first: Side, second: Side, view: View) -> None:
         key="difference",
     )
     st.caption(
-        f"Red: the second attends more, blue: less; the scale ends at ±{limit:.2f}. "
-        + (
-            "Subspace k of one network and of another were trained apart: only their channels are the same."
-            if first.variant is not second.variant
-            else "The same network: differences come from the picture alone."
-        )
+        "The same network: differences come from the picture alone."
+        if first.variant is second.variant
+        else "Subspace k of one network and of the other were trained apart: only the numbers of their channels are the same."
+        if each
+        else f"With {len(a)} and {len(b)} subspaces, only the means over subspaces can be compared."
     )

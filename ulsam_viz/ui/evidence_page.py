@@ -10,6 +10,7 @@ import streamlit as st
 from .. import paper
 from ..engine import DeviceChoice, default_engine
 from ..evidence import (
+    Accuracy,
     SeedSpread,
     accuracy_of,
     by_position,
@@ -75,9 +76,8 @@ def _accuracy(variants: Sequence[Variant], everything: Sequence[Variant], chosen
             alt="top-1 by position and g: " + "; ".join(f"{p}, g {g}: {accuracy_of(v)}" for (p, g), v in cells.items()),
         )
         st.caption(
-            "Mean over seeds, ± their standard deviation where there are several. Colour: difference to the row's own control over the seeds "
-            "that both have, in points; what stands instead of a layer was trained longer, and so was its control. The sentences below say "
-            "whether a difference is more than chance."
+            f"{_what_cells_say(variants)} Colour: difference to the row's own control over the seeds that both have, in points, red above it; "
+            "what stands instead of a layer was trained longer, and so was its control. The sentences below say whether a difference is more than chance."
         )
     with dots:
         st.plotly_chart(
@@ -93,14 +93,14 @@ def _accuracy(variants: Sequence[Variant], everything: Sequence[Variant], chosen
         )
         st.caption(
             "One dot a training run; the heights within a row are g = 1 (top) to 16. Line: the row's control, mean over its seeds; "
-            "around it one standard error of the test set. Compare how dots of one g scatter with how dots of different g do."
+            f"around it one standard error of the test set. {_how_to_compare(variants)}"
         )
     for label, mode in (("After a layer", "after"), ("Instead of a layer", "instead")):
         members = [v for v in variants if v.placement and v.placement.mode == mode]
         if members:
             own = control_of(members[0], variants)
             found = in_words(compare(with_control(members, variants), noise))
-            st.markdown(f"{label}, {len(members)} networks and their control ({own}): {found}")
+            st.markdown(f"{label}, {len(members)} networks and their control ({own}{_same_seed(members, own)}): {found}")
     if spread:
         st.caption(
             f"Seeds: a variant trained anew from the same base, with other starting values of its module, order and augmentation, moves by "
@@ -108,6 +108,28 @@ def _accuracy(variants: Sequence[Variant], everything: Sequence[Variant], chosen
             "Tukey's studentized range. Bases were not trained anew. Reproduce: "
             f"`python -m ulsam_viz evaluate --variant {chosen.name} --data DIR`"
         )
+
+
+def _same_seed(members: Sequence[Variant], control: Accuracy | None) -> str:
+    """Write the control's figure over the seeds that are compared, where it has more."""
+    if control is None:
+        return ""
+    common = set.intersection(set(control.by_seed), *(set(accuracy_of(v).by_seed) for v in members))
+    if not common or len(common) == len(control.by_seed):
+        return ""
+    figure = sum(control.by_seed[s] for s in common) / len(common)
+    return f"; with the seed{'s' if len(common) > 1 else ''} that all have, {figure:.1f}"
+
+
+def _what_cells_say(variants: Sequence[Variant]) -> str:
+    several = any(v.placement and accuracy_of(v).spread is not None for v in variants)
+    return "Mean over seeds, ± their standard deviation where there are several." if several else "One seed each."
+
+
+def _how_to_compare(variants: Sequence[Variant]) -> str:
+    if any(v.placement and accuracy_of(v).spread is not None for v in variants):
+        return "Compare how dots of one g scatter with how dots of different g do."
+    return "With one dot each, nothing here tells what chance does; the control's seeds do."
 
 
 def _noise(noise: SeedSpread | None, spread: SeedSpread) -> str:
@@ -177,7 +199,7 @@ def _maps(variants: Sequence[Variant], chosen: Variant) -> None:
         },
     )
     st.caption(
-        "See how peaks fall and areas grow towards the last layers. Do not conclude that a peaked map matters more: its effect is A, not its look."
+        "A peak in multiples of uniform cannot exceed H·W, so compare peaks within one grid. Do not conclude that a peaked map matters more: its effect is A, not its look."
     )
 
 
@@ -217,7 +239,7 @@ def _cost(variants: Sequence[Variant], chosen: Variant, device: DeviceChoice) ->
     missing = [v for v in variants if v.sha256 not in times]
     if missing and st.button(
         f"Measure {'the other' if len(missing) < len(variants) else 'all'} {len(missing)} networks here",
-        help="Median of 15 pictures each, one thread on a CPU; a few seconds for ten networks.",
+        help="The fastest of 15 runs each, one thread on a CPU; a few seconds for ten networks.",
     ):
         bar = st.progress(0.0)
         for i, variant in enumerate(missing):
@@ -253,18 +275,23 @@ def _cost(variants: Sequence[Variant], chosen: Variant, device: DeviceChoice) ->
         },
     )
     st.caption(
-        "See that g changes no MACs; that a module adds little of anything; and that times differ more from run to run than between rows."
+        "See that g changes no MACs, and that a module adds few parameters and MACs, but element-wise traffic (which the fast form mostly avoids). "
+        + (
+            ""
+            if missing
+            else "Times are the fastest of 15 runs; on a busy machine they differ more from moment to moment than from row to row."
+        )
     )
 
 
 def _conclusions() -> None:
     st.markdown(
         """
-**What can be concluded.** These maps are alive, differ between subspaces, and cost almost nothing. On this test set, networks with subspace
-attention after a layer answer as well as the plain control.
+**What can be concluded.** These maps are alive and differ between subspaces; a module adds few parameters and MACs. On this test set, networks with
+subspace attention after a layer cannot be told from the plain control.
 
-**What cannot.** That attention helps, that one g or position is better than another, or that it would not at the paper's scale: the test set
-resolves about a point, the paper claims a few tenths. That a network decides by its attention map: a map multiplies features by 1 + A,
+**What cannot.** That they are equal: smaller differences than those named above would not have been seen. That attention helps, that one g or position
+is better than another, or that it would not be at the paper's scale, where a few tenths of a point are claimed. That a network decides by its attention map: a map multiplies features by 1 + A,
 and the mean of that is 1 + 1/(H·W).
 """
     )

@@ -7,16 +7,17 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import streamlit as st
 
-from ..analysis import effects, faithfulness
+from ..analysis import effects
 from ..analysis.attribution import Attribution
 from ..figures import comparisons
 from ..figures.colours import subspace_colour
-from ..figures.tiles import attribution_limit, attribution_tile, data_uri
+from ..figures.tiles import attribution_limit, attribution_tile, data_uri, resize_map
 from ..images import prepare
 from ..samples import list_samples
 from .asking import answer, subspace_names
 from .examine_maps import show_sanity, show_sources
 from .examine_places import show_faithfulness
+from .legends import signed_legend
 from .pictures import sample_image
 from .scene import Scene
 from .tiles import Tile, show_tiles
@@ -68,28 +69,32 @@ def _take_away(scene: Scene, number: int, k: int) -> None:
     if not results:
         return
     g = len(scene.attention.maps[number])
-    noise = next(e for e in results if (e.subspace, e.change) == (k, "shuffled"))
-    level = abs(noise.logit) + 2 * (noise.deviation or 0)
+    of_mine = {e.change: e for e in results if e.subspace == k}
+    shuffled, off = of_mine["shuffled"], of_mine["off"]
+    spread = 2 * (shuffled.deviation or 0)
+    band = (shuffled.logit - spread, shuffled.logit + spread)
+    name = scene.class_name(scene.target)
     left, right = st.columns([1.2, 1], gap="large")
     with left:
-        mine = [e for e in results if e.subspace == k and e.change not in ("features_off",)]
-        mine.sort(key=lambda e: -abs(e.logit))
+        mine = sorted((e for e in of_mine.values() if e.change != "features_off"), key=lambda e: -abs(e.logit))
         st.plotly_chart(
             comparisons.diverging_bars(
                 [effects.CHANGES[e.change] for e in mine],
                 [e.logit for e in mine],
-                spreads=[e.deviation for e in mine],
+                spreads=[e.deviation and 2 * e.deviation for e in mine],
                 colours=[subspace_colour(k, g)] * len(mine),
-                noise=level,
-                unit=f"change of the logit of “{scene.class_name(scene.target)}”",
+                noise=band,
+                unit=f"change of the logit of “{name}”",
             ),
             key="ablation",
             config=_PLOT,
             alt="; ".join(f"{effects.CHANGES[e.change]}: {e.logit:+.4f}" for e in mine),
         )
+        st.markdown(_what_it_does(k, name, off.logit, band))
         st.caption(
-            f"Subspace {k + 1}. The band is the level of noise: the same attention at shuffled places, mean ± 2 standard deviations over "
-            f"{noise.ways} shuffles. A bar inside it does not depend on *where* the subspace looks."
+            f"Band: the same attention at shuffled places, mean ± 2 standard deviations over {shuffled.ways} shuffles; lines are ± 2 standard deviations "
+            "where a change can be made in several ways. 0 is the network as trained: where the band holds 0, it makes no difference that can be seen "
+            "*where* the subspace looks."
         )
     with right:
         st.dataframe(
@@ -119,6 +124,17 @@ def _take_away(scene: Scene, number: int, k: int) -> None:
         )
 
 
+def _what_it_does(k: int, name: str, off: float, band: tuple[float, float]) -> str:
+    """Say in words what subspace k's attention does to the logit, and whether its places matter."""
+    if abs(off) < 5e-5:
+        return f"Subspace {k + 1}'s attention does not move the logit of “{name}”."
+    does = f"Subspace {k + 1}'s attention {'raises' if off < 0 else 'lowers'} the logit of “{name}” by {abs(off):.4f}"
+    elsewhere = f"the same attention at shuffled places moves it by {band[0] - off:+.4f} to {band[1] - off:+.4f}"
+    if band[0] <= 0 <= band[1]:
+        return f"{does}, and {elsewhere}: *where* it looks makes no difference that can be seen."
+    return f"{does}; {elsewhere}: it matters *where* it looks."
+
+
 def _shares(scene: Scene, number: int) -> None:
     result = answer(
         scene,
@@ -146,7 +162,8 @@ def _shares(scene: Scene, number: int) -> None:
     )
     how = f"All {result.coalitions} coalitions were evaluated" if result.exact else "Sampled orders; lines are one standard error"
     st.caption(
-        f"Each subspace's fair share of what the whole attention does. They sum to {result.values.sum():+.5f}; the logit with all attention "
+        "Each subspace's fair share of what the whole attention does; a negative one lowers the logit, so taking that attention away raises it. "
+        f"They sum to {result.values.sum():+.5f}; the logit with all attention "
         f"less the logit with none is {result.total:+.5f}. {how}."
     )
 
@@ -161,6 +178,7 @@ def _through(scene: Scene, number: int) -> None:
     if result is None:
         return
     limit = attribution_limit(result.maps)
+    signed_legend("lowers / raises the logit")
     show_tiles(
         [
             Tile(
@@ -170,7 +188,7 @@ def _through(scene: Scene, number: int) -> None:
                 source=data_uri(
                     attribution_tile(
                         scene.crop.pixels,
-                        faithfulness.to_side(result.maps[i], scene.variant.input_size),
+                        resize_map(result.maps[i], scene.variant.input_size, smooth=scene.view.display.smooth),
                         limit,
                         scene.view.display,
                         signed=True,
@@ -186,6 +204,7 @@ def _through(scene: Scene, number: int) -> None:
     )
     st.caption(
         f"Gradient × activation behind the module, summed over each group's channels, on one signed scale. The groups sum to "
-        f"{result.parts.sum():+.4f}, all channels together to {result.total:+.4f}. To first order, it is what the logit of "
-        f"“{scene.class_name(scene.target)}” owes to the group's features, not to its attention."
+        f"{result.parts.sum():+.4f}, all channels together to {result.total:+.4f}. It is about the group's features, not its attention, and only "
+        f"a first-order estimate of what “{scene.class_name(scene.target)}” owes to them: setting them to zero altogether can do otherwise, even with the other sign "
+        "(“Take it away” measures that)."
     )

@@ -24,7 +24,6 @@ _STEPS = 28
 
 def show_faithfulness(scene: Scene, number: int, attributions: Mapping[str, Attribution]) -> None:
     """Ask whether the places that maps mark matter for the answer, beside baselines."""
-    side = scene.variant.input_size
     attention = scene.attention.maps[number]
     maps = {name: attention[i] for i, name in enumerate(subspace_names(scene, number))}
     if len(attention) > 1:
@@ -32,7 +31,7 @@ def show_faithfulness(scene: Scene, number: int, attributions: Mapping[str, Attr
     maps |= {METHODS[name].label: a.values for name, a in attributions.items()}
     left, right = st.columns([1, 2.6], gap="large")
     with left:
-        box = choose_box(scene, "box", "Box around the subject", (side // 5, side - side // 5))
+        box = choose_box(scene, "box", "Box around the subject", _subject(scene), of_picture=True)
     with right:
         if scores := _scores(scene, number, attributions, maps):
             _show_scores(scene, number, attributions, maps, scores, box)
@@ -43,6 +42,18 @@ def show_faithfulness(scene: Scene, number: int, attributions: Mapping[str, Attr
         help="Two more measures, by Captum. They cost many passes, so they are computed only when asked for.",
     ):
         show_robustness(scene, number, attributions, maps)
+
+
+def _subject(scene: Scene) -> Box:
+    """Return where the subject is: known for some samples, else the middle."""
+    side = scene.variant.input_size
+    known = scene.picture.sample.box if scene.picture.sample else None
+    top, left, bottom, right = (round(side * v) for v in known or (0.2, 0.2, 0.8, 0.8))
+    return Box(top, left, bottom, right)
+
+
+def _whose(scene: Scene) -> str:
+    return "" if scene.picture.sample and scene.picture.sample.box else "; it begins in the middle, so draw it around your subject"
 
 
 def _scores(
@@ -64,7 +75,7 @@ def _scores(
             steps=_STEPS,
             pause=pause,
         ),
-        passes=count * 2 * (_STEPS + 1),
+        passes=(count + faithfulness.RANDOM_MAPS - 1) * 2 * (_STEPS + 1),
     )
 
 
@@ -90,11 +101,11 @@ def _show_scores(
             "deletion": score.deletion,
             "points into the box": hit,
             "mass in the box": 100 * inside,
-            "passes": score.passes,
         }
         if reference is not None:
-            coarse, own = block_means(reference.values, grid), block_means(values, grid)
-            row["Spearman"] = float(measures.agreement(own, coarse).correlation)
+            coarse = block_means(reference.values, grid)
+            own = maps[name] if name in maps and maps[name].shape == coarse.shape else block_means(values, grid)
+            row["ρ"] = float(measures.agreement(own, coarse).correlation)
             row["top 20 % shared"] = 100 * faithfulness.overlap(own, coarse)
         table.append(row)
     examined(scene)[f"marked-places-{number}"] = {"box": box, "compared with": label, "table": table}
@@ -107,12 +118,21 @@ def _show_scores(
             "insertion": st.column_config.NumberColumn(format="%.3f", help="Area under the curve: more is better."),
             "deletion": st.column_config.NumberColumn(format="%.3f", help="Area under the curve: less is better."),
             "mass in the box": st.column_config.NumberColumn(format="%.0f %%"),
-            "Spearman": st.column_config.NumberColumn(format="%+.2f", help=f"Rank correlation with {label}, on the map's grid."),
+            "ρ": st.column_config.NumberColumn(
+                format="%+.2f", help=f"Spearman's rank correlation with {label}, on the map's grid."
+            ),
             "top 20 % shared": st.column_config.NumberColumn(format="%.0f %%", help=f"With {label}; 20 % by chance."),
         },
     )
+    centre, random = scores["centre"], scores["random"]
+    better = [n for n in maps if scores[n].insertion > centre.insertion and scores[n].deletion < centre.deletion]
+    st.markdown(
+        f"In both insertion and deletion, {' and '.join([', '.join(better[:-1]), better[-1]] if len(better) > 1 else better) if better else 'no map'} "
+        f"{'do' if len(better) > 1 else 'does'} better than a bright spot in the centre, which knows nothing of the network."
+    )
     share = (box.bottom - box.top) * (box.right - box.left) / side**2
     st.caption(
-        f"Compare each map with the three that know nothing of the network. By area the box holds {share:.0%} of the picture. "
+        f"ρ and top 20 %: with {label}. By area the box holds {share:.0%} of the picture{_whose(scene)}. Random: mean of {faithfulness.RANDOM_MAPS} maps, ± "
+        f"{random.spread[0]:.3f} and {random.spread[1]:.3f} (standard deviations of insertion and deletion). The uniform map has no order: its pixels come and go all together. "
         f"Attention was not trained to explain: a low score is no fault of it. {sum(s.passes for s in scores.values())} passes of one picture."
     )

@@ -15,12 +15,13 @@ from ..analysis.attribution import Attribution
 from ..analysis.methods import METHODS
 from ..engine import default_engine
 from ..figures import charts
-from ..figures.colours import DIVERGING, Scaled, colour_stops, scale_maps, subspace_colour
+from ..figures.colours import Scaled, scale_maps, subspace_colour
 from ..figures.tiles import attention_tile, attribution_limit, attribution_tile, blend_tile, block_means, data_uri
 from ..zoo import CheckpointError, Variant
 from . import controls
 from .downloads import show_downloads
 from .examine import show_examination
+from .legends import legend, signed_legend
 from .page import let_the_browser_draw, open_page
 from .pictures import choose_picture, model_input
 from .scene import Scene, channel_range, channels_of, map_note
@@ -144,20 +145,6 @@ def _blend(scene: Scene, number: int) -> list[Tile]:
     ]
 
 
-def legend(colours: str, layer: Scaled) -> None:
-    """Draw the colour scale with its ticks."""
-    ticks = "".join(f'<span style="left:{position:.1%}">{label}</span>' for position, label in layer.ticks)
-    mark = " (1 = no preference)" if layer.unit == "× uniform" else ""
-    st.html(
-        f'<div class="ulsam-legend"><div class="scale"><div class="bar" style="{_gradient(colours)}"></div>{ticks}</div>'
-        f"<div>{layer.unit}{mark}</div></div>"
-    )
-
-
-def _gradient(colours: str) -> str:
-    return f"background:linear-gradient(90deg,{', '.join(colour_stops(colours))})"
-
-
 def _attributions(scene: Scene, place: Any) -> dict[str, Attribution]:
     """Start all methods, cheap ones first, and redraw their tiles as each is done; return those that succeeded."""
     futures = _start(scene)
@@ -170,10 +157,7 @@ def _attributions(scene: Scene, place: Any) -> dict[str, Attribution]:
             help="By Captum, each on its own scale. Red speaks for the class, blue against it; magnitudes use the maps' colours. "
             "The pointer reads means of 4 × 4 pixels.",
         )
-        st.html(
-            f'<div class="ulsam-legend"><div class="scale"><div class="bar" style="{_gradient(DIVERGING)}"></div>'
-            '<span style="left:0%">−</span><span style="left:50%">0</span><span style="left:100%">+</span></div><div>against / for the class</div></div>'
-        )
+        signed_legend("against / for the class")
         progress, tiles = st.empty(), st.empty()
     if not all(future.done() for future in futures.values()):
         asked().let_go()
@@ -299,7 +283,7 @@ def _agreement(number: int, maps: np.ndarray, names: list[str], attributions: Ma
     side = maps.shape[-1]
     values = np.full((len(maps), len(attributions)), np.nan)
     notes = [[""] * len(attributions) for _ in maps]
-    above = 0
+    above = np.zeros(values.shape, bool)
     for j, result in enumerate(attributions.values()):
         coarse = block_means(result.values, side)
         for k, attention_map in enumerate(maps):
@@ -308,15 +292,18 @@ def _agreement(number: int, maps: np.ndarray, names: list[str], attributions: Ma
                 continue
             found = measures.agreement(attention_map, coarse)
             values[k, j] = found.correlation
-            above += found.above_chance
+            above[k, j] = found.above_chance
             notes[k][j] = f"chance reaches ±{found.chance:.2f}: " + ("above chance" if found.above_chance else "within chance")
     st.plotly_chart(
-        charts.correlation_matrix(values, names, [METHODS[n].label for n in attributions], notes=notes),
+        charts.correlation_matrix(values, names, [METHODS[n].label for n in attributions], notes=notes, starred=above),
         key=f"agreement-{number}",
         config={"displayModeBar": False},
         alt="rank correlations between subspaces and attributions",
     )
-    st.caption(f"{above} of {int((~np.isnan(values)).sum())} pairs lie above their level of chance (hover to see it).")
+    count = int((~np.isnan(values)).sum())
+    st.caption(
+        f"* beyond chance, in either direction: {above.sum()} of {count} pairs; by luck alone, about {0.05 * count:.1f} would be. Hover to see the level."
+    )
 
 
 def _warm_neighbours(variant: Variant, variants: list[Variant], device: str) -> None:

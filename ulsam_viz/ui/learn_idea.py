@@ -9,8 +9,8 @@ import streamlit as st
 from ..analysis import measures
 from ..figures.colours import scale_maps, subspace_colour
 from ..figures.tiles import attention_tile, data_uri, mosaic, value_range
-from .inspect_page import legend
 from .learn_walk import Walk, at_same_position
+from .legends import legend
 from .scene import map_note
 from .summary import judged
 from .tiles import Tile, show_tiles

@@ -12,7 +12,7 @@ from ..figures.colours import scale_maps, subspace_colour
 from ..figures.tiles import attention_tile, data_uri
 from ..images import ModelInput, Preprocessing, prepare
 from ..lesson.probes import PROBES, Probe, correlation_after_moving, empty, region_means, verdict
-from .inspect_page import legend
+from .legends import legend
 from .scene import Scene, map_note
 from .session import visitor
 from .subspace import selection

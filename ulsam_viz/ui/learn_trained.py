@@ -11,8 +11,8 @@ from ..figures.tiles import attention_tile, data_uri
 from ..models.mobilenet import MobileNet
 from ..zoo import load_network
 from .asking import answer
-from .inspect_page import legend
 from .learn_sandbox import choose_switches
+from .legends import legend
 from .scene import Scene
 from .subspace import selection
 from .tiles import Tile, show_tiles

@@ -18,10 +18,10 @@ from ..lesson.steps import MISCONCEPTIONS
 from ..models.mobilenet import MobileNet
 from ..zoo import CheckpointError, Variant, backbone_name, position_name
 from .asking import answer, subspace_names
-from .inspect_page import legend
 from .learn_cost import show_cost
 from .learn_idea import map_tiles
 from .learn_walk import Walk, at_same_position
+from .legends import legend
 from .scene import map_note
 from .session import visitor
 from .summary import differences, differences_of_positions

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import streamlit as st
+from torch import Tensor
 
 from ..analysis import effects
 from ..analysis.attention import Attention, attend
@@ -11,9 +12,11 @@ from ..analysis.faithfulness import Box
 from ..figures.colours import scale_maps, subspace_colour
 from ..figures.tiles import attention_tile, data_uri
 from .asking import answer
-from .boxes import choose_box
+from .boxes import choose_box, cover
 from .scene import Scene, change_note
 from .tiles import Tile, show_tiles
+
+_OTHERS = 8
 
 
 def show_what_if(scene: Scene, number: int, k: int) -> None:
@@ -21,7 +24,9 @@ def show_what_if(scene: Scene, number: int, k: int) -> None:
     side = scene.variant.input_size
     left, right = st.columns([1, 2.6], gap="large")
     with left:
-        box = choose_box(scene, "cover", "Cover a part of the picture", (side // 3, 2 * side // 3))
+        third = Box(side // 3, side // 3, 2 * side // 3, 2 * side // 3)
+        box = choose_box(scene, "cover", "Cover a part of the picture", third, covered=True)
+        st.caption("Covered with the mean grey of the training pictures.")
     with right:
         _covered(scene, number, box)
     left, right = st.columns([1, 2.6], gap="large")
@@ -49,25 +54,46 @@ def show_what_if(scene: Scene, number: int, k: int) -> None:
 
 
 def _covered(scene: Scene, number: int, box: Box) -> None:
-    tensor = scene.crop.tensor.clone()
-    tensor[:, :, box.top : box.bottom, box.left : box.right] = 0
+    places = [box, *_other_places(box, scene.variant.input_size)]
     seen = answer(
         scene,
         ("covered", (box.top, box.bottom), (box.left, box.right)),
-        "a pass of the covered picture",
-        lambda model, _: attend(model, tensor),
+        "passes of the covered picture",
+        lambda model, _: [attend(model, _without(scene.crop.tensor, place)) for place in places],
+        passes=len(places),
     )
     if seen is None:
         return
-    _covered_maps(scene, number, box, seen)
-    answers_compared(scene, scene.attention.logits, seen.logits, "covered")
+    _covered_maps(scene, number, box, seen[0])
+    answers_compared(scene, scene.attention.logits, seen[0].logits, "covered")
+    moved = [float(one.logits[scene.target] - scene.attention.logits[scene.target]) for one in seen]
+    if len(moved) > 2:
+        st.caption(
+            f"A box of this size at {len(moved) - 1} other places of the picture moves the logit of “{scene.class_name(scene.target)}” by {np.mean(moved[1:]):+.3f} ± "
+            f"{np.std(moved[1:], ddof=1):.3f} (standard deviation); this one by {moved[0]:+.3f}."
+        )
+
+
+def _without(tensor: Tensor, box: Box) -> Tensor:
+    covered = tensor.clone()
+    covered[:, :, box.top : box.bottom, box.left : box.right] = 0
+    return covered
+
+
+def _other_places(box: Box, side: int) -> list[Box]:
+    """Return boxes of the same size at places drawn at random, always the same; none if the box fills the picture."""
+    height, width = box.bottom - box.top, box.right - box.left
+    if max(height, width) > 0.9 * side:
+        return []
+    rng = np.random.default_rng(0)
+    corners = [(int(rng.integers(side - height + 1)), int(rng.integers(side - width + 1))) for _ in range(_OTHERS)]
+    return [Box(top, left, top + height, left + width) for top, left in corners]
 
 
 def _covered_maps(scene: Scene, number: int, box: Box, seen: Attention) -> None:
     """Show the maps of the covered picture, and how they differ from those before, all on one scale."""
     before, after = scene.attention.maps[number], seen.maps[number]
-    pixels = scene.crop.pixels.copy()
-    pixels[box.top : box.bottom, box.left : box.right] = 118
+    pixels = cover(scene.crop.pixels, box)
     both = scale_maps({number: np.concatenate([before, after])}, scene.view.scale)[number]
     g = len(after)
     show_tiles(
