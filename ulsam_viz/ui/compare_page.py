@@ -208,7 +208,7 @@ def _own_control(variant: Variant) -> dict[str, str]:
 def _plots(rows: Sequence[Row]) -> None:
     st.markdown("**In numbers**: a dot a subspace, a line through the means")
     placed = [row for row in rows if row.layer is not None]
-    labels = [row.label for row in placed]
+    labels = [row.label.replace("after ", "").replace(" (layer ", ": ").rstrip(")") for row in placed]
     once = [row for i, row in enumerate(placed) if row.variant not in [other.variant for other in placed[:i]]]  # one row a network
     of_networks = [position_name(row.variant) if len(once) < len(placed) else row.label for row in once]
     seeds = any(len(accuracy_of(row.variant).seeds) > 1 for row in once)
