@@ -279,13 +279,13 @@ def test_the_lesson_is_walked_from_end_to_end_and_its_numbers_follow_a_click(bro
     assert "row=8" in page.url and "column=8" in page.url
     tile = page.locator('figure.tile[data-id="attention"]')
     tile.focus()
-    for key in ("ArrowDown", "ArrowRight", "Enter"):  # the first arrow starts in the middle
+    for key in ("ArrowDown", "ArrowRight", "Enter"):
         tile.press(key)
-    page.get_by_text("At row 8, column 8 of subspace 1").wait_for()
-    tile.press("ArrowUp")
-    tile.press("ArrowUp")
-    tile.press("Enter")
-    page.get_by_text(re.compile("At row [0-7], column 8 of subspace 1")).wait_for()
+    page.get_by_text("At row 9, column 9 of subspace 1").wait_for()
+    settle(page)
+    for key in ("ArrowUp", "ArrowUp", "Enter"):  # from there, not from the middle
+        tile.press(key)
+    page.get_by_text("At row 7, column 9 of subspace 1").wait_for()
     settle(page)
     page.locator('button.tile[data-id="pooled"]').click()
     page.get_by_role("heading", name="Max-pool", exact=True).wait_for()
@@ -305,6 +305,7 @@ def test_a_number_of_the_sandbox_is_edited_on_a_phone(browser: Browser, address:
     cell = page.locator('[data-testid="stDataFrame"] canvas').first.bounding_box()
     assert cell
     page.mouse.dblclick(cell["x"] + 30, cell["y"] + 50)
+    page.wait_for_timeout(500)  # for the cell's editor to open
     page.keyboard.type("9")
     page.keyboard.press("Enter")
     page.wait_for_timeout(300)

@@ -70,7 +70,7 @@ def test_a_box_is_drawn_on_the_picture_and_moved_by_the_sliders(browser: Browser
         handles = page.get_by_role("slider", name=re.compile(name))
         return [int(handles.nth(i).input_value()) for i in range(2)]
 
-    assert "holds 37% of the picture" in page.get_by_text("By area the box").inner_text()
+    assert "holds 28% of the picture" in page.get_by_text("By area the box").inner_text()
     drag((0.75, 0.5), (0.5, 0.4), (0.25, 0.25))  # from the lower right: any corner may come first
     assert ends("Rows") == pytest.approx([56, 112], abs=1)
     assert ends("Columns") == pytest.approx([56, 168], abs=1)

@@ -15,7 +15,7 @@ from ..figures.colours import scale_maps, subspace_colour
 from ..figures.tiles import attention_tile, attribution_tile, data_uri, resize_map
 from ..images import ModelInput, prepare
 from ..samples import list_samples
-from ..zoo import CheckpointError, Variant, backbone_name
+from ..zoo import CheckpointError, Variant, position_name
 from .controls import View, pretty
 from .legends import legend, signed_legend
 from .pictures import Picture, sample_image
@@ -49,15 +49,20 @@ def show_two(
     samples = {s.title: s for s in list_samples()}
     scale_place = st.container()
     left, right = st.columns(2, gap="large")
-    other_groups = [v for v in everything if v.placement and v is not chosen and backbone_name(v) == backbone_name(chosen)]
-    default = next((v.name for v in other_groups if chosen.placement and v.placement == chosen.placement), None)
+    # At first, the nearest: the next g at the same position, where there is one.
+    near = [
+        v
+        for v in everything
+        if v is not chosen and v.placement and position_name(v) == position_name(chosen) and v.backbone == chosen.backbone
+    ]
+    default = min(near, key=lambda v: (v.groups < chosen.groups, abs(v.groups - chosen.groups)), default=chosen)
     with left:
         st.selectbox("First", [f"{network_name(chosen)}, {picture.name}"], disabled=True, help="As chosen in the sidebar.")
     with right:
         name = st.selectbox(
             "Second: network",
             list(names),
-            index=list(names).index(default or (other_groups[0].name if other_groups else chosen.name)),
+            index=list(names).index(default.name),
             format_func=lambda n: network_name(names[n]),
             key="second",
             bind="query-params",

@@ -109,7 +109,11 @@ export default function (component) {
       // A finger that lifts also "leaves": its reading stays until the next touch.
       frame.onpointerleave = (event) => event.pointerType === "mouse" && place(null);
       element.onblur = () => place(null);
-      let at = null;
+      let at = null; // where a place is asked for, the arrow keys begin at the one that is marked
+      if (tile.ask === "place" && tile.mark) {
+        const [top, left, height, width] = tile.mark;
+        at = [Math.floor((left + width / 2) * tile.columns), Math.floor((top + height / 2) * tile.rows)];
+      }
       element.onkeydown = (event) => {
         if (event.key === "Enter" && at && tile.ask === "place") pick(...at);
         const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
