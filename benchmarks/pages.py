@@ -27,7 +27,8 @@ def pages(repeats: int) -> list[dict[str, Any]]:
             rows = [_row("start of the server to maps on the screen", [time.perf_counter() - started])]
             settle(page)
             rows.append(_row("g or position moved to a network not shown yet: new maps", _through_all_networks(page)))
-            seen = [_until_maps(page, "Subspaces g", key) for key in ("ArrowLeft", "ArrowRight") * 3]
+            _press(page, "Subspaces g", "Home")
+            seen = [_until_maps(page, "Subspaces g", key) for key in ("ArrowRight", "ArrowLeft") * 3]
             rows.append(_row("g moved to a network shown before: new maps", seen))
             display = [_until_maps(page, "Opacity of the map", key) for key in ["ArrowLeft", "ArrowRight"] * max(2, repeats // 12)]
             rows.append(_row("a display setting: new pictures", display))
