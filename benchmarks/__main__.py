@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from benchmarks.attributions import attributions
+from benchmarks.networks import network
 from benchmarks.pages import pages
 from benchmarks.timing import interleaved
 from benchmarks.visitors import visitors
@@ -31,7 +32,7 @@ from ulsam_viz.engine import Engine
 from ulsam_viz.figures.colours import scale_maps
 from ulsam_viz.figures.tiles import Display, attention_tile, data_uri
 from ulsam_viz.images import decode_image, prepare
-from ulsam_viz.models.mobilenet import MobileNetV1, MobileNetV2, Placement
+from ulsam_viz.models.mobilenet import MobileNetV1, Placement
 from ulsam_viz.models.optimize import optimize, relus_in_place
 from ulsam_viz.models.ulsam import ULSAM, FastULSAM
 from ulsam_viz.samples import list_samples
@@ -73,37 +74,6 @@ def module(repeats: int) -> list[Row]:
                     "copies": t["fast"] / t["copy"],
                 }
             )
-    return rows
-
-
-def network(repeats: int) -> list[Row]:
-    """Networks as trained against optimised, and with attention against the plain control; times do not depend on weights."""
-    rows = []
-    x = torch.randn(1, 3, 224, 224)
-    x_last = x.contiguous(memory_format=torch.channels_last)
-    for name, build, layer in (("V1", MobileNetV1, 11), ("V2", MobileNetV2, 14)):
-        plain, ulsam = (build(0.5, 101, placement).eval() for placement in (None, Placement((layer,), 4)))
-        fast_plain, fast_ulsam = optimize(plain), optimize(ulsam)
-        # As the program runs passes, with ReLUs that overwrite their input.
-        with torch.inference_mode(), relus_in_place(fast_plain), relus_in_place(fast_ulsam):
-            t = interleaved(
-                {
-                    "plain": partial(plain, x),
-                    "ulsam": partial(ulsam, x),
-                    "plain, optimised": partial(fast_plain, x_last),
-                    "ulsam, optimised": partial(fast_ulsam, x_last),
-                },
-                repeats=repeats,
-            )
-        pairs = (
-            ("plain control: plain PyTorch / optimised", "plain", "plain, optimised"),
-            (f"g = 4 after {layer}: plain PyTorch / optimised", "ulsam", "ulsam, optimised"),
-            (f"optimised: g = 4 after {layer} / plain control", "ulsam, optimised", "plain, optimised"),
-        )
-        rows += [
-            {"what": f"{name} 0.5 at 224 px, {what}", "first_ms": t[a] * 1e3, "second_ms": t[b] * 1e3, "ratio": t[a] / t[b]}
-            for what, a, b in pairs
-        ]
     return rows
 
 
@@ -174,13 +144,19 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     machine = {"machine": platform.machine(), "processor": _processor(), "cores": os.cpu_count(), "torch": torch.__version__}
-    results: dict[str, Any] = {"machine": machine}
+    try:  # parts that are not measured now stay, if they are of this machine
+        results: dict[str, Any] = json.loads((HERE / "results.json").read_text())
+        assert results["machine"] == machine
+    except (OSError, ValueError, KeyError, AssertionError):
+        results = {"machine": machine}
     lines = [
         f"Measured by `python -m benchmarks` on {machine['processor']}, {machine['cores']} cores (one thread where nothing else is said), torch {machine['torch']}.",
         "",
     ]
     for part in options.only:
-        rows = results[part] = PARTS[part](options.repeats)
+        results[part] = PARTS[part](options.repeats)
+    for part in [part for part in PARTS if part in results]:
+        rows = results[part]
         columns = list(rows[0])
         lines += [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
         lines += [
