@@ -25,7 +25,7 @@ def network(repeats: int) -> list[Row]:
     happens to find its memory, by a factor of nearly two for V2.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as processes:
-        runs = list(processes.map(_network_once, [max(5, repeats // 2)] * _PROCESSES))
+        runs = list(processes.map(_network_once, [repeats] * _PROCESSES))
     return [
         {"what": rows[0]["what"]}
         | {key: statistics.median(row[key] for row in rows) for key in ("first_ms", "second_ms", "ratio")}
