@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -31,19 +31,7 @@ Stage = Literal[
     "output",
 ]
 #: In the order of computation. Those of subspaces have g maps, the others one for each of the m channels.
-STAGES: tuple[Stage, ...] = (
-    "features",
-    "depthwise",
-    "normed",
-    "rectified",
-    "pooled",
-    "pointwise",
-    "pointwise_normed",
-    "logits",
-    "attention",
-    "gain",
-    "output",
-)
+STAGES: tuple[Stage, ...] = get_args(Stage)
 OF_SUBSPACES: tuple[Stage, ...] = ("pointwise", "pointwise_normed", "logits", "attention", "gain")
 
 
