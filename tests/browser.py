@@ -15,11 +15,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SETTLED = '[data-testid="stApp"][data-test-connection-state="CONNECTED"][data-test-script-state="notRunning"]'
+BROWSER_TEST = [
+    pytest.mark.browser,
+    # Under CI a missing browser is a failure, not a reason to skip.
+    pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="no chromium: the browser journeys were not run"),
+]
 BUSY = '[data-testid="stStatusWidget"],[data-testid="stSkeleton"],[data-stale="true"]'
 
 

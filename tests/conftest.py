@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from playwright.sync_api import Browser
 
+from tests.browser import running_app, running_browser
 from ulsam_viz.images import ModelInput, Preprocessing, prepare
 from ulsam_viz.models.mobilenet import BACKBONES, MobileNet, Placement
 from ulsam_viz.samples import ASSETS
@@ -58,6 +60,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pixels = (noise((48, 64, 3), seed=100 * label + i) * 0.3 + np.array(colour) * 0.7).astype(np.uint8)
             Image.fromarray(pixels).save(root / f"class{label}" / f"{i:02}.png")
     return root
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with running_app() as app:
+        yield app
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with running_browser() as instance:
+        yield instance
 
 
 def encode(image: Image.Image, form: str = "PNG", **options: object) -> bytes:

@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.browser import CHROMIUM, maps, move_slider, running_app, running_browser, settle, visit
+from tests.browser import BROWSER_TEST, maps, move_slider, settle, visit
 from ulsam_viz.lesson.steps import STEPS
 from ulsam_viz.samples import ASSETS
 
-pytestmark = [
-    pytest.mark.browser,
-    # Under CI a missing browser is a failure, not a reason to skip.
-    pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="no chromium: the browser journeys were not run"),
-]
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with running_app() as app:
-        yield app
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as instance:
-        yield instance
+pytestmark = BROWSER_TEST
 
 
 def tiles(page: Page) -> list[str]:

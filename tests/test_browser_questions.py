@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browser import CHROMIUM, move_slider, running_app, running_browser, settle, visit
+from tests.browser import BROWSER_TEST, move_slider, settle, visit
 
-pytestmark = [
-    pytest.mark.browser,
-    # Under CI a missing browser is a failure, not a reason to skip.
-    pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="no chromium: the browser journeys were not run"),
-]
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with running_app() as app:
-        yield app
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as instance:
-        yield instance
+pytestmark = BROWSER_TEST
 
 
 def test_a_question_about_a_subspace_is_asked_and_shared_by_its_address(browser: Browser, address: str) -> None:
