@@ -1,4 +1,4 @@
-"""Training: the split, resuming after a kill, the zoo file, and figures that evaluation reproduces."""
+"""Training: the split, resuming after a kill, and figures that evaluation reproduces."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
 
@@ -26,15 +24,12 @@ from ulsam_viz.training.data import AugmentedPictures, DataError, find_pictures,
 from ulsam_viz.training.evaluate import evaluate
 from ulsam_viz.training.folder import InUseError
 from ulsam_viz.training.loop import Execution, train
-from ulsam_viz.training.publish import Role
 from ulsam_viz.training.recipe import Recipe, one_cycle
 from ulsam_viz.training.start import TrainingError, imagenet_weights, start_from
-from ulsam_viz.training.zoo_file import read_zoo_file
 from ulsam_viz.zoo import list_variants, load_network
 
 RECIPE = Recipe(width=0.25, placement=Placement((11,), 4), dataset="imagefolder", stages=((2, 32), (1, 64)), batch=4, seed=3)
 QUIET = Execution(workers=0, quiet=True)
-SHIPPED_ZOO = Path(__file__).parent.parent / "ulsam_viz" / "training" / "zoo.toml"
 
 
 def test_every_third_picture_of_each_class_is_held_out(folder: Path) -> None:
@@ -259,83 +254,6 @@ def test_wrong_recipes_are_refused(folder: Path, tmp_path: Path) -> None:
     bad = Recipe(width=0.25, dataset="imagefolder", stages=((20, 32),), batch=4, peak_lr=1e12)
     with pytest.raises(TrainingError, match="lower the learning rate"):
         train(bad, find_pictures("imagefolder", folder, "train"), tmp_path / "bad", execution=QUIET)
-
-
-def test_the_shipped_zoo_file_names_every_run_once_and_in_order(tmp_path: Path) -> None:
-    runs = read_zoo_file(SHIPPED_ZOO)
-    shown = [r.recipe for r in runs if r.role in (Role.VARIANT, Role.REPEAT)]
-    promised: dict[tuple[str, Placement | None], int] = {("mobilenet_v1", None): 3, ("mobilenet_v2", None): 1}
-    for g in (1, 2, 4, 8, 16):
-        promised |= {("mobilenet_v1", Placement(layers, g)): 1 for layers in ((4,), (6,), (8,), (12,), (13,), (6, 8, 11, 13))}
-        promised |= {("mobilenet_v1", Placement((11,), g)): 3, ("mobilenet_v1", Placement((10,), g, "instead")): 1}
-        promised |= {("mobilenet_v2", Placement(layers, g)): 1 for layers in ((7,), (11,), (14,), (17,), (7, 11, 14, 17))}
-    assert Counter((r.backbone, r.placement) for r in shown) == promised  # how many seeds of each
-    # One budget for all of them, and one base a backbone; only what stands instead of a layer starts from a base without it.
-    assert len({replace(r, backbone="mobilenet_v1", placement=None, seed=0, init=None) for r in shown}) == 1
-    starts = {(r.backbone, r.placement.mode if r.placement else "after", r.init) for r in shown}
-    assert starts == {
-        ("mobilenet_v1", "after", "v1-base"),
-        ("mobilenet_v1", "instead", "v1-base-without10"),
-        ("mobilenet_v2", "after", "v2-base"),
-    }
-    # What stands instead of a layer, and its control, were trained equally long before.
-    of_name = {r.name: r.recipe for r in runs}
-    (control,) = (r for r in runs if r.role is Role.CONTROL_OF_INSTEAD)
-    bases = [replace(of_name[name], placement=None) for name in ("v1-base-without10", control.init or "")]
-    assert bases[0] == bases[1]
-    for text, reason in (
-        ("nonsense", "cannot be read"),
-        ('[[run]]\nname="a"\ndata="d"\nstages=[[1,32]]\ninit="b"', "not an earlier run"),
-        ('[[run]]\nname="a"\ndata="d"\nstages=[[1,32]]\nwrong=1', "cannot be used"),
-        ('[[run]]\nname="a"\ndata="d"\nstages=[[1,32]]\n[[run]]\nname="a"\ndata="d"\nstages=[[1,32]]', "twice"),
-    ):
-        (tmp_path / "zoo.toml").write_text(text)
-        with pytest.raises(TrainingError, match=reason):
-            read_zoo_file(tmp_path / "zoo.toml")
-
-
-ZOO = """
-[defaults]
-backbone = "mobilenet_v1"
-width = 0.25
-dataset = "imagefolder"
-data = "pictures"
-batch = 8
-[[run]]
-name = "base"
-stages = [[1, 32]]
-[[run]]
-name = "g{g}-seed{seed}-after{layers}"
-init = "base"
-layers = [[11], [8, 12]]
-groups = [1, 2]
-seed = [0, 1]
-stages = [[1, 32]]
-publish = true
-"""
-
-
-def test_two_processes_share_a_zoo_file_and_what_is_done_is_skipped(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "zoo.toml").write_text(ZOO)
-    (tmp_path / "pictures").symlink_to(folder)
-    command = [sys.executable, "-m", "ulsam_viz", "train", "--zoo", str(tmp_path / "zoo.toml"), "--data", str(tmp_path)]
-    command += ["--runs", str(tmp_path / "runs"), "--publish", str(tmp_path / "zoo"), "--workers", "0", "--threads", "1"]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent) for _ in range(2)]
-    lines = [line for process in both for line in process.communicate(timeout=300)[0].decode().splitlines()]
-    assert [process.returncode for process in both] == [0, 0]
-    assert len(lines) == len(set(lines)) == 8  # each run was measured once
-    variants = list_variants(tmp_path / "zoo")
-    assert [(v.placement.layers, v.groups) for v in variants if v.placement] == [((11,), 1), ((11,), 2), ((8, 12), 1), ((8, 12), 2)]
-    manifest = json.loads((tmp_path / "zoo" / "manifest.json").read_text())
-    for variant in variants:
-        (repeat,) = variant.repeats
-        assert (variant.made_by["recipe"]["seed"], repeat["made_by"]["recipe"]["seed"]) == (0, 1)
-        assert manifest["starts"][variant.made_by["init_sha256"]]["run"] == "base"
-        assert load_network(variant)
-    before = (tmp_path / "zoo" / "manifest.json").read_bytes()
-    again = subprocess.run(command, capture_output=True, check=True, cwd=Path(__file__).parent.parent)
-    assert again.stdout == b""
-    assert (tmp_path / "zoo" / "manifest.json").read_bytes() == before
 
 
 def test_the_command_line_lists_variants_and_says_what_is_wrong(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -18,12 +18,11 @@ from ..figures.colours import scale_maps, subspace_colour
 from ..figures.tiles import attention_tile, block_means, data_uri
 from ..images import ModelInput
 from ..zoo import CheckpointError, Variant, backbone_name, list_variants, position_name
-from . import controls
 from .compare_two import show_two
 from .controls import View, pretty
 from .legends import legend
-from .page import open_page
-from .pictures import choose_picture, model_input
+from .page import choose, open_page
+from .pictures import model_input
 from .scene import facts, map_note
 from .session import visitor
 from .summary import table
@@ -61,12 +60,8 @@ class Row:
 def show() -> None:
     """Draw the page."""
     everything = open_page()
-    with st.sidebar:
-        picture = choose_picture()
-        chosen = controls.choose_variant(everything)
-        device = controls.choose_device()
-        wished = controls.choose_target(chosen)
-        view = controls.choose_view()
+    choices = choose(everything)
+    picture, chosen, device, wished, view = choices.picture, choices.variant, choices.device, choices.target, choices.view
     crop = model_input(picture, chosen.preprocessing)
     st.markdown(f"### {picture.name}, looked at by several networks")
     way = st.segmented_control(

@@ -6,15 +6,14 @@ import streamlit as st
 
 from ..engine import default_engine
 from ..zoo import CheckpointError
-from . import controls
 from .learn_handout import offer_handout
 from .learn_probes import show_probes
 from .learn_quiz import show_quiz
 from .learn_sandbox import show_sandbox
 from .learn_steps import show_lesson
 from .learn_trained import show_experiments
-from .page import open_page
-from .pictures import choose_picture, model_input
+from .page import choose, open_page
+from .pictures import model_input
 from .scene import Scene
 from .session import visitor
 
@@ -24,12 +23,8 @@ _LESSON, _SANDBOX, _EXPERIMENTS, _PROBES, _QUIZ = "Lesson", "Sandbox", "Experime
 def show() -> None:
     """Draw the page."""
     variants = open_page()
-    with st.sidebar:
-        picture = choose_picture()
-        variant = controls.choose_variant(variants)
-        device = controls.choose_device()
-        wished_target = controls.choose_target(variant)
-        view = controls.choose_view()
+    choices = choose(variants)
+    variant, device = choices.variant, choices.device
     st.markdown("### How subspace attention works")
     part = st.segmented_control(
         "Part",
@@ -41,19 +36,19 @@ def show() -> None:
         label_visibility="collapsed",
     )
     if part == _SANDBOX:
-        show_sandbox(view)
+        show_sandbox(choices.view)
         return
     if part == _QUIZ:
         show_quiz()
         return
-    crop = model_input(picture, variant.preprocessing)
+    crop = model_input(choices.picture, variant.preprocessing)
     try:
         attention = default_engine().attend(crop, variant, device.device, visitor=visitor()).result()
     except CheckpointError as error:
         st.error(f"{error}. The other variants still work: choose another position or g.")
         return
-    target = attention.top(1)[0] if wished_target is None else wished_target
-    scene = Scene(picture, crop, variant, device, {}, view, attention, target)
+    target = attention.top(1)[0] if choices.target is None else choices.target
+    scene = Scene(choices.picture, crop, variant, device, {}, choices.view, attention, target)
     if part == _PROBES:
         show_probes(scene)
     elif part == _EXPERIMENTS:

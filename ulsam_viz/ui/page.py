@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import streamlit as st
 
+from ..engine import DeviceChoice
 from ..zoo import CheckpointError, Variant, list_variants
+from . import controls
+from .pictures import Picture, choose_picture
 from .session import asked
 
 _STYLE = """
@@ -29,6 +34,25 @@ _STYLE = """
 @media (max-width: 640px) { .stMainBlockContainer { padding: 3.2rem 0.9rem 2rem; } }
 </style>
 """
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the sidebar of Compare and of Learn offers; ``target`` is None for the predicted class."""
+
+    picture: Picture
+    variant: Variant
+    device: DeviceChoice
+    target: int | None
+    view: controls.View
+
+
+def choose(variants: Sequence[Variant]) -> Choices:
+    """Show the sidebar and return what is chosen."""
+    with st.sidebar:
+        picture = choose_picture()
+        variant = controls.choose_variant(variants)
+        return Choices(picture, variant, controls.choose_device(), controls.choose_target(variant), controls.choose_view())
 
 
 _TIME_TO_DRAW = 0.8  # seconds
