@@ -16,12 +16,12 @@ from ulsam_viz.evidence import (
     by_backbone,
     by_position,
     compare,
-    control_of,
     difference,
+    finding,
+    findings,
     in_words,
     noise_of_differences,
     seed_spread,
-    with_control,
 )
 from ulsam_viz.models.mobilenet import Placement
 from ulsam_viz.tables import map_table
@@ -123,9 +123,13 @@ def test_a_network_that_lost_a_layer_is_compared_with_a_control_trained_as_long(
         instead, control={"name": "plain", "metrics": {"top1": 79.0, "pictures": 2859}, "made_by": {"recipe": {"seed": 0}}}
     )
     everything = [plain, after, instead, longer]
-    assert [a.mean for a in with_control([after], everything)] == [77.0, 77.5]
-    assert [a.mean for a in with_control([longer], everything)] == [79.0, 78.5]
-    assert control_of(instead, everything) is None  # none was trained as long
+    assert finding([after], everything) == (
+        "1 network and its control (77.0): the largest difference is 0.5 points; with one seed each, nothing tells how much of it is chance."
+    )
+    assert "The difference to its control (79.0) is -0.5 points;" in finding([longer], everything)
+    assert finding([instead], everything) == ""  # none was trained as long
+    assert finding([], everything) == ""
+    assert [text.split(",")[0] for text in findings([after, longer], everything)] == ["After a layer", "Instead of a layer"]
 
 
 def test_the_documents_hold_the_manifests_figures(tmp_path: Path) -> None:

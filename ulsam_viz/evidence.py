@@ -80,12 +80,6 @@ def difference(a: Accuracy, b: Accuracy) -> float:
     return statistics.fmean(a.by_seed[s] - b.by_seed[s] for s in common)
 
 
-def with_control(variants: Sequence[Variant], everything: Sequence[Variant]) -> list[Accuracy]:
-    """Return the accuracies of variants of one mode, and their control's."""
-    control = control_of(variants[0], everything)
-    return [*([control] if control else []), *(accuracy_of(v) for v in variants if v.placement)]
-
-
 @dataclass(frozen=True)
 class SeedSpread:
     """How much chance moves top-1.
@@ -186,6 +180,49 @@ def in_words(comparison: Comparison) -> str:
         f"{found}. Networks of equal worth, trained from the same seeds, would differ by up to {comparison.by_chance:.1f} by chance "
         "in 95 of 100 cases: no difference can be seen."
     )
+
+
+def finding(placed: Sequence[Variant], everything: Sequence[Variant]) -> str:
+    """Say what the accuracies of networks with modules, all of one mode, show beside their control's.
+
+    A control of the same base is one of those compared. That of networks that lost a layer comes from a base of its own; its
+    distance is told apart, because chance moves bases too and nothing here measures by how much.
+
+    Args:
+        placed: The networks; empty gives an empty text.
+        everything: The zoo, for their control and for the noise.
+    """
+    if not placed or (control := control_of(placed[0], everything)) is None:
+        return ""
+    own, noise = [accuracy_of(v) for v in placed], noise_of_differences(everything)
+    names, their = (f"{len(own)} networks", "their") if len(own) > 1 else ("1 network", "its")
+    if placed[0].control is None:
+        compared = compare([control, *own], noise)
+        return f"{names} and {their} control ({control}{_over_common(control, own)}): {in_words(compared)}"
+    gaps = sorted(difference(a, control) for a in own)
+    span = " to ".join(dict.fromkeys(f"{gap:+.1f}" for gap in (gaps[0], gaps[-1])))
+    return (
+        f"{names}: {in_words(compare(own, noise))} The difference to {their} control ({control}) is {span} points; that one was trained as "
+        "long, but from another base, and by how much two bases differ by chance was not measured."
+    )
+
+
+def findings(variants: Sequence[Variant], everything: Sequence[Variant]) -> list[str]:
+    """Say what the accuracies of one backbone's networks show, a sentence or two for each mode of placement."""
+    modes = {"after": "After a layer", "instead": "Instead of a layer"}
+    texts = (
+        (label, finding([v for v in variants if v.placement and v.placement.mode == m], everything)) for m, label in modes.items()
+    )
+    return [f"{label}, {text}" for label, text in texts if text]
+
+
+def _over_common(control: Accuracy, others: Sequence[Accuracy]) -> str:
+    """Write the control's figure over the seeds that are compared, where it has more."""
+    common = set.intersection(set(control.by_seed), *(set(a.by_seed) for a in others))
+    if not common or len(common) == len(control.by_seed):
+        return ""
+    mean = statistics.fmean(control.by_seed[s] for s in common)
+    return f"; with the seed{'s' if len(common) > 1 else ''} that all have, {mean:.1f}"
 
 
 def by_position(variants: Sequence[Variant]) -> dict[str, list[Variant]]:

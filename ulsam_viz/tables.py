@@ -5,17 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .evidence import (
-    accuracy_of,
-    by_backbone,
-    by_position,
-    compare,
-    control_of,
-    in_words,
-    noise_of_differences,
-    seed_spread,
-    with_control,
-)
+from .evidence import accuracy_of, by_backbone, by_position, findings, seed_spread
 from .zoo import Variant
 
 
@@ -38,7 +28,7 @@ def write_tables(document: Path, variants: Sequence[Variant]) -> None:
 
 def accuracy_tables(variants: Sequence[Variant]) -> str:
     """Write a grid of top-1 for each backbone, positions by g, and under it what the differences show."""
-    spread, noise = seed_spread(variants), noise_of_differences(variants)
+    spread = seed_spread(variants)
     parts = []
     for backbone, members in by_backbone(variants).items():
         groups = sorted({v.groups for v in members if v.placement})
@@ -49,13 +39,7 @@ def accuracy_tables(variants: Sequence[Variant]) -> str:
         size, pictures = members[0].input_size, members[0].metrics["pictures"]
         parts.append(f"**{backbone}**, {size} px, {pictures} held-out pictures:")
         parts.append(_table(rows))
-        for mode in ("after", "instead"):
-            placed = [v for v in members if v.placement and v.placement.mode == mode]
-            if placed and (control := control_of(placed[0], members)):
-                parts.append(
-                    f"{len(placed)} networks with attention {mode} {'of ' * (mode == 'instead')}a layer, and their control "
-                    f"({control}): {in_words(compare(with_control(placed, members), noise))}"
-                )
+        parts += findings(members, variants)
     if spread:
         parts.append(
             f"± is the standard deviation over seeds; pooled over all variants with several it is {spread.deviation:.2f} points. "

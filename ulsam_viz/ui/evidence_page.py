@@ -10,17 +10,15 @@ import streamlit as st
 from .. import paper
 from ..engine import DeviceChoice, default_engine
 from ..evidence import (
-    Accuracy,
     SeedSpread,
     accuracy_of,
     by_position,
     compare,
     control_of,
     difference,
-    in_words,
+    findings,
     noise_of_differences,
     seed_spread,
-    with_control,
 )
 from ..figures import comparisons
 from ..zoo import CheckpointError, Variant, backbone_name, position_name
@@ -45,7 +43,7 @@ def show() -> None:
     _maps(variants, chosen)
     _paper(chosen)
     _cost(variants, chosen, device)
-    _conclusions()
+    _conclusions(variants, everything)
 
 
 def _accuracy(variants: Sequence[Variant], everything: Sequence[Variant], chosen: Variant) -> None:
@@ -95,12 +93,8 @@ def _accuracy(variants: Sequence[Variant], everything: Sequence[Variant], chosen
             "One dot a training run; the heights within a row are g = 1 (top) to 16. Line: the row's control, mean over its seeds; "
             f"around it one standard error of the test set. {_how_to_compare(variants)}"
         )
-    for label, mode in (("After a layer", "after"), ("Instead of a layer", "instead")):
-        members = [v for v in variants if v.placement and v.placement.mode == mode]
-        if members:
-            own = control_of(members[0], variants)
-            found = in_words(compare(with_control(members, variants), noise))
-            st.markdown(f"{label}, {len(members)} networks and their control ({own}{_same_seed(members, own)}): {found}")
+    for found in findings(variants, everything):
+        st.markdown(found)
     if spread:
         st.caption(
             f"Seeds: a variant trained anew from the same base, with other starting values of its module, order and augmentation, moves by "
@@ -108,17 +102,6 @@ def _accuracy(variants: Sequence[Variant], everything: Sequence[Variant], chosen
             "Tukey's studentized range. Bases were not trained anew. Reproduce: "
             f"`python -m ulsam_viz evaluate --variant {chosen.name} --data DIR`"
         )
-
-
-def _same_seed(members: Sequence[Variant], control: Accuracy | None) -> str:
-    """Write the control's figure over the seeds that are compared, where it has more."""
-    if control is None:
-        return ""
-    common = set.intersection(set(control.by_seed), *(set(accuracy_of(v).by_seed) for v in members))
-    if not common or len(common) == len(control.by_seed):
-        return ""
-    figure = sum(control.by_seed[s] for s in common) / len(common)
-    return f"; with the seed{'s' if len(common) > 1 else ''} that all have, {figure:.1f}"
 
 
 def _what_cells_say(variants: Sequence[Variant]) -> str:
@@ -284,14 +267,28 @@ def _cost(variants: Sequence[Variant], chosen: Variant, device: DeviceChoice) ->
     )
 
 
-def _conclusions() -> None:
+def _conclusions(variants: Sequence[Variant], everything: Sequence[Variant]) -> None:
+    told_apart = _told_apart(variants, everything)
     st.markdown(
-        """
-**What can be concluded.** These maps are alive and differ between subspaces; a module adds few parameters and MACs. On this test set, networks with
-subspace attention after a layer cannot be told from the plain control.
+        f"""
+**What can be concluded.** These maps are alive and differ between subspaces; a module adds few parameters and MACs. {
+            "Networks with subspace attention after a layer differ by more than seeds explain, on these held-out pictures."
+            if told_apart
+            else "On this test set, networks with subspace attention after a layer cannot be told from the plain control."
+        }
 
-**What cannot.** That they are equal: smaller differences than those named above would not have been seen. That attention helps, that one g or position
+**What cannot.** {
+            "That they would on other pictures: the test set's own standard error is no part of these comparisons."
+            if told_apart
+            else "That they are equal: smaller differences than those named above would not have been seen."
+        } That attention helps, that one g or position
 is better than another, or that it would not be at the paper's scale, where a few tenths of a point are claimed. That a network decides by its attention map: a map multiplies features by 1 + A,
 and the mean of that is 1 + 1/(H·W).
 """
     )
+
+
+def _told_apart(variants: Sequence[Variant], everything: Sequence[Variant]) -> bool:
+    placed = [v for v in variants if v.placement and v.placement.mode == "after"]
+    control = control_of(placed[0], everything) if placed else None
+    return control is not None and compare([control, *map(accuracy_of, placed)], noise_of_differences(everything)).beyond_chance

@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from ..engine import default_engine
-from ..evidence import accuracy_of, compare, control_of, in_words, noise_of_differences, with_control
+from ..evidence import accuracy_of, finding
 from ..figures import charts
 from ..zoo import Variant, backbone_name, list_variants, position_name, top1_standard_error
 from .controls import pretty
@@ -42,14 +42,12 @@ def differences(variant: Variant) -> str:
     """Say how much the networks at this variant's position, and the control, differ, and whether that is more than chance."""
     if not variant.placement:
         return differences_of_positions(variant)
-    return _in_words(
-        "Among all g at this position, and the control,", [v for v in _alike(variant) if position_name(v) == position_name(variant)]
-    )
+    return _in_words("At this position", [v for v in _alike(variant) if position_name(v) == position_name(variant)])
 
 
 def differences_of_positions(variant: Variant) -> str:
     """Say the same of all networks of its backbone and mode ("after" for the plain control)."""
-    return _in_words("Among all positions and g, and the control,", _alike(variant))
+    return _in_words("At all positions", _alike(variant))
 
 
 def _alike(variant: Variant) -> list[Variant]:
@@ -58,10 +56,8 @@ def _alike(variant: Variant) -> list[Variant]:
 
 
 def _in_words(where: str, placed: list[Variant]) -> str:
-    everything = list_variants()
-    if not placed or not control_of(placed[0], everything):
-        return ""
-    return f"{where} {in_words(compare(with_control(placed, everything), noise_of_differences(everything)))}"
+    found = finding(placed, list_variants())
+    return found and f"{where}, {found}"
 
 
 def judged(scene: Scene) -> str:
