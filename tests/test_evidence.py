@@ -22,6 +22,7 @@ from ulsam_viz.evidence import (
     in_words,
     noise_of_differences,
     seed_spread,
+    trained_anew,
 )
 from ulsam_viz.models.mobilenet import Placement
 from ulsam_viz.tables import map_table
@@ -61,6 +62,9 @@ def test_the_spread_over_seeds_is_pooled_within_variants() -> None:
     assert spread.freedom == 3
     assert spread.deviation == pytest.approx(np.sqrt((2 * 1.0 + 1 * 2.0) / 3))
     assert seed_spread([made_up("a", None, 70)]) is None
+    assert trained_anew([made_up("a", None, 70, 71), made_up("b", Placement((11,), 2), 70, 71), made_up("c", None, 70)]) == (
+        "MobileNet-V1 0.5, plain and after 11"
+    )
 
 
 def test_what_a_seed_does_to_all_variants_is_no_noise_of_their_differences() -> None:

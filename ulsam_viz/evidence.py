@@ -102,6 +102,16 @@ def seed_spread(variants: Sequence[Variant]) -> SeedSpread | None:
     return SeedSpread(math.sqrt(sum(statistics.variance(s) * (len(s) - 1) for s in groups) / freedom), freedom)
 
 
+def trained_anew(variants: Sequence[Variant]) -> str:
+    """Name what was trained with several seeds, e.g. ``"MobileNet-V1 0.5, plain and after 11"``: all that is known of chance."""
+    several = [v for v in variants if v.repeats]
+    places = {
+        backbone: list(dict.fromkeys(position_name(v) if v.placement else "plain" for v in members))
+        for backbone, members in by_backbone(several).items()
+    }
+    return "; ".join(f"{backbone}, {' and '.join(names)}" for backbone, names in places.items())
+
+
 def noise_of_differences(variants: Sequence[Variant]) -> SeedSpread | None:
     """Return how much chance moves the difference of two variants of one seed (over the square root of two).
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .evidence import accuracy_of, by_backbone, by_position, findings, seed_spread
+from .evidence import accuracy_of, by_backbone, by_position, findings, seed_spread, trained_anew
 from .zoo import Variant
 
 
@@ -42,7 +42,8 @@ def accuracy_tables(variants: Sequence[Variant]) -> str:
         parts += findings(members, variants)
     if spread:
         parts.append(
-            f"± is the standard deviation over seeds; pooled over all variants with several it is {spread.deviation:.2f} points. "
+            f"± is the standard deviation over seeds; pooled over all that have several ({trained_anew(variants)}) it is {spread.deviation:.2f} "
+            "points. "
             "The test set's own standard error, which all variants share, is "
             f"{max(accuracy_of(v).standard_error for v in variants):.1f} points."
         )

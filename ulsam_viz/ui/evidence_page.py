@@ -19,6 +19,7 @@ from ..evidence import (
     findings,
     noise_of_differences,
     seed_spread,
+    trained_anew,
 )
 from ..figures import comparisons
 from ..zoo import CheckpointError, Variant, backbone_name, position_name
@@ -97,8 +98,8 @@ def _accuracy(variants: Sequence[Variant], everything: Sequence[Variant], chosen
         st.markdown(found)
     if spread:
         st.caption(
-            f"Seeds: a variant trained anew from the same base, with other starting values of its module, order and augmentation, moves by "
-            f"{spread.deviation:.2f} points (standard deviation, {spread.freedom} degrees of freedom). {_noise(noise, spread)} Comparison: "
+            f"Seeds ({trained_anew(everything)}): a network trained anew from the same base, with other starting values of its module, order and "
+            f"augmentation, moves by {spread.deviation:.2f} points (standard deviation, {spread.freedom} degrees of freedom). {_noise(noise, spread)} Comparison: "
             "Tukey's studentized range. Bases were not trained anew. Reproduce: "
             f"`python -m ulsam_viz evaluate --variant {chosen.name} --data DIR`"
         )
@@ -112,7 +113,7 @@ def _what_cells_say(variants: Sequence[Variant]) -> str:
 def _how_to_compare(variants: Sequence[Variant]) -> str:
     if any(v.placement and accuracy_of(v).spread is not None for v in variants):
         return "Compare how dots of one g scatter with how dots of different g do."
-    return "With one dot each, nothing here tells what chance does; the control's seeds do."
+    return "With one dot each, nothing here tells what chance does; see the seeds below."
 
 
 def _noise(noise: SeedSpread | None, spread: SeedSpread) -> str:
