@@ -173,6 +173,7 @@ def _train_one(options: argparse.Namespace, execution: Execution) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    from .analysis.interventions import INTERVENTIONS
     from .training.data import find_pictures
     from .training.evaluate import evaluate, sample_pictures
     from .zoo import get_variant, load_variant
@@ -190,6 +191,10 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(f"{'':15} {'measured':>9} {'manifest':>9}")
     for key in ("pictures", "top1", "top5", "ece"):
         print(f"{key:15} {measured[key]:9} {recorded[key]:9}")
+    for name, figures in measured.get("effects", {}).items():
+        print(INTERVENTIONS[name])
+        for key, value in figures.items():
+            print(f"  {key:13} {value:9} {recorded.get('effects', {}).get(name, {}).get(key, '-'):>9}")
     for layer, figures in measured["attention"].items():
         print(f"layer {layer}")
         for key, value in figures.items():

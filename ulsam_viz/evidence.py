@@ -235,6 +235,27 @@ def _over_common(control: Accuracy, others: Sequence[Accuracy]) -> str:
     return f"; with the seed{'s' if len(common) > 1 else ''} that all have, {mean:.1f}"
 
 
+def what_attention_does(variants: Sequence[Variant]) -> str:
+    """Say over the test set what follows when whole networks lose their attention, or what it knows of places.
+
+    Args:
+        variants: Those of one backbone; those without such figures are passed over, and without any the text is empty.
+    """
+    measured = [v.metrics for v in variants if "effects" in v.metrics]
+    if not measured:
+        return ""
+
+    def most(intervention: str) -> str:
+        flips = max(m["effects"][intervention]["flips"] for m in measured)
+        moved = max(abs(m["effects"][intervention]["top1"] - m["top1"]) for m in measured)
+        return f"{flips:.1f} % of the held-out pictures (top-1 moves by {moved:.1f} points at most)"
+
+    return (
+        f"Take all attention of a trained network away, and its answer changes on at most {most('off')}. Make every map uniform: at most "
+        f"{most('uniform')}. Shuffle the places of every map: at most {most('shuffled')}."
+    )
+
+
 def by_position(variants: Sequence[Variant]) -> dict[str, list[Variant]]:
     """Sort the variants of one backbone by position, each position's by g; the control is left out."""
     positions: dict[str, list[Variant]] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .evidence import accuracy_of, by_backbone, by_position, findings, seed_spread, trained_anew
+from .evidence import accuracy_of, by_backbone, by_position, findings, seed_spread, trained_anew, what_attention_does
 from .zoo import Variant
 
 
@@ -40,6 +40,8 @@ def accuracy_tables(variants: Sequence[Variant]) -> str:
         parts.append(f"**{backbone}**, {size} px, {pictures} held-out pictures:")
         parts.append(_table(rows))
         parts += findings(members, variants)
+        if said := what_attention_does(members):
+            parts.append(said)
     if spread:
         parts.append(
             f"± is the standard deviation over seeds; pooled over all that have several ({trained_anew(variants)}) it is {spread.deviation:.2f} "
@@ -51,11 +53,22 @@ def accuracy_tables(variants: Sequence[Variant]) -> str:
 
 
 def map_table(variants: Sequence[Variant]) -> str:
-    """Write one row for each variant with attention: how alive, how wide, how peaked and how redundant its maps are."""
-    rows = [["variant", "top-5 %", "ECE %", "dead maps: median, largest", "effective area", "peak (× uniform)", "redundancy"]]
+    """Write one row for each variant with attention: how alive, how wide, how peaked and how redundant its maps are, and what they do."""
+    rows = [
+        [
+            "variant",
+            "top-5 %",
+            "ECE %",
+            "dead maps: median, largest",
+            "effective area",
+            "peak (× uniform)",
+            "redundancy",
+            "other answers %: off, uniform, shuffled",
+        ]
+    ]
     for variant in variants:
         layers = variant.metrics["attention"].values()
-        cells = ["", "", "", ""]
+        cells = [""] * 5
         if layers:
             dead = sorted(share for figures in layers for share in figures["dead_share"])
             redundancies = [figures["redundancy"] for figures in layers if figures["redundancy"] is not None]
@@ -64,6 +77,7 @@ def map_table(variants: Sequence[Variant]) -> str:
                 _span([v for figures in layers for v in figures["effective_area"]], ".2f"),
                 _span([v for figures in layers for v in figures["peak"]], ".1f"),
                 _span(redundancies, "+.2f") if redundancies else "",
+                ", ".join(f"{figures['flips']:.1f}" for figures in variant.metrics.get("effects", {}).values()),
             ]
         rows.append([f"`{variant.name}`", f"{variant.metrics['top5']:.1f}", f"{variant.metrics['ece']:.1f}", *cells])
     return _table(rows)

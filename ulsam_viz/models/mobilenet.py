@@ -141,8 +141,12 @@ class MobileNet(nn.Module):
             Features (N, C, H', W'), and the maps (N, g, H_l, W_l) of each layer l that carries a module. Nothing is
             stored on the network.
         """
+        return self._from_layer(1, x)
+
+    def _from_layer(self, first: int, x: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+        """Run layers from ``first`` on, each with its module, and the head."""
         maps: dict[int, Tensor] = {}
-        for number in range(1, self.last_layer + 1):
+        for number in range(first, self.last_layer + 1):
             x = self._layer(number, x)
             if str(number) in self.attention:
                 x, maps[number] = self.attention_of(number).forward_with_attention(x)
@@ -172,12 +176,13 @@ class MobileNet(nn.Module):
 
     def after_attention(self, features: Tensor, number: int) -> Tensor:
         """Run features (N, m, H_l, W_l) that leave the module of layer ``number`` to logits (N, classes)."""
-        x = features
-        for n in range(number + 1, self.last_layer + 1):
-            x = self._layer(n, x)
-            if str(n) in self.attention:
-                x, _ = self.attention_of(n).forward_with_attention(x)
-        return self.classify(self.head(x))
+        return self.classify(self._from_layer(number + 1, features)[0])
+
+    def from_attention(self, features: Tensor, number: int) -> tuple[Tensor, dict[int, Tensor]]:
+        """Run features (N, m, H_l, W_l) that enter the module of layer ``number`` to logits, and the maps from there on."""
+        attended, own = self.attention_of(number).forward_with_attention(features)
+        x, later = self._from_layer(number + 1, attended)
+        return self.classify(x), {number: own, **later}
 
     def classify(self, features: Tensor) -> Tensor:
         """Return logits (N, classes) for features (N, C, H', W')."""

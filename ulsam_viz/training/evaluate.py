@@ -1,4 +1,4 @@
-"""A trained variant on the held-out part: accuracy, calibration, and how alive its maps are."""
+"""A trained variant on the held-out part: accuracy, calibration, how alive its maps are, and what its attention does."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..analysis import measures
+from ..analysis.interventions import INTERVENTIONS, intervene
 from ..images import Preprocessing, decode_image, prepare
 from ..models.mobilenet import MobileNet
 from ..samples import list_samples
@@ -35,7 +36,9 @@ def evaluate(
         ``pictures`` (count), ``top1``, ``top5`` (%), ``ece`` (expected calibration error, 15 bins, %), and
         ``attention``: for each layer with a module, lists with one figure a subspace: ``dead_share``,
         ``effective_area``, ``peak`` (mean over pictures, multiples of uniform), and one ``redundancy`` (mean pairwise
-        correlation of live maps; None for g = 1).
+        correlation of live maps; None for g = 1). With modules also ``effects``: for each of
+        :data:`~ulsam_viz.analysis.interventions.INTERVENTIONS` the ``top1`` of the network so changed, ``flips`` (% of the
+        pictures whose answer it changes) and ``probability`` (mean absolute change of the true class's, in points).
 
     Reference:
         Guo et al., "On Calibration of Modern Neural Networks", ICML 2017 (ECE).
@@ -43,20 +46,42 @@ def evaluate(
     logits, labels = [], np.array(pictures.labels)
     per_layer: dict[int, list[np.ndarray]] = {}
     device = model.classifier.weight.device
+    changed = {name: intervene(model, name) for name in INTERVENTIONS} if model.placement else {}
+    after: dict[str, list[Tensor]] = {name: [] for name in changed}
     for x in tqdm(_batches(pictures, preprocessing, batch), total=-(-len(labels) // batch), disable=quiet, unit="batch"):
-        out, maps = model.forward_with_attention(x.to(device))
+        x = x.to(device)
+        if model.placement:
+            first = min(model.placement.layers)
+            features = model.before_attention(x, first)  # the same under every intervention
+            out, maps = model.from_attention(features, first)
+            for name, network in changed.items():
+                after[name].append(network.from_attention(features, first)[0].float().cpu())
+        else:
+            out, maps = model.forward_with_attention(x)
         logits.append(out.float().cpu())
         for layer, m in maps.items():
             per_layer.setdefault(layer, []).append(m.float().cpu().numpy())
     probabilities = torch.cat(logits).softmax(1).numpy()
     order = np.argsort(-probabilities, axis=1)
     hits = order == labels[:, None]
+    effects = {name: _effect(probabilities, torch.cat(parts).softmax(1).numpy(), labels) for name, parts in after.items()}
     return {
         "pictures": len(labels),
         "top1": round(100 * float(hits[:, 0].mean()), 2),
         "top5": round(100 * float(hits[:, :5].any(1).mean()), 2),
         "ece": round(100 * _calibration_error(probabilities.max(1), hits[:, 0]), 2),
         "attention": {str(layer): _attention_figures(np.concatenate(parts)) for layer, parts in per_layer.items()},
+        **({"effects": effects} if effects else {}),
+    }
+
+
+def _effect(before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Compare answers (pictures, classes) without and with an intervention."""
+    rows = np.arange(len(labels))
+    return {
+        "top1": round(100 * float((after.argmax(1) == labels).mean()), 2),
+        "flips": round(100 * float((after.argmax(1) != before.argmax(1)).mean()), 2),
+        "probability": round(100 * float(np.abs(after[rows, labels] - before[rows, labels]).mean()), 3),
     }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from .. import paper
+from ..analysis.interventions import INTERVENTIONS
 from ..engine import DeviceChoice, default_engine
 from ..evidence import (
     SeedSpread,
@@ -20,6 +21,7 @@ from ..evidence import (
     noise_of_differences,
     seed_spread,
     trained_anew,
+    what_attention_does,
 )
 from ..figures import comparisons
 from ..zoo import CheckpointError, Variant, backbone_name, position_name
@@ -41,6 +43,7 @@ def show() -> None:
     variants = [v for v in everything if backbone_name(v) == backbone_name(chosen)]
     st.markdown(f"### What the figures of {backbone_name(chosen)} show, and what they do not")
     _accuracy(variants, everything, chosen)
+    _effects(variants, chosen)
     _maps(variants, chosen)
     _paper(chosen)
     _cost(variants, chosen, device)
@@ -184,6 +187,36 @@ def _maps(variants: Sequence[Variant], chosen: Variant) -> None:
     )
     st.caption(
         "A peak in multiples of uniform cannot exceed H·W, so compare peaks within one grid. Do not conclude that a peaked map matters more: its effect is A, not its look."
+    )
+
+
+def _effects(variants: Sequence[Variant], chosen: Variant) -> None:
+    said = what_attention_does(variants)
+    if not said:
+        return
+    st.markdown(
+        "**What does attention do?**",
+        help="Over the held-out pictures, all modules of a network at once. Uniform and shuffled maps keep the mean gain, 1 + 1/(H·W), and take "
+        "away only where it is; without attention that gain goes too.",
+    )
+    st.markdown(said)
+    rows = [
+        {"position": _marked(v, chosen), "g": v.groups}
+        | {f"other answers, {name}": v.metrics["effects"][name]["flips"] for name in INTERVENTIONS}
+        | {f"true class moves, {name}": v.metrics["effects"][name]["probability"] for name in INTERVENTIONS}
+        for v in variants
+        if "effects" in v.metrics
+    ]
+    formats = {name: "%.1f %%" if name.startswith("other") else "%.2f pt" for name in rows[0] if name not in ("position", "g")}
+    st.dataframe(
+        rows,
+        hide_index=True,
+        height=min(420, 38 + 35 * len(rows)),
+        column_config={name: st.column_config.NumberColumn(format=form) for name, form in formats.items()},
+    )
+    st.caption(
+        "Other answers: share of the pictures with another most probable class. True class moves: mean absolute change of its probability, in "
+        "points. See whether taking the places away does as much as taking the attention away."
     )
 
 
