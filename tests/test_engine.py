@@ -126,6 +126,16 @@ def test_a_failure_reaches_only_who_asked(picture: ModelInput, tmp_path: Path) -
         engine.attend(picture, bad).result()
 
 
+def test_a_record_with_another_networks_file_shows_no_other_network(picture: ModelInput) -> None:
+    """Not even when that network is at hand already: the file's sha256 would fit."""
+    engine = Engine(workers=1)
+    right = get_variant(G4)
+    engine.attend(picture, right, "cpu").result()
+    wrong = replace(get_variant("mobilenet_v1-0.5-after11-g8"), path=right.path, sha256=right.sha256)
+    with pytest.raises(CheckpointError, match="after11-g8' cannot be used"):
+        engine.attend(picture, wrong, "cpu").result()
+
+
 def test_work_that_nobody_waits_for_is_never_begun_and_a_pass_never_waits(picture: ModelInput) -> None:
     engine = Engine(workers=1, result_bytes=0)
     variant = get_variant(G4)

@@ -93,6 +93,22 @@ def test_evidence_shows_each_variant_and_says_what_differences_mean() -> None:
     assert sum(value is not None for line in grid for value in line) == sum(v.placement is not None for v in of_backbone)
 
 
+@pytest.mark.parametrize("whole", [0, 1])
+def test_where_networks_are_damaged_the_others_are_compared(whole: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of six, none is whole, or the control alone: then there is nothing to compare, but a reason for each."""
+    import ulsam_viz.engine as engine
+    from ulsam_viz.zoo import CheckpointError, load_network
+
+    def load(variant: Any) -> Any:
+        if variant.placement or not whole:
+            raise CheckpointError(f"variant '{variant.name}' cannot be used: damaged")
+        return load_network(variant)
+
+    monkeypatch.setattr(engine, "load_network", load)
+    monkeypatch.setattr(engine, "_default", engine.Engine(workers=1))
+    assert [warning.value.count("damaged") for warning in page(compare).warning] == [1] * (6 - whole)
+
+
 @pytest.mark.parametrize("show", [compare, evidence])
 def test_a_broken_manifest_is_said(show: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from ulsam_viz.zoo import CheckpointError

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from PIL import Image
+from safetensors.torch import load_file, save_file
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
 from ulsam_viz.cli import main
-from ulsam_viz.images import Preprocessing
+from ulsam_viz.images import Preprocessing, decode_image, prepare
 from ulsam_viz.models.mobilenet import MobileNetV1, MobileNetV2, Placement
-from ulsam_viz.training.data import AugmentedPictures, DataError, find_pictures, jitter
-from ulsam_viz.training.evaluate import evaluate
+from ulsam_viz.training.data import AugmentedPictures, DataError, find_pictures, jitter, read_rgb
+from ulsam_viz.training.evaluate import _calibration_error, evaluate
 from ulsam_viz.training.folder import InUseError
 from ulsam_viz.training.loop import Execution, train
 from ulsam_viz.training.recipe import Recipe, one_cycle
@@ -44,6 +48,48 @@ def test_folders_that_hold_no_dataset_are_refused(tmp_path: Path) -> None:
     for dataset, reason in (("imagefolder", "no pictures"), ("caltech101", "no Caltech-101"), ("mnist", "unknown dataset")):
         with pytest.raises(DataError, match=reason):
             find_pictures(dataset, tmp_path, "train")
+
+
+def test_a_download_that_was_cut_short_is_not_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchvision takes a half unpacked folder for a whole one."""
+    picture = tmp_path / "caltech101" / "101_ObjectCategories" / "accordion" / "image_0001.jpg"
+    picture.parent.mkdir(parents=True)
+    Image.new("RGB", (40, 40)).save(picture)
+    monkeypatch.setattr("torchvision.datasets.Caltech101", lambda root, download: None)
+    with pytest.raises(DataError, match="not whole: 1 of 8,677"):
+        find_pictures("caltech101", tmp_path, "train", download=True)
+    assert len(find_pictures("caltech101", tmp_path, "train").files) == 1  # a part that was chosen is the user's affair
+
+
+def test_training_sees_pictures_as_the_app_does(tmp_path: Path) -> None:
+    """Turned by EXIF, transparent, or with 16 bits of grey."""
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    Image.fromarray(pixels).save(tmp_path / "turned.jpg", exif=exif)
+    Image.fromarray(np.dstack([pixels, pixels[..., 0]])).save(tmp_path / "transparent.png")
+    Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(tmp_path / "grey.png")
+    for path in sorted(tmp_path.iterdir()):
+        assert np.array_equal(np.asarray(read_rgb(path)), np.asarray(decode_image(path.read_bytes()))), path.name
+    assert read_rgb(tmp_path / "turned.jpg").size == (40, 60)
+
+
+def test_a_picture_that_cannot_be_read_is_named_before_anything_is_trained(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = tmp_path / "pictures"
+    shutil.copytree(folder, pictures)
+    command = ["train", "--data", str(pictures), "--dataset", "imagefolder", "--width", "0.25", "--stages", "1x32", "--batch", "8"]
+    command += ["--workers", "0", "--runs", str(tmp_path / "runs"), "--publish", str(tmp_path / "zoo")]
+    for broken in ("02.png", "03.png"):  # held out, and trained on
+        whole = (pictures / "class1" / broken).read_bytes()
+        (pictures / "class1" / broken).write_bytes(whole[: len(whole) // 2])
+        assert main(command) == 2
+        message = capsys.readouterr().err
+        assert broken in message and "out of the folder" in message
+        (pictures / "class1" / broken).write_bytes(whole)
+    assert not list(tmp_path.glob("runs/*/weights.safetensors"))
+    assert main(command) == 0
 
 
 def test_augmentation_depends_on_seed_epoch_and_picture_alone(folder: Path) -> None:
@@ -192,6 +238,50 @@ def test_training_from_torchvisions_imagenet_weights(
     assert "at width 1.0 only" in capsys.readouterr().err
 
 
+def test_a_folder_belongs_to_one_start_and_one_dataset(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only to one recipe: other weights to start from, or other pictures, are another run, finished or not."""
+    recipe = Recipe(width=0.25, dataset="imagefolder", stages=((1, 32),), batch=8, init="base")
+    pictures = find_pictures("imagefolder", folder, "train")
+    fewer = replace(pictures, files=pictures.files[:-1], labels=pictures.labels[:-1])
+    for name, seed in (("a", 0), ("b", 1)):
+        torch.manual_seed(seed)
+        save_file(MobileNetV1(0.25, 3).state_dict(), tmp_path / f"{name}.safetensors")
+    start, other = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    weights = train(recipe, pictures, tmp_path / "run", init=start, execution=QUIET).read_bytes()
+    for init, data, reason in (
+        (other, pictures, "another start weights"),
+        (start, fewer, "another data"),
+        (None, pictures, "start"),
+    ):
+        with pytest.raises(TrainingError, match=f"finished run of .*{reason}"):
+            train(recipe, data, tmp_path / "run", init=init, execution=QUIET)
+    assert train(recipe, pictures, tmp_path / "run", init=start, execution=QUIET).read_bytes() == weights
+
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ulsam_viz.training.folder.RunFolder.finish", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, pictures, tmp_path / "cut", init=start, execution=replace(QUIET, save_seconds=0))
+    with pytest.raises(TrainingError, match="unfinished run of another start weights"):
+        train(recipe, pictures, tmp_path / "cut", init=other, execution=QUIET)
+    assert train(recipe, pictures, tmp_path / "cut", init=start, execution=QUIET).read_bytes() == weights
+    with pytest.raises(TrainingError, match="no weights to start from"):
+        train(recipe, pictures, tmp_path / "new", init=tmp_path / "nothing", execution=QUIET)
+
+
+def test_what_the_command_line_started_from_is_recorded(folder: Path, tmp_path: Path) -> None:
+    command = ["train", "--data", str(folder), "--dataset", "imagefolder", "--width", "0.25", "--stages", "1x32", "--batch", "8"]
+    command += ["--workers", "0", "--runs", str(tmp_path / "runs")]
+    assert main([*command, "--name", "base"]) == 0
+    base = tmp_path / "runs" / "base" / "weights.safetensors"
+    assert main([*command, "--name", "next", "--layers", "11", "--init", str(base), "--publish", str(tmp_path / "zoo")]) == 0
+    (variant,) = list_variants(tmp_path / "zoo")
+    starts = json.loads((tmp_path / "zoo" / "manifest.json").read_text())["starts"]
+    assert starts[variant.made_by["init_sha256"]]["run"] == variant.made_by["recipe"]["init"] == "base"
+
+
 def test_torchvisions_weights_that_cannot_be_had_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(*_: object, **__: object) -> None:
         raise URLError("no network")
@@ -221,13 +311,39 @@ def test_evaluation_counts_right_answers(folder: Path) -> None:
 
     figures = evaluate(ByColour(0.25, 3).eval(), find_pictures("imagefolder", folder, "test"), Preprocessing(32), quiet=True)
     assert (figures["top1"], figures["top5"]) == (100, 100)
-    assert figures["ece"] < 1
+    # Sure and right: the calibration error is what is missing from certainty.
+    pictures = find_pictures("imagefolder", folder, "test").files
+    x = torch.cat([prepare(decode_image(f.read_bytes()), Preprocessing(32)).tensor for f in pictures])
+    sure = (x.mean((2, 3)) * 10).softmax(1).amax(1)
+    assert figures["ece"] == pytest.approx(100 * float(1 - sure.mean()), abs=0.006)
     assert figures["attention"]["11"] == {"dead_share": [1, 1], "effective_area": [1, 1], "peak": [1, 1], "redundancy": None}
 
 
-def test_start_from_takes_what_fits_and_refuses_what_does_not(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
+def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
+    """By hand: of 4 answers at 0.9 three are right, of 2 at 0.5 none; the bins weigh 4 and 2 of 6."""
+    confidence, correct = np.array([0.9, 0.9, 0.9, 0.9, 0.5, 0.5]), np.array([True, True, True, False, False, False])
+    assert _calibration_error(confidence, correct) == pytest.approx((4 * 0.15 + 2 * 0.5) / 6)
+    assert _calibration_error(np.array([1.0]), np.array([True])) == 0
 
+
+def test_a_module_of_another_g_starts_fresh() -> None:
+    """Its shapes agree in part; a half copied module would start "instead" networks of one g ahead of the others."""
+    torch.manual_seed(1)
+    base = MobileNetV1(0.25, 3, Placement((11,), 4))
+    with tempfile.TemporaryDirectory() as folder:
+        save_file(base.state_dict(), Path(folder) / "base.safetensors")
+        for g in (2, 4):
+            torch.manual_seed(2)
+            model = MobileNetV1(0.25, 3, Placement((11,), g))
+            fresh = {k: v.clone() for k, v in model.state_dict().items() if k.startswith("attention.")}
+            start_from(model, Path(folder) / "base.safetensors")
+            after, ours = model.state_dict(), base.state_dict()
+            expected = ours if g == 4 else fresh
+            assert fresh and all(torch.equal(after[k], expected[k]) for k in fresh)
+            assert torch.equal(after["layers.5.0.0.weight"], ours["layers.5.0.0.weight"])
+
+
+def test_start_from_takes_what_fits_and_refuses_what_does_not(tmp_path: Path) -> None:
     base = MobileNetV1(0.25, 10)
     save_file(base.state_dict(), tmp_path / "base.safetensors")
     model = MobileNetV1(0.25, 3, Placement((11,), 2))

@@ -122,6 +122,8 @@ def _train(options: argparse.Namespace) -> None:
             sync_batchnorm=options.sync_batchnorm,
         )
         if options.zoo:
+            if options.download:
+                raise TrainingError("a list of runs takes its data as it lies there: download first, with a run of your own")
             train_zoo(options.zoo, options.data, options.runs, options.publish or Path("checkpoints"), execution)
         else:
             _train_one(options, execution)
@@ -129,7 +131,7 @@ def _train(options: argparse.Namespace) -> None:
 
 def _train_one(options: argparse.Namespace, execution: Execution) -> None:
     from .models.mobilenet import Placement
-    from .training.data import find_pictures
+    from .training.data import check_pictures, find_pictures
     from .training.loop import train
     from .training.publish import publish
     from .training.recipe import Recipe
@@ -152,7 +154,7 @@ def _train_one(options: argparse.Namespace, execution: Execution) -> None:
         batch=options.batch,
         peak_lr=options.lr,
         seed=options.seed,
-        init=Path(options.init).name if options.init else None,
+        init=_name_of_start(Path(options.init)) if options.init else None,
     )
     team = execution.team
     init = Path(options.init) if options.init else None
@@ -163,13 +165,21 @@ def _train_one(options: argparse.Namespace, execution: Execution) -> None:
     init = team.told(init)
     pictures = find_pictures(options.dataset, options.data, "train")
     out = options.runs / (options.name or f"{variant_name(options.backbone, options.width, placement)}-seed{options.seed}")
+    held_out = find_pictures(options.dataset, options.data, "test") if options.publish and team.leads else None
+    if held_out and not out.exists():
+        check_pictures(held_out)  # better now than after the training
     weights = train(recipe, pictures, out, init=init, execution=execution)
     if not team.leads:
         return
     print(f"weights: {weights}")
-    if options.publish:
-        record = publish(out, find_pictures(options.dataset, options.data, "test"), options.publish)
+    if held_out:
+        record = publish(out, held_out, options.publish)
         print(f"{record['name']}: top-1 {record['metrics']['top1']} %, top-5 {record['metrics']['top5']} %")
+
+
+def _name_of_start(weights: Path) -> str:
+    """Name the weights a run starts from: by its folder where another run made them."""
+    return weights.resolve().parent.name if weights.name == "weights.safetensors" else weights.name
 
 
 def _evaluate(options: argparse.Namespace) -> None:

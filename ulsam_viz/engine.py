@@ -94,11 +94,11 @@ class Engine:
 
     def attend(self, picture: ModelInput, variant: Variant, device: str = "cpu", *, visitor: Hashable = None) -> Future[Attention]:
         """Start one pass; the future holds logits and all maps."""
-        key = (variant.sha256, device, picture.key)
+        key = (variant.key, device, picture.key)
         if device == "cpu":  # batches are no faster there, and would change the last bits
             return self._submit(key, variant, device, lambda m, _: attend(m, picture.tensor), kind=Kind.SHORT, visitor=visitor)
         with self._lock:
-            self._passes.setdefault((variant.sha256, device), {})[key] = picture.tensor
+            self._passes.setdefault((variant.key, device), {})[key] = picture.tensor
         batch = partial(self._attend_batch, key, picture.tensor)
         return self._submit(key, variant, device, batch, kind=Kind.SHORT, visitor=visitor)
 
@@ -133,7 +133,7 @@ class Engine:
         visitor: Hashable = None,
     ) -> Future[Attribution]:
         """Start one attribution; see :func:`ulsam_viz.analysis.attribution.attribute`."""
-        key = (variant.sha256, device, picture.key, method, target, tuple(sorted((settings or {}).items())), seed)
+        key = (variant.key, device, picture.key, method, target, tuple(sorted((settings or {}).items())), seed)
         return self._submit(
             key,
             variant,
@@ -146,7 +146,7 @@ class Engine:
                 preprocessing=variant.preprocessing,
                 settings=settings,
                 seed=seed,
-                seen=self._seen((variant.sha256, device, picture.key)),
+                seen=self._seen((variant.key, device, picture.key)),
             ),
             visitor=visitor,
         )
@@ -165,7 +165,7 @@ class Engine:
                 then, and a computation that nobody waits for ends there.
             visitor: Who asks, for fair turns.
         """
-        return self._submit((variant.sha256, device, picture.key, name), variant, device, work, visitor=visitor)
+        return self._submit((variant.key, device, picture.key, name), variant, device, work, visitor=visitor)
 
     def _seen(self, key: tuple[str, str, str]) -> Attention | None:
         """Return a pass that is done, if it is still kept."""
@@ -175,12 +175,12 @@ class Engine:
 
     def latency(self, variant: Variant, device: str = "cpu", *, visitor: Hashable = None) -> Future[float]:
         """Start measuring the variant's time for one picture, in milliseconds, on one thread."""
-        key = (variant.sha256, device, "latency")
+        key = (variant.key, device, "latency")
         return self._submit(key, variant, device, lambda m, _: measure_latency(m, variant.input_size), visitor=visitor)
 
     def warm(self, variant: Variant, device: str = "cpu") -> Future[None]:
         """Load a variant when nothing else is to do, so that its first visitor does not wait."""
-        return self._submit((variant.sha256, device, "warm"), variant, device, lambda *_: None, kind=Kind.BACKGROUND)
+        return self._submit((variant.key, device, "warm"), variant, device, lambda *_: None, kind=Kind.BACKGROUND)
 
     def ahead_of(self, future: Future[Any]) -> int | None:
         """Return how many computations begin before this one; None if it has begun or is done."""
@@ -275,7 +275,7 @@ class Engine:
     @contextmanager
     def _borrow(self, variant: Variant, device: str) -> Iterator[MobileNet]:
         """Lend a network that no other thread uses; after an error it is not given back to the pool."""
-        key = (variant.sha256, device)
+        key = (variant.key, device)
         with self._lock:
             stock = self._idle.get(key)
             model = stock.pop() if stock else None

@@ -110,9 +110,7 @@ def decode_image(data: bytes) -> Image.Image:
                 raise ImageError(f"The picture has {width} x {height} pixels; at least 8 x 8 are needed.")
             if max(width, height) > 50 * min(width, height):
                 raise ImageError(f"The picture is a strip of {width} x {height} pixels; a square crop would show nothing.")
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            return _to_rgb(upright)
+            return upright_rgb(image)
     except ImageError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -123,6 +121,12 @@ def decode_image(data: bytes) -> Image.Image:
         raise ImageError("The picture needs more memory than there is.") from error
     except Exception as error:  # Pillow's decoders raise nearly every built-in type on damaged files
         raise ImageError("The picture is damaged or cut short and cannot be decoded.") from error
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Turn an opened picture upright by its EXIF orientation, and into RGB as :func:`decode_image` says."""
+    image.load()
+    return _to_rgb(ImageOps.exif_transpose(image))
 
 
 def is_animated(data: bytes) -> bool:

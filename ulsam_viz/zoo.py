@@ -64,6 +64,11 @@ class Variant:
     control: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @property
+    def key(self) -> str:
+        """What results may be kept by: equal keys, the same network. (A wrong manifest may give two networks one file.)"""
+        return f"{self.name} {self.sha256}"
+
+    @property
     def input_size(self) -> int:
         """Side of the square input in pixels."""
         return self.preprocessing.input_size
@@ -146,7 +151,7 @@ def _variant_from(record: Mapping[str, Any], manifest: Mapping[str, Any], folder
         raise ValueError(f"'{file}' is not the plain name of a .safetensors file")
     if record["backbone"] not in BACKBONES:
         raise ValueError(f"unknown backbone '{record['backbone']}'")
-    if missing := {"top1", "top5", "pictures", "attention"} - record["metrics"].keys():
+    if missing := {"top1", "top5", "ece", "pictures", "attention"} - record["metrics"].keys():
         raise ValueError(f"'{record['name']}' has no {', '.join(sorted(missing))}")
     pre, placement = record["preprocessing"], placement_from(record["placement"])
     repeats, controls = manifest.get("repeats", []), manifest.get("controls_of_instead", [])
@@ -194,9 +199,15 @@ def build_network(variant: Variant) -> MobileNet:
     """Return the network of a variant, in training form, without values: its tensors are on the meta device.
 
     Nothing is initialised, so nothing draws from the process's random generators, which another thread may have seeded.
+
+    Raises:
+        CheckpointError: If the manifest describes a network that cannot be.
     """
-    with torch.device("meta"):
-        return BACKBONES[variant.backbone](variant.width, len(variant.classes), variant.placement)
+    try:
+        with torch.device("meta"):
+            return BACKBONES[variant.backbone](variant.width, len(variant.classes), variant.placement)
+    except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
+        raise CheckpointError(f"variant '{variant.name}' cannot be used: no such network can be built ({error})") from error
 
 
 def load_network(variant: Variant) -> MobileNet:
@@ -224,10 +235,7 @@ def load_network(variant: Variant) -> MobileNet:
         weights = parse_safetensors(data)
     except Exception as error:  # the parser raises its own type, which is not part of its documented interface
         raise refuse(f"is no readable safetensors file ({error})") from error
-    try:
-        network = build_network(variant)
-    except ValueError as error:
-        raise CheckpointError(f"variant '{variant.name}' cannot be used: no such network can be built ({error})") from error
+    network = build_network(variant)
     load_weights(network, weights, refuse=refuse)
     return network.eval()
 

@@ -19,8 +19,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional as transforms
 
+from ..images import ImageError, decode_image, upright_rgb
+
 Part = Literal["train", "test"]
 _IGNORED_CLASSES = {"BACKGROUND_Google"}  # Caltech-101's clutter folder is no class
+_CALTECH_PICTURES = 8677
 _HELD_OUT_EVERY = 3
 _KEEP_SHORTER_SIDE = 256
 
@@ -63,11 +66,15 @@ def find_pictures(dataset: str, root: Path, part: Part, *, download: bool = Fals
         if download:
             from torchvision.datasets import Caltech101
 
-            Caltech101(str(root), download=True)
+            Caltech101(str(root), download=True)  # which takes any folder of that name for a whole download
         candidates = [root / "caltech101" / "101_ObjectCategories", root / "101_ObjectCategories", root]
         folder = next((c for c in candidates if (c / "accordion").is_dir()), None)
         if folder is None:
             raise DataError(f"no Caltech-101 in '{root}': expected '{candidates[0]}' (or pass --download)")
+        if download and (found := len(_list_folder(folder, part=None).files)) != _CALTECH_PICTURES:
+            raise DataError(
+                f"the download is not whole: {found:,} of {_CALTECH_PICTURES:,} pictures in '{folder}'; delete that folder and try again"
+            )
     elif dataset == "imagefolder":
         folder = root
         if (root / "train").is_dir() and (root / "val").is_dir():
@@ -96,14 +103,44 @@ def _list_folder(folder: Path, *, part: Part | None) -> Pictures:
 
 
 def read_rgb(path: Path) -> Image.Image:
-    """Open a training picture as RGB, shrunk to a shorter side of at most 256 pixels (to fit a dataset in memory)."""
-    with Image.open(path) as image:
-        image.draft("RGB", (_KEEP_SHORTER_SIDE * 2,) * 2)
-        rgb = image.convert("RGB")
+    """Open a training picture as the app does, shrunk to a shorter side of at most 256 pixels (to fit a dataset in memory).
+
+    Raises:
+        DataError: If it cannot be decoded; the message names the file.
+    """
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (_KEEP_SHORTER_SIDE * 2,) * 2)
+            rgb = upright_rgb(image)
+    except Exception as error:  # Pillow's decoders raise nearly every built-in type on damaged files
+        raise DataError(f"'{path}' cannot be decoded ({error}); take it out of the folder") from error
     if (shorter := min(rgb.size)) > _KEEP_SHORTER_SIDE:
         scale = _KEEP_SHORTER_SIDE / shorter
         rgb = rgb.resize((round(rgb.width * scale), round(rgb.height * scale)), Image.Resampling.BICUBIC, reducing_gap=3)
     return rgb
+
+
+def read_whole(path: Path) -> Image.Image:
+    """Open a held-out picture exactly as the app does, at its full size.
+
+    Raises:
+        DataError: If the app would refuse it; the message names the file.
+    """
+    try:
+        return decode_image(path.read_bytes())
+    except (ImageError, OSError) as error:
+        raise DataError(f"'{path}' cannot be used: {error} Take it out of the folder.") from error
+
+
+def check_pictures(pictures: Pictures) -> None:
+    """Open every held-out picture once.
+
+    Raises:
+        DataError: Naming the first that cannot be used.
+    """
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(lambda path: read_whole(path).close(), pictures.files):
+            pass
 
 
 class AugmentedPictures(Dataset[tuple[Tensor, int]]):

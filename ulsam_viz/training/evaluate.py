@@ -13,10 +13,10 @@ from tqdm import tqdm
 
 from ..analysis import measures
 from ..analysis.interventions import INTERVENTIONS, intervene
-from ..images import Preprocessing, decode_image, prepare
+from ..images import Preprocessing, prepare
 from ..models.mobilenet import MobileNet
 from ..samples import list_samples
-from .data import Pictures
+from .data import Pictures, read_whole
 
 
 @torch.inference_mode()
@@ -96,7 +96,7 @@ def _batches(pictures: Pictures, preprocessing: Preprocessing, batch: int) -> It
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(pictures.files), batch):
             files = pictures.files[start : start + batch]
-            yield torch.cat(list(pool.map(lambda f: prepare(decode_image(f.read_bytes()), preprocessing).tensor, files)))
+            yield torch.cat(list(pool.map(lambda f: prepare(read_whole(f), preprocessing).tensor, files)))
 
 
 def _calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> float:

@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,14 @@ class RunFolder:
     Args:
         path: The folder; need not be there yet.
         recipe: Settings of the run that may use it.
+        origin: What else determines its weights: the data, and the sha256 of the weights it starts from.
     """
 
-    def __init__(self, path: Path, recipe: Recipe) -> None:
+    def __init__(self, path: Path, recipe: Recipe, origin: Mapping[str, Any]) -> None:
         self.path = path
         self.weights = path / "weights.safetensors"
         self.settings: dict[str, Any] = json.loads(json.dumps(recipe.as_dict()))  # as the records give them back
+        self.origin: dict[str, Any] = json.loads(json.dumps(origin))
         self._state = path / "state.pt"
         self._record = path / "run.json"
 
@@ -47,32 +49,38 @@ class RunFolder:
         """
         if not self.weights.exists():
             return False
-        if json.loads(self._record.read_text())["recipe"] != self.settings:
-            raise TrainingError(f"'{self.path}' holds a finished run of another recipe; choose another folder")
+        self._compare(json.loads(self._record.read_text()), "a finished run")
         return True
 
     def read_state(self) -> dict[str, Any] | None:
         """Return the state that a killed run left, on the CPU; None if there is none.
 
         Raises:
-            TrainingError: If it is of another recipe.
+            TrainingError: If it is another run's.
         """
         if not self._state.exists():
             return None
         state: dict[str, Any] = torch.load(self._state, map_location="cpu", weights_only=True)
-        if state["recipe"] != json.dumps(self.settings):
-            raise TrainingError(f"'{self.path}' holds an unfinished run of another recipe; choose another folder")
+        self._compare(json.loads(state["run"]), "an unfinished run")
         return state
+
+    def _compare(self, record: Mapping[str, Any], what: str) -> None:
+        """Refuse a record of a run with other settings, data or start."""
+        ours = {"recipe": self.settings, **self.origin}
+        if other := [key for key, value in ours.items() if record.get(key) != value]:
+            names = {"recipe": "recipe", "init_sha256": "start weights", "pictures": "data", "classes": "data"}
+            differing = " and ".join(dict.fromkeys(names[key] for key in other))
+            raise TrainingError(f"'{self.path}' holds {what} of another {differing}; choose another folder (--name)")
 
     def save_state(self, **state: Any) -> None:
         """Replace the saved state; a kill leaves the old one or the new one, never half of one."""
         partial = self._state.with_suffix(".partial")
-        torch.save({"recipe": json.dumps(self.settings), **state}, partial)
+        torch.save({"run": json.dumps({"recipe": self.settings, **self.origin}), **state}, partial)
         os.replace(partial, self._state)
 
     def finish(self, weights: dict[str, Tensor], record: dict[str, Any]) -> None:
         """Write the run's record and its weights, and drop the state; the weights come last, since they mean "done"."""
-        self._record.write_text(json.dumps({"recipe": self.settings, **record}, indent=1) + "\n")
+        self._record.write_text(json.dumps({"recipe": self.settings, **self.origin, **record}, indent=1) + "\n")
         partial = self.weights.with_suffix(".partial")
         save_file(weights, partial)
         os.replace(partial, self.weights)
@@ -105,10 +113,12 @@ class Log:
         if path.exists():
             with path.open(newline="") as file:
                 rows = [row for row in csv.DictReader(file) if row["loss"] and int(row["step"]) <= keep_up_to]
-        with path.open("w", newline="") as file:
+        partial = path.with_suffix(".partial")
+        with partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.FIELDS)
             writer.writeheader()
             writer.writerows(rows)
+        os.replace(partial, path)  # a kill meanwhile loses no row
 
     def write(self, **row: object) -> None:
         """Append one row."""

@@ -31,7 +31,7 @@ _LOG_EVERY_STEPS = 20
 
 @dataclass(frozen=True)
 class Execution:
-    """How a run is carried out: what changes its speed rather than its result.
+    """How a run is carried out. It changes a run's speed, and its result only as far as rounding and BatchNorm's batches do.
 
     Attributes:
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
@@ -55,7 +55,7 @@ class Execution:
     def autocast(self) -> bool:
         """Whether the forward pass runs in bfloat16."""
         if self.precision == "auto":  # on the CPU that was tried, bfloat16 was no faster
-            return self.device.startswith("cuda") and torch.cuda.is_bf16_supported()
+            return self.device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
         return self.precision == "bfloat16"
 
 
@@ -76,7 +76,8 @@ def train(recipe: Recipe, pictures: Pictures, out: Path, *, init: Path | None = 
         The path of the weights. A run that is already done is returned as it is.
 
     Raises:
-        TrainingError: If ``out`` holds a run of another recipe, the weights do not fit, or the loss is no longer finite.
+        TrainingError: If ``out`` holds a run of another recipe, start or data, the weights do not fit, or the loss is no
+            longer finite.
         InUseError: If another process is at ``out``.
     """
     execution = execution or Execution()
@@ -85,7 +86,14 @@ def train(recipe: Recipe, pictures: Pictures, out: Path, *, init: Path | None = 
         raise TrainingError(f"{len(pictures.files)} pictures are fewer than one batch of {recipe.batch}")
     if recipe.batch % team.size or recipe.batch < 2 * team.size:
         raise TrainingError(f"a batch of {recipe.batch} cannot be split evenly among {team.size} processes, two or more each")
-    folder = RunFolder(out, recipe)
+    if init is not None and not init.exists():
+        raise TrainingError(f"there are no weights to start from at '{init}'")
+    origin = {
+        "init_sha256": hashlib.sha256(init.read_bytes()).hexdigest() if init else None,
+        "pictures": len(pictures.files),
+        "classes": list(pictures.classes),
+    }
+    folder = RunFolder(out, recipe, origin)
     with exclusive(out) if team.leads else nullcontext():
         if not team.told(team.leads and folder.is_done()):
             _train(recipe, pictures, folder, init, execution)
@@ -151,13 +159,7 @@ def _train(recipe: Recipe, pictures: Pictures, folder: RunFolder, init: Path | N
     bar.close()
     if team.leads:
         weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-        record = {
-            "init_sha256": hashlib.sha256(init.read_bytes()).hexdigest() if init else None,
-            "pictures": len(pictures.files),
-            "classes": list(pictures.classes),
-            "seconds": round(seconds + time.monotonic() - started),
-        }
-        folder.finish(weights, record | _surroundings(execution))
+        folder.finish(weights, {"seconds": round(seconds + time.monotonic() - started)} | _surroundings(execution))
 
 
 def _train_step(

@@ -130,19 +130,20 @@ class SyncBatchNorm(nn.BatchNorm2d):
     """Batch normalisation by the statistics of the whole batch, for the CPU, where torch's own SyncBatchNorm is refused."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise (N, C, H, W), this process's part of the batch."""
+        """Normalise (N, C, H, W), this process's part of the batch; in float32, whatever the input is in."""
         if not self.training:
             return super().forward(input)
-        count = input.numel() // input.shape[1] * dist.get_world_size()
-        mean = _sum_over_processes(input.sum((0, 2, 3))) / count
-        centred = input - mean[:, None, None]
+        x = input.float()
+        count = x.numel() // x.shape[1] * dist.get_world_size()
+        mean = _sum_over_processes(x.sum((0, 2, 3))) / count
+        centred = x - mean[:, None, None]
         variance = _sum_over_processes(centred.square().sum((0, 2, 3))) / count
         with torch.no_grad():
             self.num_batches_tracked.add_(1)  # type: ignore[union-attr, operator]
             self.running_mean.lerp_(mean, self.momentum)  # type: ignore[union-attr, arg-type]
             self.running_var.lerp_(variance * count / (count - 1), self.momentum)  # type: ignore[union-attr, arg-type]
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return centred * scale[:, None, None] + self.bias[:, None, None]
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(input.dtype)
 
 
 def _sum_over_processes(value: Tensor) -> Tensor:

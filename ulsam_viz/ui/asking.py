@@ -34,7 +34,7 @@ def answer(
     Returns:
         The answer; None if it failed, or the visitor has stopped it and not asked again.
     """
-    question = (scene.variant.sha256, scene.crop.key, scene.device.device, name)
+    question = (scene.variant.key, scene.crop.key, scene.device.device, name)
     label = "-".join(map(str, name))
     stopped: set[Hashable] = st.session_state.setdefault("stopped", set())
     place = st.empty()  # always there: if elements moved, the browser would show an old line beside the new one
@@ -78,7 +78,7 @@ def _wait(place: DeltaGenerator, future: Future[Any], text: str, passes: int, la
 
 def examined(scene: Scene) -> dict[str, Any]:
     """Return what this visitor has found out about this picture and network, by question; kept for the session's view."""
-    key = (scene.variant.sha256, scene.crop.key)
+    key = (scene.variant.key, scene.crop.key)
     if st.session_state.get("examined_key") != key:
         st.session_state["examined_key"], st.session_state["examined"] = key, {}
     found: dict[str, Any] = st.session_state["examined"]

@@ -108,8 +108,10 @@ def _compute(
             except CheckpointError as error:
                 st.warning(str(error))
     whole = [v for v in variants if v.name in seen]
+    if not any(v.placement for v in whole):
+        st.stop()  # each one's reason stands above
     # One target for all, so that their numbers compare: the wish, or what the first network with attention says.
-    first = next((v for v in whole if v.placement), whole[0])
+    first = next(v for v in whole if v.placement)
     target = seen[first.name].top(1)[0] if wished is None else wished
     cams = {v.name: engine.attribute(crop, v, device.device, method="grad_cam", target=target, visitor=visitor()) for v in whole}
     rows = []
@@ -180,7 +182,7 @@ def _lattice(rows: Sequence[Row], crop: ModelInput, view: View, target: int, dev
 
 
 def _card(row: Row, target: int, milliseconds: float | None) -> str:
-    cost, _ = facts(row.variant.sha256, row.variant)
+    cost, _ = facts(row.variant.key, row.variant)
     top, probabilities = row.seen.top(1)[0], row.seen.probabilities
     return f"<b>{row.label}</b>" + table(
         {
@@ -232,7 +234,7 @@ def _plots(rows: Sequence[Row]) -> None:
         ("Uniform maps", 20, "% of this picture's maps", [[100 * float(measures.is_dead(r.maps).mean())] for r in placed], "Uniform here does not mean dead on other pictures: see Evidence."),
         ("Agreement with Grad-CAM", 1, "Spearman's ρ", [agreement(r) for r in placed], "Smooth maps agree by chance too: Inspect shows the level. Agreement is not cause."),
         ("Accuracy", 4, "top-1 %", [list(accuracy_of(r.variant).seeds) for r in once], "A dot a training run. " + ("Compare the scatter of one g with the differences between g." if seeds else "One seed each: nothing here tells what chance does (see Evidence).") + instead),
-        ("Element-wise traffic", 20, "MB", [[facts(r.variant.sha256, r.variant)[0].elementwise_bytes / 1e6] for r in once], "What MACs do not show; fused and in-place steps move less."),
+        ("Element-wise traffic", 20, "MB", [[facts(r.variant.key, r.variant)[0].elementwise_bytes / 1e6] for r in once], "What MACs do not show; fused and in-place steps move less."),
     )  # fmt: skip
     columns = st.columns(3, gap="medium")
     for i, (title, least_span, unit, values, note) in enumerate(plots):

@@ -253,7 +253,7 @@ def _cost(variants: Sequence[Variant], chosen: Variant, device: DeviceChoice) ->
         "write when each step runs by itself; the time is that of the fast form, measured here on demand.",
     )
     times: dict[str, float] = st.session_state.setdefault(f"times-{device.device}", {})
-    missing = [v for v in variants if v.sha256 not in times]
+    missing = [v for v in variants if v.key not in times]
     if missing and st.button(
         f"Measure {'the other' if len(missing) < len(variants) else 'all'} {len(missing)} networks here",
         help="The fastest of 15 runs each, one thread on a CPU; a few seconds for ten networks.",
@@ -262,14 +262,18 @@ def _cost(variants: Sequence[Variant], chosen: Variant, device: DeviceChoice) ->
         for i, variant in enumerate(missing):
             bar.progress(i / len(missing), text=network_name(variant))
             try:
-                times[variant.sha256] = default_engine().latency(variant, device.device, visitor=visitor()).result()
+                times[variant.key] = default_engine().latency(variant, device.device, visitor=visitor()).result()
             except CheckpointError as error:
-                times[variant.sha256] = math.nan  # not tried again in this session
+                times[variant.key] = math.nan  # not tried again in this session
                 st.toast(str(error), icon=":material/error:")
         st.rerun()
     rows = []
     for variant in variants:
-        cost, _ = facts(variant.sha256, variant)
+        try:
+            cost, _ = facts(variant.key, variant)
+        except CheckpointError as error:
+            st.warning(str(error))
+            continue
         rows.append(
             {
                 "position": _marked(variant, chosen),
@@ -277,7 +281,7 @@ def _cost(variants: Sequence[Variant], chosen: Variant, device: DeviceChoice) ->
                 "parameters": cost.params,
                 "MACs (M)": cost.macs / 1e6,
                 "element-wise (MB)": cost.elementwise_bytes / 1e6,
-                f"ms here, {device.device}": times.get(variant.sha256),
+                f"ms here, {device.device}": times.get(variant.key),
             }
         )
     st.dataframe(

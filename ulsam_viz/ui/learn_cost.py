@@ -51,7 +51,7 @@ def show_cost(walk: Walk) -> None:
         st.error(f"No time is measured for more than {_MOST_VALUES / 1e6:.0f} million values: others would wait for it.")
         return
     _measured(walk, m, h, w, g)
-    cost, _ = facts(walk.scene.variant.sha256, walk.scene.variant)
+    cost, _ = facts(walk.scene.variant.key, walk.scene.variant)
     st.markdown(
         f"{f.network}: {cost.params / 1e6:.3f} million parameters, {cost.macs / 1e6:.1f} million MACs. Its element-wise steps would move {cost.elementwise_bytes / 1e6:.1f} MB "
         f"a picture if each ran by itself; {module_elementwise_bytes(f.m, f.g, f.h, f.w) / 1e6:.1f} MB of them in the module of layer {f.layer}."

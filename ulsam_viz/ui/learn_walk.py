@@ -66,7 +66,7 @@ class Walk:
     def facts(self) -> Facts:
         """What the sentences say."""
         s, d = self.stages, self.derivation
-        cost, _ = facts(self.scene.variant.sha256, self.scene.variant)
+        cost, _ = facts(self.scene.variant.key, self.scene.variant)
         m, height, width = s.features.shape
         return Facts(
             picture=self.scene.picture.name,

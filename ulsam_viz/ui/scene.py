@@ -63,7 +63,7 @@ def change_note(after: np.ndarray, before: np.ndarray) -> str:
 
 
 @st.cache_data(max_entries=256)
-def facts(sha256: str, _variant: Variant) -> tuple[Cost, dict[int, int]]:
+def facts(key: str, _variant: Variant) -> tuple[Cost, dict[int, int]]:
     """Return the variant's cost, and the channels of each layer that carries a module."""
     network = build_network(_variant)
     return count_cost(network, _variant.input_size), {int(n): m.channels for n, m in network.attention.items()}  # type: ignore[misc]
@@ -71,7 +71,7 @@ def facts(sha256: str, _variant: Variant) -> tuple[Cost, dict[int, int]]:
 
 def channels_of(variant: Variant, number: int) -> int:
     """Return the channels of a layer that carries a module."""
-    return facts(variant.sha256, variant)[1][number]
+    return facts(variant.key, variant)[1][number]
 
 
 def channel_range(variant: Variant, number: int, k: int) -> str:

@@ -101,7 +101,7 @@ def _target_from_bar(variant: Variant, numbers: list[int]) -> None:
 
 def _variant_card(scene: Scene, milliseconds: float | None) -> str:
     variant, metrics = scene.variant, scene.variant.metrics
-    cost, _ = facts(variant.sha256, variant)
+    cost, _ = facts(variant.key, variant)
     rows = {
         "Variant": variant.name,
         "Top-1 / top-5": f"{metrics['top1']:.1f} ± {top1_standard_error(variant):.1f} % / {metrics['top5']:.1f} % "
