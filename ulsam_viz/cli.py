@@ -94,7 +94,7 @@ def _variants(options: argparse.Namespace) -> None:
         return
     print(f"{'name':42} {'top-1 %':>8} {'top-5 %':>8}   over seeds")
     for v in variants:
-        several = accuracy_of(v) if v.repeats else ""
+        several = accuracy_of(v).over_seeds
         print(f"{v.name:42} {v.metrics['top1']:8.2f} {v.metrics['top5']:8.2f}   {several}")
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from .analysis.interventions import Intervention
 from .zoo import Variant, backbone_name, position_name
 
 
@@ -41,9 +42,23 @@ class Accuracy:
         """Standard deviation over the seeds; None for a single one."""
         return statistics.stdev(self.seeds) if len(self.seeds) > 1 else None
 
+    @property
+    def over_seeds(self) -> str:
+        """Mean and spread in words, ``"77.5 ± 0.3"``; empty for a single seed."""
+        return f"{self.mean:.1f} ± {self.spread:.1f}" if self.spread is not None else ""
+
+    def over(self, seeds: Collection[int]) -> Accuracy:
+        """Return it over some of its seeds only: others' figures compare with those of the same seeds."""
+        return Accuracy({seed: top1 for seed, top1 in self.by_seed.items() if seed in seeds}, self.standard_error)
+
     def __str__(self) -> str:
-        several = f" ± {self.spread:.1f} ({len(self.seeds)} seeds)" if self.spread is not None else ""
-        return f"{self.mean:.1f}{several}"
+        """Write the shipped checkpoint's figure, and what its seeds say."""
+        return f"{self.seeds[0]:.1f}" + (f" ({len(self.seeds)} seeds: {self.over_seeds})" if self.over_seeds else "")
+
+
+def common_seeds(accuracies: Iterable[Accuracy]) -> set[int]:
+    """Return the seeds that all have."""
+    return set.intersection(*(set(a.by_seed) for a in accuracies))
 
 
 def accuracy_of(variant: Variant) -> Accuracy:
@@ -120,8 +135,7 @@ def noise_of_differences(variants: Sequence[Variant]) -> SeedSpread | None:
     variant and of each seed is taken off (a randomised block design).
 
     Args:
-        variants: Those with the same several seeds form the table; without two such, :func:`seed_spread` is returned,
-            which is more than the truth.
+        variants: Those with the same several seeds form the table; without two such, nothing is known: None.
     """
     tables: dict[tuple[int, ...], list[list[float]]] = {}
     for accuracy in map(accuracy_of, variants):
@@ -134,7 +148,7 @@ def noise_of_differences(variants: Sequence[Variant]) -> SeedSpread | None:
         residuals = table - table.mean(1, keepdims=True) - table.mean(0, keepdims=True) + table.mean()
         squares += float((residuals**2).sum())
         freedom += (table.shape[0] - 1) * (table.shape[1] - 1)
-    return SeedSpread(math.sqrt(squares / freedom), freedom) if freedom else seed_spread(variants)
+    return SeedSpread(math.sqrt(squares / freedom), freedom) if freedom else None
 
 
 @dataclass(frozen=True)
@@ -163,8 +177,8 @@ def compare(accuracies: Sequence[Accuracy], noise: SeedSpread | None) -> Compari
         accuracies: Two or more.
         noise: From :func:`noise_of_differences`; it is taken to be the same at every position.
     """
-    common = set.intersection(*(set(a.by_seed) for a in accuracies))
-    means = [statistics.fmean(a.by_seed[s] for s in common) if common else a.mean for a in accuracies]
+    common = common_seeds(accuracies)
+    means = [a.over(common).mean if common else a.mean for a in accuracies]
     counts = tuple(len(common) or len(a.by_seed) for a in accuracies)
     by_chance = noise.deviation * _studentized_range(counts, noise.freedom) if noise else None
     return Comparison(max(means) - min(means), by_chance)
@@ -181,13 +195,16 @@ def _studentized_range(counts: tuple[int, ...], freedom: int, draws: int = 40_00
 
 def in_words(comparison: Comparison) -> str:
     """Say what a comparison of accuracies shows, and what it does not."""
-    found = f"the largest difference is {comparison.largest:.1f} points"
+    found = f"the largest difference is {comparison.largest:.2f} points"
     if comparison.by_chance is None:
         return f"{found}; with one seed each, nothing tells how much of it is chance."
     if comparison.beyond_chance:
-        return f"{found}, more than chance would bring about (up to {comparison.by_chance:.1f} in 95 of 100 cases)."
+        return (
+            f"{found}, more than other seeds would bring about (up to {comparison.by_chance:.2f} in 95 of 100 cases); other pictures could "
+            "still order them otherwise."
+        )
     return (
-        f"{found}. Networks of equal worth, trained from the same seeds, would differ by up to {comparison.by_chance:.1f} by chance "
+        f"{found}. Networks of equal worth, trained from the same seeds, would differ by up to {comparison.by_chance:.2f} by chance "
         "in 95 of 100 cases: no difference can be seen."
     )
 
@@ -207,32 +224,26 @@ def finding(placed: Sequence[Variant], everything: Sequence[Variant]) -> str:
     own, noise = [accuracy_of(v) for v in placed], noise_of_differences(everything)
     names, their = (f"{len(own)} networks", "their") if len(own) > 1 else ("1 network", "its")
     if placed[0].control is None:
-        compared = compare([control, *own], noise)
-        return f"{names} and {their} control ({control}{_over_common(control, own)}): {in_words(compared)}"
+        return f"{names} and {their} control at {control}: {in_words(compare([control, *own], noise))}"
     gaps = sorted(difference(a, control) for a in own)
     span = " to ".join(dict.fromkeys(f"{gap:+.1f}" for gap in (gaps[0], gaps[-1])))
+    among = f"{in_words(compare(own, noise))} " if len(own) > 1 else ""
     return (
-        f"{names}: {in_words(compare(own, noise))} The difference to {their} control ({control}) is {span} points; that one was trained as "
-        "long, but from another base, and by how much two bases differ by chance was not measured."
-    )
+        f"{names}: {among}{their} difference to {their} control at {control} is {span} points; that one was trained as long, but from another "
+        "base, and by how much two bases differ by chance was not measured."
+    ).replace(". their", ". Their")
 
 
 def findings(variants: Sequence[Variant], everything: Sequence[Variant]) -> list[str]:
-    """Say what the accuracies of one backbone's networks show, a sentence or two for each mode of placement."""
-    modes = {"after": "After a layer", "instead": "Instead of a layer"}
-    texts = (
-        (label, finding([v for v in variants if v.placement and v.placement.mode == m], everything)) for m, label in modes.items()
-    )
+    """Say what the accuracies of one backbone's networks show: for each mode of placement, and where a position has several seeds."""
+    texts = []
+    for mode, label in (("after", "After a layer"), ("instead", "Instead of a layer")):
+        placed = [v for v in variants if v.placement and v.placement.mode == mode]
+        texts.append((label, finding(placed, everything)))
+        for position, members in by_position(placed).items():
+            if (seeds := len(common_seeds(map(accuracy_of, members)))) > 1:
+                texts.append((f"{position.capitalize()} alone, over {seeds} seeds", finding(members, everything)))
     return [f"{label}, {text}" for label, text in texts if text]
-
-
-def _over_common(control: Accuracy, others: Sequence[Accuracy]) -> str:
-    """Write the control's figure over the seeds that are compared, where it has more."""
-    common = set.intersection(set(control.by_seed), *(set(a.by_seed) for a in others))
-    if not common or len(common) == len(control.by_seed):
-        return ""
-    mean = statistics.fmean(control.by_seed[s] for s in common)
-    return f"; with the seed{'s' if len(common) > 1 else ''} that all have, {mean:.1f}"
 
 
 def what_attention_does(variants: Sequence[Variant]) -> str:
@@ -245,14 +256,14 @@ def what_attention_does(variants: Sequence[Variant]) -> str:
     if not measured:
         return ""
 
-    def most(intervention: str) -> str:
+    def most(intervention: Intervention) -> str:
         flips = max(m["effects"][intervention]["flips"] for m in measured)
         moved = max(abs(m["effects"][intervention]["top1"] - m["top1"]) for m in measured)
         return f"{flips:.1f} % of the held-out pictures (top-1 moves by {moved:.1f} points at most)"
 
     return (
-        f"Take all attention of a trained network away, and its answer changes on at most {most('off')}. Make every map uniform: at most "
-        f"{most('uniform')}. Shuffle the places of every map: at most {most('shuffled')}."
+        f"Take all attention away from any of these {len(measured)} networks, and its answer changes on at most {most('off')}. Make every map "
+        f"uniform: at most {most('uniform')}. Shuffle the places of every map (one order for each subspace): at most {most('shuffled')}."
     )
 
 

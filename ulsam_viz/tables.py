@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .evidence import accuracy_of, by_backbone, by_position, findings, seed_spread, trained_anew, what_attention_does
+from .evidence import (
+    accuracy_of,
+    by_backbone,
+    by_position,
+    common_seeds,
+    control_of,
+    findings,
+    seed_spread,
+    trained_anew,
+    what_attention_does,
+)
 from .zoo import Variant
 
 
@@ -32,10 +42,13 @@ def accuracy_tables(variants: Sequence[Variant]) -> str:
     parts = []
     for backbone, members in by_backbone(variants).items():
         groups = sorted({v.groups for v in members if v.placement})
-        rows = [["top-1 %", *(f"g = {g}" for g in groups)]]
+        rows = [["top-1 %", "no attention", *(f"g = {g}" for g in groups)]]
         for position, placed in by_position(members).items():
-            of_groups = {v.groups: v for v in placed}
-            rows.append([position, *(str(accuracy_of(of_groups[g])) if g in of_groups else "" for g in groups)])
+            of_groups = {0: control_of(placed[0], members), **{v.groups: accuracy_of(v) for v in placed}}
+            row = [of_groups.get(g) for g in (0, *groups)]
+            rows.append([position, *(f"{a.seeds[0]:.1f}" if a else "" for a in row)])
+            if (seeds := len(common_seeds(a for a in row if a))) > 1:
+                rows.append([f"{position}, {seeds} seeds", *(a.over_seeds if a else "" for a in row)])
         size, pictures = members[0].input_size, members[0].metrics["pictures"]
         parts.append(f"**{backbone}**, {size} px, {pictures} held-out pictures:")
         parts.append(_table(rows))
@@ -45,7 +58,7 @@ def accuracy_tables(variants: Sequence[Variant]) -> str:
     if spread:
         parts.append(
             f"± is the standard deviation over seeds; pooled over all that have several ({trained_anew(variants)}) it is {spread.deviation:.2f} "
-            "points. "
+            "points. What chance does to differences is known from these alone, and taken to be the same elsewhere. "
             "The test set's own standard error, which all variants share, is "
             f"{max(accuracy_of(v).standard_error for v in variants):.1f} points."
         )

@@ -12,7 +12,7 @@ from ..analysis import measures
 from ..analysis.attention import Attention
 from ..analysis.attribution import Attribution
 from ..engine import DeviceChoice, default_engine
-from ..evidence import accuracy_of, control_of
+from ..evidence import accuracy_of, common_seeds, control_of
 from ..figures import comparisons
 from ..figures.colours import scale_maps, subspace_colour
 from ..figures.tiles import attention_tile, block_means, data_uri
@@ -208,7 +208,7 @@ def _plots(rows: Sequence[Row]) -> None:
     labels = [row.label.replace("after ", "").replace(" (layer ", ": ").rstrip(")") for row in placed]
     once = [row for i, row in enumerate(placed) if row.variant not in [other.variant for other in placed[:i]]]  # one row a network
     of_networks = [position_name(row.variant) if len(once) < len(placed) else row.label for row in once]
-    seeds = any(len(accuracy_of(row.variant).seeds) > 1 for row in once)
+    seeds = common_seeds(accuracy_of(row.variant) for row in once)  # only those compare
     instead = (
         " What stands instead of a layer was trained longer: compare it with its own control."
         if any(r.variant.control for r in once) and not all(r.variant.control for r in once)
@@ -233,7 +233,7 @@ def _plots(rows: Sequence[Row]) -> None:
         ("Redundancy", 0.5, "correlation", [off_diagonal(r.maps) for r in placed], "Each map's mean correlation with the others. Near 0: they look at different places; that is no proof of different use."),
         ("Uniform maps", 20, "% of this picture's maps", [[100 * float(measures.is_dead(r.maps).mean())] for r in placed], "Uniform here does not mean dead on other pictures: see Evidence."),
         ("Agreement with Grad-CAM", 1, "Spearman's ρ", [agreement(r) for r in placed], "Smooth maps agree by chance too: Inspect shows the level. Agreement is not cause."),
-        ("Accuracy", 4, "top-1 %", [list(accuracy_of(r.variant).seeds) for r in once], "A dot a training run. " + ("Compare the scatter of one g with the differences between g." if seeds else "One seed each: nothing here tells what chance does (see Evidence).") + instead),
+        ("Accuracy", 4, "top-1 %", [list((accuracy_of(r.variant).over(seeds) if seeds else accuracy_of(r.variant)).seeds) for r in once], "A dot a training run. " + ("Compare the scatter of one g with the differences between g." if len(seeds) > 1 else "One seed each: nothing here tells what chance does (see Evidence).") + instead),
         ("Element-wise traffic", 20, "MB", [[facts(r.variant.key, r.variant)[0].elementwise_bytes / 1e6] for r in once], "What MACs do not show; fused and in-place steps move less."),
     )  # fmt: skip
     columns = st.columns(3, gap="medium")

@@ -14,6 +14,7 @@ from ..evidence import (
     SeedSpread,
     accuracy_of,
     by_position,
+    common_seeds,
     compare,
     control_of,
     difference,
@@ -86,7 +87,7 @@ def _accuracy(variants: Sequence[Variant], everything: Sequence[Variant], chosen
             comparisons.accuracy_dots(
                 list(positions),
                 [[(v.groups, accuracy_of(v).seeds) for v in placed] for placed in positions.values()],
-                controls=[c.mean if (c := control_of(placed[0], variants)) else None for placed in positions.values()],
+                controls=[_control_of_row(placed, variants) for placed in positions.values()],
                 standard_error=plain.standard_error,
             ),
             key="accuracy-dots",
@@ -94,7 +95,7 @@ def _accuracy(variants: Sequence[Variant], everything: Sequence[Variant], chosen
             alt="top-1 of every training run by position",
         )
         st.caption(
-            "One dot a training run; the heights within a row are g = 1 (top) to 16. Line: the row's control, mean over its seeds; "
+            "One dot a training run; the heights within a row are g = 1 (top) to 16. Line: the row's control, mean over the row's seeds; "
             f"around it one standard error of the test set. {_how_to_compare(variants)}"
         )
     for found in findings(variants, everything):
@@ -102,7 +103,7 @@ def _accuracy(variants: Sequence[Variant], everything: Sequence[Variant], chosen
     if spread:
         st.caption(
             f"Seeds ({trained_anew(everything)}): a network trained anew from the same base, with other starting values of its module, order and "
-            f"augmentation, moves by {spread.deviation:.2f} points (standard deviation, {spread.freedom} degrees of freedom). {_noise(noise, spread)} Comparison: "
+            f"augmentation, moves by {spread.deviation:.2f} points (standard deviation, {spread.freedom} degrees of freedom). {_noise(noise)} Comparison: "
             "Tukey's studentized range. Bases were not trained anew. Reproduce: "
             f"`python -m ulsam_viz evaluate --variant {chosen.name} --data DIR`"
         )
@@ -110,7 +111,11 @@ def _accuracy(variants: Sequence[Variant], everything: Sequence[Variant], chosen
 
 def _what_cells_say(variants: Sequence[Variant]) -> str:
     several = any(v.placement and accuracy_of(v).spread is not None for v in variants)
-    return "Mean over seeds, ± their standard deviation where there are several." if several else "One seed each."
+    return (
+        "Of the shipped network; below it mean ± standard deviation over seeds, where there are several."
+        if several
+        else "One seed each."
+    )
 
 
 def _how_to_compare(variants: Sequence[Variant]) -> str:
@@ -119,15 +124,15 @@ def _how_to_compare(variants: Sequence[Variant]) -> str:
     return "With one dot each, nothing here tells what chance does; see the seeds below."
 
 
-def _noise(noise: SeedSpread | None, spread: SeedSpread) -> str:
+def _noise(noise: SeedSpread | None) -> str:
     """Say by which noise differences are judged: their own where the table of variants and seeds tells it."""
-    if noise is None or noise == spread:
+    if noise is None:
         return (
             "Variants of one seed see the same batches, so their differences move less than that; how much less is not known yet."
         )
     return (
         f"Variants of one seed see the same batches; their differences are judged by what is left of that, {noise.deviation:.2f} points a "
-        f"figure ({noise.freedom} degrees of freedom)."
+        f"figure ({noise.freedom} degrees of freedom), taken to be the same elsewhere."
     )
 
 
@@ -135,7 +140,13 @@ def _cell(variant: Variant | None) -> str:
     if variant is None:
         return ""
     accuracy = accuracy_of(variant)
-    return f"{accuracy.mean:.1f}" + (f"<br>± {accuracy.spread:.1f}" if accuracy.spread is not None else "")
+    return f"{accuracy.seeds[0]:.1f}" + (f"<br>{len(accuracy.seeds)} seeds: {accuracy.over_seeds}" if accuracy.over_seeds else "")
+
+
+def _control_of_row(placed: Sequence[Variant], variants: Sequence[Variant]) -> float | None:
+    control = control_of(placed[0], variants)
+    seeds = common_seeds([control, *map(accuracy_of, placed)]) if control else set()
+    return control.over(seeds).mean if control and seeds else None
 
 
 def _difference(variant: Variant | None, variants: Sequence[Variant]) -> float | None:

@@ -106,7 +106,11 @@ def _variant_card(scene: Scene, milliseconds: float | None) -> str:
         "Variant": variant.name,
         "Top-1 / top-5": f"{metrics['top1']:.1f} ± {top1_standard_error(variant):.1f} % / {metrics['top5']:.1f} % "
         f"(± standard error over {metrics['pictures']} held-out pictures)",
-        **({"Over seeds": f"{accuracy} % top-1"} if (accuracy := accuracy_of(variant)).spread is not None else {}),
+        **(
+            {"Over seeds": f"{accuracy.over_seeds} % top-1 ({len(accuracy.seeds)})"}
+            if (accuracy := accuracy_of(variant)).over_seeds
+            else {}
+        ),
         "Parameters": f"{cost.params / 1e6:.3f} M",
         "MACs": f"{cost.macs / 1e6:.1f} M at {variant.input_size} px",
         "Time here": f"{milliseconds:.1f} ms a picture{', one thread' if scene.device.device == 'cpu' else ''}"
