@@ -23,6 +23,7 @@ from ulsam_viz.analysis.attribution import attribute
 from ulsam_viz.analysis.computations import AttributionError
 from ulsam_viz.analysis.methods import METHODS
 from ulsam_viz.analysis.rescale import rescalable
+from ulsam_viz.analysis.sources import attribute_attention
 from ulsam_viz.images import ModelInput, Preprocessing
 from ulsam_viz.models.mobilenet import MobileNet
 from ulsam_viz.models.optimize import optimize
@@ -178,6 +179,13 @@ def test_random_methods_follow_their_seed_alone(model: MobileNet, x: Tensor) -> 
         assert not np.array_equal(a, c)
         assert torch.equal(torch.get_rng_state(), state[0])
         assert np.array_equal(np.random.get_state()[1], state[1])  # type: ignore[index]
+
+
+def test_of_layers_replaced_one_after_the_other_the_last_real_one_feeds_them(lively: Callable[..., MobileNet], x: Tensor) -> None:
+    model = optimize(lively("mobilenet_v2", Placement((16, 17), 4, "instead")))
+    for layer in (16, 17):
+        found = attribute_attention(model, x, layer=layer, subspace=0, method="grad_cam", preprocessing=Preprocessing(x.shape[-1]))
+        assert np.isfinite(found.values).all()
 
 
 def test_grad_cam_at_the_layer_that_feeds_the_attention(lively: Callable[..., MobileNet], x: Tensor) -> None:

@@ -71,6 +71,9 @@ def test_wrong_wishes_are_refused(astronaut: Image.Image) -> None:
         explain(astronaut, G4, methods=("magic",))
     with pytest.raises(AttributionError, match="knows no class 'unicorn'"):
         explain(astronaut, G4, target="unicorn")
+    for number in (101, -1):
+        with pytest.raises(AttributionError, match="has classes 0 to 100"):
+            explain(astronaut, G4, methods=(), target=number)
 
 
 def test_four_threads_get_what_one_gets(monkeypatch: pytest.MonkeyPatch) -> None:

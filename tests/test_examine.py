@@ -16,6 +16,7 @@ from tests.test_app import APP, fine, text_of
 from ulsam_viz.analysis.faithfulness import BASELINES
 from ulsam_viz.export import flatten
 from ulsam_viz.ui import boxes
+from ulsam_viz.ui.examine import _NINTH, _what_it_does
 from ulsam_viz.ui.scene import change_note, map_note
 from ulsam_viz.ui.session import Asked
 
@@ -127,6 +128,22 @@ def test_a_run_lets_go_of_earlier_ones_when_it_has_asked_itself(monkeypatch: pyt
     asked.let_go()
     assert gone == [[first, second], []]
     assert asked.now == [third]
+
+
+def test_words_say_whether_places_matter_only_where_they_can() -> None:
+    by_shuffles = (-0.002, -0.001)
+    assert "it matters *where* it looks" in _what_it_does(0, "cup", -0.01, by_shuffles, dead=False)
+    assert "no difference that can be seen" in _what_it_does(0, "cup", -0.01, (-0.001, 0.002), dead=False)
+    uniform = _what_it_does(0, "cup", -0.01, (-1e-7, -2e-7), dead=True)  # float noise of a shuffle that changes nothing
+    assert "there are no places to shuffle" in uniform and "matters" not in uniform
+    assert "does not move" in _what_it_does(0, "cup", 1e-6, (0, 0), dead=True)
+
+
+def test_the_band_holds_one_more_shuffle_in_95_of_100_cases() -> None:
+    draws = np.random.default_rng(0).standard_normal((20_000, 9))
+    first, ninth = draws[:, :8], draws[:, 8]
+    inside = abs(ninth - first.mean(1)) < _NINTH * first.std(1, ddof=1)
+    assert inside.mean() == pytest.approx(0.95, abs=0.005)
 
 
 def test_a_maps_note_names_what_it_was() -> None:

@@ -103,4 +103,10 @@ def test_overlap_of_the_highest_places() -> None:
     a = rng.random((14, 14))
     assert overlap(a, a) == 1
     assert overlap(a, -a) == 0
+    one = np.zeros((14, 14))
+    one[0, 0] = 1
+    flat = np.ones((14, 14))
+    for values in (a, a[::-1], flat):  # equal values have no order: what is uniform shares what chance does
+        assert overlap(values, flat) == pytest.approx(39 / 196)
+    assert overlap(one, a) == pytest.approx(overlap(a, one))
     assert np.mean([overlap(a, rng.random((14, 14))) for _ in range(200)]) == pytest.approx(0.2, abs=0.02)

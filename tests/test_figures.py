@@ -30,6 +30,12 @@ def test_one_scale_for_all_maps_of_all_layers() -> None:
     assert [label for _, label in scaled[11].ticks] == ["0.25", "1", "4", "16", "32"]
 
 
+def test_raw_maps_of_several_networks_share_one_scale() -> None:
+    weak, strong = np.full((1, 2, 2), 0.25), np.array([[[0.1, 0.2], [0.3, 0.4]]])
+    assert [s.high for s in scale_maps({0: weak, 1: strong}, "raw").values()] == [0.25, 0.4]
+    assert [s.high for s in scale_maps({0: weak, 1: strong}, "raw", shared=True).values()] == [0.4, 0.4]
+
+
 def test_a_dead_map_stays_flat_on_every_scale() -> None:
     for scale in SCALES:
         fractions = scale_maps(MAPS, scale)[11].fractions

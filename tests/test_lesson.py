@@ -7,11 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from latex2mathml.converter import convert
 
-from ulsam_viz.analysis.stages import STAGES
+from ulsam_viz.analysis.derivation import derive
+from ulsam_viz.analysis.stages import STAGES, run_stages
 from ulsam_viz.figures.grids import number_grid
 from ulsam_viz.figures.tiles import Display, mosaic, value_range, value_tile
+from ulsam_viz.lesson.formulas import formula
 from ulsam_viz.lesson.handout import Figure, Paper, Section, write_handout
 from ulsam_viz.lesson.probes import PROBES, correlation_after_moving, region_means, verdict
 from ulsam_viz.lesson.steps import MISCONCEPTIONS, QUIZ, STEPS, Facts
@@ -52,7 +55,7 @@ def test_the_quiz_can_be_answered_from_the_steps_it_names() -> None:
 
 
 def test_misconceptions_are_six_and_take_live_numbers() -> None:
-    live = {"f": FACTS, "peak_gain": 1.05, "effect": -0.01, "logit": 5.0, "share": 0.002, "differences": "", "paper_range": 0.5}
+    live = {"f": FACTS, "peak_gain": 1.05, "effect": "", "differences": "", "paper_range": 0.5}
     texts = [card.claim.format(**live) + card.truth.format(**live) for card in MISCONCEPTIONS]
     assert len(texts) == 6
     assert all("{" not in text for text in texts)
@@ -101,7 +104,8 @@ def test_a_planted_map_is_found_in_its_region_and_follows_its_object() -> None:
     assert abs(found[1]) < 0.5
     assert np.isnan(found[2])
     said = verdict({"large": np.array([0.3, 0.2, -0.1]), "small": np.array([0.1, 0.4, -0.2])}, found)
-    assert "2 of 3 rise most at “large”, 1 of 3 rise most at “small”" in said
+    assert "1 of 3 rise most at “large”, 1 of 3 rise most at “small”; 1 in none of them" in said
+    assert "4 in none" in verdict({"large": np.zeros(4), "small": np.zeros(4)})  # dead maps rise nowhere
     assert "1 of 3 maps move with the object" in said
 
 
@@ -157,5 +161,15 @@ def test_the_handout_holds_everything_and_asks_the_network_for_nothing() -> None
     assert re.sub(r"xmlns=\"[^\"]+\"", "", text).count("http") == 0
 
 
-def test_every_formula_can_be_set_as_mathml() -> None:
+@pytest.mark.parametrize("groups", [1, 2, 8])  # with 8, a channel each
+def test_every_formula_can_be_set_as_mathml(groups: int) -> None:
+    torch.manual_seed(0)
+    stages = run_stages(ULSAM(8, groups).eval(), torch.randn(1, 8, 5, 5))
+    derivation = derive(stages, subspace=groups - 1, channel=7, row=0, column=4)
+    for stage in STAGES[1:]:
+        written = formula(stages, derivation, stage)
+        for text in (written.symbols, written.numbers):
+            markup = convert(text)
+            assert markup.startswith("<math")
+            assert "\\" not in re.sub(r"<annotation.*?</annotation>", "", markup), text  # nothing is left unread
     assert "<mtable" in convert(r"\begin{array}{l} \underbrace{0.1 \cdot 2}_{\text{channel 3}} \\ = 0.2 \end{array}")

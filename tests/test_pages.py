@@ -53,9 +53,10 @@ def test_the_lattice_shows_every_group_count_at_a_position() -> None:
     assert not app.error
 
 
-def test_positions_are_compared_at_one_group_count() -> None:
-    app = page(compare, way="Positions", g="8")
-    shown = [v for v in list_variants() if v.backbone == "mobilenet_v1" and v.groups == 8]
+@pytest.mark.parametrize("g", [1, 8])
+def test_positions_are_compared_at_one_group_count(g: int) -> None:
+    app = page(compare, way="Positions", g=str(g))
+    shown = [v for v in list_variants() if v.backbone == "mobilenet_v1" and v.groups == g]
     layers = sum(len(v.placement.layers) for v in shown if v.placement)
     assert text_of(app).count("Time here") == layers + 1
     assert all(f"<b>{'after' if v.placement and v.placement.mode == 'after' else 'instead'}" in text_of(app) for v in shown)

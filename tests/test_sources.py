@@ -12,7 +12,7 @@ from torch import Tensor
 from ulsam_viz import Placement, load_variant
 from ulsam_viz.analysis.effects import with_strength
 from ulsam_viz.analysis.methods import METHODS
-from ulsam_viz.analysis.sanity import CHECKS, sanity_checks
+from ulsam_viz.analysis.sanity import CHECKS, _compared, _regrouped, sanity_checks
 from ulsam_viz.analysis.sources import attribute_attention
 from ulsam_viz.images import ModelInput, Preprocessing
 from ulsam_viz.models.mobilenet import MobileNet
@@ -89,12 +89,21 @@ def test_shuffling_keeps_what_it_should_and_the_network(picture: ModelInput) -> 
 
 
 def test_one_group_has_nothing_to_deal(picture: ModelInput) -> None:
-    """With g = 1 every deal is the real one: the check itself adds nothing."""
+    """With g = 1 every deal is the real one: dealing itself adds nothing, and is no check."""
     network = load_variant("mobilenet_v1-0.5-after11-g1")
-    (groups,) = (c for c in sanity_checks(network, picture.tensor, layer=11) if c.check == "groups")
-    np.testing.assert_allclose(groups.maps, network.forward_with_attention(picture.tensor)[1][11][0], atol=1e-6)
-    np.testing.assert_allclose(groups.correlations, 1, atol=1e-3)
-    assert groups.stays.all()
+    features = network.before_attention(picture.tensor, 11)
+    dealt = _regrouped(network.attention_of(11), features, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(dealt, network.forward_with_attention(picture.tensor)[1][11], atol=1e-6, rtol=1e-4)
+    assert [c.check for c in sanity_checks(network, picture.tensor, layer=11)] == ["weights", "module"]
+
+
+def test_a_map_stays_if_it_ranks_places_alike_not_if_it_ranks_them_the_other_way() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.standard_normal((1, 14, 14))
+    real, opposite = (np.exp(v) / np.exp(v).sum() for v in (logits, -logits))
+    checks = [_compared("module", np.stack([maps] * 3), real) for maps in (real, opposite, np.full_like(real, 1 / 196))]
+    assert [bool(c.stays[0]) for c in checks] == [True, False, False]
+    assert checks[1].correlations[0, 0] == pytest.approx(-1)
 
 
 def test_strength_one_is_the_network_and_zero_is_no_attention(model: MobileNet, x: Tensor) -> None:

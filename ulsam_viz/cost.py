@@ -53,7 +53,9 @@ def count_cost(model: MobileNet, input_size: int = 224) -> Cost:
 
     for module in twin.modules():
         module.register_forward_hook(count)  # on the twin, which is thrown away
-    _, maps = twin.forward_with_attention(x)
+    features, maps = twin.features_with_attention(x)
+    logits = twin.classify(features)
+    moved += features.numel() + twin.classifier.in_features * len(logits)  # the mean over all places, which is no module
     for number, layer_maps in maps.items():
         module = twin.attention[str(number)]
         assert isinstance(module, ULSAM)

@@ -87,6 +87,8 @@ class Engine:
     def _try_cuda(self) -> None:
         """Compute once on the GPU: a driver or card that PyTorch cannot use is found here, not in a visitor's view."""
         self._cuda_tried = True
+        # Effects are differences of about a thousandth of a logit: TensorFloat-32's rounding would hide them.
+        torch.backends.cudnn.allow_tf32 = False
         try:
             torch.nn.functional.conv2d(torch.ones(1, 1, 4, 4, device="cuda"), torch.ones(1, 1, 3, 3, device="cuda")).sum().item()
         except RuntimeError as error:

@@ -99,4 +99,6 @@ def _class_number(target: int | str, variant: Variant) -> int:
         if target not in variant.classes:
             raise AttributionError(f"{variant.name} knows no class '{target}'")
         return variant.classes.index(target)
+    if not 0 <= target < len(variant.classes):
+        raise AttributionError(f"{variant.name} has classes 0 to {len(variant.classes) - 1}, not {target}")
     return int(target)

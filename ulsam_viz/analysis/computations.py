@@ -121,7 +121,9 @@ def _layer(model: MobileNet, choice: str) -> nn.Module:
     if model.placement is None:
         raise AttributionError("the plain control has no layer that feeds an attention module; choose the last layer")
     number = model.placement.layers[0]
-    return model.layers[str(number if model.placement.mode == "after" else number - 1)]
+    while str(number) not in model.layers:  # it is replaced by a module, and so may the one before be
+        number -= 1
+    return model.layers[str(number)]
 
 
 def grad_cam_of_pass(seen: Attention, model: MobileNet, target: int, size: int) -> Tensor:

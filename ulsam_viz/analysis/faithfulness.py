@@ -99,10 +99,17 @@ def insertion_and_deletion(
     Reference:
         Petsiuk et al., "RISE", BMVC 2018.
     """
-    present = shares_present(values, steps).to(x.device)  # (steps + 1, 1, S, S)
+    device = device_of(model, x)
+    x, blank, blurred = x.to(device), blank.to(device), blurred.to(device)
+    present = shares_present(values, steps).to(device)  # (steps + 1, 1, S, S)
     inserted = _mean_probability(model, x, blurred, present, target, pause)
     deleted = _mean_probability(model, x, blank, 1 - present, target, pause)
     return inserted, deleted
+
+
+def device_of(model: nn.Module, x: Tensor) -> torch.device:
+    """Return where a network's parameters are; where the picture is, if it has none."""
+    return next((parameter.device for parameter in model.parameters()), x.device)
 
 
 def shares_present(values: np.ndarray, steps: int) -> Tensor:
@@ -201,10 +208,19 @@ def pointing(values: np.ndarray, box: Box) -> tuple[bool, float]:
 def overlap(a: np.ndarray, b: np.ndarray, share: float = 0.2) -> float:
     """Return how much of two maps' highest places coincides: intersection over size, ``share`` by chance.
 
+    Of equal values at the edge, each counts in part, as the mean over all orders of them does.
+
     Args:
         a, b: Maps of one shape.
         share: Of the places, the highest; 0.2 by default.
     """
     count = max(1, round(share * a.size))
-    top_a, top_b = (set(np.argsort(-m.ravel(), kind="stable")[:count].tolist()) for m in (a, b))
-    return len(top_a & top_b) / count
+    return float((_among_highest(a, count) * _among_highest(b, count)).sum() / count)
+
+
+def _among_highest(values: np.ndarray, count: int) -> np.ndarray:
+    """Return which of a map's places are among its ``count`` highest, flat; equal values share what is left for them."""
+    flat = values.ravel()
+    threshold = np.partition(flat, -count)[-count]
+    above, tied = flat > threshold, flat == threshold
+    return above + tied * ((count - above.sum()) / tied.sum())

@@ -126,7 +126,8 @@ class Agreement:
     Attributes:
         correlation: Spearman's rank correlation; NaN if either map is constant.
         chance: 95th percentile of its magnitude when one map is shifted cyclically to every other place: both maps keep
-            their smoothness, only their alignment is lost.
+            their smoothness, only their alignment is lost. (So is a common liking for the centre or the border, which
+            therefore counts as agreement.)
     """
 
     correlation: float

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .faithfulness import to_side
+from .faithfulness import device_of, to_side
 
 _CELL = 8  # pixels: squares begin and end at its multiples, so maps can be summed over cells without loss
 _BATCH = 16
@@ -126,6 +126,8 @@ def infidelities(
 @torch.inference_mode()
 def _logits_without(model: nn.Module, x: Tensor, blank: Tensor, covered: Tensor, target: int, pause: Callable[[], None]) -> Tensor:
     """Return the target's logit with places covered (N, 1, cells, cells), each: (N,), float64."""
+    device = device_of(model, x)
+    x, blank = x.to(device), blank.to(device)
     answers = []
     for part in covered.float().split(_BATCH):
         pause()

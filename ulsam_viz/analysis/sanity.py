@@ -36,7 +36,7 @@ class SanityCheck:
         check: What was shuffled.
         maps: Of the first shuffle, shape (g, H, W).
         correlations: Rank correlation of each map with the real one, shape (shuffles, g); NaN where either is uniform.
-        above_chance: Whether that is more than smooth maps reach by chance, shape (shuffles, g).
+        above_chance: Whether that is more than smooth maps reach by chance, shape (shuffles, g); an opposite order is not.
     """
 
     check: Check
@@ -54,7 +54,7 @@ class SanityCheck:
 def sanity_checks(
     model: MobileNet, x: Tensor, *, layer: int, shuffles: int = 8, seed: int = 0, pause: Callable[[], None] = lambda: None
 ) -> list[SanityCheck]:
-    """Compute a layer's maps with weights or groups shuffled.
+    """Compute a layer's maps with weights or groups shuffled; groups only where there are several.
 
     Args:
         model: An optimised network; it is copied, never changed.
@@ -78,11 +78,12 @@ def sanity_checks(
         maps: dict[Check, Tensor] = {
             "weights": blind.attention_of(layer).attention(blind.before_attention(x, layer)),
             "module": module_only.attention(features),
-            "groups": _regrouped(module, features, rng),
         }
+        if module.groups > 1:
+            maps["groups"] = _regrouped(module, features, rng)
         for check, tensor in maps.items():
             found[check].append(tensor[0].float().cpu().numpy())
-    return [_compared(check, np.stack(maps), real) for check, maps in found.items()]
+    return [_compared(check, np.stack(maps), real) for check, maps in found.items() if maps]
 
 
 def _compared(check: Check, maps: np.ndarray, real: np.ndarray) -> SanityCheck:
@@ -90,7 +91,9 @@ def _compared(check: Check, maps: np.ndarray, real: np.ndarray) -> SanityCheck:
     dead = is_dead(real)
     agreements = [[None if dead[k] or is_dead(one[k]) else agreement(one[k], real[k]) for k in range(len(real))] for one in maps]
     correlations = np.array([[a.correlation if a else np.nan for a in row] for row in agreements])
-    return SanityCheck(check, maps[0], correlations, np.array([[bool(a and a.above_chance) for a in row] for row in agreements]))
+    return SanityCheck(
+        check, maps[0], correlations, np.array([[bool(a and a.correlation > a.chance) for a in row] for row in agreements])
+    )
 
 
 def _shuffle(module: nn.Module, rng: torch.Generator) -> None:
@@ -101,6 +104,7 @@ def _shuffle(module: nn.Module, rng: torch.Generator) -> None:
             part.scale, part.shift = part.scale[order], part.shift[order]
             order = torch.randperm(part.channels, generator=rng).to(part.scale.device)
             part.weight = part.weight.flatten()[order].view_as(part.weight)
+            part.bias = part.bias[torch.randperm(part.groups, generator=rng).to(part.bias.device)]
             part.refresh()
         elif isinstance(part, nn.Conv2d | nn.Linear):
             for tensor in (part.weight, part.bias):

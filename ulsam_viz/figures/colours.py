@@ -106,7 +106,7 @@ class Scaled:
         return np.clip((values - self.low) / span, 0, 1) if span > 0 else np.zeros_like(values)
 
 
-def scale_maps(attention: Mapping[int, np.ndarray], scale: Scale) -> dict[int, Scaled]:
+def scale_maps(attention: Mapping[int, np.ndarray], scale: Scale, *, shared: bool = False) -> dict[int, Scaled]:
     """Put the maps of all layers on one scale.
 
     ``uniform`` and ``gain`` share one colour scale over all layers and maps. Multiples of uniform are ratios, so their
@@ -116,6 +116,7 @@ def scale_maps(attention: Mapping[int, np.ndarray], scale: Scale) -> dict[int, S
     Args:
         attention: Maps by layer, each (g, H, W), each map summing to 1.
         scale: One of :data:`SCALES`.
+        shared: One scale for all of ``raw``, too, where maps of several networks are compared.
     """
     if scale == "uniform":
         peak = max((float(measures.peak(m).max()) for m in attention.values()), default=1.0)
@@ -125,7 +126,8 @@ def scale_maps(attention: Mapping[int, np.ndarray], scale: Scale) -> dict[int, S
         high = max((float(m.max()) for m in attention.values()), default=1.0)
         return {n: Scaled(1 + m, 1.0, 1 + high, "gain") for n, m in attention.items()}
     if scale == "raw":
-        return {n: Scaled(m, 0.0, float(m.max()), "A") for n, m in attention.items()}
+        largest = {n: float(m.max()) for n, m in attention.items()}
+        return {n: Scaled(m, 0.0, max(largest.values()) if shared else largest[n], "A") for n, m in attention.items()}
     stretched = {}
     for number, maps in attention.items():
         low, high = maps.min((1, 2), keepdims=True), maps.max((1, 2), keepdims=True)

@@ -111,6 +111,9 @@ PROBES = (
 )
 
 
+_NO_RISE = 1e-3  # multiples of uniform
+
+
 def verdict(rises: Mapping[str, np.ndarray], correlations: np.ndarray | None = None) -> str:
     """Say in a sentence what a probe shows.
 
@@ -119,11 +122,13 @@ def verdict(rises: Mapping[str, np.ndarray], correlations: np.ndarray | None = N
         correlations: Of each map with that of the moved object, moved back, shape (g,); or None.
     """
     names = list(rises)
-    most = np.argmax(np.stack([rises[n] for n in names]), 0)
+    means = np.stack([rises[n] for n in names])
+    most = np.where(means.max(0) > _NO_RISE, means.argmax(0), -1)
     g = len(most)
     text = (
         "Against an empty picture, "
         + ", ".join(f"{(most == i).sum()} of {g} rise most at “{n}”" for i, n in enumerate(names))
+        + (f"; {still} in none of them" if (still := int((most < 0).sum())) else "")
         + "."
     )
     if correlations is not None:

@@ -61,6 +61,13 @@ class Facts:
         return 5 * self.m + 3 * self.g
 
     @property
+    def sharing(self) -> str:
+        """Who shares a map."""
+        if self.size == 1:
+            return f"with g = {self.g} = m these are one and the same here; with fewer subspaces, all channels of one get the same gain."
+        return f"the {self.size} channels of subspace {self.k} all get the same gain. With g = {self.m} each channel would have its own."
+
+    @property
     def share_of_macs(self) -> float:
         """Of one module in the network's, in percent."""
         return 100 * self.module_macs / self.macs
@@ -191,7 +198,7 @@ STEPS = (
     Step(
         "What it costs",
         _WHOLE,
-        "ULSAM has the fewest parameters in this table, and few MACs (SE-Net and CBAM have fewer). But MACs do not tell the time: most of its steps count none and still read and write every value, and "
+        "The table sets ULSAM beside other attention modules of a layer of this size. But MACs do not tell the time: most of ULSAM's steps count none and still read and write every value, and "
         "equal MACs can take very different times. So the time is measured, step by step: as the paper's code does it, and rewritten.",
     ),
     Step(
@@ -214,12 +221,11 @@ class Misconception:
 MISCONCEPTIONS = (
     Misconception(
         "The bright places are the important ones.",
-        "Bright means: the gain is larger there, at most {peak_gain:.3f} for subspace {f.k}. Whether that matters is another question: with that subspace's gain set to 1 everywhere, the logit of “{f.target}” "
-        "moves by {effect:+.4f}, of {logit:.1f}: {share:.1%} of it.",
+        "Bright means: the gain is larger there, at most {peak_gain:.3f} for subspace {f.k}. Whether that matters is another question{effect}.",
     ),
     Misconception(
         "Each channel has its own attention map.",
-        "One map for each *subspace*: the {f.size} channels of subspace {f.k} all get the same gain. With g = {f.m} each channel would have its own.",
+        "One map for each *subspace*: {f.sharing}",
     ),
     Misconception(
         "The attention looks for the class.",
@@ -231,7 +237,7 @@ MISCONCEPTIONS = (
     ),
     Misconception(
         "More subspaces are better.",
-        "They are more maps from fewer channels. Our trainings: {differences} In the paper's tables g changes top-1 by at most {paper_range:.1f} points at one place, and no g is best everywhere.",
+        "They are more maps from fewer channels. Our trainings: {differences} In the paper's ImageNet tables g changes top-1 by at most {paper_range:.1f} points at one place, and no g is best everywhere.",
     ),
     Misconception(
         "Few parameters and few MACs mean fast.",

@@ -51,7 +51,7 @@ def choose_box(scene: Scene, name: str, heading: str, start: Box, *, of_picture:
 
 
 def cover(pixels: np.ndarray, box: Box) -> np.ndarray:
-    """Return the picture (S, S, 3) with a rectangle in the mean grey of the training pictures, as the network gets it."""
+    """Return the picture (S, S, 3) with a rectangle in the mean colour that inputs are normalised by, as the network gets it."""
     result = pixels.copy()
     result[box.top : box.bottom, box.left : box.right] = 118
     return result

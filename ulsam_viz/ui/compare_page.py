@@ -133,7 +133,7 @@ def _lattice(rows: Sequence[Row], crop: ModelInput, view: View, target: int, dev
         "subspace 1 of g = 2 holds the channels of subspaces 1 and 2 of g = 4. The networks were trained separately, so maps need not agree.",
     )
     # One scale for all: every map of the comparison goes through it together.
-    scaled = scale_maps({i: row.maps for i, row in enumerate(rows) if row.layer is not None}, view.scale)
+    scaled = scale_maps({i: row.maps for i, row in enumerate(rows) if row.layer is not None}, view.scale, shared=True)
     legend(view.display.colours, next(iter(scaled.values())))
     left, right = st.columns([1, 3.4], gap="medium")
     with left:
@@ -240,9 +240,8 @@ def _plots(rows: Sequence[Row]) -> None:
     for i, (title, least_span, unit, values, note) in enumerate(plots):
         with columns[i % 3]:
             st.markdown(f"{title}")
-            own = (
-                hues if all(len(v) == len(h) for v, h in zip(values, hues, strict=True)) else [["#2f6f8f"] * len(v) for v in values]
-            )
+            a_dot_a_map = [len(v) for v in values] == [len(h) for h in hues]
+            own = hues if a_dot_a_map else [["#2f6f8f"] * len(v) for v in values]
             st.plotly_chart(
                 comparisons.dots_by(of_networks if len(values) < len(labels) else labels, values, unit=unit, colours=own, least_span=least_span),
                 key=f"plot-{i}",

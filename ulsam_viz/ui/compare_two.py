@@ -82,7 +82,7 @@ def show_two(
     if not both:
         st.info("Neither network carries attention: choose a position for one of them.")
         return
-    scaled = scale_maps(both, view.scale)
+    scaled = scale_maps(both, view.scale, shared=True)
     with scale_place:
         legend(view.display.colours, next(iter(scaled.values())))
     for i, (side, place) in enumerate(zip((first, second), (left, right), strict=True)):

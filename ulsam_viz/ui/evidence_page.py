@@ -318,9 +318,14 @@ def _cost(variants: Sequence[Variant], chosen: Variant, device: DeviceChoice) ->
 
 def _conclusions(variants: Sequence[Variant], everything: Sequence[Variant]) -> None:
     told_apart = _told_apart(variants, everything)
+    layers = [figures for v in variants for figures in v.metrics["attention"].values()]
+    alive = [share < 0.2 for figures in layers for share in figures["dead_share"]]
+    alike = [figures["redundancy"] for figures in layers if figures["redundancy"] is not None]
     st.markdown(
         f"""
-**What can be concluded.** These maps are alive and differ between subspaces; a module adds few parameters and MACs. {
+**What can be concluded.** {sum(alive)} of {len(alive)} maps are alive (uniform for less than a fifth of the pictures){
+            f", and maps of one layer correlate by {sum(alike) / len(alike):+.2f} on average" if alike else ""
+        }; a module adds few parameters and MACs. {
             "Networks with subspace attention after a layer differ by more than seeds explain, on these held-out pictures."
             if told_apart
             else "On this test set, networks with subspace attention after a layer cannot be told from the plain control."

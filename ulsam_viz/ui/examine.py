@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import streamlit as st
 
-from ..analysis import effects
+from ..analysis import effects, measures
 from ..analysis.attribution import Attribution
 from ..figures import comparisons
 from ..figures.colours import subspace_colour
@@ -23,6 +23,10 @@ from .scene import Scene
 from .tiles import Tile, show_tiles
 from .what_if import show_what_if
 
+_FLOAT_NOISE = 5e-5  # logits; less than that is neither shown nor told from the order of float32 sums
+# Half the width, in standard deviations of eight shuffles, of where a ninth falls in 95 of 100 cases:
+# Student's t with 7 degrees of freedom, 2.365, times sqrt(1 + 1/8).
+_NINTH = 2.51
 _PLOT = {"displayModeBar": False}
 _NOTHING = "Nothing"
 
@@ -71,7 +75,7 @@ def _take_away(scene: Scene, number: int, k: int) -> None:
     g = len(scene.attention.maps[number])
     of_mine = {e.change: e for e in results if e.subspace == k}
     shuffled, off = of_mine["shuffled"], of_mine["off"]
-    spread = 2 * (shuffled.deviation or 0)
+    spread = max(_NINTH * (shuffled.deviation or 0), _FLOAT_NOISE)
     band = (shuffled.logit - spread, shuffled.logit + spread)
     name = scene.class_name(scene.target)
     left, right = st.columns([1.2, 1], gap="large")
@@ -90,9 +94,10 @@ def _take_away(scene: Scene, number: int, k: int) -> None:
             config=_PLOT,
             alt="; ".join(f"{effects.CHANGES[e.change]}: {e.logit:+.4f}" for e in mine),
         )
-        st.markdown(_what_it_does(k, name, off.logit, band))
+        dead = bool(measures.is_dead(scene.attention.maps[number][k]))
+        st.markdown(_what_it_does(k, name, off.logit, band, dead=dead))
         st.caption(
-            f"Band: the same attention at shuffled places, mean ± 2 standard deviations over {shuffled.ways} shuffles; lines are ± 2 standard deviations "
+            f"Band: where one more shuffle of the same attention's places would fall in 95 of 100 cases, from {shuffled.ways} shuffles; lines are ± 2 standard deviations "
             "where a change can be made in several ways. 0 is the network as trained: where the band holds 0, it makes no difference that can be seen "
             "*where* the subspace looks."
         )
@@ -124,11 +129,13 @@ def _take_away(scene: Scene, number: int, k: int) -> None:
         )
 
 
-def _what_it_does(k: int, name: str, off: float, band: tuple[float, float]) -> str:
+def _what_it_does(k: int, name: str, off: float, band: tuple[float, float], *, dead: bool) -> str:
     """Say in words what subspace k's attention does to the logit, and whether its places matter."""
-    if abs(off) < 5e-5:
+    if abs(off) < _FLOAT_NOISE:
         return f"Subspace {k + 1}'s attention does not move the logit of “{name}”."
     does = f"Subspace {k + 1}'s attention {'raises' if off < 0 else 'lowers'} the logit of “{name}” by {abs(off):.4f}"
+    if dead:
+        return f"{does}. It is uniform for this picture: there are no places to shuffle, the gain is the same everywhere."
     elsewhere = f"the same attention at shuffled places moves it by {band[0] - off:+.4f} to {band[1] - off:+.4f}"
     if band[0] <= 0 <= band[1]:
         return f"{does}, and {elsewhere}: *where* it looks makes no difference that can be seen."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
+from ..analysis import measures
 from ..analysis.methods import METHODS
 from ..analysis.sanity import CHECKS, sanity_checks
 from ..analysis.sources import attribute_attention
@@ -84,7 +85,7 @@ def show_sanity(scene: Scene, number: int) -> None:
     if checks is None:
         return
     real = scene.attention.maps[number]
-    scaled = scale_maps(dict(enumerate([real, *(c.maps for c in checks)])), scene.view.scale)
+    scaled = scale_maps(dict(enumerate([real, *(c.maps for c in checks)])), scene.view.scale, shared=True)
     st.markdown("**As trained**")
     _sanity_row(scene, real, scaled[0], [map_note(m) for m in real], "trained")
     for i, check in enumerate(checks, start=1):
@@ -93,11 +94,18 @@ def show_sanity(scene: Scene, number: int) -> None:
             f"**With {CHECKS[check.check]}**: {int(check.stays.sum())} of {alive} maps stay, that is, agree with the real one beyond chance in most of "
             f"{len(check.correlations)} shuffles. The first is shown."
         )
-        _sanity_row(scene, check.maps, scaled[i], [_agreement_note(column) for column in check.correlations.T], check.check)
+        _sanity_row(
+            scene,
+            check.maps,
+            scaled[i],
+            [_agreement_note(column, bool(measures.is_dead(m))) for column, m in zip(check.correlations.T, real, strict=True)],
+            check.check,
+        )
     st.caption(
         "A map that stays when the weights go shows the picture, not what was learnt (Adebayo et al. 2018). ρ: Spearman's rank correlation with the real map of that "
         "number, mean ± standard deviation over the shuffles; it compares the order of places, not how strong the preference is. Chance: what the real map reaches "
-        "when it is shifted to every other place (the 95th percentile). Dealing channels to groups at random keeps every weight: what remains is what groups share."
+        "when it is shifted to every other place (the 95th percentile)."
+        + (" Dealing channels to groups at random keeps every weight: what remains is what groups share." if len(real) > 1 else "")
     )
 
 
@@ -119,7 +127,9 @@ def _sanity_row(scene: Scene, maps: np.ndarray, scaled: Scaled, notes: list[str]
     )
 
 
-def _agreement_note(correlations: np.ndarray) -> str:
+def _agreement_note(correlations: np.ndarray, real_is_dead: bool) -> str:
+    if real_is_dead:
+        return "the real map is uniform"
     known = correlations[~np.isnan(correlations)]
     dead = len(correlations) - len(known)
     if not len(known):

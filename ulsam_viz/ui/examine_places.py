@@ -133,6 +133,6 @@ def _show_scores(
     share = (box.bottom - box.top) * (box.right - box.left) / side**2
     st.caption(
         f"ρ and top 20 %: with {label}. By area the box holds {share:.0%} of the picture{_whose(scene)}. Random: mean of {faithfulness.RANDOM_MAPS} maps, ± "
-        f"{random.spread[0]:.3f} and {random.spread[1]:.3f} (standard deviations of insertion and deletion). The uniform map has no order: its pixels come and go all together. "
+        f"{random.spread[0]:.3f} and {random.spread[1]:.3f} (standard deviations of insertion and deletion); its other columns are the first one's. The uniform map has no order: its pixels come and go all together. "
         f"Attention was not trained to explain: a low score is no fault of it. {sum(s.passes for s in scores.values())} passes of one picture."
     )

@@ -179,6 +179,8 @@ def _remarks(stages: Stages) -> list[str]:
                     "the ReLU has set all its logits to 0, a *dead* map."
                     if dead and stages.switches.last_relu
                     else "all its logits are equal."
+                    if not np.ptp(stages.logits[k])
+                    else "divided by the temperature, its logits are nearly equal."
                 )
             )
         else:

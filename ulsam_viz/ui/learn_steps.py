@@ -22,6 +22,9 @@ _TITLES = [step.title for step in STEPS]
 #: What a stage's step shows beside its result: what it is made from.
 _BEFORE: dict[Stage, Stage] = {stage: STAGES[i - 1] for i, stage in enumerate(STAGES) if i} | {"output": "features"}
 
+#: Stages that hold one map a subspace; the others hold one a channel.
+_OF_SUBSPACES: frozenset[Stage] = frozenset({"pointwise", "pointwise_normed", "logits", "attention", "gain"})
+
 
 def show_lesson(scene: Scene, everything: Sequence[Variant]) -> Walk | None:
     """Draw the chosen step; return what it followed, or None for the plain control."""
@@ -105,7 +108,7 @@ def stage_tiles(walk: Walk, stage: Stage) -> list[Tile]:
 def _show_formula(walk: Walk, stage: Stage) -> None:
     d = walk.derivation
     written = formula(walk.stages, d, stage)
-    of = f"subspace {walk.k + 1}" if len(getattr(walk.stages, stage)) == walk.stages.groups else f"channel {d.channel}"
+    of = f"subspace {walk.k + 1}" if stage in _OF_SUBSPACES else f"channel {d.channel}"
     st.markdown(f"At row {d.row}, column {d.column} of {of}:")
     st.latex(written.symbols)
     st.caption(written.legend)
@@ -120,7 +123,9 @@ def _show_formula(walk: Walk, stage: Stage) -> None:
 
 def _show_terms(walk: Walk) -> None:
     d, first = walk.derivation, walk.derivation.terms[:4]
-    st.markdown("The four channels that say most here, before the sum:")
+    st.markdown(
+        f"The {len(first)} channels that say most here, before the sum:" if len(first) > 1 else "The channel that speaks here:"
+    )
     show_tiles(
         [
             Tile(

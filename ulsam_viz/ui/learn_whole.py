@@ -227,13 +227,17 @@ def show_reading(walk: Walk) -> None:
 def misconceptions(walk: Walk, moved: np.ndarray | None) -> list[tuple[str, str]]:
     """Return claims and what is true, with this picture's numbers."""
     scene = walk.scene
-    effect, logit = float(moved[walk.k]) if moved is not None else float("nan"), float(scene.attention.logits[scene.target])
+    first, second = np.sort(scene.attention.logits)[::-1][:2]
+    effect = (
+        f": with that subspace's gain set to 1 everywhere, the logit of “{scene.class_name(scene.target)}” moves by {moved[walk.k]:+.4f}, where the "
+        f"network's first two classes lie {first - second:.2f} apart"
+        if moved is not None
+        else ""  # stopped
+    )
     live = {
         "f": walk.facts,
         "peak_gain": float(walk.stages.gain[walk.k].max()),
         "effect": effect,
-        "logit": logit,
-        "share": abs(effect / logit),
         "differences": differences(scene.variant),
         "paper_range": max(max(a) - min(a) for row in paper.ACCURACY for a in [[top1 for top1, _ in row.by_groups]]),
     }

@@ -26,7 +26,7 @@ def show_what_if(scene: Scene, number: int, k: int) -> None:
     with left:
         third = Box(side // 3, side // 3, 2 * side // 3, 2 * side // 3)
         box = choose_box(scene, "cover", "Cover a part of the picture", third, covered=True)
-        st.caption("Covered with the mean grey of the training pictures.")
+        st.caption("Covered with the mean colour that inputs are normalised by (ImageNet's).")
     with right:
         _covered(scene, number, box)
     left, right = st.columns([1, 2.6], gap="large")
@@ -81,13 +81,16 @@ def _without(tensor: Tensor, box: Box) -> Tensor:
 
 
 def _other_places(box: Box, side: int) -> list[Box]:
-    """Return boxes of the same size at places drawn at random, always the same; none if the box fills the picture."""
+    """Return boxes of the same size at places drawn at random, always the same, less than half of each in the box itself.
+
+    Fewer, or none, where the box leaves too little of the picture for that.
+    """
     height, width = box.bottom - box.top, box.right - box.left
-    if max(height, width) > 0.9 * side:
-        return []
     rng = np.random.default_rng(0)
-    corners = [(int(rng.integers(side - height + 1)), int(rng.integers(side - width + 1))) for _ in range(_OTHERS)]
-    return [Box(top, left, top + height, left + width) for top, left in corners]
+    corners = rng.integers(0, (side - height + 1, side - width + 1), (40 * _OTHERS, 2))
+    common = np.clip(height - abs(corners[:, 0] - box.top), 0, None) * np.clip(width - abs(corners[:, 1] - box.left), 0, None)
+    elsewhere = corners[common < 0.5 * height * width][:_OTHERS].tolist()
+    return [Box(top, left, top + height, left + width) for top, left in elsewhere]
 
 
 def _covered_maps(scene: Scene, number: int, box: Box, seen: Attention) -> None:
