@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -125,6 +126,8 @@ def _grow(form: str) -> float:
     plain, ours = _forms(variant, trained, fast, x, target)
     trained(x), fast(x.requires_grad_()).sum().backward()  # what the libraries allocate once
     x.requires_grad_(False)
+    if not Path("/proc/self/clear_refs").exists():
+        return math.nan  # only Linux tells
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = _status("VmRSS")
     plain() if form == "plain" else ours()

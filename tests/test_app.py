@@ -99,6 +99,34 @@ def test_an_upload_is_decoded_and_shown(app: AppTest) -> None:
     assert chart(app, "bar")["text"] == uploaded
 
 
+def test_an_upload_outlives_the_uploader_of_a_page_but_not_its_removal() -> None:
+    """On another page the uploader is another, empty one."""
+
+    def pages() -> None:
+        import streamlit as st
+
+        from ulsam_viz.ui.page import open_page
+        from ulsam_viz.ui.pictures import choose_picture
+
+        open_page(st.text_input("page", "a"))
+        st.write(f"shown: {choose_picture().name}")
+
+    app = AppTest.from_function(pages, default_timeout=60)
+    fine(app.run())
+    fine(app.file_uploader(key="upload").upload("holiday.jpg", (ASSETS / "coffee.jpg").read_bytes(), "image/jpeg").run())
+    assert "shown: holiday.jpg" in text_of(app)
+    app.file_uploader(key="upload").clear()
+    fine(app.text_input[0].set_value("b").run())
+    assert "shown: holiday.jpg" in text_of(app)
+    fine(app.text_input[0].set_value("a").run())
+    assert "shown: holiday.jpg" in text_of(app)
+    fine(app.file_uploader(key="upload").upload("other.jpg", (ASSETS / "chelsea.jpg").read_bytes(), "image/jpeg").run())
+    assert "shown: other.jpg" in text_of(app)
+    app.file_uploader(key="upload").clear()
+    fine(app.run())
+    assert "shown: Grace Hopper" in text_of(app)
+
+
 BAD_FILES = {
     "text.jpg": b"hello",
     "empty.png": b"",
@@ -170,14 +198,16 @@ def test_a_target_can_be_chosen_and_shows_in_the_bars(app: AppTest) -> None:
 @pytest.mark.parametrize("blend", [False, True])
 def test_display_settings_draw_and_compute_nothing(app: AppTest, scale: str, blend: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     fine(app.run())
-    monkeypatch.setattr("ulsam_viz.engine.attend", None)  # would fail if anything were computed
-    monkeypatch.setattr("ulsam_viz.engine.attribute", None)
+    computed: list[object] = []
+    for name in ("attend", "attribute"):
+        monkeypatch.setattr(f"ulsam_viz.engine.{name}", lambda *things, **_: computed.append(things))
     app.selectbox(key="scale").set_value(scale)
     app.toggle(key="blend").set_value(blend)
     app.toggle(key="smooth").set_value(True)
     app.selectbox(key="colours").set_value("magma")
     app.slider(key="opacity").set_value(0.3)
     fine(app.run())
+    assert not computed
 
 
 def test_the_address_restores_the_view(app: AppTest) -> None:

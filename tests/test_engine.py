@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -165,14 +166,53 @@ def test_a_long_computation_stops_when_its_visitor_has_gone(picture: ModelInput)
     running = engine.attribute(picture, variant, method="occlusion", target=0, settings={"window": 16})
     while engine.ahead_of(running) is not None:  # until it has begun
         time.sleep(0.005)
-    waiting = engine.attribute(picture, variant, method="saliency", target=0)
+    waiting = engine.attribute(picture, variant, method="integrated_gradients", target=0)
     assert engine.ahead_of(waiting) == 0
     engine.release([running])
     with pytest.raises(CancelledError):
         running.result(10)
-    assert waiting.result(10).method == "saliency"
+    assert waiting.result(10).method == "integrated_gradients"
     for model in (m for stock in engine._idle.values() for m in stock):
         assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+def test_a_networks_first_pass_within_anothers_computation_leaves_it_fit_for_gradients(picture: ModelInput) -> None:
+    """Short work runs in a long computation's thread, whose inference mode must not get into the network's tensors."""
+    engine, begun, asked = Engine(workers=1), threading.Event(), threading.Event()
+
+    @torch.inference_mode()
+    def long(_: MobileNet, pause: Callable[..., None]) -> bool:
+        begun.set()
+        asked.wait(10)
+        pause()
+        return torch.is_inference_mode_enabled()
+
+    running = engine.run("long", picture, get_variant(G4), "cpu", long)
+    assert begun.wait(10)
+    other = get_variant("mobilenet_v1-0.5-after11-g8")
+    saliency = engine.attribute(picture, other, method="saliency", target=0)  # short: it loads and uses the network there
+    asked.set()
+    assert saliency.result(20).values.any()
+    assert running.result(20)
+    assert engine.attribute(picture, other, method="guided_backprop", target=0).result(20).values.any()
+
+
+def test_passes_that_do_not_call_the_network_itself_are_counted_too(picture: ModelInput) -> None:
+    engine, counted, go_on = Engine(workers=1), threading.Event(), threading.Event()
+
+    def work(model: MobileNet, pause: Callable[..., None]) -> int:
+        for _ in range(3):
+            pause(1)
+            model.features_with_attention(picture.tensor)
+        counted.set()
+        go_on.wait(10)
+        return 1
+
+    future = engine.run("parts", picture, get_variant(G4), "cpu", work)
+    assert counted.wait(20)
+    assert engine.passes(future) == 3
+    go_on.set()
+    future.result(10)
 
 
 def test_a_computation_tells_how_far_it_is(picture: ModelInput) -> None:

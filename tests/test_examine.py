@@ -16,9 +16,10 @@ from tests.test_app import APP, fine, text_of
 from ulsam_viz.analysis.faithfulness import BASELINES
 from ulsam_viz.export import flatten
 from ulsam_viz.ui import boxes
+from ulsam_viz.ui.asking import _remember
 from ulsam_viz.ui.examine import _NINTH, _what_it_does
 from ulsam_viz.ui.scene import change_note, map_note
-from ulsam_viz.ui.session import Asked
+from ulsam_viz.ui.session import Asked, Watch
 
 
 @pytest.fixture
@@ -144,6 +145,31 @@ def test_the_band_holds_one_more_shuffle_in_95_of_100_cases() -> None:
     first, ninth = draws[:, :8], draws[:, 8]
     inside = abs(ninth - first.mean(1)) < _NINTH * first.std(1, ddof=1)
     assert inside.mean() == pytest.approx(0.95, abs=0.005)
+
+
+def test_a_session_keeps_as_much_as_it_may_and_the_latest_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ulsam_viz.ui.asking._KEPT_BYTES", 100)
+    found: dict[str, np.ndarray] = {}
+    for name in ("a", "b", "a", "c"):
+        _remember(found, name, np.zeros(5))  # 40 bytes
+    assert list(found) == ["a", "c"]
+    _remember(found, "large", np.zeros(500))
+    assert list(found) == ["large"]
+
+
+def test_what_visitors_who_left_had_asked_for_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone: list[Future[Any]] = []
+
+    class Records:
+        def release(self, futures: Iterable[Future[Any]]) -> None:
+            gone.extend(futures)
+
+    monkeypatch.setattr("ulsam_viz.ui.session.default_engine", Records)
+    first, second, third = (Future[Any]() for _ in range(3))
+    watch = Watch({"here": Asked([first]), "left": Asked([second], [third])})
+    watch.look(lambda session: session == "here")
+    assert set(gone) == {second, third}
+    assert list(watch.sessions) == ["here"]
 
 
 def test_a_maps_note_names_what_it_was() -> None:

@@ -60,6 +60,7 @@ def test_an_animation_gives_its_first_frame() -> None:
     assert is_animated(data)
     assert np.asarray(decode_image(data))[0, 0].tolist() == [255, 0, 0]
     assert not is_animated(encode(RGB))
+    assert not is_animated(encode(frames[0], "TIFF", save_all=True, append_images=frames[1:]))  # pages, which nobody counts
 
 
 def _claims(width: int, height: int) -> bytes:

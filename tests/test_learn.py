@@ -119,6 +119,7 @@ def test_a_prediction_is_judged_by_the_computation() -> None:
 
 
 def test_cost_is_evaluated_and_measured_and_refuses_what_cannot_be() -> None:
+    assert "Max-pool" in text_of(page(step="Max-pool", row="9" * 5000, channel="-1"))  # an address from anywhere
     app = page(step="What it costs", position="after 11")
     table = app.dataframe[0].value
     assert table["parameters"].tolist()[-1] == 2 * 256

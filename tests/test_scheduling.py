@@ -79,7 +79,10 @@ def test_abandoned_work_never_begins_or_stops_at_its_next_part(blocked: tuple[Fa
     pool, go = blocked
     begun: list[int] = []
     waiting = pool.submit(lambda _: begun.append(1), kind=Kind.LONG)
+    behind = pool.submit(lambda _: None, kind=Kind.LONG)
+    assert pool.ahead_of(behind) == 1
     pool.abandon(waiting)
+    assert pool.ahead_of(behind) == 0
     go.set()
     assert waiting.future.cancelled()
     started, resume = threading.Event(), threading.Event()

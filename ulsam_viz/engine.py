@@ -21,6 +21,7 @@ import torch
 
 from .analysis.attention import Attention, attend, attend_each
 from .analysis.attribution import Attribution, attribute
+from .analysis.methods import METHODS
 from .caching import BoundedCache, freeze, size_of
 from .cost import measure_latency
 from .images import ModelInput
@@ -30,8 +31,9 @@ from .scheduling import FairPool, Job, Kind
 from .zoo import Variant, load_network
 
 T = TypeVar("T")
-Pause = Callable[[], None]
+Pause = Callable[..., None]  # of how many passes a computation has sent through the network by other ways than a call; 0
 Work = Callable[[MobileNet, Pause], T]
+_SHORT_PASSES = 2  # an attribution of so few passes takes milliseconds
 _GPU_BATCH = 16  # pictures in one pass, where several visitors wait for the same network
 
 
@@ -60,6 +62,7 @@ class Engine:
         self._pools["cuda"] = FairPool(1, "engine-gpu", _prepare_thread)  # a GPU does one thing at once; passes go in batches
         self._lock = threading.Lock()
         self._idle: OrderedDict[tuple[str, str], list[MobileNet]] = OrderedDict()
+        self._sizes: dict[tuple[str, str], int] = {}  # bytes of one network of each key
         self._model_bytes = model_bytes
         self._results = BoundedCache(result_bytes)
         self._running: dict[Any, Job] = {}
@@ -100,7 +103,8 @@ class Engine:
         if device == "cpu":  # batches are no faster there, and would change the last bits
             return self._submit(key, variant, device, lambda m, _: attend(m, picture.tensor), kind=Kind.SHORT, visitor=visitor)
         with self._lock:
-            self._passes.setdefault((variant.key, device), {})[key] = picture.tensor
+            if not self._results.get(key)[0]:
+                self._passes.setdefault((variant.key, device), {})[key] = picture.tensor
         batch = partial(self._attend_batch, key, picture.tensor)
         return self._submit(key, variant, device, batch, kind=Kind.SHORT, visitor=visitor)
 
@@ -134,7 +138,8 @@ class Engine:
         seed: int = 0,
         visitor: Hashable = None,
     ) -> Future[Attribution]:
-        """Start one attribution; see :func:`ulsam_viz.analysis.attribution.attribute`."""
+        """Start one attribution; see :func:`ulsam_viz.analysis.attribution.attribute`. Those of few passes count as short."""
+        passes = METHODS[method].passes(METHODS[method].complete(settings or {}), variant.input_size) if method in METHODS else 0
         key = (variant.key, device, picture.key, method, target, tuple(sorted((settings or {}).items())), seed)
         return self._submit(
             key,
@@ -150,11 +155,20 @@ class Engine:
                 seed=seed,
                 seen=self._seen((variant.key, device, picture.key)),
             ),
+            kind=Kind.SHORT if passes <= _SHORT_PASSES else Kind.LONG,
             visitor=visitor,
         )
 
     def run(
-        self, name: Hashable, picture: ModelInput, variant: Variant, device: str, work: Work[T], *, visitor: Hashable = None
+        self,
+        name: Hashable,
+        picture: ModelInput,
+        variant: Variant,
+        device: str,
+        work: Work[T],
+        *,
+        kind: Kind = Kind.LONG,
+        visitor: Hashable = None,
     ) -> Future[T]:
         """Start any other computation on a variant's network.
 
@@ -164,10 +178,12 @@ class Engine:
             variant: The network.
             device: ``"cpu"`` or ``"cuda"``.
             work: Called with a network of its own, and with a function to call between passes: short work goes first
-                then, and a computation that nobody waits for ends there.
+                then, and a computation that nobody waits for ends there. Passes that do not call the network itself, but
+                parts of it, are counted by that function's argument.
+            kind: SHORT for what takes milliseconds.
             visitor: Who asks, for fair turns.
         """
-        return self._submit((variant.key, device, picture.key, name), variant, device, work, visitor=visitor)
+        return self._submit((variant.key, device, picture.key, name), variant, device, work, kind=kind, visitor=visitor)
 
     def _seen(self, key: tuple[str, str, str]) -> Attention | None:
         """Return a pass that is done, if it is still kept."""
@@ -178,7 +194,9 @@ class Engine:
     def latency(self, variant: Variant, device: str = "cpu", *, visitor: Hashable = None) -> Future[float]:
         """Start measuring the variant's time for one picture, in milliseconds, on one thread."""
         key = (variant.key, device, "latency")
-        return self._submit(key, variant, device, lambda m, _: measure_latency(m, variant.input_size), visitor=visitor)
+        return self._submit(
+            key, variant, device, lambda m, _: measure_latency(m, variant.input_size), kind=Kind.SHORT, visitor=visitor
+        )
 
     def warm(self, variant: Variant, device: str = "cpu") -> Future[None]:
         """Load a variant when nothing else is to do, so that its first visitor does not wait."""
@@ -258,15 +276,18 @@ class Engine:
                 self._forget(job)
 
     def _with_network(self, variant: Variant, device: str, work: Work[T], job: Job) -> T:
-        with self._borrow(variant, device) as model:
+        # A short job may run within a long one, in its thread: whatever mode that has set must not reach into this network.
+        with torch.inference_mode(False), torch.enable_grad(), self._borrow(variant, device) as model:
             if job.kind is Kind.SHORT:
-                return work(model, lambda: None)
+                return work(model, lambda passes=0: None)
+
             # Each pass of a long computation begins by letting short ones go first.
-            pause = partial(self._pools[device.partition(":")[0]].give_way, job)
+            def pause(passes: int = 0) -> None:
+                self._pools[device.partition(":")[0]].give_way(job)
+                job.passes += passes
 
             def before_pass(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-                pause()
-                job.passes += len(inputs[0])
+                pause(len(inputs[0]))
 
             hook = model.register_forward_pre_hook(before_pass)
             try:
@@ -287,7 +308,8 @@ class Engine:
         with self._lock:
             self._idle.setdefault(key, []).append(model)
             self._idle.move_to_end(key)
-            while sum(size_of(m) for stock in self._idle.values() for m in stock) > self._model_bytes and len(self._idle) > 1:
+            self._sizes.setdefault(key, size_of(model))
+            while sum(self._sizes[k] * len(stock) for k, stock in self._idle.items()) > self._model_bytes and len(self._idle) > 1:
                 self._idle.popitem(last=False)
 
 

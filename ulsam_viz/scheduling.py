@@ -77,8 +77,12 @@ class FairPool:
     def ahead_of(self, job: Job) -> int | None:
         """Return how many jobs in line begin before this one, if no others come; None if it has begun or is done."""
         with self._lock:
-            before = sum(len(line) for kind in Kind if kind < job.kind for line in self._lines[kind].values())
-            lines = self._lines[job.kind]
+            waiting = {
+                kind: {visitor: [j for j in line if not j.abandoned] for visitor, line in self._lines[kind].items()}
+                for kind in Kind
+            }
+            before = sum(len(line) for kind in Kind if kind < job.kind for line in waiting[kind].values())
+            lines = waiting[job.kind]
             if job.visitor not in lines or job not in lines[job.visitor]:
                 return None
             turn = lines[job.visitor].index(job)

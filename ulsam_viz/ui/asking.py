@@ -10,12 +10,14 @@ from typing import Any, TypeVar
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from ..caching import size_of
 from ..engine import Pause, default_engine
 from ..models.mobilenet import MobileNet
 from .scene import Scene
 from .session import asked, visitor
 
 T = TypeVar("T")
+_KEPT_BYTES = 32 * 2**20  # of what a visitor has found out about a view
 _QUIET = 0.3  # seconds: most answers come before anyone could read that they are waited for
 
 
@@ -52,8 +54,21 @@ def answer(
     if error := future.exception():
         st.error(f"That could not be computed: {error}")
         return None
-    examined(scene)[label] = future.result()
+    _remember(examined(scene), label, future.result())
     return future.result()
+
+
+def compute(scene: Scene, name: tuple[Hashable, ...], work: Callable[[MobileNet, Pause], T]) -> T:
+    """Compute the same without a page to show it on: for a file that is made while no page runs."""
+    return default_engine().run(name, scene.crop, scene.variant, scene.device.device, work).result()
+
+
+def _remember(found: dict[str, Any], label: str, result: Any) -> None:
+    """Keep a result, and of earlier ones as many as a session may hold; the latest comes last."""
+    found.pop(label, None)
+    found[label] = result
+    while len(found) > 1 and sum(map(size_of, found.values())) > _KEPT_BYTES:
+        del found[next(iter(found))]
 
 
 def _wait(place: DeltaGenerator, future: Future[Any], text: str, passes: int, label: str, stop: Callable[[], None]) -> None:

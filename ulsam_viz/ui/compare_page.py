@@ -59,7 +59,7 @@ class Row:
 
 def show() -> None:
     """Draw the page."""
-    everything = open_page()
+    everything = open_page("compare")
     choices = choose(everything)
     picture, chosen, device, wished, view = choices.picture, choices.variant, choices.device, choices.target, choices.view
     crop = model_input(picture, chosen.preprocessing)
@@ -76,11 +76,11 @@ def show() -> None:
     if way == _TWO:
         show_two(everything, chosen, picture, crop, device, view)
         return
-    variants = _variants(everything, chosen, by_groups=way != _POSITIONS)
-    rows, target = _compute(variants, crop, device, wished, by_groups=way != _POSITIONS)
-    if not any(row.layer is not None for row in rows):
+    if not chosen.placement and way != _POSITIONS:
         st.info("The plain control carries no attention: choose a position to compare group counts there.")
         return
+    variants = _variants(everything, chosen, by_groups=way != _POSITIONS)
+    rows, target = _compute(variants, crop, device, wished, by_groups=way != _POSITIONS)
     _lattice(rows, crop, view, target, device, by_groups=way != _POSITIONS)
     _plots(rows)
     _scales(rows)

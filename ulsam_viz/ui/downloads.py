@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -19,10 +20,11 @@ from .scene import Scene, map_note, network_name
 def show_downloads(scene: Scene, attributions: Mapping[str, Attribution]) -> None:
     """Offer the view as a picture and as numbers; a file is made only when it is asked for."""
     st.markdown("**Take it with you**")
+    found = examined(scene)  # taken here: a file is made in a thread that belongs to no session
     stem = f"{scene.variant.name}-{''.join(c if c.isalnum() else '_' for c in scene.picture.name)[:40]}"
     files: list[tuple[str, str, str, Callable[[], bytes]]] = [
         ("Picture (PNG)", f"{stem}.png", "image/png", lambda: _png(scene, attributions)),
-        ("Numbers (NPZ)", f"{stem}.npz", "application/octet-stream", lambda: _npz(scene, attributions)),
+        ("Numbers (NPZ)", f"{stem}.npz", "application/octet-stream", lambda: _npz(scene, attributions, found)),
     ]
     with st.container(horizontal=True):
         for label, name, mime, make in files:
@@ -61,7 +63,7 @@ def _png(scene: Scene, attributions: Mapping[str, Attribution]) -> bytes:
     return as_png(network_name(scene.variant), [f"variant {scene.variant.name}", top], rows)
 
 
-def _npz(scene: Scene, attributions: Mapping[str, Attribution]) -> bytes:
+def _npz(scene: Scene, attributions: Mapping[str, Attribution], examined: Mapping[str, Any]) -> bytes:
     arrays: dict[str, np.ndarray] = {
         "pixels": scene.crop.pixels,
         "logits": scene.attention.logits,
@@ -70,7 +72,7 @@ def _npz(scene: Scene, attributions: Mapping[str, Attribution]) -> bytes:
         **{f"attention_{number}": maps for number, maps in scene.attention.maps.items()},
         **{f"attribution_{name}": a.values for name, a in attributions.items()},
     }
-    found = {f"examined_{name}": flatten(result, f"examined_{name}", arrays) for name, result in examined(scene).items()}
+    found = {f"examined_{name}": flatten(result, f"examined_{name}", arrays) for name, result in dict(examined).items()}
     settings = {
         "variant": scene.variant.name,
         "sha256": scene.variant.sha256,

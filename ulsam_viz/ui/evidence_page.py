@@ -36,7 +36,7 @@ _PLOT = {"displayModeBar": False}
 
 def show() -> None:
     """Draw the page."""
-    everything = open_page()
+    everything = open_page("evidence")
     with st.sidebar:
         chosen = controls.choose_variant(everything)
         device = controls.choose_device()
@@ -329,6 +329,8 @@ def _conclusions(variants: Sequence[Variant], everything: Sequence[Variant]) -> 
             "Networks with subspace attention after a layer differ by more than seeds explain, on these held-out pictures."
             if told_apart
             else "On this test set, networks with subspace attention after a layer cannot be told from the plain control."
+            if told_apart is False
+            else "There is no plain control to compare accuracies with."
         }
 
 **What cannot.** {
@@ -342,7 +344,8 @@ and the mean of that is 1 + 1/(H·W).
     )
 
 
-def _told_apart(variants: Sequence[Variant], everything: Sequence[Variant]) -> bool:
+def _told_apart(variants: Sequence[Variant], everything: Sequence[Variant]) -> bool | None:
+    """Tell whether networks with attention after a layer and their control differ beyond chance; None without a control."""
     placed = [v for v in variants if v.placement and v.placement.mode == "after"]
     control = control_of(placed[0], everything) if placed else None
-    return control is not None and compare([control, *map(accuracy_of, placed)], noise_of_differences(everything)).beyond_chance
+    return compare([control, *map(accuracy_of, placed)], noise_of_differences(everything)).beyond_chance if control else None

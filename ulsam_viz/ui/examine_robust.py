@@ -112,7 +112,11 @@ def _of_attention(scene: Scene, number: int, names: list[str]) -> dict[str, floa
         return torch.cat((maps, maps.mean(0, keepdim=True))) if len(maps) > 1 else maps
 
     def work(model: MobileNet, pause: Pause) -> dict[str, float]:
-        found = robustness.max_sensitivity(lambda p: explain(model, p), scene.crop.tensor, samples=_SAMPLES, pause=pause)
+        def explain_one(picture: Tensor) -> Tensor:
+            pause(1)
+            return explain(model, picture)
+
+        found = robustness.max_sensitivity(explain_one, scene.crop.tensor, samples=_SAMPLES)
         return dict(zip(names, found, strict=False))  # after these come the attributions
 
     return answer(scene, ("sensitivity", number), "the maps for noisy pictures", work, passes=_SAMPLES + 1)

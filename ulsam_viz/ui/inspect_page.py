@@ -35,7 +35,7 @@ _READOUT = 4  # attributions are read under the pointer as means of 4x4 pixels: 
 
 def show() -> None:
     """Draw the page."""
-    variants = open_page()
+    variants = open_page("inspect")
     with st.sidebar:
         picture = choose_picture()
         variant = controls.choose_variant(variants)

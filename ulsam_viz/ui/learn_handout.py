@@ -13,10 +13,11 @@ from ..lesson.formulas import formula
 from ..lesson.handout import Figure, Paper, Section, write_handout
 from ..lesson.steps import QUIZ, STEPS, Step
 from ..zoo import Variant
+from .asking import compute
 from .learn_idea import group_tiles, map_tiles
 from .learn_steps import stage_tiles
 from .learn_walk import Walk, at_same_position
-from .learn_whole import POSITIONS_NOTE, groups_tiles, look, misconceptions, position_tiles, without_each
+from .learn_whole import POSITIONS_NOTE, effects_of_each, groups_tiles, look, misconceptions, position_tiles
 from .tiles import Tile
 
 
@@ -40,7 +41,7 @@ def _paper(walk: Walk, everything: Sequence[Variant]) -> Paper:
         subtitle=f"Picture: {f.picture}. {f.network} ({walk.scene.variant.name}), layer {f.layer}; followed: subspace {f.k}, channel {f.channel}, "
         f"row {f.row}, column {f.column}. Target: {f.target}. ULSAM: Saini et al., WACV 2020. Made with ulsam_viz.",
         sections=tuple(_section(walk, step, everything) for step in STEPS),
-        cards=tuple(misconceptions(walk, without_each(walk))),
+        cards=tuple(misconceptions(walk, compute(walk.scene, *effects_of_each(walk)))),
         quiz=tuple((q.text, q.answers, f"{'ABCDEF'[q.right]}. {q.reason}") for q in QUIZ),
     )
 

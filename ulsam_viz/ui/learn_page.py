@@ -22,7 +22,7 @@ _LESSON, _SANDBOX, _EXPERIMENTS, _PROBES, _QUIZ = "Lesson", "Sandbox", "Experime
 
 def show() -> None:
     """Draw the page."""
-    variants = open_page()
+    variants = open_page("learn")
     choices = choose(variants)
     variant, device = choices.variant, choices.device
     st.markdown("### How subspace attention works")

@@ -14,6 +14,7 @@ from ..figures.colours import subspace_colour
 from ..figures.tiles import data_uri, value_range, value_tile
 from ..lesson.steps import Facts
 from ..models.mobilenet import MobileNet
+from ..scheduling import Kind
 from ..zoo import Variant, backbone_name, list_variants, load_network, position_name
 from .scene import Scene, facts, network_name
 from .session import visitor
@@ -149,18 +150,23 @@ def _stages(scene: Scene, layer: int) -> Stages:
         return run_stages(module, model.before_attention(scene.crop.tensor.to(model.classifier.weight.device), layer))
 
     engine = default_engine()
-    return engine.run(("stages", layer), scene.crop, scene.variant, scene.device.device, work, visitor=visitor()).result()
+    future = engine.run(("stages", layer), scene.crop, scene.variant, scene.device.device, work, kind=Kind.SHORT, visitor=visitor())
+    return future.result()
+
+
+_MOST_DIGITS = 9
 
 
 def _bounded(label: str, low: int, high: int, default: int, *, key: str) -> int:
     """Show a number that another network or subspace may have put out of reach: then the default takes its place."""
     wish = st.session_state.get(key, st.query_params.get(key, ""))
-    value = int(wish) if str(wish).isdecimal() else default
+    value = int(wish) if str(wish).isdecimal() and len(str(wish)) < _MOST_DIGITS else default
     st.session_state[key] = value if low <= value <= high else default
     if low == high:
         st.number_input(label, value=low, disabled=True)
         return low
-    return int(st.number_input(label, low, high, key=key, bind="query-params"))
+    fits = len(st.query_params.get(key, "")) < _MOST_DIGITS  # Streamlit stumbles over a number that is no float
+    return int(st.number_input(label, low, high, key=key, bind="query-params" if fits else None))
 
 
 def take_place(key: str) -> None:

@@ -10,7 +10,7 @@ import streamlit as st
 from .. import paper
 from ..analysis import effects, measures
 from ..analysis.attention import Attention
-from ..engine import default_engine
+from ..engine import Pause, default_engine
 from ..figures import comparisons
 from ..figures.colours import Scaled, scale_maps, subspace_colour
 from ..figures.tiles import attention_tile, data_uri
@@ -200,10 +200,16 @@ def show_subspace_prediction(walk: Walk) -> None:
 
 
 def without_each(walk: Walk) -> np.ndarray | None:
-    """Return how the target's logit moves when one subspace's gain is set to 1, shape (g,)."""
+    """Return how the target's logit moves when one subspace's gain is set to 1, shape (g,); None if that was stopped."""
+    name, work = effects_of_each(walk)
+    return answer(walk.scene, name, "the answer without each subspace's attention", work)
+
+
+def effects_of_each(walk: Walk) -> tuple[tuple[str, int, int], Callable[[MobileNet, Pause], np.ndarray]]:
+    """Return the name and the work of :func:`without_each`."""
     scene, layer = walk.scene, walk.layer
 
-    def work(model: MobileNet, pause: Callable[[], None]) -> np.ndarray:
+    def work(model: MobileNet, pause: Pause) -> np.ndarray:
         moved = []
         for k in range(walk.stages.groups):
             pause()
@@ -211,7 +217,7 @@ def without_each(walk: Walk) -> np.ndarray | None:
             moved.append(logits[1, scene.target] - logits[0, scene.target])
         return np.array(moved)
 
-    return answer(scene, ("without-each", layer, scene.target), "the answer without each subspace's attention", work)
+    return ("without-each", layer, scene.target), work
 
 
 def show_reading(walk: Walk) -> None:

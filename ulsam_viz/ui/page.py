@@ -11,7 +11,7 @@ import streamlit as st
 from ..engine import DeviceChoice
 from ..zoo import CheckpointError, Variant, list_variants
 from . import controls
-from .pictures import Picture, choose_picture
+from .pictures import Picture, choose_picture, forget_uploader
 from .session import asked
 
 _STYLE = """
@@ -69,10 +69,14 @@ def let_the_browser_draw() -> None:
         time.sleep(_TIME_TO_DRAW)
 
 
-def open_page() -> list[Variant]:
+def open_page(name: str) -> list[Variant]:
     """Begin a page; return the trained variants, or end it with the reason why there are none."""
     st.html(_STYLE)
     asked().begin()
+    if st.session_state.get("page") != name:
+        st.session_state["page"] = name
+        asked().let_go()  # what another page asked for, this one does not wait for
+        forget_uploader()
     try:
         variants = list_variants()
     except CheckpointError as error:

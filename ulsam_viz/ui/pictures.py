@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass
 
 import streamlit as st
@@ -18,6 +19,7 @@ _TYPES = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]
 _THUMBNAIL = Preprocessing(input_size=96)
 _KEPT_SIDE = 1024
 _UPLOADED = "uploaded"
+_DECODING = threading.Lock()  # one at a time, of all visitors: 50 megapixels take up to 0.8 GB while they are decoded
 
 
 @dataclass(frozen=True)
@@ -89,35 +91,42 @@ def _use_sample_of_strip() -> None:
         _use_sample()
 
 
+def forget_uploader() -> None:
+    """Say that another page is shown: its uploader is another one, and empty; what was uploaded stays."""
+    st.session_state["uploader_holds"] = None
+
+
 def _decode_upload(upload: UploadedFile | None) -> Picture | None:
     """Decode each file once and look at it; on a bad one, say why and keep everything as it was."""
     state = st.session_state
     if upload is None:
-        # Removed, or about to be replaced: then the browser first takes the old file away. A bad file may bring it back.
-        if state.get("picture_source") == "upload":
-            state["picture_source"] = "removed"
-        state["decoded_id"] = None
-        return None
-    if state.get("decoded_id") != upload.file_id:
+        if state.get("uploader_holds"):
+            # Removed, or about to be replaced: then the browser first takes the old file away. A bad file brings it back.
+            state["taken_away"] = state.get("uploaded"), state.get("picture_source")
+            state["uploaded"] = state["uploader_holds"] = None
+            _use_sample()
+        return state.get("uploaded")
+    if state.get("uploader_holds") != upload.file_id:
         data = upload.getvalue()
         state["upload_error"] = state["upload_note"] = None
+        before, source = state.pop("taken_away", None) or (state.get("uploaded"), state.get("picture_source"))
         try:
-            image = _shrunk(decode_image(data))
+            with _DECODING:
+                image = _shrunk(decode_image(data))
         except ImageError as error:
             state["upload_error"] = str(error)
-            if state.get("picture_source") == "removed":
-                state["picture_source"] = "upload"
+            state["uploaded"], state["picture_source"] = before, source
         else:
-            state["decoded"] = Picture(image, _plain(upload.name), upload.file_id, None)
+            state["uploaded"] = Picture(image, _plain(upload.name), upload.file_id, None)
             state["picture_source"] = "upload"
             if is_animated(data):
                 state["upload_note"] = "The first frame of the animation is shown."
-        state["decoded_id"] = upload.file_id
+        state["uploader_holds"] = upload.file_id
     if state["upload_error"]:
         st.error(state["upload_error"], icon=":material/error:")
     elif state["upload_note"]:
         st.caption(state["upload_note"])
-    return state.get("decoded")
+    return state.get("uploaded")
 
 
 def _shrunk(image: Image.Image) -> Image.Image:

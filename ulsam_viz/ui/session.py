@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
 import streamlit as st
+from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from ..engine import default_engine
+
+_LOOK_EVERY = 5.0  # seconds
 
 
 def visitor() -> str:
@@ -43,4 +49,34 @@ class Asked:
 def asked() -> Asked:
     """Return what this session has asked for. Change it in place: Streamlit may end a run at any use of its state."""
     found: Asked = st.session_state.setdefault("asked", Asked())
+    if visitor() and runtime.exists():
+        _watched().sessions[visitor()] = found
     return found
+
+
+@dataclass
+class Watch:
+    """Lets go of what visitors who have left had asked for, since no later run of theirs does."""
+
+    sessions: dict[str, Asked] = field(default_factory=dict)
+
+    def look(self, is_there: Callable[[str], bool]) -> None:
+        """Let go for each session that is not there any more."""
+        for session in [s for s in list(self.sessions) if not is_there(s)]:
+            gone = self.sessions.pop(session)
+            gone.begin()
+            gone.let_go()
+
+    def keep_looking(self) -> None:
+        """Look every few seconds, for ever."""
+        while True:
+            time.sleep(_LOOK_EVERY)
+            if runtime.exists():  # it goes before this thread does
+                self.look(runtime.get_instance().is_active_session)
+
+
+@st.cache_resource
+def _watched() -> Watch:
+    watch = Watch()
+    threading.Thread(target=watch.keep_looking, name="visitors-who-left", daemon=True).start()
+    return watch

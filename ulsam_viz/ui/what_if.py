@@ -9,8 +9,10 @@ from torch import Tensor
 from ..analysis import effects
 from ..analysis.attention import Attention, attend
 from ..analysis.faithfulness import Box
+from ..engine import Pause
 from ..figures.colours import scale_maps, subspace_colour
 from ..figures.tiles import attention_tile, data_uri
+from ..models.mobilenet import MobileNet
 from .asking import answer
 from .boxes import choose_box, cover
 from .scene import Scene, change_note
@@ -55,11 +57,19 @@ def show_what_if(scene: Scene, number: int, k: int) -> None:
 
 def _covered(scene: Scene, number: int, box: Box) -> None:
     places = [box, *_other_places(box, scene.variant.input_size)]
+
+    def work(model: MobileNet, pause: Pause) -> list[Attention]:
+        seen = []
+        for place in places:
+            pause(1)
+            seen.append(attend(model, _without(scene.crop.tensor, place)))
+        return seen
+
     seen = answer(
         scene,
         ("covered", (box.top, box.bottom), (box.left, box.right)),
         "passes of the covered picture",
-        lambda model, _: [attend(model, _without(scene.crop.tensor, place)) for place in places],
+        work,
         passes=len(places),
     )
     if seen is None:

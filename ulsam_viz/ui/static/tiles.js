@@ -61,6 +61,9 @@ export default function (component) {
   root.classList.toggle("lattice", data.columns > 0);
   root.style.setProperty("--columns", data.columns);
   root.style.setProperty("--span", data.columns / Math.max(1, data.tiles.length));
+  const said = document.createElement("div");
+  said.className = "said";
+  said.setAttribute("aria-live", "polite");
   const focused = [...root.children].indexOf(root.getRootNode().activeElement);
   root.replaceChildren();
   const tiles = data.tiles.map((tile) => {
@@ -71,6 +74,7 @@ export default function (component) {
     element.setAttribute("aria-label", tile.name + ". " + tile.note);
     if (tile.selectable) element.setAttribute("aria-pressed", tile.selected);
     else if (tile.values) element.tabIndex = 0;
+    if (!tile.selectable && tile.selected) element.setAttribute("aria-current", "true");
     if (tile.hue) element.style.setProperty("--hue", tile.hue);
     const name = document.createElement("div");
     name.className = "name";
@@ -122,6 +126,7 @@ export default function (component) {
         at = at ? [at[0] + step[0], at[1] + step[1]] : [tile.columns >> 1, tile.rows >> 1];
         at = [Math.min(Math.max(at[0], 0), tile.columns - 1), Math.min(Math.max(at[1], 0), tile.rows - 1)];
         place((at[0] + 0.5) / tile.columns, (at[1] + 0.5) / tile.rows);
+        said.textContent = `${tile.name}, ${note.textContent}`; // of the tile in hand alone: all at once would be noise
       };
     }
     const show = (detail) => {
@@ -143,6 +148,7 @@ export default function (component) {
     };
     return show;
   });
+  root.appendChild(said);
   if (focused >= 0 && root.children[focused]) root.children[focused].focus();
   const listen = (event) => tiles.forEach((show) => show(event.detail));
   // New data runs this function again on the same root, without the cleanup that only an unmount calls.
