@@ -23,6 +23,7 @@ from ulsam_viz.evidence import (
     noise_of_differences,
     seed_spread,
     trained_anew,
+    what_attention_does,
 )
 from ulsam_viz.models.mobilenet import Placement
 from ulsam_viz.tables import map_table
@@ -134,6 +135,25 @@ def test_a_network_that_lost_a_layer_is_compared_with_a_control_trained_as_long(
     assert finding([instead], everything) == ""  # none was trained as long
     assert finding([], everything) == ""
     assert [text.split(",")[0] for text in findings([after, longer], everything)] == ["After a layer", "Instead of a layer"]
+
+
+def test_what_attention_does_is_told_of_the_networks_that_were_measured() -> None:
+    def with_effects(name: str, off: float, shuffled: float) -> Variant:
+        variant = made_up(name, Placement((11,), 2), 77.0)
+        effects = {
+            change: {"top1": 77.0 - flips / 10, "flips": flips, "probability": 0.1}
+            for change, flips in (("off", off), ("uniform", 0.1), ("shuffled", shuffled))
+        }
+        return replace(variant, metrics={**variant.metrics, "effects": effects})
+
+    plain, unknown = made_up("plain", None, 77.0), made_up("a", Placement((11,), 4), 77.0)
+    assert what_attention_does([plain, unknown]) == ""
+    said = what_attention_does([plain, unknown, with_effects("b", 1.0, 0.4), with_effects("c", 2.0, 0.3)])
+    assert (
+        "these 2 networks, and its answer changes on at most 2.0 % of the held-out pictures (top-1 moves by 0.2 points at most)"
+        in said
+    )
+    assert "(one order for each subspace): at most 0.4 %" in said
 
 
 def test_the_documents_hold_the_manifests_figures(tmp_path: Path) -> None:
