@@ -72,6 +72,15 @@ def test_every_stop_of_the_sliders_is_its_own_variant(app: AppTest, variant: Any
     assert variant.name in text_of(app)
 
 
+def test_another_backbone_may_lack_the_position(app: AppTest) -> None:
+    """The slider then goes to a position that it has; what the visitor chose beside it stays."""
+    app.query_params["position"], app.query_params["g"] = "after 6", "8"
+    assert "mobilenet_v1-0.5-after6-g8" in text_of(fine(app.run()))
+    fine(app.segmented_control(key="net").set_value("V2-0.5").run())
+    assert "mobilenet_v2-0.5-after11-g8" in text_of(app)
+    assert not app.error
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_can_be_chosen_alone(app: AppTest, method: str) -> None:
     fine(app.run())

@@ -15,7 +15,7 @@ from ulsam_viz.models.mobilenet import Placement
 from ulsam_viz.training.publish import Role
 from ulsam_viz.training.start import TrainingError
 from ulsam_viz.training.zoo_file import read_zoo_file
-from ulsam_viz.zoo import list_variants, load_network
+from ulsam_viz.zoo import CHECKPOINTS, list_variants, load_network, variant_name
 
 SHIPPED_ZOO = Path(__file__).parent.parent / "ulsam_viz" / "training" / "zoo.toml"
 
@@ -51,6 +51,17 @@ def test_the_shipped_zoo_file_names_every_run_once_and_in_order(tmp_path: Path) 
         (tmp_path / "zoo.toml").write_text(text)
         with pytest.raises(TrainingError, match=reason):
             read_zoo_file(tmp_path / "zoo.toml")
+
+
+def test_every_run_of_the_shipped_zoo_file_is_in_the_manifest() -> None:
+    """Nothing promised is missing, and nothing ships that the file does not make."""
+    planned = [run for run in read_zoo_file(SHIPPED_ZOO) if run.role in (Role.VARIANT, Role.REPEAT)]
+    names = Counter(variant_name(run.recipe.backbone, run.recipe.width, run.recipe.placement) for run in planned)
+    variants = list_variants()
+    assert {v.name: 1 + len(v.repeats) for v in variants} == names
+    assert all(v.control for v in variants if v.placement and v.placement.mode == "instead")
+    assert sum(path.stat().st_size for path in CHECKPOINTS.glob("*.safetensors")) < 130e6
+    assert {path.stem for path in CHECKPOINTS.glob("*.safetensors")} == set(names)
 
 
 ZOO = """
