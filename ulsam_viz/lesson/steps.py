@@ -146,7 +146,7 @@ STEPS = (
     Step(
         "Pointwise sum",
         _THROUGH,
-        "Now the {f.size} channels of subspace {f.k} become **one** number per place: a weighted sum, a 1 × 1 *pointwise* convolution. "
+        "From the channels of subspace {f.k}, {f.size} here, comes **one** number per place: a weighted sum, a 1 × 1 *pointwise* convolution. "
         "Channels with a positive weight call for attention, those with a negative one speak against it.",
         "pointwise",
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import streamlit as st
 
@@ -64,11 +65,16 @@ def _accuracy(variants: Sequence[Variant], everything: Sequence[Variant], chosen
     groups = sorted({v.groups for v in variants if v.placement})
     with grid:
         cells = {(position, v.groups): v for position, placed in positions.items() for v in placed}
+        lines = [
+            _matrix_line(p, [cells.get((p, g)) for g in groups], variants, over)
+            for p in positions
+            for over in _seeds_of(positions[p])
+        ]
         st.plotly_chart(
             comparisons.difference_matrix(
-                [[_difference(cells.get((p, g)), variants) for g in groups] for p in positions],
-                [[_cell(cells.get((p, g))) for g in groups] for p in positions],
-                list(positions),
+                [line.differences for line in lines],
+                [line.texts for line in lines],
+                [line.label for line in lines],
                 [f"g = {g}" for g in groups],
                 marked=(position_name(chosen), f"g = {chosen.groups}"),
                 limit=max(2.0, spread.deviation * 3 if spread else 0),
@@ -79,7 +85,7 @@ def _accuracy(variants: Sequence[Variant], everything: Sequence[Variant], chosen
             alt="top-1 by position and g: " + "; ".join(f"{p}, g {g}: {accuracy_of(v)}" for (p, g), v in cells.items()),
         )
         st.caption(
-            f"{_what_cells_say(variants)} Colour: difference to the row's own control over the seeds that both have, in points, red above it; "
+            f"{_what_cells_say(variants)} Colour: difference to the row's own control of the same seeds, in points, red above it; "
             "what stands instead of a layer was trained longer, and so was its control. The sentences below say whether a difference is more than chance."
         )
     with dots:
@@ -112,7 +118,7 @@ def _accuracy(variants: Sequence[Variant], everything: Sequence[Variant], chosen
 def _what_cells_say(variants: Sequence[Variant]) -> str:
     several = any(v.placement and accuracy_of(v).spread is not None for v in variants)
     return (
-        "Of the shipped network; below it mean ± standard deviation over seeds, where there are several."
+        "Of the shipped networks; where there are several seeds, a line of their mean ± standard deviation."
         if several
         else "One seed each."
     )
@@ -136,22 +142,37 @@ def _noise(noise: SeedSpread | None) -> str:
     )
 
 
-def _cell(variant: Variant | None) -> str:
-    if variant is None:
-        return ""
-    accuracy = accuracy_of(variant)
-    return f"{accuracy.seeds[0]:.1f}" + (f"<br>{len(accuracy.seeds)} seeds: {accuracy.over_seeds}" if accuracy.over_seeds else "")
+@dataclass(frozen=True)
+class _MatrixLine:
+    """One line of the grid of accuracies: its label, and for each g what is written and coloured."""
+
+    label: str
+    texts: list[str]
+    differences: list[float | None]
+
+
+def _seeds_of(placed: Sequence[Variant]) -> list[set[int]]:
+    """Return the seeds that a position's lines are about: that of the shipped networks, and all that they have in common."""
+    accuracies = [accuracy_of(v) for v in placed]
+    shipped, common = {next(iter(accuracies[0].by_seed))}, common_seeds(accuracies)
+    return [shipped, common] if len(common) > 1 else [shipped]
+
+
+def _matrix_line(position: str, row: Sequence[Variant | None], variants: Sequence[Variant], seeds: set[int]) -> _MatrixLine:
+    several = len(seeds) > 1
+    texts, differences = [], []
+    for variant in row:
+        control = control_of(variant, variants) if variant else None
+        own = accuracy_of(variant).over(seeds) if variant else None
+        texts.append("" if own is None else own.over_seeds.replace(" ± ", "<br>± ") if several else f"{own.mean:.1f}")
+        differences.append(difference(own, control) if own and control else None)
+    return _MatrixLine(f"{position}, {len(seeds)} seeds" if several else position, texts, differences)
 
 
 def _control_of_row(placed: Sequence[Variant], variants: Sequence[Variant]) -> float | None:
     control = control_of(placed[0], variants)
     seeds = common_seeds([control, *map(accuracy_of, placed)]) if control else set()
     return control.over(seeds).mean if control and seeds else None
-
-
-def _difference(variant: Variant | None, variants: Sequence[Variant]) -> float | None:
-    control = control_of(variant, variants) if variant else None
-    return difference(accuracy_of(variant), control) if variant and control else None
 
 
 def _maps(variants: Sequence[Variant], chosen: Variant) -> None:

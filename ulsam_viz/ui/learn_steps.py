@@ -131,7 +131,7 @@ def _show_terms(walk: Walk) -> None:
             Tile(
                 f"term-{t.channel}",
                 f"Channel {t.channel}",
-                note=f"{t.value:.3g} × {t.weight:+.3g} = {t.product:+.3g}",
+                note=f"{t.value:.3g} × {t.weight:+.3g} = {t.product + 0.0:+.3g}",
                 source=data_uri(value_tile(walk.stages.pooled[t.channel], walk.scene.view.display)),
                 values=walk.stages.pooled[t.channel],
                 colour=walk.hue,
@@ -144,7 +144,7 @@ def _show_terms(walk: Walk) -> None:
     )
     positive = sum(t.product > 0 for t in d.terms)
     st.caption(
-        f"Of {len(d.terms)} channels, {positive} call for attention here and {sum(t.product < 0 for t in d.terms)} speak against it; {sum(t.product == 0 for t in d.terms)} are 0."
+        f"Of {len(d.terms)} channel{'s' * (len(d.terms) > 1)}, {positive} call for attention here and {sum(t.product < 0 for t in d.terms)} speak against it; {sum(t.product == 0 for t in d.terms)} are 0."
     )
 
 
