@@ -227,11 +227,11 @@ def finding(placed: Sequence[Variant], everything: Sequence[Variant]) -> str:
         return f"{names} and {their} control at {control}: {in_words(compare([control, *own], noise))}"
     gaps = sorted(difference(a, control) for a in own)
     span = " to ".join(dict.fromkeys(f"{gap:+.1f}" for gap in (gaps[0], gaps[-1])))
-    among = f"{in_words(compare(own, noise))} " if len(own) > 1 else ""
+    among = f"{in_words(compare(own, noise))} Their" if len(own) > 1 else "its"
     return (
-        f"{names}: {among}{their} difference to {their} control at {control} is {span} points; that one was trained as long, but from another "
+        f"{names}: {among} difference to {their} control at {control} is {span} points; that one was trained as long, but from another "
         "base, and by how much two bases differ by chance was not measured."
-    ).replace(". their", ". Their")
+    )
 
 
 def findings(variants: Sequence[Variant], everything: Sequence[Variant]) -> list[str]:

@@ -107,7 +107,7 @@ def _variant_card(scene: Scene, milliseconds: float | None) -> str:
         "Top-1 / top-5": f"{metrics['top1']:.1f} ± {top1_standard_error(variant):.1f} % / {metrics['top5']:.1f} % "
         f"(± standard error over {metrics['pictures']} held-out pictures)",
         **(
-            {"Over seeds": f"{accuracy.over_seeds} % top-1 ({len(accuracy.seeds)})"}
+            {f"Over {len(accuracy.seeds)} seeds": f"{accuracy.over_seeds} % top-1"}
             if (accuracy := accuracy_of(variant)).over_seeds
             else {}
         ),
