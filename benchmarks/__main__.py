@@ -33,7 +33,8 @@ from ulsam_viz.engine import Engine
 from ulsam_viz.figures.colours import scale_maps
 from ulsam_viz.figures.tiles import Display, attention_tile, data_uri
 from ulsam_viz.images import decode_image, prepare
-from ulsam_viz.models.mobilenet import MobileNetV1, Placement
+from ulsam_viz.models.mobilenet import MobileNetV1
+from ulsam_viz.models.network import Placement
 from ulsam_viz.models.optimize import optimize, relus_in_place
 from ulsam_viz.models.ulsam import ULSAM, FastULSAM
 from ulsam_viz.samples import list_samples

@@ -19,7 +19,7 @@ from benchmarks.timing import interleaved
 from ulsam_viz.analysis.attention import attend
 from ulsam_viz.analysis.attribution import attribute
 from ulsam_viz.images import decode_image, prepare
-from ulsam_viz.models.mobilenet import MobileNet
+from ulsam_viz.models.network import Network
 from ulsam_viz.models.optimize import optimize
 from ulsam_viz.samples import list_samples
 from ulsam_viz.zoo import Variant, get_variant, load_network
@@ -75,7 +75,7 @@ def attributions(repeats: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _setting() -> tuple[Variant, MobileNet, MobileNet, Tensor, int]:
+def _setting() -> tuple[Variant, Network, Network, Tensor, int]:
     variant = get_variant(VARIANT)
     trained = load_network(variant)
     fast = optimize(trained)
@@ -85,7 +85,7 @@ def _setting() -> tuple[Variant, MobileNet, MobileNet, Tensor, int]:
 
 
 def _forms(
-    variant: Variant, trained: MobileNet, fast: MobileNet, x: Tensor, target: int
+    variant: Variant, trained: Network, fast: Network, x: Tensor, target: int
 ) -> tuple[Callable[[], Tensor], Callable[[], np.ndarray]]:
     def plain() -> Tensor:
         return IntegratedGradients(trained).attribute(x, target=target, n_steps=32)
@@ -98,7 +98,7 @@ def _forms(
     return plain, ours
 
 
-def _torch_cam(trained: MobileNet, x: Tensor) -> Callable[[], object] | None:
+def _torch_cam(trained: Network, x: Tensor) -> Callable[[], object] | None:
     try:
         from torchcam.methods import GradCAM
     except ImportError:

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from benchmarks.timing import interleaved
-from ulsam_viz.models.mobilenet import MobileNetV1, MobileNetV2, Placement
+from ulsam_viz.models.mobilenet import MobileNetV1, MobileNetV2
+from ulsam_viz.models.network import Placement
 from ulsam_viz.models.optimize import optimize, relus_in_place
 
 Row = dict[str, Any]

@@ -14,7 +14,8 @@ from playwright.sync_api import Browser
 
 from tests.browser import running_app, running_browser
 from ulsam_viz.images import ModelInput, Preprocessing, prepare
-from ulsam_viz.models.mobilenet import BACKBONES, MobileNet, Placement
+from ulsam_viz.models.backbones import BACKBONES
+from ulsam_viz.models.network import Network, Placement
 from ulsam_viz.samples import ASSETS
 
 # One thread: the tests compare results bit for bit, and two cores are busy enough with two test threads.
@@ -32,10 +33,10 @@ def picture(astronaut: Image.Image) -> ModelInput:
 
 
 @pytest.fixture(scope="session")
-def lively() -> Callable[..., MobileNet]:
+def lively() -> Callable[..., Network]:
     """Make a seeded network whose activations have the scale of a trained one (BatchNorm statistics from a real batch)."""
 
-    def make(backbone: str, placement: Placement | None, *, width: float = 0.25, classes: int = 7) -> MobileNet:
+    def make(backbone: str, placement: Placement | None, *, width: float = 0.25, classes: int = 7) -> Network:
         torch.manual_seed(11)
         model = BACKBONES[backbone](width, classes, placement).train()
         for module in model.modules():

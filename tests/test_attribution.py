@@ -25,7 +25,7 @@ from ulsam_viz.analysis.methods import METHODS
 from ulsam_viz.analysis.rescale import rescalable
 from ulsam_viz.analysis.sources import attribute_attention
 from ulsam_viz.images import ModelInput, Preprocessing
-from ulsam_viz.models.mobilenet import MobileNet
+from ulsam_viz.models.network import Network
 from ulsam_viz.models.optimize import optimize
 
 NETWORKS = [("mobilenet_v1", Placement((11,), 4)), ("mobilenet_v2", Placement((11, 14), 4)), ("mobilenet_v2", None)]
@@ -33,7 +33,7 @@ PRE = Preprocessing(96)
 
 
 @pytest.fixture(scope="module", params=NETWORKS, ids=lambda n: f"{n[0]}-{n[1] and n[1].layers}")
-def model(request: pytest.FixtureRequest, lively: Callable[..., MobileNet]) -> MobileNet:
+def model(request: pytest.FixtureRequest, lively: Callable[..., Network]) -> Network:
     return lively(*request.param)
 
 
@@ -42,12 +42,12 @@ def x() -> Tensor:
     return torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(4))
 
 
-def run(model: MobileNet, x: Tensor, method: str, **settings: object) -> np.ndarray:
+def run(model: Network, x: Tensor, method: str, **settings: object) -> np.ndarray:
     return attribute(optimize(model), x, method=method, target=3, preprocessing=PRE, settings=settings).values
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_method_gives_finite_numbers_of_its_sign_and_leaves_the_network_alone(model: MobileNet, x: Tensor, method: str) -> None:
+def test_a_method_gives_finite_numbers_of_its_sign_and_leaves_the_network_alone(model: Network, x: Tensor, method: str) -> None:
     fast = optimize(model)
     state = {k: v.clone() for k, v in fast.state_dict().items()}
     before, given = x.clone(), fast(x)
@@ -76,7 +76,7 @@ def close(ours: np.ndarray, theirs: Tensor) -> None:
     assert np.abs(ours - expected).max() < 2e-3 * np.abs(expected).max()
 
 
-def test_plain_captum_on_the_network_as_trained_says_the_same(model: MobileNet, x: Tensor) -> None:
+def test_plain_captum_on_the_network_as_trained_says_the_same(model: Network, x: Tensor) -> None:
     """Our optimised network, batches and settings against Captum's defaults on the unoptimised one, in float64."""
     model = copy.deepcopy(model).double()
     x = x.double()
@@ -89,7 +89,7 @@ def test_plain_captum_on_the_network_as_trained_says_the_same(model: MobileNet, 
     close(run(model, x, "occlusion", window=32), covered[0, 0])
 
 
-def test_deep_lift_is_exact_on_our_twin_and_not_on_the_plain_network(model: MobileNet, x: Tensor) -> None:
+def test_deep_lift_is_exact_on_our_twin_and_not_on_the_plain_network(model: Network, x: Tensor) -> None:
     """Completeness proves the rules: the attributions sum to the difference of the logit."""
     fast = optimize(model).double()
     x = x.double()
@@ -110,7 +110,7 @@ def test_deep_lift_is_exact_on_our_twin_and_not_on_the_plain_network(model: Mobi
         assert abs(float(delta)) > 1e-3  # what the twin mends
 
 
-def guided_by_hand(model: MobileNet, x: Tensor) -> Tensor:
+def guided_by_hand(model: Network, x: Tensor) -> Tensor:
     """Guided backprop once more, with a ReLU whose own backward clips."""
 
     class Guided(torch.autograd.Function):
@@ -144,7 +144,7 @@ def guided_by_hand(model: MobileNet, x: Tensor) -> Tensor:
     return x.grad[0].sum(0)
 
 
-def test_guided_backprop_guides_every_relu_of_both_networks(model: MobileNet, x: Tensor) -> None:
+def test_guided_backprop_guides_every_relu_of_both_networks(model: Network, x: Tensor) -> None:
     values = run(model, x, "guided_backprop")
     close(values, guided_by_hand(model, x))
     close_to_gradient = np.abs(values).max() > 0 and np.corrcoef(values.ravel(), run(model, x, "saliency").ravel())[0, 1] > 0.99
@@ -168,7 +168,7 @@ def test_more_steps_shrink_the_convergence_delta_on_a_trained_network(picture: M
     assert many.values.sum() == pytest.approx(many.explained + many.delta, abs=1e-3)
 
 
-def test_random_methods_follow_their_seed_alone(model: MobileNet, x: Tensor) -> None:
+def test_random_methods_follow_their_seed_alone(model: Network, x: Tensor) -> None:
     fast = optimize(model)
     for method in ("smooth_grad", "gradient_shap"):
         torch.manual_seed(1)
@@ -181,21 +181,21 @@ def test_random_methods_follow_their_seed_alone(model: MobileNet, x: Tensor) -> 
         assert np.array_equal(np.random.get_state()[1], state[1])  # type: ignore[index]
 
 
-def test_of_layers_replaced_one_after_the_other_the_last_real_one_feeds_them(lively: Callable[..., MobileNet], x: Tensor) -> None:
+def test_of_layers_replaced_one_after_the_other_the_last_real_one_feeds_them(lively: Callable[..., Network], x: Tensor) -> None:
     model = optimize(lively("mobilenet_v2", Placement((16, 17), 4, "instead")))
     for layer in (16, 17):
         found = attribute_attention(model, x, layer=layer, subspace=0, method="grad_cam", preprocessing=Preprocessing(x.shape[-1]))
         assert np.isfinite(found.values).all()
 
 
-def test_grad_cam_at_the_layer_that_feeds_the_attention(lively: Callable[..., MobileNet], x: Tensor) -> None:
+def test_grad_cam_at_the_layer_that_feeds_the_attention(lively: Callable[..., Network], x: Tensor) -> None:
     for placement, feeding in ((Placement((11,), 4), "11"), (Placement((10,), 4, "instead"), "9")):
         model = lively("mobilenet_v1", placement)
         cam = LayerGradCam(model, model.layers[feeding]).attribute(x.clone(), target=3)
         close(run(model, x, "grad_cam", layer="attention"), LayerAttribution.interpolate(cam, (96, 96), "bilinear")[0, 0])
 
 
-def test_hooks_are_gone_after_an_error(lively: Callable[..., MobileNet], x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hooks_are_gone_after_an_error(lively: Callable[..., Network], x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     fast = optimize(lively("mobilenet_v1", Placement((11,), 4)))
 
     def fails(*_: object) -> Tensor:
@@ -220,7 +220,7 @@ def test_hooks_are_gone_after_an_error(lively: Callable[..., MobileNet], x: Tens
     ],
 )
 def test_wrong_wishes_are_refused_with_what_there_is(
-    lively: Callable[..., MobileNet], x: Tensor, wrong: dict[str, object], reason: str
+    lively: Callable[..., Network], x: Tensor, wrong: dict[str, object], reason: str
 ) -> None:
     arguments: dict[str, object] = {"method": "saliency", "target": 0, "preprocessing": PRE} | wrong
     with pytest.raises(AttributionError, match=reason):

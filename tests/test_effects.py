@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ulsam_viz import Placement, load_variant
 from ulsam_viz.analysis.effects import Effect, ablate, shapley, through_subspaces
 from ulsam_viz.images import ModelInput
-from ulsam_viz.models.mobilenet import MobileNet
+from ulsam_viz.models.network import Network
 from ulsam_viz.models.optimize import optimize
 
 CASES = [
@@ -28,7 +28,7 @@ CASES = [
 
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda c: f"{c[0][-2:]}-{c[1].mode}{c[1].layers}-g{c[1].groups}-at{c[2]}")
-def case(request: pytest.FixtureRequest, lively: Callable[..., MobileNet]) -> tuple[MobileNet, int]:
+def case(request: pytest.FixtureRequest, lively: Callable[..., Network]) -> tuple[Network, int]:
     backbone, placement, layer = request.param
     model = lively(backbone, placement)
     with torch.no_grad():  # attention strong enough for its effect to be far above float error
@@ -59,7 +59,7 @@ class Changed(nn.Module):
 
 
 @torch.no_grad()
-def logits_with(model: MobileNet, x: Tensor, layer: int, change: Callable[[Tensor], Tensor], keep: Tensor | None = None) -> Tensor:
+def logits_with(model: Network, x: Tensor, layer: int, change: Callable[[Tensor], Tensor], keep: Tensor | None = None) -> Tensor:
     other = copy.deepcopy(model)
     other.attention[str(layer)] = Changed(other.attention[str(layer)], change, keep)
     return other(x)[0].double()
@@ -78,7 +78,7 @@ def found(effects: list[Effect], k: int | None, change: str) -> Effect:
     return next(e for e in effects if (e.subspace, e.change) == (k, change))
 
 
-def test_each_change_does_what_it_says(case: tuple[MobileNet, int], pictures: tuple[Tensor, Tensor]) -> None:
+def test_each_change_does_what_it_says(case: tuple[Network, int], pictures: tuple[Tensor, Tensor]) -> None:
     model, layer = case
     x, other = pictures
     g, target = model.attention_of(layer).groups, 3
@@ -126,9 +126,7 @@ def test_each_change_does_what_it_says(case: tuple[MobileNet, int], pictures: tu
         assert not any(e.change == "exchanged" for e in effects)
 
 
-def test_all_attention_off_is_a_network_without_the_module(
-    lively: Callable[..., MobileNet], pictures: tuple[Tensor, Tensor]
-) -> None:
+def test_all_attention_off_is_a_network_without_the_module(lively: Callable[..., Network], pictures: tuple[Tensor, Tensor]) -> None:
     x, _ = pictures
     model = lively("mobilenet_v1", Placement((11,), 4))
     without = lively("mobilenet_v1", None)
@@ -141,7 +139,7 @@ def test_all_attention_off_is_a_network_without_the_module(
 
 
 def test_shapley_values_follow_their_definition_and_sum_to_the_effect(
-    case: tuple[MobileNet, int], pictures: tuple[Tensor, Tensor]
+    case: tuple[Network, int], pictures: tuple[Tensor, Tensor]
 ) -> None:
     model, layer = case
     x, _ = pictures
@@ -168,7 +166,7 @@ def test_shapley_values_follow_their_definition_and_sum_to_the_effect(
 
 
 def test_sampled_shapley_values_sum_exactly_and_are_right_within_their_error(
-    lively: Callable[..., MobileNet], pictures: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+    lively: Callable[..., Network], pictures: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x, _ = pictures
     model = lively("mobilenet_v1", Placement((11,), 8))
@@ -185,7 +183,7 @@ def test_sampled_shapley_values_sum_exactly_and_are_right_within_their_error(
     assert sampled.errors.max() < np.abs(exact.values).max()
 
 
-def test_gradient_times_activation_splits_among_the_groups(case: tuple[MobileNet, int], pictures: tuple[Tensor, Tensor]) -> None:
+def test_gradient_times_activation_splits_among_the_groups(case: tuple[Network, int], pictures: tuple[Tensor, Tensor]) -> None:
     model, layer = case
     x, _ = pictures
     result = through_subspaces(model, x, layer=layer, target=4)

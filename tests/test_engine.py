@@ -20,7 +20,7 @@ from ulsam_viz.analysis.computations import AttributionError
 from ulsam_viz.analysis.methods import METHODS
 from ulsam_viz.engine import Engine
 from ulsam_viz.images import ModelInput, decode_image, prepare
-from ulsam_viz.models.mobilenet import MobileNet
+from ulsam_viz.models.network import Network
 from ulsam_viz.samples import list_samples
 from ulsam_viz.zoo import get_variant
 
@@ -181,7 +181,7 @@ def test_a_networks_first_pass_within_anothers_computation_leaves_it_fit_for_gra
     engine, begun, asked = Engine(workers=1), threading.Event(), threading.Event()
 
     @torch.inference_mode()
-    def long(_: MobileNet, pause: Callable[..., None]) -> bool:
+    def long(_: Network, pause: Callable[..., None]) -> bool:
         begun.set()
         asked.wait(10)
         pause()
@@ -200,7 +200,7 @@ def test_a_networks_first_pass_within_anothers_computation_leaves_it_fit_for_gra
 def test_passes_that_do_not_call_the_network_itself_are_counted_too(picture: ModelInput) -> None:
     engine, counted, go_on = Engine(workers=1), threading.Event(), threading.Event()
 
-    def work(model: MobileNet, pause: Callable[..., None]) -> int:
+    def work(model: Network, pause: Callable[..., None]) -> int:
         for _ in range(3):
             pause(1)
             model.features_with_attention(picture.tensor)
@@ -218,7 +218,7 @@ def test_passes_that_do_not_call_the_network_itself_are_counted_too(picture: Mod
 def test_a_computation_tells_how_far_it_is(picture: ModelInput) -> None:
     engine, halfway, go_on = Engine(workers=1), threading.Event(), threading.Event()
 
-    def work(model: MobileNet, _: object) -> int:
+    def work(model: Network, _: object) -> int:
         model(picture.tensor.repeat(3, 1, 1, 1))
         halfway.set()
         go_on.wait(10)
@@ -234,11 +234,11 @@ def test_a_computation_tells_how_far_it_is(picture: ModelInput) -> None:
 
 def test_passes_of_one_network_go_in_batches_on_a_gpu(picture: ModelInput, monkeypatch: pytest.MonkeyPatch) -> None:
     """Played on the CPU: a device of its own name, whose networks stay where they are."""
-    monkeypatch.setattr("ulsam_viz.models.mobilenet.MobileNet.to", lambda self, *_, **__: self)
+    monkeypatch.setattr("ulsam_viz.models.network.Network.to", lambda self, *_, **__: self)
     sizes: list[int] = []
     all_asked = threading.Event()
 
-    def counted(model: MobileNet, x: torch.Tensor) -> list[Attention]:
+    def counted(model: Network, x: torch.Tensor) -> list[Attention]:
         all_asked.wait(10)
         sizes.append(len(x))
         return attend_each(model, x)

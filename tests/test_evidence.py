@@ -25,7 +25,7 @@ from ulsam_viz.evidence import (
     trained_anew,
     what_attention_does,
 )
-from ulsam_viz.models.mobilenet import Placement
+from ulsam_viz.models.network import Placement
 from ulsam_viz.tables import map_table
 from ulsam_viz.zoo import Variant, list_variants
 

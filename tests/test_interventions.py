@@ -11,7 +11,8 @@ import torch
 
 from ulsam_viz.analysis.interventions import INTERVENTIONS, intervene
 from ulsam_viz.images import Preprocessing, decode_image, prepare
-from ulsam_viz.models.mobilenet import MobileNet, MobileNetV2, Mode, Placement
+from ulsam_viz.models.mobilenet import MobileNetV2
+from ulsam_viz.models.network import Mode, Network, Placement
 from ulsam_viz.models.optimize import optimize
 from ulsam_viz.samples import list_samples
 from ulsam_viz.training.evaluate import evaluate, sample_pictures
@@ -21,12 +22,12 @@ NAME = "mobilenet_v1-0.5-after6_8_11_13-g4"
 
 
 @pytest.fixture(params=["training form", "inference form"])
-def network(request: pytest.FixtureRequest, lively: Callable[..., MobileNet]) -> MobileNet:
+def network(request: pytest.FixtureRequest, lively: Callable[..., Network]) -> Network:
     model = lively("mobilenet_v2", Placement((7, 11), 4))
     return optimize(model) if request.param == "inference form" else model
 
 
-def test_attention_off_is_the_network_without_modules(lively: Callable[..., MobileNet]) -> None:
+def test_attention_off_is_the_network_without_modules(lively: Callable[..., Network]) -> None:
     with_modules = lively("mobilenet_v2", Placement((7, 11), 4))
     plain = MobileNetV2(0.25, 7).eval()
     plain.load_state_dict({k: v for k, v in with_modules.state_dict().items() if not k.startswith("attention")})
@@ -36,7 +37,7 @@ def test_attention_off_is_the_network_without_modules(lively: Callable[..., Mobi
 
 
 @torch.inference_mode()
-def test_every_module_is_changed_and_the_network_itself_is_not(network: MobileNet) -> None:
+def test_every_module_is_changed_and_the_network_itself_is_not(network: Network) -> None:
     x = torch.randn(3, 3, 96, 96)
     before = copy.deepcopy(network.state_dict())
     logits, maps = network.forward_with_attention(x)
@@ -49,7 +50,7 @@ def test_every_module_is_changed_and_the_network_itself_is_not(network: MobileNe
 
 
 @torch.inference_mode()
-def test_shuffled_maps_hold_the_same_values_at_other_places(network: MobileNet) -> None:
+def test_shuffled_maps_hold_the_same_values_at_other_places(network: Network) -> None:
     x = torch.randn(3, 3, 96, 96)
     own = network.forward_with_attention(x)[1][7]
     changed = intervene(network, "shuffled")
@@ -63,7 +64,7 @@ def test_shuffled_maps_hold_the_same_values_at_other_places(network: MobileNet) 
 
 
 @pytest.mark.parametrize("mode", ["after", "instead"])
-def test_a_pass_may_begin_where_the_attention_does(mode: Mode, lively: Callable[..., MobileNet]) -> None:
+def test_a_pass_may_begin_where_the_attention_does(mode: Mode, lively: Callable[..., Network]) -> None:
     model = lively("mobilenet_v1", Placement((8, 11), 2, mode))
     x = torch.randn(2, 3, 64, 64)
     logits, maps = model.forward_with_attention(x)

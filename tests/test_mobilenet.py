@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from ulsam_viz import MobileNetV1, MobileNetV2, Placement, count_cost
-from ulsam_viz.models.mobilenet import BACKBONES, MobileNet
+from ulsam_viz.models.backbones import BACKBONES
+from ulsam_viz.models.network import Network
 from ulsam_viz.models.optimize import optimize
 
 A, I = "after", "instead"  # noqa: E741
@@ -35,7 +36,7 @@ PAPER_ROWS = [
 
 @pytest.mark.parametrize(("network", "width", "layers", "mode", "params", "macs"), PAPER_ROWS)
 def test_the_papers_overheads(
-    network: type[MobileNet], width: float, layers: tuple[int, ...], mode: str, params: float, macs: float
+    network: type[Network], width: float, layers: tuple[int, ...], mode: str, params: float, macs: float
 ) -> None:
     plain = count_cost(network(width))  # type: ignore[call-arg, arg-type]
     with_ulsam = count_cost(network(width, placement=Placement(layers, 4, mode)))  # type: ignore[call-arg, arg-type]
@@ -78,7 +79,7 @@ def test_our_mobilenet_v2_computes_what_torchvisions_does() -> None:
 
 
 @torch.no_grad()
-def layer_shapes(model: MobileNet, input_size: int) -> dict[int, tuple[int, ...]]:
+def layer_shapes(model: Network, input_size: int) -> dict[int, tuple[int, ...]]:
     """Return (channels, height, width) after each layer."""
     shapes, x = {}, torch.zeros(1, 3, input_size, input_size)
     for number, layer in model.eval().layers.items():
@@ -108,7 +109,7 @@ def test_layers_are_numbered_as_in_the_paper() -> None:
         (MobileNetV2, Placement((4, 8), 4, "instead"), "cannot replace layer 8"),
     ],
 )
-def test_placements_that_do_not_fit_are_refused(network: type[MobileNet], placement: Placement, reason: str) -> None:
+def test_placements_that_do_not_fit_are_refused(network: type[Network], placement: Placement, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         network(placement=placement)  # type: ignore[call-arg]
 
@@ -130,7 +131,7 @@ def test_placements_that_make_no_sense_are_refused(wrong: dict[str, object], rea
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("placement", [None, Placement((11,), 4), Placement((14, 7), 2), Placement((10, 14), 4, "instead")])
 def test_one_pass_returns_what_the_ordinary_path_does_and_the_optimised_form_agrees(
-    lively: Callable[..., MobileNet], backbone: str, placement: Placement | None
+    lively: Callable[..., Network], backbone: str, placement: Placement | None
 ) -> None:
     model = lively(backbone, placement).double()  # in float32 a ReLU at 0 may fall to either side, and gradients jump
     state = {k: v.clone() for k, v in model.state_dict().items()}

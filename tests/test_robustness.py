@@ -14,7 +14,7 @@ from ulsam_viz.analysis.attribution import attribute
 from ulsam_viz.analysis.faithfulness import baseline_maps
 from ulsam_viz.analysis.robustness import infidelities, max_sensitivity, squares_of
 from ulsam_viz.images import Preprocessing
-from ulsam_viz.models.mobilenet import MobileNet, Placement
+from ulsam_viz.models.network import Network, Placement
 from ulsam_viz.models.optimize import optimize
 
 SIDE = 96
@@ -38,7 +38,7 @@ def x() -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def model(lively: Callable[..., MobileNet]) -> MobileNet:
+def model(lively: Callable[..., Network]) -> Network:
     return optimize(lively("mobilenet_v1", Placement((11,), 4)))
 
 
@@ -62,7 +62,7 @@ def test_the_exact_map_foretells_all_and_no_other_does(x: Tensor) -> None:
     assert found["zero"].value == max(f.value for f in found.values())
 
 
-def test_it_is_captums_number_for_the_map_spread_over_the_colours(model: MobileNet, x: Tensor) -> None:
+def test_it_is_captums_number_for_the_map_spread_over_the_colours(model: Network, x: Tensor) -> None:
     """The ordinary use: the network on pictures, an attribution of the picture's shape, equal perturbations of all colours."""
     from captum.metrics import infidelity
 
@@ -83,7 +83,7 @@ def test_it_is_captums_number_for_the_map_spread_over_the_colours(model: MobileN
     assert 0 < ours.share <= 1
 
 
-def test_the_standard_error_is_that_of_other_draws(model: MobileNet, x: Tensor) -> None:
+def test_the_standard_error_is_that_of_other_draws(model: Network, x: Tensor) -> None:
     values = {"uniform": np.ones((SIDE, SIDE))}
     found = [infidelities(model, x, values, target=2, blank=torch.zeros_like(x), squares=64, seed=s)["uniform"] for s in range(12)]
     spread = np.std([f.share for f in found], ddof=1)
@@ -128,7 +128,7 @@ def test_each_map_of_one_call_has_its_own_sensitivity_and_the_largest_counts(x: 
 
 
 @pytest.mark.parametrize("method", ["grad_cam", "saliency", "deep_lift", "smooth_grad"])
-def test_methods_are_measured_the_same_in_any_thread_and_leave_all_as_it_was(model: MobileNet, x: Tensor, method: str) -> None:
+def test_methods_are_measured_the_same_in_any_thread_and_leave_all_as_it_was(model: Network, x: Tensor, method: str) -> None:
     state = {k: v.clone() for k, v in model.state_dict().items()}
     before, picture = torch.random.get_rng_state(), x.clone()
 
@@ -149,7 +149,7 @@ def test_methods_are_measured_the_same_in_any_thread_and_leave_all_as_it_was(mod
     assert not model.training
 
 
-def test_infidelity_draws_its_own_numbers_and_can_be_stopped(model: MobileNet, x: Tensor) -> None:
+def test_infidelity_draws_its_own_numbers_and_can_be_stopped(model: Network, x: Tensor) -> None:
     state = {k: v.clone() for k, v in model.state_dict().items()}
     before, pauses = torch.random.get_rng_state(), []
     blank, maps = torch.zeros_like(x), baseline_maps(SIDE)

@@ -15,14 +15,14 @@ from ulsam_viz.analysis.methods import METHODS
 from ulsam_viz.analysis.sanity import CHECKS, _compared, _regrouped, sanity_checks
 from ulsam_viz.analysis.sources import attribute_attention
 from ulsam_viz.images import ModelInput, Preprocessing
-from ulsam_viz.models.mobilenet import MobileNet
+from ulsam_viz.models.network import Network
 from ulsam_viz.models.optimize import optimize
 
 PRE = Preprocessing(96)
 
 
 @pytest.fixture(scope="module", params=[("mobilenet_v1", (8, 11)), ("mobilenet_v2", (11,))], ids=lambda p: p[0])
-def model(request: pytest.FixtureRequest, lively: Callable[..., MobileNet]) -> MobileNet:
+def model(request: pytest.FixtureRequest, lively: Callable[..., Network]) -> Network:
     return optimize(lively(request.param[0], Placement(request.param[1], 4)))
 
 
@@ -31,13 +31,13 @@ def x() -> Tensor:
     return torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(4))
 
 
-def relative(model: MobileNet, x: Tensor, subspace: int) -> Tensor:
+def relative(model: Network, x: Tensor, subspace: int) -> Tensor:
     maps = model.forward_with_attention(x)[1][11]
     return maps[:, subspace].flatten(1) * maps.shape[2] * maps.shape[3]
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_any_method_can_ask_why_a_subspace_looks_there(model: MobileNet, x: Tensor, method: str) -> None:
+def test_any_method_can_ask_why_a_subspace_looks_there(model: Network, x: Tensor, method: str) -> None:
     state = {k: v.clone() for k, v in model.state_dict().items()}
     result = attribute_attention(model, x, layer=11, subspace=2, method=method, preprocessing=PRE)
     assert result.values.shape == (96, 96)
@@ -54,7 +54,7 @@ def test_any_method_can_ask_why_a_subspace_looks_there(model: MobileNet, x: Tens
     assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
 
 
-def test_its_saliency_is_the_gradient_of_the_map(model: MobileNet, x: Tensor) -> None:
+def test_its_saliency_is_the_gradient_of_the_map(model: Network, x: Tensor) -> None:
     place = (1, 4)
     result = attribute_attention(model, x, layer=11, subspace=1, method="saliency", preprocessing=PRE, place=place)
     asked = x.clone().requires_grad_()
@@ -63,7 +63,7 @@ def test_its_saliency_is_the_gradient_of_the_map(model: MobileNet, x: Tensor) ->
     np.testing.assert_allclose(result.values, asked.grad[0].abs().amax(0), rtol=1e-3, atol=1e-6)
 
 
-def test_places_and_subspaces_that_are_not_there_are_refused(model: MobileNet, x: Tensor) -> None:
+def test_places_and_subspaces_that_are_not_there_are_refused(model: Network, x: Tensor) -> None:
     for wish, reason in (({"subspace": 4}, "subspaces 0 to 3"), ({"place": (6, 0)}, "rows 0 to 5"), ({"layer": 5}, "carries no")):
         options = {"layer": 11, "subspace": 0, "method": "saliency", "preprocessing": PRE} | wish
         with pytest.raises(ValueError, match=reason):
@@ -106,7 +106,7 @@ def test_a_map_stays_if_it_ranks_places_alike_not_if_it_ranks_them_the_other_way
     assert checks[1].correlations[0, 0] == pytest.approx(-1)
 
 
-def test_strength_one_is_the_network_and_zero_is_no_attention(model: MobileNet, x: Tensor) -> None:
+def test_strength_one_is_the_network_and_zero_is_no_attention(model: Network, x: Tensor) -> None:
     logits = with_strength(model, x, layer=11, subspace=0, strengths=[0.0, 1.0, 20.0])
     np.testing.assert_allclose(logits[1], model(x)[0].numpy(), atol=1e-4)
     assert not np.allclose(logits[2], logits[1], atol=1e-3)

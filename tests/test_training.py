@@ -21,7 +21,8 @@ from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
 from ulsam_viz.cli import main
 from ulsam_viz.images import Preprocessing, decode_image, prepare
-from ulsam_viz.models.mobilenet import MobileNetV1, MobileNetV2, Placement
+from ulsam_viz.models.mobilenet import MobileNetV1, MobileNetV2
+from ulsam_viz.models.network import Placement
 from ulsam_viz.training.data import find_pictures
 from ulsam_viz.training.evaluate import _calibration_error, evaluate
 from ulsam_viz.training.folder import InUseError

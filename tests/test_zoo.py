@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from ulsam_viz import CheckpointError, list_variants, load_variant
 from ulsam_viz.cli import main
 from ulsam_viz.evidence import accuracy_of, control_of
-from ulsam_viz.models.mobilenet import Placement
+from ulsam_viz.models.network import Placement
 from ulsam_viz.models.ulsam import FastULSAM
 from ulsam_viz.training.evaluate import evaluate, sample_pictures
 from ulsam_viz.zoo import CHECKPOINTS, Variant, get_variant, load_network, top1_standard_error, variant_name

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ulsam_viz.models.mobilenet import Placement
+from ulsam_viz.models.network import Placement
 from ulsam_viz.training.publish import Role
 from ulsam_viz.training.start import TrainingError
 from ulsam_viz.training.zoo_file import read_zoo_file

@@ -3,7 +3,8 @@
 from .cost import Cost, count_cost
 from .explanation import Explanation, explain
 from .images import ImageError, decode_image
-from .models.mobilenet import MobileNetV1, MobileNetV2, Placement
+from .models.mobilenet import MobileNetV1, MobileNetV2
+from .models.network import Placement
 from .models.ulsam import ULSAM
 from .zoo import CheckpointError, Variant, list_variants, load_variant
 

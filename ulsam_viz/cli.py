@@ -130,7 +130,7 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _train_one(options: argparse.Namespace, execution: Execution) -> None:
-    from .models.mobilenet import Placement
+    from .models.network import Placement
     from .training.data import check_pictures, find_pictures
     from .training.loop import train
     from .training.publish import publish

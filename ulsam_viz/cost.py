@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .models.mobilenet import BACKBONES, InvertedResidual, MobileNet
+from .models.backbones import BACKBONES
+from .models.mobilenet import InvertedResidual
+from .models.network import Network
 from .models.ulsam import ULSAM, FastULSAM, transparent_module
 
 
@@ -30,7 +32,7 @@ class Cost:
     elementwise_bytes: int
 
 
-def count_cost(model: MobileNet, input_size: int = 224) -> Cost:
+def count_cost(model: Network, input_size: int = 224) -> Cost:
     """Count the cost of a network as trained (an optimised network counts the same: it is the same function).
 
     Args:
@@ -75,7 +77,7 @@ def module_elementwise_bytes(channels: int, groups: int, height: int, width: int
 
 
 @torch.inference_mode()
-def measure_latency(model: MobileNet, input_size: int = 224, *, repeats: int = 15) -> float:
+def measure_latency(model: Network, input_size: int = 224, *, repeats: int = 15) -> float:
     """Return the time of one picture in milliseconds, with the calling thread's settings: the fastest of several passes.
 
     Anything else that the machine does makes a pass longer, never shorter; so the fastest compares networks best.

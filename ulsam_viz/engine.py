@@ -25,14 +25,14 @@ from .analysis.methods import METHODS
 from .caching import BoundedCache, freeze, size_of
 from .cost import measure_latency
 from .images import ModelInput
-from .models.mobilenet import MobileNet
+from .models.network import Network
 from .models.optimize import optimize
 from .scheduling import FairPool, Job, Kind
 from .zoo import Variant, load_network
 
 T = TypeVar("T")
 Pause = Callable[..., None]  # of how many passes a computation has sent through the network by other ways than a call; 0
-Work = Callable[[MobileNet, Pause], T]
+Work = Callable[[Network, Pause], T]
 _SHORT_PASSES = 2  # an attribution of so few passes takes milliseconds
 _GPU_BATCH = 16  # pictures in one pass, where several visitors wait for the same network
 
@@ -61,7 +61,7 @@ class Engine:
         self._pools = {"cpu": FairPool(workers or os.cpu_count() or 1, "engine", _prepare_thread)}
         self._pools["cuda"] = FairPool(1, "engine-gpu", _prepare_thread)  # a GPU does one thing at once; passes go in batches
         self._lock = threading.Lock()
-        self._idle: OrderedDict[tuple[str, str], list[MobileNet]] = OrderedDict()
+        self._idle: OrderedDict[tuple[str, str], list[Network]] = OrderedDict()
         self._sizes: dict[tuple[str, str], int] = {}  # bytes of one network of each key
         self._model_bytes = model_bytes
         self._results = BoundedCache(result_bytes)
@@ -108,7 +108,7 @@ class Engine:
         batch = partial(self._attend_batch, key, picture.tensor)
         return self._submit(key, variant, device, batch, kind=Kind.SHORT, visitor=visitor)
 
-    def _attend_batch(self, key: tuple[str, str, str], tensor: torch.Tensor, model: MobileNet, pause: Pause) -> Attention:
+    def _attend_batch(self, key: tuple[str, str, str], tensor: torch.Tensor, model: Network, pause: Pause) -> Attention:
         """Run one pass for all pictures that wait for this network; what the others get is found in the cache."""
         with self._lock:
             found, value = self._results.get(key)
@@ -296,7 +296,7 @@ class Engine:
                 hook.remove()
 
     @contextmanager
-    def _borrow(self, variant: Variant, device: str) -> Iterator[MobileNet]:
+    def _borrow(self, variant: Variant, device: str) -> Iterator[Network]:
         """Lend a network that no other thread uses; after an error it is not given back to the pool."""
         key = (variant.key, device)
         with self._lock:

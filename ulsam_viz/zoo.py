@@ -18,7 +18,8 @@ from safetensors.torch import load as parse_safetensors
 from torch import Tensor
 
 from .images import Preprocessing
-from .models.mobilenet import BACKBONES, MobileNet, Placement
+from .models.backbones import BACKBONES
+from .models.network import Network, Placement
 from .models.optimize import optimize
 
 # The shipped zoo, or one of the user's own making.
@@ -195,7 +196,7 @@ def get_variant(name: str, folder: Path = CHECKPOINTS) -> Variant:
     return variants[name]
 
 
-def build_network(variant: Variant) -> MobileNet:
+def build_network(variant: Variant) -> Network:
     """Return the network of a variant, in training form, without values: its tensors are on the meta device.
 
     Nothing is initialised, so nothing draws from the process's random generators, which another thread may have seeded.
@@ -210,7 +211,7 @@ def build_network(variant: Variant) -> MobileNet:
         raise CheckpointError(f"variant '{variant.name}' cannot be used: no such network can be built ({error})") from error
 
 
-def load_network(variant: Variant) -> MobileNet:
+def load_network(variant: Variant) -> Network:
     """Load a variant's weights into its training form.
 
     The file's sha256, keys, shapes, dtype (float16) and finiteness are verified before a value is used.
@@ -240,7 +241,7 @@ def load_network(variant: Variant) -> MobileNet:
     return network.eval()
 
 
-def load_weights(network: MobileNet, weights: Mapping[str, Tensor], *, refuse: Any = CheckpointError) -> None:
+def load_weights(network: Network, weights: Mapping[str, Tensor], *, refuse: Any = CheckpointError) -> None:
     """Give a network float16 weights of exactly its keys and shapes, as float32, or raise ``refuse(reason)``."""
     own = {key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")}
     if missing := own.keys() - weights.keys():
@@ -258,7 +259,7 @@ def load_weights(network: MobileNet, weights: Mapping[str, Tensor], *, refuse: A
     network.load_state_dict({key: value.float() for key, value in weights.items()} | counters, assign=True)
 
 
-def load_variant(name: str, device: str | torch.device = "cpu") -> MobileNet:
+def load_variant(name: str, device: str | torch.device = "cpu") -> Network:
     """Load a variant ready for inference.
 
     Args:

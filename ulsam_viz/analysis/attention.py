@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..models.mobilenet import MobileNet
+from ..models.network import Network
 from ..models.optimize import relus_in_place
 
 
@@ -34,7 +34,7 @@ class Attention:
         return [int(i) for i in np.argsort(-self.probabilities, kind="stable")[:count]]
 
 
-def attend(model: MobileNet, x: Tensor) -> Attention:
+def attend(model: Network, x: Tensor) -> Attention:
     """Run one pass of one picture; see :func:`attend_each`.
 
     Args:
@@ -49,7 +49,7 @@ def attend(model: MobileNet, x: Tensor) -> Attention:
     return attend_each(model, x)[0]
 
 
-def attend_each(model: MobileNet, x: Tensor) -> list[Attention]:
+def attend_each(model: Network, x: Tensor) -> list[Attention]:
     """Run one pass of several pictures.
 
     Args:

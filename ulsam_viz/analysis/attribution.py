@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..images import Preprocessing
-from ..models.mobilenet import MobileNet
+from ..models.network import Network
 from ..models.optimize import relus_in_place
 from .attention import Attention, attend
 from .computations import AttributionError, baseline_of
@@ -59,7 +59,7 @@ class Attribution:
 
 
 def attribute(
-    model: MobileNet,
+    model: Network,
     x: Tensor,
     *,
     method: str,

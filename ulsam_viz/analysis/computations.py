@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..images import Preprocessing
-from ..models.mobilenet import MobileNet
+from ..models.network import Network
 from .attention import Attention
 from .rescale import rescalable
 
@@ -38,21 +38,21 @@ def baseline_of(x: Tensor, kind: str, preprocessing: Preprocessing) -> Tensor:
     return preprocessing.normalize(torch.full_like(x, level)).to(x.dtype)
 
 
-def saliency(model: MobileNet, x: Tensor, target: int, settings: Mapping[str, Any], _: Preprocessing) -> Tensor:
+def saliency(model: Network, x: Tensor, target: int, settings: Mapping[str, Any], _: Preprocessing) -> Tensor:
     """Magnitude of the gradient."""
     from captum.attr import Saliency
 
     return Saliency(model).attribute(x, target=target)
 
 
-def input_x_gradient(model: MobileNet, x: Tensor, target: int, settings: Mapping[str, Any], _: Preprocessing) -> Tensor:
+def input_x_gradient(model: Network, x: Tensor, target: int, settings: Mapping[str, Any], _: Preprocessing) -> Tensor:
     """Picture times gradient."""
     from captum.attr import InputXGradient
 
     return InputXGradient(model).attribute(x, target=target)
 
 
-def integrated_gradients(model: MobileNet, x: Tensor, target: int, settings: Mapping[str, Any], pre: Preprocessing) -> Tensor:
+def integrated_gradients(model: Network, x: Tensor, target: int, settings: Mapping[str, Any], pre: Preprocessing) -> Tensor:
     """Gradients along the straight way from the baseline, a few steps a pass."""
     from captum.attr import IntegratedGradients
 
@@ -65,7 +65,7 @@ def integrated_gradients(model: MobileNet, x: Tensor, target: int, settings: Map
     )
 
 
-def gradient_shap(model: MobileNet, x: Tensor, target: int, settings: Mapping[str, Any], pre: Preprocessing) -> Tensor:
+def gradient_shap(model: Network, x: Tensor, target: int, settings: Mapping[str, Any], pre: Preprocessing) -> Tensor:
     """Gradients at random points between baseline and noisy picture."""
     from captum.attr import GradientShap
 
@@ -83,21 +83,21 @@ def gradient_shap(model: MobileNet, x: Tensor, target: int, settings: Mapping[st
     return total / parts
 
 
-def deep_lift(model: MobileNet, x: Tensor, target: int, settings: Mapping[str, Any], pre: Preprocessing) -> Tensor:
+def deep_lift(model: Network, x: Tensor, target: int, settings: Mapping[str, Any], pre: Preprocessing) -> Tensor:
     """Rescale rule, on a twin of the network whose steps all have exact rules."""
     from captum.attr import DeepLift
 
     return DeepLift(rescalable(model)).attribute(x, baseline_of(x, settings["baseline"], pre), target=target)
 
 
-def guided_backprop(model: MobileNet, x: Tensor, target: int, settings: Mapping[str, Any], _: Preprocessing) -> Tensor:
+def guided_backprop(model: Network, x: Tensor, target: int, settings: Mapping[str, Any], _: Preprocessing) -> Tensor:
     """A gradient that drops every negative part."""
     from captum.attr import GuidedBackprop
 
     return GuidedBackprop(model).attribute(x, target=target)
 
 
-def occlusion(model: MobileNet, x: Tensor, target: int, settings: Mapping[str, Any], pre: Preprocessing) -> Tensor:
+def occlusion(model: Network, x: Tensor, target: int, settings: Mapping[str, Any], pre: Preprocessing) -> Tensor:
     """Fall of the logit when a square is covered."""
     from captum.attr import Occlusion
 
@@ -114,7 +114,7 @@ def occlusion(model: MobileNet, x: Tensor, target: int, settings: Mapping[str, A
     return values[:, :1]  # the window covers all three channels, so each holds the same value
 
 
-def _layer(model: MobileNet, choice: str) -> nn.Module:
+def _layer(model: Network, choice: str) -> nn.Module:
     """Return the module whose output Grad-CAM weighs: what the pool averages, or the layer that feeds the first attention."""
     if choice == "last":
         return model.head
@@ -126,7 +126,7 @@ def _layer(model: MobileNet, choice: str) -> nn.Module:
     return model.layers[str(number)]
 
 
-def grad_cam_of_pass(seen: Attention, model: MobileNet, target: int, size: int) -> Tensor:
+def grad_cam_of_pass(seen: Attention, model: Network, target: int, size: int) -> Tensor:
     """Compute Grad-CAM of the last layer from a pass that is done: behind it lie only a mean and one linear layer.
 
     The mean gradient of class t's logit on channel c is W[t, c] / (H * W), so no pass back is needed.
@@ -140,7 +140,7 @@ def grad_cam_of_pass(seen: Attention, model: MobileNet, target: int, size: int) 
     return functional.interpolate(cam[None, None], (size, size), mode="bilinear")
 
 
-def grad_cam(model: MobileNet, x: Tensor, target: int, settings: Mapping[str, Any], _: Preprocessing) -> Tensor:
+def grad_cam(model: Network, x: Tensor, target: int, settings: Mapping[str, Any], _: Preprocessing) -> Tensor:
     """Channels weighed by their mean gradient; of a layer inside the network."""
     from captum.attr import LayerAttribution, LayerGradCam
 
@@ -148,14 +148,14 @@ def grad_cam(model: MobileNet, x: Tensor, target: int, settings: Mapping[str, An
     return LayerAttribution.interpolate(cam, tuple(x.shape[-2:]), "bilinear")
 
 
-def guided_grad_cam(model: MobileNet, x: Tensor, target: int, settings: Mapping[str, Any], _: Preprocessing) -> Tensor:
+def guided_grad_cam(model: Network, x: Tensor, target: int, settings: Mapping[str, Any], _: Preprocessing) -> Tensor:
     """Guided backprop, kept where Grad-CAM is positive."""
     from captum.attr import GuidedGradCam
 
     return GuidedGradCam(model, _layer(model, settings["layer"])).attribute(x, target=target, interpolate_mode="bilinear")
 
 
-def smooth_grad(model: MobileNet, x: Tensor, target: int, settings: Mapping[str, Any], _: Preprocessing) -> Tensor:
+def smooth_grad(model: Network, x: Tensor, target: int, settings: Mapping[str, Any], _: Preprocessing) -> Tensor:
     """Saliency, averaged over noisy copies."""
     from captum.attr import NoiseTunnel, Saliency
 

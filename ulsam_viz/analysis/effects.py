@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..models.mobilenet import MobileNet
+from ..models.network import Network
 
 Change = Literal["off", "uniform", "shuffled", "exchanged", "other_picture", "features_off"]
 CHANGES: dict[Change, str] = {
@@ -62,7 +62,7 @@ class Effect:
 
 @torch.inference_mode()
 def ablate(
-    model: MobileNet,
+    model: Network,
     x: Tensor,
     *,
     layer: int,
@@ -138,7 +138,7 @@ class ShapleyValues:
 
 @torch.inference_mode()
 def shapley(
-    model: MobileNet,
+    model: Network,
     x: Tensor,
     *,
     layer: int,
@@ -205,7 +205,7 @@ def _gains_along(order: Sequence[int], worth: Mapping[frozenset[int], float]) ->
 
 
 @torch.inference_mode()
-def with_strength(model: MobileNet, x: Tensor, *, layer: int, subspace: int, strengths: Sequence[float]) -> np.ndarray:
+def with_strength(model: Network, x: Tensor, *, layer: int, subspace: int, strengths: Sequence[float]) -> np.ndarray:
     """Return logits with one subspace's gain 1 + s * A in place of 1 + A, for several s.
 
     Args:
@@ -244,7 +244,7 @@ class ThroughSubspaces:
         return self.maps.sum((1, 2))
 
 
-def through_subspaces(model: MobileNet, x: Tensor, *, layer: int, target: int) -> ThroughSubspaces:
+def through_subspaces(model: Network, x: Tensor, *, layer: int, target: int) -> ThroughSubspaces:
     """Split gradient times activation at a layer among its subspaces: to first order, what the logit owes to each group.
 
     Args:
@@ -263,7 +263,7 @@ def through_subspaces(model: MobileNet, x: Tensor, *, layer: int, target: int) -
     return ThroughSubspaces(maps.float().cpu().numpy(), float(products.sum()))
 
 
-def _start(model: MobileNet, x: Tensor, layer: int) -> tuple[Any, Tensor, Tensor, Tensor]:
+def _start(model: Network, x: Tensor, layer: int) -> tuple[Any, Tensor, Tensor, Tensor]:
     """Return the module, the features that enter it, its maps, and the undisturbed logits."""
     if x.ndim != 4 or x.shape[:2] != (1, 3):
         raise ValueError(f"expected one picture of shape (1, 3, S, S), not {tuple(x.shape)}")
@@ -290,7 +290,7 @@ def _exchanged(own: Tensor, k: int, j: int) -> Tensor:
 
 
 def _answers(
-    model: MobileNet,
+    model: Network,
     features: Tensor,
     layer: int,
     ways: Sequence[tuple[Tensor, Tensor]],

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ..models.mobilenet import MobileNet
+from ..models.network import Network
 from ..models.ulsam import apply_gain
 
 Intervention = Literal["off", "uniform", "shuffled"]
@@ -19,7 +19,7 @@ INTERVENTIONS: dict[Intervention, str] = {
 }
 
 
-def intervene(model: MobileNet, intervention: Intervention, *, seed: int = 0) -> MobileNet:
+def intervene(model: Network, intervention: Intervention, *, seed: int = 0) -> Network:
     """Return a copy of a network in which every module's maps are changed.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ..images import Preprocessing
-from ..models.mobilenet import MobileNet
+from ..models.network import Network
 from . import computations
 from .attention import Attention
 from .computations import AttributionError
@@ -37,7 +37,7 @@ class Setting:
 
 
 # (network, picture, target, settings, preprocessing) -> attributions, shape (1, 3 or 1, S, S)
-_Run = Callable[[MobileNet, Tensor, int, Mapping[str, Any], Preprocessing], Tensor]
+_Run = Callable[[Network, Tensor, int, Mapping[str, Any], Preprocessing], Tensor]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class OfPass:
     """
 
     fits: Callable[[Mapping[str, Any]], bool]
-    run: Callable[[Attention, MobileNet, int, int], Tensor]
+    run: Callable[[Attention, Network, int, int], Tensor]
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..models.mobilenet import MobileNet, ReLU6
+from ..models.network import Network, ReLU6
 from ..models.ulsam import FastULSAM
 
 _NODES, _WEIGHTS = (torch.tensor(a / 2, dtype=torch.float32) for a in np.polynomial.legendre.leggauss(12))
 _NODES = _NODES + 0.5  # Gauss-Legendre on [0, 1]: exact to float error for the smooth path through a softmax
 
 
-def rescalable(model: MobileNet) -> MobileNet:
+def rescalable(model: Network) -> Network:
     """Return a copy with the same outputs in which Captum's DeepLift is exact.
 
     The copy only serves DeepLift: its backward pass expects a batch whose second half is the baselines, as Captum's

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..models.mobilenet import MobileNet
+from ..models.network import Network
 from ..models.ulsam import FastULSAM
 from .measures import agreement, is_dead
 
@@ -52,7 +52,7 @@ class SanityCheck:
 
 @torch.inference_mode()
 def sanity_checks(
-    model: MobileNet, x: Tensor, *, layer: int, shuffles: int = 8, seed: int = 0, pause: Callable[[], None] = lambda: None
+    model: Network, x: Tensor, *, layer: int, shuffles: int = 8, seed: int = 0, pause: Callable[[], None] = lambda: None
 ) -> list[SanityCheck]:
     """Compute a layer's maps with weights or groups shuffled; groups only where there are several.
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..images import Preprocessing
-from ..models.mobilenet import MobileNet, Placement
+from ..models.network import Network, Placement
 from .attribution import Attribution, attribute
 from .methods import METHODS
 
@@ -29,7 +29,7 @@ class AttentionReadout(nn.Module):
         ValueError: If there is no such layer or subspace.
     """
 
-    def __init__(self, network: MobileNet, layer: int, subspace: int, pause: Callable[[], None]) -> None:
+    def __init__(self, network: Network, layer: int, subspace: int, pause: Callable[[], None]) -> None:
         super().__init__()
         groups: int = network.attention_of(layer).groups
         if not 0 <= subspace < groups:
@@ -60,7 +60,7 @@ class AttentionReadout(nn.Module):
 
 
 def attribute_attention(
-    model: MobileNet,
+    model: Network,
     x: Tensor,
     *,
     layer: int,
@@ -107,7 +107,7 @@ def attribute_attention(
     if chosen and any(s.name == "layer" for s in chosen.settings):
         settings = {**(settings or {}), "layer": "attention"}
     return attribute(
-        cast(MobileNet, readout),  # it has what methods ask a network for
+        cast(Network, readout),  # it has what methods ask a network for
         x,
         method=method,
         target=row * width + column,

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..models.mobilenet import MobileNet
+from ..models.network import Network
 from ..models.ulsam import ULSAM, apply_gain
 
 Weighting = Literal["softmax", "sigmoid"]
@@ -217,7 +217,7 @@ class Experiment:
 
 
 @torch.inference_mode()
-def experiment(model: MobileNet, module: ULSAM, x: Tensor, *, layer: int, switches: Switches) -> Experiment:
+def experiment(model: Network, module: ULSAM, x: Tensor, *, layer: int, switches: Switches) -> Experiment:
     """Change one layer's module within a trained network, and let the rest of the network answer.
 
     Args:

@@ -1,81 +1,15 @@
-"""MobileNet-V1 and MobileNet-V2 as numbered layers that can carry ULSAM modules.
+"""MobileNet-V1 and MobileNet-V2.
 
-Layers are numbered as in the ULSAM paper: the stem convolution is layer 1. V1 has layers 2..14 (depthwise-separable
-blocks), V2 has layers 2..18 (inverted residual blocks). This numbering reproduces every overhead in the paper's tables.
+V1 has layers 2..14 (depthwise-separable blocks), V2 has layers 2..18 (inverted residual blocks); the stem is layer 1.
 
 Howard et al., "MobileNets", 2017, arXiv:1704.04861; Sandler et al., "MobileNetV2", CVPR 2018, arXiv:1801.04381.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
-
 from torch import Tensor, nn
-from torch.nn import functional
 
-from .ulsam import ULSAM, check_groups
-
-Mode = Literal["after", "instead"]
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where a network carries ULSAM modules: one for each named layer, all with the same number of groups.
-
-    Args:
-        layers: Layer numbers in the paper's numbering, in any order; kept sorted.
-        groups: Number of subspaces g of every module.
-        mode: ``"after"`` follows the named layer; ``"instead"`` replaces it, where its output has its input's shape.
-
-    Raises:
-        ValueError: For no layers, a layer named twice, fewer than one group or an unknown mode.
-    """
-
-    layers: tuple[int, ...] = (11,)
-    groups: int = 4
-    mode: Mode = "after"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", tuple(sorted(self.layers)))
-        if not self.layers:
-            raise ValueError("a placement names at least one layer")
-        if len(set(self.layers)) != len(self.layers):
-            raise ValueError(f"a placement names each layer once, not {self.layers}")
-        if self.groups < 1:
-            raise ValueError(f"groups must be at least 1, not {self.groups}")
-        if self.mode not in ("after", "instead"):
-            raise ValueError(f"mode must be 'after' or 'instead', not {self.mode!r}")
-
-
-class ReLU6(nn.ReLU):
-    """min(max(x, 0), 6), as a kind of ``nn.ReLU``.
-
-    ``torch.nn.ReLU6`` is no ``nn.ReLU``: guided backpropagation, which looks for that type, would silently return the
-    plain gradient. Through this class its rule (clip the gradient that leaves the module) applies unchanged.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Clip to [0, 6]; any shape."""
-        return functional.relu6(input, inplace=self.inplace)
-
-
-class ConvNorm(nn.Sequential):
-    """Convolution without bias, BatchNorm and an optional activation."""
-
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        kernel: int = 1,
-        *,
-        stride: int = 1,
-        groups: int = 1,
-        activation: Callable[[], nn.Module] | None,
-    ) -> None:
-        conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
-        super().__init__(conv, nn.BatchNorm2d(outputs), *([activation()] if activation else []))
+from .network import ConvNorm, Network, Placement, ReLU6
 
 
 class InvertedResidual(nn.Module):
@@ -95,110 +29,7 @@ class InvertedResidual(nn.Module):
         return x + y if self.skip else y
 
 
-class MobileNet(nn.Module):
-    """What both networks share: numbered layers, ULSAM modules between them, and one pass that returns both.
-
-    Attributes:
-        layers: The layers by number (keys are strings); a layer that ULSAM replaces is not there.
-        attention: The ULSAM modules by layer number.
-        backbone: ``"mobilenet_v1"`` or ``"mobilenet_v2"``.
-    """
-
-    backbone: str
-    head: nn.Module
-
-    def __init__(
-        self,
-        layers: dict[int, nn.Module],
-        shapes: dict[int, tuple[int, bool]],
-        head: nn.Module,
-        features: int,
-        *,
-        width: float,
-        num_classes: int,
-        placement: Placement | None,
-        dropout: float,
-    ) -> None:
-        super().__init__()
-        self.width, self.num_classes, self.placement = width, num_classes, placement
-        attention = _attention_modules(shapes, placement)
-        replaced = attention.keys() if placement and placement.mode == "instead" else ()
-        self.last_layer = max(layers)
-        self.layers = nn.ModuleDict({str(n): layer for n, layer in layers.items() if n not in replaced})
-        self.attention = nn.ModuleDict({str(n): module for n, module in attention.items()})
-        self.head = head
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(features, num_classes)
-        _initialise(self)
-
-    def features_with_attention(self, x: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
-        """Run one pass up to what the classifier averages.
-
-        Args:
-            x: Normalised pictures, shape (N, 3, H, W).
-
-        Returns:
-            Features (N, C, H', W'), and the maps (N, g, H_l, W_l) of each layer l that carries a module. Nothing is
-            stored on the network.
-        """
-        return self._from_layer(1, x)
-
-    def _from_layer(self, first: int, x: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
-        """Run layers from ``first`` on, each with its module, and the head."""
-        maps: dict[int, Tensor] = {}
-        for number in range(first, self.last_layer + 1):
-            x = self._layer(number, x)
-            if str(number) in self.attention:
-                x, maps[number] = self.attention_of(number).forward_with_attention(x)
-        return self.head(x), maps
-
-    def _layer(self, number: int, x: Tensor) -> Tensor:
-        """Run one layer without its attention module; a layer that a module replaces changes nothing."""
-        return self.layers[str(number)](x) if str(number) in self.layers else x
-
-    def attention_of(self, number: int) -> Any:
-        """Return the ULSAM module of a layer, in whichever of its forms.
-
-        Raises:
-            ValueError: If that layer carries none.
-        """
-        if str(number) not in self.attention:
-            raise ValueError(f"layer {number} carries no attention module; those that do: {', '.join(self.attention) or 'none'}")
-        return self.attention[str(number)]
-
-    def before_attention(self, x: Tensor, number: int) -> Tensor:
-        """Run pictures (N, 3, H, W) up to the features (N, m, H_l, W_l) that enter the module of layer ``number``."""
-        for n in range(1, number + 1):
-            x = self._layer(n, x)
-            if n < number and str(n) in self.attention:
-                x, _ = self.attention_of(n).forward_with_attention(x)
-        return x
-
-    def after_attention(self, features: Tensor, number: int) -> Tensor:
-        """Run features (N, m, H_l, W_l) that leave the module of layer ``number`` to logits (N, classes)."""
-        return self.classify(self._from_layer(number + 1, features)[0])
-
-    def from_attention(self, features: Tensor, number: int) -> tuple[Tensor, dict[int, Tensor]]:
-        """Run features (N, m, H_l, W_l) that enter the module of layer ``number`` to logits, and the maps from there on."""
-        attended, own = self.attention_of(number).forward_with_attention(features)
-        x, later = self._from_layer(number + 1, attended)
-        return self.classify(x), {number: own, **later}
-
-    def classify(self, features: Tensor) -> Tensor:
-        """Return logits (N, classes) for features (N, C, H', W')."""
-        return self.classifier(self.dropout(features.mean((2, 3))))
-
-    def forward_with_attention(self, x: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
-        """Run one pass: pictures (N, 3, H, W) -> logits (N, classes) and the maps by layer."""
-        features, maps = self.features_with_attention(x)
-        return self.classify(features), maps
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return logits, shape (N, classes), for normalised pictures (N, 3, H, W)."""
-        return self.forward_with_attention(x)[0]
-
-
-class MobileNetV1(MobileNet):
+class MobileNetV1(Network):
     """MobileNet-V1: a stem and 13 depthwise-separable blocks, layers 1 to 14.
 
     Args:
@@ -233,7 +64,7 @@ class MobileNetV1(MobileNet):
         )
 
 
-class MobileNetV2(MobileNet):
+class MobileNetV2(Network):
     """MobileNet-V2: a stem and 17 inverted residual blocks, layers 1 to 18, and a 1x1 convolution before the pool.
 
     Args and errors as for :class:`MobileNetV1`.
@@ -271,9 +102,6 @@ class MobileNetV2(MobileNet):
         super().__init__(layers, shapes, head, features, width=width, num_classes=num_classes, placement=placement, dropout=dropout)
 
 
-BACKBONES: dict[str, Callable[..., MobileNet]] = {"mobilenet_v1": MobileNetV1, "mobilenet_v2": MobileNetV2}
-
-
 def _scaled(channels: int, width: float) -> int:
     """Channels times width, as a multiple of 8 that loses at most a tenth (the MobileNet-V2 paper's rule).
 
@@ -284,37 +112,3 @@ def _scaled(channels: int, width: float) -> int:
     exact = channels * width
     rounded = max(8, int(exact + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * exact else rounded
-
-
-def _attention_modules(shapes: dict[int, tuple[int, bool]], placement: Placement | None) -> dict[int, ULSAM]:
-    """Build one module for each placed layer; ``shapes`` gives each layer's output channels and if it keeps its shape."""
-    if placement is None:
-        return {}
-    modules = {}
-    for number in placement.layers:
-        if number not in shapes or number == 1:
-            raise ValueError(f"there is no layer {number} to carry a module: this network's blocks are 2 to {max(shapes)}")
-        channels, keeps_shape = shapes[number]
-        if placement.mode == "instead" and not keeps_shape:
-            fitting = ", ".join(str(n) for n, (_, keeps) in shapes.items() if keeps)
-            raise ValueError(
-                f"ULSAM cannot replace layer {number}: it changes the shape of its input, and ULSAM keeps it. "
-                f"Layers that can be replaced: {fitting}"
-            )
-        try:
-            check_groups(channels, placement.groups)
-        except ValueError as error:
-            raise ValueError(f"layer {number}: {error}") from error
-        modules[number] = ULSAM(channels, placement.groups)
-    return modules
-
-
-def _initialise(model: MobileNet) -> None:
-    """He initialisation for the backbone; ULSAM keeps PyTorch's default, under which its maps stay alive."""
-    inside_attention = {id(m) for m in model.attention.modules()}
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d) and id(module) not in inside_attention:
-            nn.init.kaiming_normal_(module.weight, mode="fan_out")
-        elif isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=0.01)
-            nn.init.zeros_(module.bias)

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .mobilenet import ConvNorm, MobileNet
+from .network import ConvNorm, Network
 from .ulsam import ULSAM, FastULSAM
 
 
-def optimize(model: MobileNet) -> MobileNet:
+def optimize(model: Network) -> Network:
     """Fold BatchNorm into convolutions, replace ULSAM by its fast form, store weights channels_last.
 
     Every non-linearity stays its own module, so attributions that look for them stay right; gradients with respect to

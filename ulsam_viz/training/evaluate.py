@@ -14,14 +14,14 @@ from tqdm import tqdm
 from ..analysis import measures
 from ..analysis.interventions import INTERVENTIONS, intervene
 from ..images import Preprocessing, prepare
-from ..models.mobilenet import MobileNet
+from ..models.network import Network
 from ..samples import list_samples
 from .data import Pictures, read_whole
 
 
 @torch.inference_mode()
 def evaluate(
-    model: MobileNet, pictures: Pictures, preprocessing: Preprocessing, *, batch: int = 32, quiet: bool = False
+    model: Network, pictures: Pictures, preprocessing: Preprocessing, *, batch: int = 32, quiet: bool = False
 ) -> dict[str, Any]:
     """Measure a network on pictures it was not trained on.
 

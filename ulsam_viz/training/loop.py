@@ -19,7 +19,8 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from ..images import Preprocessing
-from ..models.mobilenet import BACKBONES, MobileNet
+from ..models.backbones import BACKBONES
+from ..models.network import Network
 from .data import AugmentedPictures, Pictures, epoch_batches, jitter
 from .folder import Log, RunFolder, code_version, exclusive
 from .recipe import Recipe, one_cycle
@@ -185,7 +186,7 @@ def _train_step(
     return loss.detach()
 
 
-def _parameter_groups(model: MobileNet, weight_decay: float) -> list[dict[str, Any]]:
+def _parameter_groups(model: Network, weight_decay: float) -> list[dict[str, Any]]:
     """Decay weights of the backbone's convolutions and of the classifier only: no norms, biases or ULSAM modules."""
     attention = {id(p) for p in model.attention.parameters()}
     decayed = [p for p in model.parameters() if p.ndim > 1 and id(p) not in attention]

@@ -13,7 +13,7 @@ from filelock import FileLock
 from safetensors.torch import load_file, save
 
 from ..images import Preprocessing
-from ..models.mobilenet import BACKBONES
+from ..models.backbones import BACKBONES
 from ..models.optimize import optimize
 from ..zoo import MANIFEST_FORMAT, load_weights, placement_from, variant_name
 from .data import Pictures

@@ -6,7 +6,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..models.mobilenet import BACKBONES, Placement
+from ..models.backbones import BACKBONES
+from ..models.network import Placement
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..models.mobilenet import MobileNet
+from ..models.network import Network
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Team:
             value /= self.size
         return value
 
-    def wrap(self, model: MobileNet, *, sync_batchnorm: bool) -> nn.Module:
+    def wrap(self, model: Network, *, sync_batchnorm: bool) -> nn.Module:
         """Return the module to train with: averaged gradients, and layers that see the whole batch where they must."""
         if self.size == 1:
             return model

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..models.mobilenet import Placement
+from ..models.network import Placement
 from ..zoo import CheckpointError, list_variants
 from .data import find_pictures
 from .folder import InUseError, exclusive

@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from ..caching import size_of
 from ..engine import Pause, default_engine
-from ..models.mobilenet import MobileNet
+from ..models.network import Network
 from .scene import Scene
 from .session import asked, visitor
 
@@ -22,7 +22,7 @@ _QUIET = 0.3  # seconds: most answers come before anyone could read that they ar
 
 
 def answer(
-    scene: Scene, name: tuple[Hashable, ...], text: str, work: Callable[[MobileNet, Pause], T], *, passes: int = 0
+    scene: Scene, name: tuple[Hashable, ...], text: str, work: Callable[[Network, Pause], T], *, passes: int = 0
 ) -> T | None:
     """Compute something with the variant's network, saying meanwhile what, how far and where in line.
 
@@ -58,7 +58,7 @@ def answer(
     return future.result()
 
 
-def compute(scene: Scene, name: tuple[Hashable, ...], work: Callable[[MobileNet, Pause], T]) -> T:
+def compute(scene: Scene, name: tuple[Hashable, ...], work: Callable[[Network, Pause], T]) -> T:
     """Compute the same without a page to show it on: for a file that is made while no page runs."""
     return default_engine().run(name, scene.crop, scene.variant, scene.device.device, work).result()
 

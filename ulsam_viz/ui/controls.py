@@ -94,7 +94,7 @@ def choose_variant(variants: Sequence[Variant]) -> Variant:
         required=True,
         key="net",
         bind=_BIND,
-        help="MobileNet version and width multiplier.",
+        help="Network version and width multiplier.",
     )
     of_backbone = [v for v in variants if backbone_label(v) == backbone]
     positions = sorted(

@@ -18,7 +18,7 @@ from ..analysis.computations import baseline_of
 from ..analysis.methods import METHODS
 from ..analysis.robustness import Infidelity
 from ..engine import Pause
-from ..models.mobilenet import MobileNet
+from ..models.network import Network
 from .asking import answer
 from .controls import count_passes
 from .scene import Scene
@@ -107,11 +107,11 @@ def _infidelities(
 def _of_attention(scene: Scene, number: int, names: list[str]) -> dict[str, float] | None:
     """Measure all subspaces' maps, and their mean where there are several, by the same passes; by name."""
 
-    def explain(model: MobileNet, picture: Tensor) -> Tensor:
+    def explain(model: Network, picture: Tensor) -> Tensor:
         maps = torch.tensor(attend(model, picture).maps[number])
         return torch.cat((maps, maps.mean(0, keepdim=True))) if len(maps) > 1 else maps
 
-    def work(model: MobileNet, pause: Pause) -> dict[str, float]:
+    def work(model: Network, pause: Pause) -> dict[str, float]:
         def explain_one(picture: Tensor) -> Tensor:
             pause(1)
             return explain(model, picture)
@@ -123,7 +123,7 @@ def _of_attention(scene: Scene, number: int, names: list[str]) -> dict[str, floa
 
 
 def _of_method(scene: Scene, method: str, cost: int) -> tuple[float, ...] | None:
-    def explain(model: MobileNet, picture: Tensor) -> Tensor:
+    def explain(model: Network, picture: Tensor) -> Tensor:
         result = attribute(
             model,
             picture,

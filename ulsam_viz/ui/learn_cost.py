@@ -9,7 +9,7 @@ import streamlit as st
 from .. import paper
 from ..cost import ModuleTimes, measure_module, module_elementwise_bytes
 from ..engine import default_engine
-from ..models.mobilenet import MobileNet
+from ..models.network import Network
 from ..models.ulsam import check_groups
 from .asking import answer
 from .learn_walk import Walk
@@ -59,7 +59,7 @@ def show_cost(walk: Walk) -> None:
 
 
 def _measured(walk: Walk, m: int, h: int, w: int, g: int) -> None:
-    def work(_: MobileNet, pause: Callable[[], None]) -> ModuleTimes:
+    def work(_: Network, pause: Callable[[], None]) -> ModuleTimes:
         pause()
         return measure_module(m, g, h, w)
 

@@ -8,7 +8,7 @@ import streamlit as st
 from ..analysis.stages import Experiment, Switches, experiment
 from ..figures.colours import Scaled, subspace_colour
 from ..figures.tiles import attention_tile, data_uri
-from ..models.mobilenet import MobileNet
+from ..models.network import Network
 from ..zoo import load_network
 from .asking import answer
 from .learn_sandbox import choose_switches
@@ -69,6 +69,6 @@ def show_experiments(scene: Scene) -> None:
     answers_compared(scene, found.logits, found.changed, "changed")
 
 
-def _run(model: MobileNet, scene: Scene, layer: int, switches: Switches) -> Experiment:
+def _run(model: Network, scene: Scene, layer: int, switches: Switches) -> Experiment:
     module = load_network(scene.variant).attention_of(layer)
     return experiment(model, module, scene.crop.tensor, layer=layer, switches=switches)

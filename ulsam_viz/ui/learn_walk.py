@@ -13,7 +13,7 @@ from ..engine import Pause, default_engine
 from ..figures.colours import subspace_colour
 from ..figures.tiles import data_uri, value_range, value_tile
 from ..lesson.steps import Facts
-from ..models.mobilenet import MobileNet
+from ..models.network import Network
 from ..scheduling import Kind
 from ..zoo import Variant, backbone_name, list_variants, load_network, position_name
 from .scene import Scene, facts, network_name
@@ -144,7 +144,7 @@ def choose_walk(scene: Scene) -> Walk:
 
 
 def _stages(scene: Scene, layer: int) -> Stages:
-    def work(model: MobileNet, _: Pause) -> Stages:
+    def work(model: Network, _: Pause) -> Stages:
         # The module in training form: in the network that answers, its BatchNorms are folded away.
         module = load_network(scene.variant).attention_of(layer)
         return run_stages(module, model.before_attention(scene.crop.tensor.to(model.classifier.weight.device), layer))

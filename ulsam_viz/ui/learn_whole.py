@@ -15,7 +15,7 @@ from ..figures import comparisons
 from ..figures.colours import Scaled, scale_maps, subspace_colour
 from ..figures.tiles import attention_tile, data_uri
 from ..lesson.steps import MISCONCEPTIONS
-from ..models.mobilenet import MobileNet
+from ..models.network import Network
 from ..zoo import CheckpointError, Variant, backbone_name, position_name
 from .asking import answer, subspace_names
 from .learn_cost import show_cost
@@ -205,11 +205,11 @@ def without_each(walk: Walk) -> np.ndarray | None:
     return answer(walk.scene, name, "the answer without each subspace's attention", work)
 
 
-def effects_of_each(walk: Walk) -> tuple[tuple[str, int, int], Callable[[MobileNet, Pause], np.ndarray]]:
+def effects_of_each(walk: Walk) -> tuple[tuple[str, int, int], Callable[[Network, Pause], np.ndarray]]:
     """Return the name and the work of :func:`without_each`."""
     scene, layer = walk.scene, walk.layer
 
-    def work(model: MobileNet, pause: Pause) -> np.ndarray:
+    def work(model: Network, pause: Pause) -> np.ndarray:
         moved = []
         for k in range(walk.stages.groups):
             pause()

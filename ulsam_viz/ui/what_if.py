@@ -12,7 +12,7 @@ from ..analysis.faithfulness import Box
 from ..engine import Pause
 from ..figures.colours import scale_maps, subspace_colour
 from ..figures.tiles import attention_tile, data_uri
-from ..models.mobilenet import MobileNet
+from ..models.network import Network
 from .asking import answer
 from .boxes import choose_box, cover
 from .scene import Scene, change_note
@@ -58,7 +58,7 @@ def show_what_if(scene: Scene, number: int, k: int) -> None:
 def _covered(scene: Scene, number: int, box: Box) -> None:
     places = [box, *_other_places(box, scene.variant.input_size)]
 
-    def work(model: MobileNet, pause: Pause) -> list[Attention]:
+    def work(model: Network, pause: Pause) -> list[Attention]:
         seen = []
         for place in places:
             pause(1)
