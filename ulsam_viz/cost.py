@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .models.backbones import BACKBONES
-from .models.mobilenet import InvertedResidual
+from .models.blocks import InvertedResidual
 from .models.network import Network
 from .models.ulsam import ULSAM, FastULSAM, transparent_module
 

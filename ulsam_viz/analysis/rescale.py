@@ -22,7 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..models.network import Network, ReLU6
+from ..models.blocks import ReLU6
+from ..models.network import Network
 from ..models.ulsam import FastULSAM
 
 _NODES, _WEIGHTS = (torch.tensor(a / 2, dtype=torch.float32) for a in np.polynomial.legendre.leggauss(12))

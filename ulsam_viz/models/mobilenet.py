@@ -7,26 +7,10 @@ Howard et al., "MobileNets", 2017, arXiv:1704.04861; Sandler et al., "MobileNetV
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 
-from .network import ConvNorm, Network, Placement, ReLU6
-
-
-class InvertedResidual(nn.Module):
-    """MobileNet-V2's block: expand, filter depthwise, project; with a skip where the shapes agree."""
-
-    def __init__(self, inputs: int, outputs: int, *, stride: int, expansion: int) -> None:
-        super().__init__()
-        hidden = inputs * expansion
-        self.skip = stride == 1 and inputs == outputs
-        self.expand = ConvNorm(inputs, hidden, activation=ReLU6) if expansion > 1 else nn.Identity()
-        self.filter = ConvNorm(hidden, hidden, 3, stride=stride, groups=hidden, activation=ReLU6)
-        self.project = ConvNorm(hidden, outputs, activation=None)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the block's output, shape (N, outputs, H', W')."""
-        y = self.project(self.filter(self.expand(x)))
-        return x + y if self.skip else y
+from .blocks import ConvNorm, InvertedResidual, ReLU6
+from .network import Network, Placement
 
 
 class MobileNetV1(Network):

@@ -6,12 +6,10 @@ the paper's tables. A network of the family only builds its layers (:mod:`.mobil
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from .ulsam import ULSAM, check_groups
 
@@ -45,35 +43,6 @@ class Placement:
             raise ValueError(f"groups must be at least 1, not {self.groups}")
         if self.mode not in ("after", "instead"):
             raise ValueError(f"mode must be 'after' or 'instead', not {self.mode!r}")
-
-
-class ReLU6(nn.ReLU):
-    """min(max(x, 0), 6), as a kind of ``nn.ReLU``.
-
-    ``torch.nn.ReLU6`` is no ``nn.ReLU``: guided backpropagation, which looks for that type, would silently return the
-    plain gradient. Through this class its rule (clip the gradient that leaves the module) applies unchanged.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Clip to [0, 6]; any shape."""
-        return functional.relu6(input, inplace=self.inplace)
-
-
-class ConvNorm(nn.Sequential):
-    """Convolution without bias, BatchNorm and an optional activation."""
-
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        kernel: int = 1,
-        *,
-        stride: int = 1,
-        groups: int = 1,
-        activation: Callable[[], nn.Module] | None,
-    ) -> None:
-        conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
-        super().__init__(conv, nn.BatchNorm2d(outputs), *([activation()] if activation else []))
 
 
 class Network(nn.Module):

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .network import ConvNorm, Network
+from .blocks import ConvNorm
+from .network import Network
 from .ulsam import ULSAM, FastULSAM
 
 
