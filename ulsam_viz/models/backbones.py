@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from .efficientnet import EfficientNetLite0
 from .mobilenet import MobileNetV1, MobileNetV2
 from .network import Network
 
-BACKBONES: dict[str, Callable[..., Network]] = {"mobilenet_v1": MobileNetV1, "mobilenet_v2": MobileNetV2}
+BACKBONES: dict[str, type[Network]] = {
+    network.backbone: network
+    for network in (
+        EfficientNetLite0,
+        MobileNetV1,
+        MobileNetV2,
+    )
+}

@@ -10,32 +10,23 @@ from __future__ import annotations
 from torch import nn
 
 from .blocks import ConvNorm, InvertedResidual, ReLU6
-from .network import Network, Placement
+from .network import Network, Parts
 
 
 class MobileNetV1(Network):
-    """MobileNet-V1: a stem and 13 depthwise-separable blocks, layers 1 to 14.
-
-    Args:
-        width: Width multiplier of all channels.
-        num_classes: Size of the output.
-        placement: ULSAM modules, or None for the plain network.
-        dropout: Probability before the classifier, in training.
-
-    Raises:
-        ValueError: If the placement does not fit the network; the message says why.
-    """
+    """MobileNet-V1: a stem and 13 depthwise-separable blocks, layers 1 to 14."""
 
     backbone = "mobilenet_v1"
+    title = "MobileNet-V1"
     BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))
 
-    def __init__(
-        self, width: float = 1.0, num_classes: int = 1000, placement: Placement | None = None, *, dropout: float = 0.2
-    ) -> None:
+    @classmethod
+    def build(cls, width: float) -> Parts:
+        """Build stem and blocks."""
         inputs = _scaled(32, width)
         layers: dict[int, nn.Module] = {1: ConvNorm(3, inputs, 3, stride=2, activation=nn.ReLU)}
         shapes = {1: (inputs, False)}
-        for number, (channels, stride) in enumerate(self.BLOCKS, start=2):
+        for number, (channels, stride) in enumerate(cls.BLOCKS, start=2):
             outputs = _scaled(channels, width)
             layers[number] = nn.Sequential(
                 ConvNorm(inputs, inputs, 3, stride=stride, groups=inputs, activation=nn.ReLU),
@@ -43,18 +34,14 @@ class MobileNetV1(Network):
             )
             shapes[number] = (outputs, stride == 1 and inputs == outputs)
             inputs = outputs
-        super().__init__(
-            layers, shapes, nn.Identity(), inputs, width=width, num_classes=num_classes, placement=placement, dropout=dropout
-        )
+        return Parts(layers, shapes, nn.Identity(), inputs)
 
 
 class MobileNetV2(Network):
-    """MobileNet-V2: a stem and 17 inverted residual blocks, layers 1 to 18, and a 1x1 convolution before the pool.
-
-    Args and errors as for :class:`MobileNetV1`.
-    """
+    """MobileNet-V2: a stem and 17 inverted residual blocks, layers 1 to 18, and a 1x1 convolution before the pool."""
 
     backbone = "mobilenet_v2"
+    title = "MobileNet-V2"
     # expansion, channels, repeats, stride of the first
     STAGES = (
         (1, 16, 1, 1),
@@ -66,13 +53,13 @@ class MobileNetV2(Network):
         (6, 320, 1, 1),
     )
 
-    def __init__(
-        self, width: float = 1.0, num_classes: int = 1000, placement: Placement | None = None, *, dropout: float = 0.2
-    ) -> None:
+    @classmethod
+    def build(cls, width: float) -> Parts:
+        """Build stem, blocks and the last convolution."""
         inputs = _scaled(32, width)
         layers: dict[int, nn.Module] = {1: ConvNorm(3, inputs, 3, stride=2, activation=ReLU6)}
         shapes = {1: (inputs, False)}
-        for expansion, channels, repeats, first_stride in self.STAGES:
+        for expansion, channels, repeats, first_stride in cls.STAGES:
             for repeat in range(repeats):
                 stride = first_stride if repeat == 0 else 1
                 outputs = _scaled(channels, width)
@@ -82,8 +69,7 @@ class MobileNetV2(Network):
                 shapes[number] = (outputs, block.skip)
                 inputs = outputs
         features = _scaled(1280, max(1.0, width))
-        head = ConvNorm(inputs, features, activation=ReLU6)
-        super().__init__(layers, shapes, head, features, width=width, num_classes=num_classes, placement=placement, dropout=dropout)
+        return Parts(layers, shapes, ConvNorm(inputs, features, activation=ReLU6), features)
 
 
 def _scaled(channels: int, width: float) -> int:

@@ -1,13 +1,13 @@
 """What all networks share: numbered layers, ULSAM modules at a placement between them, and one pass that returns both.
 
 Layers are numbered as in the ULSAM paper: the stem convolution is layer 1. This numbering reproduces every overhead in
-the paper's tables. A network of the family only builds its layers (:mod:`.mobilenet`).
+the paper's tables. A network of the family only builds its layers (:mod:`.mobilenet`, :mod:`.efficientnet`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -45,41 +45,82 @@ class Placement:
             raise ValueError(f"mode must be 'after' or 'instead', not {self.mode!r}")
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What a network of the family builds; the rest is the same for all.
+
+    Attributes:
+        layers: By number, from the stem, layer 1.
+        shapes: Of each layer, its output channels, and whether its output has its input's shape.
+        head: What follows the last layer, before the pool.
+        features: Channels that the classifier reads.
+    """
+
+    layers: dict[int, nn.Module]
+    shapes: dict[int, tuple[int, bool]]
+    head: nn.Module
+    features: int
+
+
 class Network(nn.Module):
-    """What all networks share: numbered layers, ULSAM modules between them, and one pass that returns both.
+    """Numbered layers with ULSAM modules between them, and one pass that returns logits and maps.
+
+    Args:
+        width: Width multiplier of all channels.
+        num_classes: Size of the output.
+        placement: ULSAM modules, or None for the plain network.
+        dropout: Probability before the classifier, in training.
+
+    Raises:
+        ValueError: If the width or the placement does not fit the network; the message says why.
 
     Attributes:
         layers: The layers by number (keys are strings); a layer that ULSAM replaces is not there.
         attention: The ULSAM modules by layer number.
-        backbone: ``"mobilenet_v1"`` or ``"mobilenet_v2"``.
+        backbone: Its name in the table of networks and in records.
+        title: Its name for people.
+        has_widths: Whether it comes in several widths, which its names then tell.
     """
 
-    backbone: str
-    head: nn.Module
+    backbone: ClassVar[str]
+    title: ClassVar[str]
+    has_widths: ClassVar[bool] = True
 
     def __init__(
-        self,
-        layers: dict[int, nn.Module],
-        shapes: dict[int, tuple[int, bool]],
-        head: nn.Module,
-        features: int,
-        *,
-        width: float,
-        num_classes: int,
-        placement: Placement | None,
-        dropout: float,
+        self, width: float = 1.0, num_classes: int = 1000, placement: Placement | None = None, *, dropout: float = 0.2
     ) -> None:
         super().__init__()
+        parts = self.build(width)
         self.width, self.num_classes, self.placement = width, num_classes, placement
-        attention = _attention_modules(shapes, placement)
+        attention = _attention_modules(parts.shapes, placement)
         replaced = attention.keys() if placement and placement.mode == "instead" else ()
-        self.last_layer = max(layers)
-        self.layers = nn.ModuleDict({str(n): layer for n, layer in layers.items() if n not in replaced})
+        self.last_layer = max(parts.layers)
+        self.layers = nn.ModuleDict({str(n): layer for n, layer in parts.layers.items() if n not in replaced})
         self.attention = nn.ModuleDict({str(n): module for n, module in attention.items()})
-        self.head = head
+        self.head = parts.head
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(features, num_classes)
+        self.classifier = nn.Linear(parts.features, num_classes)
         _initialise(self)
+
+    @classmethod
+    def build(cls, width: float) -> Parts:
+        """Build the layers; each network of the family does so in its own way."""
+        raise TypeError(f"{cls.__name__} builds no layers: use a network of the family")
+
+    @classmethod
+    def name_of(cls, width: float) -> str:
+        """Return the name of this network at a width, for files and records: ``"mobilenet_v1-0.5"``."""
+        return f"{cls.backbone}-{width:g}" if cls.has_widths else cls.backbone
+
+    @classmethod
+    def label_of(cls, width: float) -> str:
+        """Return the same for people: ``"MobileNet-V1 0.5"``."""
+        return f"{cls.title} {width:g}" if cls.has_widths else cls.title
+
+    @property
+    def label(self) -> str:
+        """The network's name for people."""
+        return self.label_of(self.width)
 
     def features_with_attention(self, x: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
         """Run one pass up to what the classifier averages.
