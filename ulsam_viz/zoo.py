@@ -7,7 +7,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load as parse_safetensors
 from torch import Tensor
 
+from .bases import BASES, BaseError, classes_of, load_base
 from .images import Preprocessing
 from .models.backbones import BACKBONES
 from .models.network import Network, Placement
@@ -44,8 +45,12 @@ class Variant:
         preprocessing: Size and normalisation of its input.
         metrics: Figures on the held-out part: ``top1``, ``top5`` (%), ``ece``, ``pictures``, and ``attention`` by layer.
         made_by: Data, recipe, seed, code version and time of the training run.
-        path: The checkpoint file.
-        sha256: Of the checkpoint file.
+        dataset: What it was trained on, which names the classes.
+        path: The checkpoint file; None where the network is its base and nothing else.
+        sha256: Of the checkpoint file, or of the base's.
+        base: Name of the frozen base, see :data:`~ulsam_viz.bases.BASES`: the file then holds the modules alone. None
+            where it holds the whole network.
+        base_sha256: Of the base that the modules were trained in; "" without one.
         repeats: Records (``metrics``, ``made_by``) of the same training with other seeds, whose weights do not ship.
         control: For modules instead of layers: the record of the plain network trained as long; else None, since the
             plain variant is the control.
@@ -59,8 +64,11 @@ class Variant:
     preprocessing: Preprocessing
     metrics: Mapping[str, Any]
     made_by: Mapping[str, Any]
-    path: Path
+    dataset: str
+    path: Path | None
     sha256: str = field(repr=False)
+    base: str | None = None
+    base_sha256: str = field(default="", repr=False)
     repeats: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     control: Mapping[str, Any] | None = field(default=None, repr=False)
 
@@ -75,6 +83,22 @@ class Variant:
         return self.preprocessing.input_size
 
     @property
+    def label(self) -> str:
+        """The network's name for people, without its modules: ``"MobileNet-V1 0.5"``."""
+        return BACKBONES[self.backbone].label_of(self.width)
+
+    @property
+    def family(self) -> tuple[str, float, str]:
+        """What variants share that may be compared, and whose figures may be pooled: the network and what it was trained on."""
+        return self.backbone, self.width, self.dataset
+
+    @property
+    def knows(self) -> str:
+        """What its classes are, for people: ``"101 classes of Caltech-101"``."""
+        titles = {"caltech101": "classes of Caltech-101", "imagenet1k": "classes of ImageNet"}
+        return f"{len(self.classes):,} {titles.get(self.dataset, f'classes of {self.dataset}')}"
+
+    @property
     def groups(self) -> int:
         """Number of subspaces g; 0 for the plain control."""
         return self.placement.groups if self.placement else 0
@@ -82,10 +106,11 @@ class Variant:
 
 def variant_name(backbone: str, width: float, placement: Placement | None) -> str:
     """Return the one name of a network in the zoo."""
+    name = BACKBONES[backbone].name_of(width)
     if placement is None:
-        return f"{backbone}-{width:g}-plain"
+        return f"{name}-plain"
     layers = "_".join(map(str, placement.layers))
-    return f"{backbone}-{width:g}-{placement.mode}{layers}-g{placement.groups}"
+    return f"{name}-{placement.mode}{layers}-g{placement.groups}"
 
 
 def position_name(variant: Variant) -> str:
@@ -147,14 +172,18 @@ def _order(variant: Variant) -> tuple[Any, ...]:
 
 
 def _variant_from(record: Mapping[str, Any], manifest: Mapping[str, Any], folder: Path) -> Variant:
-    file = record["file"]
-    if not re.fullmatch(r"[\w.\-]+\.safetensors", file):
+    file, base = record["file"], record.get("base")
+    if file is None and base is None:
+        raise ValueError(f"'{record['name']}' has neither a file nor a base")
+    if file is not None and not re.fullmatch(r"[\w.\-]+\.safetensors", file):
         raise ValueError(f"'{file}' is not the plain name of a .safetensors file")
     if record["backbone"] not in BACKBONES:
         raise ValueError(f"unknown backbone '{record['backbone']}'")
+    if base is not None and base not in BASES:
+        raise ValueError(f"unknown base '{base}'")
     if missing := {"top1", "top5", "ece", "pictures", "attention"} - record["metrics"].keys():
         raise ValueError(f"'{record['name']}' has no {', '.join(sorted(missing))}")
-    pre, placement = record["preprocessing"], placement_from(record["placement"])
+    placement, dataset = placement_from(record["placement"]), record["classes"]
     repeats, controls = manifest.get("repeats", []), manifest.get("controls_of_instead", [])
     plain = variant_name(record["backbone"], record["width"], None)
     return Variant(
@@ -162,15 +191,23 @@ def _variant_from(record: Mapping[str, Any], manifest: Mapping[str, Any], folder
         backbone=record["backbone"],
         width=float(record["width"]),
         placement=placement,
-        classes=tuple(manifest["classes"][record["classes"]]),
-        preprocessing=Preprocessing(pre["input_size"], tuple(pre["mean"]), tuple(pre["std"])),
+        classes=tuple(manifest["classes"][dataset]) if dataset in manifest["classes"] else classes_of(dataset),
+        preprocessing=_preprocessing_from(record["preprocessing"]),
         metrics=record["metrics"],
         made_by=record["made_by"],
-        path=folder / file,
+        dataset=dataset,
+        path=folder / file if file else None,
         sha256=record["sha256"],
+        base=base,
+        base_sha256=record["base_sha256"] if base else "",
         repeats=tuple(r for r in repeats if r["name"] == record["name"] and _differ_by_seed(r["made_by"], record["made_by"])),
         control=next((c for c in controls if c["name"] == plain and placement and placement.mode == "instead"), None),
     )
+
+
+def _preprocessing_from(record: Mapping[str, Any]) -> Preprocessing:
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
+    return Preprocessing(**values)
 
 
 def _differ_by_seed(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
@@ -214,7 +251,7 @@ def build_network(variant: Variant) -> Network:
 def load_network(variant: Variant) -> Network:
     """Load a variant's weights into its training form.
 
-    The file's sha256, keys, shapes, dtype (float16) and finiteness are verified before a value is used.
+    The sha256 of the file and of the base, keys, shapes, dtype (float16) and finiteness are verified before a value is used.
 
     Returns:
         The network in eval mode, float32, on the CPU.
@@ -224,39 +261,66 @@ def load_network(variant: Variant) -> Network:
     """
 
     def refuse(reason: str) -> CheckpointError:
-        return CheckpointError(f"variant '{variant.name}' cannot be used: its checkpoint '{variant.path.name}' {reason}")
+        return CheckpointError(f"variant '{variant.name}' cannot be used: {reason}")
 
+    if variant.base and variant.base_sha256 != BASES[variant.base].sha256:
+        raise refuse(f"its modules were trained in other weights of {variant.base} than those of this program")
     try:
-        data = variant.path.read_bytes()
-    except OSError as error:
-        raise refuse(f"cannot be read ({error.strerror or error})") from error
-    if hashlib.sha256(data).hexdigest() != variant.sha256:
-        raise refuse(f"({len(data)} bytes) is damaged or another file: its sha256 is not the manifest's")
-    try:
-        weights = parse_safetensors(data)
-    except Exception as error:  # the parser raises its own type, which is not part of its documented interface
-        raise refuse(f"is no readable safetensors file ({error})") from error
+        inherited = load_base(variant.base) if variant.base else {}
+    except BaseError as error:
+        raise refuse(str(error)) from error
     network = build_network(variant)
-    load_weights(network, weights, refuse=refuse)
+    load_weights(network, _read_file(variant, refuse) if variant.path else {}, inherited, refuse=refuse)
     return network.eval()
 
 
-def load_weights(network: Network, weights: Mapping[str, Tensor], *, refuse: Any = CheckpointError) -> None:
-    """Give a network float16 weights of exactly its keys and shapes, as float32, or raise ``refuse(reason)``."""
-    own = {key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")}
+def _read_file(variant: Variant, refuse: Callable[[str], CheckpointError]) -> dict[str, Tensor]:
+    assert variant.path is not None
+    file = f"its checkpoint '{variant.path.name}'"
+    try:
+        data = variant.path.read_bytes()
+    except OSError as error:
+        raise refuse(f"{file} cannot be read ({error.strerror or error})") from error
+    if hashlib.sha256(data).hexdigest() != variant.sha256:
+        raise refuse(f"{file} ({len(data)} bytes) is damaged or another file: its sha256 is not the manifest's")
+    try:
+        return parse_safetensors(data)
+    except Exception as error:  # the parser raises its own type, which is not part of its documented interface
+        raise refuse(f"{file} is no readable safetensors file ({error})") from error
+
+
+def load_weights(
+    network: Network,
+    weights: Mapping[str, Tensor],
+    inherited: Mapping[str, Tensor] | None = None,
+    *,
+    refuse: Callable[[str], Exception] = CheckpointError,
+) -> None:
+    """Give a network float16 weights, as float32, of exactly the keys and shapes that it does not inherit from a base.
+
+    Args:
+        network: It is changed.
+        weights: Of a checkpoint's file.
+        inherited: Float32 weights of the base; copied.
+        refuse: Makes the error that is raised, from its reason.
+    """
+    inherited = inherited or {}
+    counters = {key: torch.tensor(0) for key in network.state_dict() if key.endswith("num_batches_tracked")}
+    own = {key: value for key, value in network.state_dict().items() if key not in counters and key not in inherited}
     if missing := own.keys() - weights.keys():
-        raise refuse(f"lacks {len(missing)} tensors, '{sorted(missing)[0]}' among them")
+        raise refuse(f"its checkpoint lacks {len(missing)} tensors, '{sorted(missing)[0]}' among them")
     if unknown := weights.keys() - own.keys():
-        raise refuse(f"holds {len(unknown)} unknown tensors, '{sorted(unknown)[0]}' among them")
+        raise refuse(f"its checkpoint holds {len(unknown)} unknown tensors, '{sorted(unknown)[0]}' among them")
     for key, value in weights.items():
         if value.shape != own[key].shape:
-            raise refuse(f"has shape {tuple(value.shape)} for '{key}', expected {tuple(own[key].shape)}")
+            raise refuse(f"its checkpoint has shape {tuple(value.shape)} for '{key}', expected {tuple(own[key].shape)}")
         if value.dtype != torch.float16:
-            raise refuse(f"has dtype {value.dtype} for '{key}', expected torch.float16")
+            raise refuse(f"its checkpoint has dtype {value.dtype} for '{key}', expected torch.float16")
         if not torch.isfinite(value).all():
-            raise refuse(f"has values that are not finite in '{key}'")
-    counters = {key: torch.tensor(0) for key in network.state_dict() if key not in own}
-    network.load_state_dict({key: value.float() for key, value in weights.items()} | counters, assign=True)
+            raise refuse(f"its checkpoint has values that are not finite in '{key}'")
+    own_values = {key: value.float() for key, value in weights.items()}
+    # Copies: a host that trains on must not change the base of all others.
+    network.load_state_dict(own_values | {key: value.clone() for key, value in inherited.items()} | counters, assign=True)
 
 
 def load_variant(name: str, device: str | torch.device = "cpu") -> Network:

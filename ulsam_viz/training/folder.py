@@ -9,15 +9,22 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from filelock import FileLock, Timeout
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .recipe import Recipe
 from .start import TrainingError
+
+
+class Settings(Protocol):
+    """A recipe of any kind."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all settings."""
+        ...
 
 
 class InUseError(TrainingError):
@@ -33,7 +40,7 @@ class RunFolder:
         origin: What else determines its weights: the data, and the sha256 of the weights it starts from.
     """
 
-    def __init__(self, path: Path, recipe: Recipe, origin: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, recipe: Settings, origin: Mapping[str, Any]) -> None:
         self.path = path
         self.weights = path / "weights.safetensors"
         self.settings: dict[str, Any] = json.loads(json.dumps(recipe.as_dict()))  # as the records give them back

@@ -160,7 +160,7 @@ def _train(recipe: Recipe, pictures: Pictures, folder: RunFolder, init: Path | N
     bar.close()
     if team.leads:
         weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-        folder.finish(weights, {"seconds": round(seconds + time.monotonic() - started)} | _surroundings(execution))
+        folder.finish(weights, {"seconds": round(seconds + time.monotonic() - started)} | surroundings(execution))
 
 
 def _train_step(
@@ -195,8 +195,8 @@ def _parameter_groups(model: Network, weight_decay: float) -> list[dict[str, Any
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
 
 
-def _surroundings(execution: Execution) -> dict[str, Any]:
-    """Describe when, with which code and on what a run was made."""
+def surroundings(execution: Execution) -> dict[str, Any]:
+    """Describe, for a run's record, when, with which code and on what a run was made."""
     on_gpu = execution.device.startswith("cuda")
     return {
         "finished": datetime.now(UTC).strftime("%Y-%m-%d"),

@@ -150,5 +150,5 @@ def _is_published(run: Path, checkpoints: Path) -> bool:
     except CheckpointError:  # no zoo there yet
         return False
     figures = [record for v in variants for record in (*v.repeats, v.control)]
-    shipped = any(v.made_by == made_by and v.path.exists() for v in variants)
+    shipped = any(v.made_by == made_by and v.path is not None and v.path.exists() for v in variants)
     return shipped or any(record is not None and record["made_by"] == made_by for record in figures)

@@ -1,0 +1,200 @@
+"""ULSAM modules trained in a frozen base: the base's own weights never change, and what a run leaves is the modules alone."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from tqdm import tqdm
+
+from ..bases import BASES, classes_of
+from ..models.backbones import BACKBONES
+from ..models.network import Network, Placement
+from .features import FeatureRecipe, Features, batches_of, make_features, plain_base
+from .folder import Log, RunFolder, exclusive
+from .loop import Execution, surroundings
+from .mixture import Source
+from .recipe import one_cycle
+from .start import TrainingError
+
+_LOG_EVERY_STEPS = 20
+
+
+@dataclass(frozen=True)
+class ModuleRecipe:
+    """Settings of one run; together with the data and the code they determine the modules.
+
+    Attributes:
+        base: A key of :data:`~ulsam_viz.bases.BASES`; it stays as it is.
+        placement: The modules, after layers.
+        sources: The mixture of pictures.
+        feature_layers: Layers whose features are computed in one go, for this run and others; the placement's first
+            among them.
+        epochs: Passes over all copies of all pictures.
+        batch: Rows in a step.
+        peak_lr: Peak of the one-cycle schedule of AdamW.
+        label_smoothing: Probability spread over the other classes, where labels are the targets.
+        min_area, jitter: Of the augmentation, see :class:`~ulsam_viz.training.features.FeatureRecipe`.
+        seed: Of the modules' initialisation and of the order; the augmented copies are the same for all seeds.
+    """
+
+    base: str
+    placement: Placement
+    sources: tuple[Source, ...]
+    feature_layers: tuple[int, ...]
+    epochs: int = 1
+    batch: int = 64
+    peak_lr: float = 0.01
+    label_smoothing: float = 0.1
+    min_area: float = 0.3
+    jitter: float = 0.3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.base not in BASES:
+            raise ValueError(f"unknown base '{self.base}': use {' or '.join(BASES)}")
+        if self.placement.mode != "after":
+            raise ValueError("a frozen base keeps all its layers: modules come after layers, not instead of them")
+        if self.first_layer not in self.feature_layers:
+            raise ValueError(f"features are computed of layers {self.feature_layers}, layer {self.first_layer} not among them")
+        if self.epochs < 1 or self.batch < 2:
+            raise ValueError("there is at least one epoch, and a batch has at least two rows, for BatchNorm")
+
+    @property
+    def first_layer(self) -> int:
+        """The layer whose features training starts from."""
+        return min(self.placement.layers)
+
+    @property
+    def features(self) -> FeatureRecipe:
+        """What the features are made of."""
+        return FeatureRecipe(self.base, self.sources, self.feature_layers, self.min_area, self.jitter)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all settings, for the run's record; ``init`` names the base, as other recipes name their start."""
+        base = BASES[self.base]
+        return {**asdict(self), "backbone": base.backbone, "width": base.width, "dataset": base.dataset, "init": self.base}
+
+
+def train_modules(recipe: ModuleRecipe, data_root: Path, out: Path, *, features_folder: Path, execution: Execution) -> Path:
+    """Train modules, or go on where a killed run of the same recipe stood.
+
+    Writes to ``out`` what :func:`~ulsam_viz.training.loop.train` writes; the weights are those of the modules alone.
+
+    Args:
+        recipe: Settings of the run.
+        data_root: Folder of the mixture's datasets.
+        out: Folder of the run; created.
+        features_folder: Keeps the base's features, for all runs that share them.
+        execution: Device, workers; a team of one.
+
+    Returns:
+        The path of the weights.
+
+    Raises:
+        TrainingError: If ``out`` holds another run, or the loss is no longer finite.
+        InUseError: If another process is at ``out``, or is computing the features.
+    """
+    folder = RunFolder(out, recipe, {"init_sha256": BASES[recipe.base].sha256})
+    with exclusive(out):
+        if not folder.is_done():
+            features = make_features(recipe.features, data_root, features_folder, execution=execution)
+            _train(recipe, features, folder, execution)
+    return folder.weights
+
+
+def frozen_network(recipe: ModuleRecipe) -> Network:
+    """Return the base with fresh modules: BatchNorm of the base folded, only the modules have gradients."""
+    plain, base = plain_base(recipe.base), BASES[recipe.base]
+    network = BACKBONES[base.backbone](base.width, len(classes_of(base.dataset)), recipe.placement)
+    network.layers, network.head, network.classifier = plain.layers, plain.head, plain.classifier
+    network.eval().attention.train()
+    return network
+
+
+def _train(recipe: ModuleRecipe, features: Features, folder: RunFolder, execution: Execution) -> None:
+    device = execution.device
+    torch.manual_seed(recipe.seed)
+    network = frozen_network(recipe).to(device)
+    optimizer = torch.optim.AdamW(network.attention.parameters(), lr=0.0, weight_decay=0.0)
+    per_epoch = len(features.trained) // recipe.batch
+    total = per_epoch * recipe.epochs
+    step, seconds = 0, 0.0
+    if state := folder.read_state():
+        network.attention.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, seconds = state["step"], state["seconds"]
+    log = Log(folder.path / "log.csv", keep_up_to=step)
+    started = last_save = time.monotonic()
+    bar = tqdm(total=total * recipe.batch, initial=step * recipe.batch, unit="img", disable=execution.quiet, mininterval=2)
+    for rows in _orders(recipe, features, step):
+        rate = one_cycle(step / total, recipe.peak_lr)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        loss = _loss(network, features, rows, recipe, device)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        step += 1
+        bar.update(recipe.batch)
+        if step % _LOG_EVERY_STEPS == 0 or step == total:
+            value = loss.item()
+            if not math.isfinite(value):
+                raise TrainingError(f"the loss is {value} at step {step}: lower the learning rate ({recipe.peak_lr})")
+            log.write(step=step, epoch=(step - 1) // per_epoch, size="", lr=f"{rate:.6g}", loss=f"{value:.6g}")
+            bar.set_description(f"{folder.path.name}, loss {value:.3f}")
+        if time.monotonic() - last_save > execution.save_seconds:
+            last_save = time.monotonic()
+            folder.save_state(
+                model=network.attention.state_dict(),
+                optimizer=optimizer.state_dict(),
+                step=step,
+                seconds=seconds + last_save - started,
+            )
+    bar.close()
+    network.eval()
+    weights = {f"attention.{k}": v.detach().cpu().contiguous() for k, v in network.attention.state_dict().items()}
+    held_out = {
+        "rows": len(features.held_out),
+        "loss": round(_held_out_loss(network, features, recipe, device), 4),
+        "loss_of_base": round(_held_out_loss(plain_base(recipe.base).to(device), features, recipe, device), 4),
+    }
+    record = {"pictures": len(set(features.pictures.tolist())), "rows": len(features.trained), "held_out": held_out}
+    folder.finish(weights, record | {"seconds": round(seconds + time.monotonic() - started)} | surroundings(execution))
+
+
+def _orders(recipe: ModuleRecipe, features: Features, skip: int) -> Iterator[np.ndarray]:
+    """Yield the rows of every step from ``skip`` on; they depend on (seed, epoch) alone, so a resumed run repeats them."""
+    per_epoch = len(features.trained) // recipe.batch
+    for epoch in range(skip // per_epoch, recipe.epochs):
+        rng = np.random.default_rng((recipe.seed, epoch))
+        for number, rows in enumerate(batches_of(features.trained, batch=recipe.batch, rng=rng)):
+            if epoch * per_epoch + number >= skip:
+                yield rows
+
+
+def _loss(network: Network, features: Features, rows: np.ndarray, recipe: ModuleRecipe, device: str) -> Tensor:
+    """Return the mean cross-entropy of some rows; a network without modules goes on behind the place where they would be."""
+    x = features.read(recipe.first_layer, rows).to(device)
+    targets = features.targets(rows, smoothing=recipe.label_smoothing).to(device)
+    if network.placement:
+        logits, _ = network.from_attention(x, recipe.first_layer)
+    else:
+        logits = network.after_attention(x, recipe.first_layer)
+    return functional.cross_entropy(logits, targets)
+
+
+@torch.inference_mode()
+def _held_out_loss(network: Network, features: Features, recipe: ModuleRecipe, device: str) -> float:
+    total = 0.0
+    for rows in batches_of(features.held_out, batch=recipe.batch):
+        total += _loss(network, features, rows, recipe, device).item() * len(rows)
+    return total / len(features.held_out)
