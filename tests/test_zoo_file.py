@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from ulsam_viz.models.network import Placement
+from ulsam_viz.training.frozen import ModuleRecipe
 from ulsam_viz.training.publish import Role
+from ulsam_viz.training.recipe import Recipe
 from ulsam_viz.training.start import TrainingError
 from ulsam_viz.training.zoo_file import read_zoo_file
 from ulsam_viz.zoo import CHECKPOINTS, list_variants, load_network, variant_name
@@ -22,7 +24,8 @@ SHIPPED_ZOO = Path(__file__).parent.parent / "ulsam_viz" / "training" / "zoo.tom
 
 def test_the_shipped_zoo_file_names_every_run_once_and_in_order(tmp_path: Path) -> None:
     runs = read_zoo_file(SHIPPED_ZOO)
-    shown = [r.recipe for r in runs if r.role in (Role.VARIANT, Role.REPEAT)]
+    entered = [r.recipe for r in runs if r.role in (Role.VARIANT, Role.REPEAT)]
+    shown = [r for r in entered if isinstance(r, Recipe)]
     promised: dict[tuple[str, Placement | None], int] = {("mobilenet_v1", None): 3, ("mobilenet_v2", None): 1}
     for g in (1, 2, 4, 8, 16):
         promised |= {("mobilenet_v1", Placement(layers, g)): 1 for layers in ((4,), (6,), (8,), (12,), (13,), (6, 8, 11, 13))}
@@ -38,8 +41,16 @@ def test_the_shipped_zoo_file_names_every_run_once_and_in_order(tmp_path: Path) 
         ("mobilenet_v2", "after", "v2-base"),
     }
     # What stands instead of a layer, and its control, were trained equally long before.
-    of_name = {r.name: r.recipe for r in runs}
+    of_name = {r.name: r.recipe for r in runs if isinstance(r.recipe, Recipe)}
     (control,) = (r for r in runs if r.role is Role.CONTROL_OF_INSTEAD)
+    frozen = [r for r in entered if isinstance(r, ModuleRecipe)]
+    modules: dict[Placement | None, int] = {None: 1}
+    for g in (1, 2, 4, 8, 16):
+        modules |= {Placement((12,), g): 3} | {Placement(layers, g): 1 for layers in ((9,), (16,), (9, 12, 16))}
+        modules |= {Placement((6,), g): 1} if g < 16 else {}
+    assert Counter(r.placement for r in frozen) == modules
+    assert {r.base for r in frozen} == {"efficientnet_lite0"}
+    assert len({replace(r, placement=None, seed=0) for r in frozen}) == 1  # one recipe for all
     bases = [replace(of_name[name], placement=None) for name in ("v1-base-without10", control.init or "")]
     assert bases[0] == bases[1]
     for text, reason in (

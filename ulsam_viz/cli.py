@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--name", help="name of the run's folder (default: from the settings)")
     train.add_argument("--dataset", choices=("caltech101", "imagefolder"), default="caltech101")
     train.add_argument("--download", action="store_true", help="fetch Caltech-101 through torchvision")
-    train.add_argument("--backbone", choices=("mobilenet_v1", "mobilenet_v2"), default="mobilenet_v1")
+    train.add_argument("--backbone", default="mobilenet_v1", help="efficientnet_lite0, mobilenet_v1 (default) or mobilenet_v2")
     train.add_argument("--width", type=float, default=0.5)
     train.add_argument("--layers", type=int, nargs="*", default=[], help="layers that carry a ULSAM module, e.g. 11")
     train.add_argument("--groups", type=int, default=4, help="subspaces g (default: 4)")
@@ -125,6 +125,8 @@ def _train(options: argparse.Namespace) -> None:
             if options.download:
                 raise TrainingError("a list of runs takes its data as it lies there: download first, with a run of your own")
             train_zoo(options.zoo, options.data, options.runs, options.publish or Path("checkpoints"), execution)
+        elif options.freeze_base:
+            _train_modules(options, execution)
         else:
             _train_one(options, execution)
 
@@ -174,6 +176,36 @@ def _train_one(options: argparse.Namespace, execution: Execution) -> None:
     print(f"weights: {weights}")
     if held_out:
         record = publish(out, held_out, options.publish)
+        print(f"{record['name']}: top-1 {record['metrics']['top1']} %, top-5 {record['metrics']['top5']} %")
+
+
+def _train_modules(options: argparse.Namespace, execution: Execution) -> None:
+    from .bases import base_for
+    from .models.network import Placement
+    from .training.frozen import ModuleRecipe, train_modules
+    from .training.mixture import parse_source, parse_test
+    from .training.publish import publish_modules
+    from .training.start import TrainingError
+    from .zoo import variant_name
+
+    if not options.layers or not options.mixture:
+        raise TrainingError("--freeze-base trains modules: name their --layers, and the --mixture of pictures")
+    if options.publish and not options.measure:
+        raise TrainingError("what is published is measured: name the pictures (--measure imagenet-photos:numbered)")
+    recipe = ModuleRecipe(
+        base_for(options.backbone, options.width, imagenet=options.init == "imagenet").name,
+        Placement(tuple(options.layers), options.groups, options.mode),
+        tuple(parse_source(text) for text in options.mixture),
+        feature_layers=tuple(options.layers),
+        batch=options.batch,
+        seed=options.seed,
+    )
+    tests = [parse_test(text) for text in options.measure or ()]
+    name = variant_name(recipe.backbone, recipe.width, recipe.placement)
+    out = options.runs / (options.name or f"{name}-seed{options.seed}")
+    print(f"weights: {train_modules(recipe, options.data, out, features_folder=options.runs, execution=execution)}")
+    if options.publish:
+        record = publish_modules(out, tests, options.data, options.publish)
         print(f"{record['name']}: top-1 {record['metrics']['top1']} %, top-5 {record['metrics']['top5']} %")
 
 

@@ -34,7 +34,7 @@ class ModuleRecipe:
 
     Attributes:
         base: A key of :data:`~ulsam_viz.bases.BASES`; it stays as it is.
-        placement: The modules, after layers.
+        placement: The modules, after layers; None for the base as it is, which needs no training.
         sources: The mixture of pictures.
         feature_layers: Layers whose features are computed in one go, for this run and others; the placement's first
             among them.
@@ -47,7 +47,7 @@ class ModuleRecipe:
     """
 
     base: str
-    placement: Placement
+    placement: Placement | None
     sources: tuple[Source, ...]
     feature_layers: tuple[int, ...]
     epochs: int = 1
@@ -61,9 +61,9 @@ class ModuleRecipe:
     def __post_init__(self) -> None:
         if self.base not in BASES:
             raise ValueError(f"unknown base '{self.base}': use {' or '.join(BASES)}")
-        if self.placement.mode != "after":
+        if self.placement and self.placement.mode != "after":
             raise ValueError("a frozen base keeps all its layers: modules come after layers, not instead of them")
-        if self.first_layer not in self.feature_layers:
+        if self.placement and self.first_layer not in self.feature_layers:
             raise ValueError(f"features are computed of layers {self.feature_layers}, layer {self.first_layer} not among them")
         if self.epochs < 1 or self.batch < 2:
             raise ValueError("there is at least one epoch, and a batch has at least two rows, for BatchNorm")
@@ -71,7 +71,23 @@ class ModuleRecipe:
     @property
     def first_layer(self) -> int:
         """The layer whose features training starts from."""
+        assert self.placement  # nothing is trained without
         return min(self.placement.layers)
+
+    @property
+    def backbone(self) -> str:
+        """The base's network."""
+        return BASES[self.base].backbone
+
+    @property
+    def width(self) -> float:
+        """The base's width."""
+        return BASES[self.base].width
+
+    @property
+    def dataset(self) -> str:
+        """What the base was trained on."""
+        return BASES[self.base].dataset
 
     @property
     def features(self) -> FeatureRecipe:
@@ -79,9 +95,8 @@ class ModuleRecipe:
         return FeatureRecipe(self.base, self.sources, self.feature_layers, self.min_area, self.jitter)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all settings, for the run's record; ``init`` names the base, as other recipes name their start."""
-        base = BASES[self.base]
-        return {**asdict(self), "backbone": base.backbone, "width": base.width, "dataset": base.dataset, "init": self.base}
+        """Return all settings, for the run's record."""
+        return {**asdict(self), "backbone": self.backbone, "width": self.width, "dataset": self.dataset, "init": None}
 
 
 def train_modules(recipe: ModuleRecipe, data_root: Path, out: Path, *, features_folder: Path, execution: Execution) -> Path:
@@ -105,7 +120,9 @@ def train_modules(recipe: ModuleRecipe, data_root: Path, out: Path, *, features_
     """
     folder = RunFolder(out, recipe, {"init_sha256": BASES[recipe.base].sha256})
     with exclusive(out):
-        if not folder.is_done():
+        if not recipe.placement:
+            folder.finish({}, surroundings(execution))
+        elif not folder.is_done():
             features = make_features(recipe.features, data_root, features_folder, execution=execution)
             _train(recipe, features, folder, execution)
     return folder.weights

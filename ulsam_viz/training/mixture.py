@@ -39,6 +39,30 @@ class Source:
             raise ValueError(f"there is at least one copy of each picture, not {self.copies}")
 
 
+@dataclass(frozen=True)
+class TestSet:
+    """Pictures to measure a base and its modules on.
+
+    Attributes:
+        data: Its folder below the data root.
+        dataset: As for :func:`find_numbered`.
+        every: Every so many-th picture is taken.
+        title: What the pictures are, for people: ``"photographs of ImageNet's training part"``.
+    """
+
+    __test__ = False  # no test of pytest's
+
+    data: str
+    dataset: str
+    every: int = 1
+    title: str = "held-out pictures"
+
+    def find(self, data_root: Path, classes: Sequence[str]) -> Pictures:
+        """List the pictures, with the class numbers of a base."""
+        found = find_numbered(self.dataset, data_root / self.data, "test", classes)
+        return Pictures(found.files[:: self.every], found.labels[:: self.every], found.classes)
+
+
 def parse_source(text: str) -> Source:
     """Read ``FOLDER:DATASET:TARGETS[:COPIES]``, as on the command line.
 
@@ -53,6 +77,20 @@ def parse_source(text: str) -> Source:
         raise ValueError(
             f"a part of a mixture is FOLDER:DATASET:TARGETS[:COPIES], for instance caltech101:caltech101:base:4, not '{text}'"
         ) from error
+
+
+def parse_test(text: str) -> TestSet:
+    """Read ``FOLDER:DATASET[:EVERY]``, as on the command line.
+
+    Raises:
+        ValueError: With an example.
+    """
+    parts = text.split(":")
+    try:
+        data, dataset, every = parts if len(parts) == 3 else (*parts, "1")
+        return TestSet(data, dataset, int(every), f"pictures of {data}")
+    except ValueError as error:
+        raise ValueError(f"what to measure on is FOLDER:DATASET[:EVERY], for instance photos:numbered, not '{text}'") from error
 
 
 def find_numbered(dataset: str, root: Path, part: Part, classes: Sequence[str]) -> Pictures:

@@ -5,19 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock
 from safetensors.torch import load_file, save
+from torch import Tensor
 
+from ..bases import BASES, classes_of, load_base
 from ..images import Preprocessing
 from ..models.backbones import BACKBONES
+from ..models.network import Network
 from ..models.optimize import optimize
 from ..zoo import MANIFEST_FORMAT, load_weights, placement_from, variant_name
 from .data import Pictures
-from .evaluate import evaluate, sample_pictures
+from .evaluate import accuracy, evaluate, sample_pictures
+from .mixture import TestSet
 
 
 class Role(Enum):
@@ -48,56 +55,126 @@ def publish(
     recipe, classes = made_by["recipe"], made_by.pop("classes")
     if list(held_out.classes) != classes:
         raise ValueError("the held-out part has other classes than the run was trained on")
-    weights = {
-        key: value.half().contiguous()
-        for key, value in load_file(run / "weights.safetensors").items()
-        if not key.endswith("num_batches_tracked")
-    }
+    weights = _as_float16(run / "weights.safetensors")
     placement = placement_from(recipe["placement"])
     network = BACKBONES[recipe["backbone"]](recipe["width"], len(classes), placement)
     load_weights(network, weights)
     preprocessing = Preprocessing(input_size)
+    metrics = _measure(optimize(network.eval()), held_out, preprocessing, quiet=quiet)
+    record = _record(recipe, metrics, made_by, preprocessing)
+    _enter(record, weights, checkpoints, role=role, classes=classes, starts=lineage(run))
+    return record
+
+
+def publish_modules(
+    run: Path,
+    tests: Sequence[TestSet],
+    data_root: Path,
+    checkpoints: Path,
+    *,
+    role: Role = Role.VARIANT,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Do the same for modules trained in a frozen base: the checkpoint holds them alone and names the base.
+
+    Args:
+        run: Folder of a finished run of :func:`~ulsam_viz.training.frozen.train_modules`.
+        tests: What to measure on; the first gives the variant's figures, the others stand beside them, accuracy alone.
+        data_root: Folder of their data.
+        checkpoints: Folder of the zoo.
+        role: Variants enter with their weights, repeats with their figures alone.
+        quiet: No progress bar.
+
+    Returns:
+        The new record.
+    """
+    made_by = json.loads((run / "run.json").read_text())
+    recipe = made_by["recipe"]
+    base, placement = BASES[recipe["base"]], placement_from(recipe["placement"])
+    classes = classes_of(base.dataset)
+    weights = _as_float16(run / "weights.safetensors")
+    with torch.device("meta"):
+        network = BACKBONES[base.backbone](base.width, len(classes), placement)
+    load_weights(network, weights, load_base(base.name))
     network = optimize(network.eval())
-    metrics = evaluate(network, held_out, preprocessing, quiet=quiet)
-    samples = sample_pictures(classes)
+    main, *others = tests
+    metrics = _measure(network, main.find(data_root, classes), base.preprocessing, quiet=quiet) | {"measured_on": main.title}
+    metrics["others"] = [
+        {"measured_on": t.title, **accuracy(network, t.find(data_root, classes), base.preprocessing, quiet=quiet)} for t in others
+    ]
+    record = _record(recipe, metrics, made_by, base.preprocessing) | {"base": base.name, "base_sha256": base.sha256}
+    _enter(record, weights, checkpoints, role=role)
+    return record
+
+
+def _as_float16(path: Path) -> dict[str, Tensor]:
+    return {k: v.half().contiguous() for k, v in load_file(path).items() if not k.endswith("num_batches_tracked")}
+
+
+def _measure(network: Network, pictures: Pictures, preprocessing: Preprocessing, *, quiet: bool) -> dict[str, Any]:
+    metrics = evaluate(network, pictures, preprocessing, quiet=quiet)
+    samples = sample_pictures(pictures.classes)
     if samples.files:
         metrics["samples"] = evaluate(network, samples, preprocessing, quiet=True)
+    return metrics
 
-    name = variant_name(recipe["backbone"], recipe["width"], placement)
-    record = {"name": name, "metrics": metrics, "made_by": made_by}
+
+def _record(
+    recipe: Mapping[str, Any], metrics: Mapping[str, Any], made_by: Mapping[str, Any], preprocessing: Preprocessing
+) -> dict[str, Any]:
+    default = Preprocessing(preprocessing.input_size)
+    return {
+        "name": variant_name(recipe["backbone"], recipe["width"], placement_from(recipe["placement"])),
+        "file": None,
+        "sha256": None,
+        "backbone": recipe["backbone"],
+        "width": recipe["width"],
+        "placement": recipe["placement"],
+        "classes": recipe["dataset"],
+        "preprocessing": {
+            key: value
+            for key, value in asdict(preprocessing).items()
+            if key in ("input_size", "mean", "std") or value != getattr(default, key)
+        },
+        "metrics": metrics,
+        "made_by": made_by,
+    }
+
+
+def _enter(
+    record: dict[str, Any],
+    weights: Mapping[str, Tensor],
+    checkpoints: Path,
+    *,
+    role: Role,
+    classes: list[str] | None = None,
+    starts: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the checkpoint where there is one to ship, and the record with what belongs to it."""
+    name = record["name"]
+    data = save(dict(weights), {"variant": name}) if weights else b""
+    record["sha256"] = hashlib.sha256(data).hexdigest() if weights else record["base_sha256"]
+    record["file"] = f"{name}.safetensors" if weights else None
     checkpoints.mkdir(parents=True, exist_ok=True)
-    if role is Role.VARIANT:
-        data = save(weights, {"variant": name})
-        record = {
-            "name": name,
-            "file": f"{name}.safetensors",
-            "sha256": hashlib.sha256(data).hexdigest(),
-            "backbone": recipe["backbone"],
-            "width": recipe["width"],
-            "placement": recipe["placement"],
-            "classes": recipe["dataset"],
-            "preprocessing": {"input_size": input_size, "mean": preprocessing.mean, "std": preprocessing.std},
-            "metrics": metrics,
-            "made_by": made_by,
-        }
     with FileLock(checkpoints / "lock"):  # several processes may publish to one zoo
         path = checkpoints / "manifest.json"
         manifest: dict[str, Any] = (
             json.loads(path.read_text()) if path.exists() else {"format": MANIFEST_FORMAT, "classes": {}, "variants": []}
         )
-        if manifest["classes"].setdefault(recipe["dataset"], classes) != classes:
-            raise ValueError(f"'{path}' has other classes for '{recipe['dataset']}'; publish to another folder")
+        if classes and manifest["classes"].setdefault(record["classes"], classes) != classes:
+            raise ValueError(f"'{path}' has other classes for '{record['classes']}'; publish to another folder")
+        figures = {key: record[key] for key in ("name", "metrics", "made_by")}
         if role is Role.REPEAT:
-            manifest["repeats"] = [r for r in manifest.get("repeats", []) if not _same_run(r, record)] + [record]
+            manifest["repeats"] = [r for r in manifest.get("repeats", []) if not _same_run(r, figures)] + [figures]
         elif role is Role.CONTROL_OF_INSTEAD:
             others = [c for c in manifest.get("controls_of_instead", []) if c["name"] != name]
-            manifest["controls_of_instead"] = [*others, record]
+            manifest["controls_of_instead"] = [*others, figures]
         else:
-            _replace(checkpoints / f"{name}.safetensors", data)
+            if record["file"]:
+                _replace(checkpoints / record["file"], data)
             manifest["variants"] = [v for v in manifest["variants"] if v["name"] != name] + [record]
-        manifest["starts"] = manifest.get("starts", {}) | lineage(run)
+        manifest["starts"] = manifest.get("starts", {}) | (starts or {})
         _replace(path, (json.dumps(manifest, indent=1) + "\n").encode())
-    return record
 
 
 def lineage(run: Path) -> dict[str, Any]:

@@ -16,8 +16,10 @@ from ..models.network import Placement
 from ..zoo import CheckpointError, list_variants
 from .data import find_pictures
 from .folder import InUseError, exclusive
+from .frozen import ModuleRecipe, train_modules
 from .loop import Execution, train
-from .publish import Role, publish
+from .mixture import Source, TestSet
+from .publish import Role, publish, publish_modules
 from .recipe import Recipe
 from .start import TrainingError
 from .team import Team
@@ -30,22 +32,25 @@ class PlannedRun:
     Attributes:
         name: Folder of the run, and how later runs name it in ``init``.
         recipe: Its settings.
-        data: Folder of its data below the data root.
+        data: Folder of its data below the data root; "" for modules in a frozen base, whose mixture names its own.
         init: Name of an earlier run to start from, or None.
         role: What the result is in the zoo's manifest, or None: it is not entered.
+        tests: What modules in a frozen base are measured on.
     """
 
     name: str
-    recipe: Recipe
+    recipe: Recipe | ModuleRecipe
     data: str
     init: str | None
     role: Role | None
+    tests: tuple[TestSet, ...] = ()
 
 
 def read_zoo_file(path: Path) -> list[PlannedRun]:
     """Read the runs of a zoo file, in order.
 
-    A run takes the file's ``[defaults]`` where it says nothing. ``groups``, ``seed`` and ``layers`` may be lists (of
+    A run takes the file's ``[defaults]`` where it says nothing; with ``freeze_base``, which trains modules in a frozen base,
+    its ``[frozen_defaults]``. ``groups``, ``seed`` and ``layers`` may be lists (of
     lists, for ``layers``): the entry then stands for one run each, in all combinations, and its name holds ``{g}``,
     ``{seed}`` and ``{layers}``. With ``publish = true`` the first of several seeds enters the zoo with its weights, the
     others with their figures alone; so does a plain network with ``publish = "control of instead"``, which is what
@@ -60,7 +65,7 @@ def read_zoo_file(path: Path) -> list[PlannedRun]:
         raise TrainingError(f"'{path}' cannot be read: {error}") from error
     runs: list[PlannedRun] = []
     for entry in document.get("run", []):
-        entry = document.get("defaults", {}) | entry
+        entry = document.get("frozen_defaults" if "freeze_base" in entry else "defaults", {}) | entry
         seeds, groups, layers = (
             _several(entry.pop(key, other)) for key, other in (("seed", 0), ("groups", None), ("layers", None))
         )
@@ -85,13 +90,25 @@ def _planned(entry: dict[str, Any], repeat: bool, path: Path) -> PlannedRun:
         layers, groups, mode = entry.pop("layers"), entry.pop("groups"), entry.pop("mode", "after")
         placement = None if layers == [None] else Placement(tuple(layers), groups or 0, mode)
         name = entry.pop("name").format(g=groups, seed=entry["seed"], layers="_".join(map(str, layers)))
-        data, init = entry.pop("data"), entry.pop("init", None)
         role = _role(entry.pop("publish", False), repeat)
+        if "freeze_base" in entry:
+            return _planned_modules(entry, name, placement, role)
+        data, init = entry.pop("data"), entry.pop("init", None)
         entry["stages"] = tuple((int(epochs), int(size)) for epochs, size in entry["stages"])
         recipe = Recipe(placement=placement, init=init, **entry)
     except (KeyError, TypeError, ValueError) as error:
         raise TrainingError(f"'{path}' holds a run that cannot be used: {error}") from error
     return PlannedRun(name, recipe, data, init, role)
+
+
+def _planned_modules(entry: dict[str, Any], name: str, placement: Placement | None, role: Role | None) -> PlannedRun:
+    """Read a run that trains modules in a frozen base."""
+    tests = tuple(TestSet(**test) for test in entry.pop("measure", ()))
+    if role and not tests:
+        raise ValueError("what is published is measured: name its test sets")
+    sources = tuple(Source(**source) for source in entry.pop("mixture"))
+    recipe = ModuleRecipe(entry.pop("freeze_base"), placement, sources, feature_layers=tuple(entry.pop("feature_layers")), **entry)
+    return PlannedRun(name, recipe, "", None, role, tests)
 
 
 def _role(publish: bool | str, repeat: bool) -> Role | None:
@@ -117,15 +134,26 @@ def train_zoo(path: Path, data_root: Path, runs_folder: Path, checkpoints: Path,
                 if not claimed:
                     waiting.append(run)
                     continue
-                pictures = find_pictures(run.recipe.dataset, data_root / run.data, "train")
-                train(run.recipe, pictures, folder, init=init, execution=execution)
+                _carry_out(run, folder, init, data_root, execution)
                 if run.role and team.leads and not _is_published(folder, checkpoints):
-                    held_out = find_pictures(run.recipe.dataset, data_root / run.data, "test")
-                    record = publish(folder, held_out, checkpoints, role=run.role)
+                    record = _publish(run, folder, data_root, checkpoints, run.role)
                     print(f"{run.name}: top-1 {record['metrics']['top1']} %, top-5 {record['metrics']['top5']} %", flush=True)
         if len(waiting) == len(pending):
             time.sleep(5)
         pending = waiting
+
+
+def _carry_out(run: PlannedRun, folder: Path, init: Path | None, data_root: Path, execution: Execution) -> None:
+    if isinstance(run.recipe, ModuleRecipe):
+        train_modules(run.recipe, data_root, folder, features_folder=folder.parent, execution=execution)
+    else:
+        train(run.recipe, find_pictures(run.recipe.dataset, data_root / run.data, "train"), folder, init=init, execution=execution)
+
+
+def _publish(run: PlannedRun, folder: Path, data_root: Path, checkpoints: Path, role: Role) -> dict[str, Any]:
+    if isinstance(run.recipe, ModuleRecipe):
+        return publish_modules(folder, run.tests, data_root, checkpoints, role=role)
+    return publish(folder, find_pictures(run.recipe.dataset, data_root / run.data, "test"), checkpoints, role=role)
 
 
 @contextmanager
@@ -144,11 +172,11 @@ def _claimed(folder: Path, init: Path | None, team: Team) -> Iterator[bool]:
 def _is_published(run: Path, checkpoints: Path) -> bool:
     """Tell whether the zoo holds exactly this run, in whatever role."""
     made_by = json.loads((run / "run.json").read_text())
-    del made_by["classes"]
+    made_by.pop("classes", None)
     try:
         variants = list_variants(checkpoints)
     except CheckpointError:  # no zoo there yet
         return False
     figures = [record for v in variants for record in (*v.repeats, v.control)]
-    shipped = any(v.made_by == made_by and v.path is not None and v.path.exists() for v in variants)
+    shipped = any(v.made_by == made_by and (v.path is None or v.path.exists()) for v in variants)
     return shipped or any(record is not None and record["made_by"] == made_by for record in figures)
