@@ -46,8 +46,9 @@ def test_the_shipped_zoo_file_names_every_run_once_and_in_order(tmp_path: Path) 
     frozen = [r for r in entered if isinstance(r, ModuleRecipe)]
     modules: dict[Placement | None, int] = {None: 1}
     for g in (1, 2, 4, 8, 16):
-        modules |= {Placement((12,), g): 3} | {Placement(layers, g): 1 for layers in ((9,), (16,), (9, 12, 16))}
-        modules |= {Placement((6,), g): 1} if g < 16 else {}
+        modules[Placement((12,), g)] = 3
+        modules |= {Placement(layers, g): 1 for layers in ((9,), (16,), (9, 12, 16))}
+    modules |= {Placement((6,), g): 1 for g in (1, 2, 4, 8)}
     assert Counter(r.placement for r in frozen) == modules
     assert {r.base for r in frozen} == {"efficientnet_lite0"}
     assert len({replace(r, placement=None, seed=0) for r in frozen}) == 1  # one recipe for all

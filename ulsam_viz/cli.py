@@ -65,6 +65,25 @@ def _parser() -> argparse.ArgumentParser:
         help="bfloat16 runs the forward pass in autocast; auto does so on GPUs that have it (default: auto)",
     )
     train.add_argument(
+        "--freeze-base",
+        action="store_true",
+        help="train the ULSAM modules alone, in the backbone as others trained it on ImageNet: efficientnet_lite0 from its package, "
+        "mobilenet_v2 at width 1.0 with --init imagenet",
+    )
+    train.add_argument(
+        "--mixture",
+        nargs="+",
+        metavar="FOLDER:DATASET:TARGETS[:COPIES]",
+        help="with --freeze-base: pictures below --data; targets are their 'labels' or the answers of the 'base' itself, "
+        "e.g. tiny-imagenet-200:imagefolder:labels caltech101:caltech101:base:4",
+    )
+    train.add_argument(
+        "--measure",
+        nargs="+",
+        metavar="FOLDER:DATASET[:EVERY]",
+        help="with --freeze-base and --publish: pictures below --data to measure on, the first for the variant's figures",
+    )
+    train.add_argument(
         "--sync-batchnorm", action="store_true", help="under torchrun: BatchNorm sees the whole batch, not each process's part"
     )
     train.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's)")

@@ -32,6 +32,7 @@ from .loop import Execution
 from .mixture import Source, find_numbered
 
 _BATCH = 32
+_SAVE_EVERY = 100  # batches
 _HELD_OUT_EVERY = 20  # of the pictures: every copy of one is either trained on or held out
 
 
@@ -228,7 +229,7 @@ def _extract(
                 arrays[layer] = _open(folder / f"layer{layer}.npy", (len(addresses), *rows.shape[1:]))
             arrays[layer][start : start + len(rows)] = rows
         bar.update(len(x))
-        if number % 100 == 99 or number + 1 == len(batches):
+        if number % _SAVE_EVERY == _SAVE_EVERY - 1 or number + 1 == len(batches):
             for array in arrays.values():
                 array.flush()
             _write(progress, str(start + len(x)))
