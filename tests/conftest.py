@@ -38,7 +38,7 @@ def lively() -> Callable[..., Network]:
 
     def make(backbone: str, placement: Placement | None, *, width: float = 0.25, classes: int = 7) -> Network:
         torch.manual_seed(11)
-        model = BACKBONES[backbone](width, classes, placement).train()
+        model = BACKBONES[backbone](width if BACKBONES[backbone].has_widths else 1.0, classes, placement).train()
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.momentum = 1.0

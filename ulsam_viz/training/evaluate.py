@@ -105,7 +105,7 @@ def _effect(before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> dict[s
 def sample_pictures(classes: Sequence[str]) -> Pictures:
     """Return the shipped sample pictures that show one of the classes: a few, for a check without any dataset."""
     numbers = {name: number for number, name in enumerate(classes)}
-    shown = [(s.path, numbers[s.shows]) for s in list_samples() if s.shows in numbers]
+    shown = [(s.path, numbers[truths[0]]) for s in list_samples() if (truths := s.truths(classes))]
     return Pictures(tuple(path for path, _ in shown), tuple(label for _, label in shown), tuple(classes))
 
 

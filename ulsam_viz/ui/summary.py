@@ -63,12 +63,13 @@ def _in_words(where: str, placed: list[Variant]) -> str:
 def judged(scene: Scene) -> str:
     """Say of a sample whether the network is right about it."""
     sample, answer = scene.picture.sample, scene.attention.top(1)[0]
-    if sample is None or sample.shows is None:
+    truths = [pretty(name) for name in sample.truths(scene.variant.classes)] if sample else []
+    if not truths:
         return "None of the network's classes is right for it."
-    truth, said = pretty(sample.shows), scene.class_name(answer)
-    return f"The network knows this subject as “{truth}”" + (
-        ", and is right." if truth == said else f"; it says “{said}”, which is wrong."
-    )
+    said = scene.class_name(answer)
+    if said in truths:
+        return f"The network says “{said}”, and is right."
+    return f"The network knows this subject as “{truths[0]}”; it says “{said}”, which is wrong."
 
 
 def show_answer(scene: Scene) -> None:
