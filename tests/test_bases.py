@@ -129,8 +129,10 @@ def test_torchvisions_mobilenet_v2_is_a_base_too(tmp_path: Path, monkeypatch: py
     theirs = mobilenet_v2().eval()
     for module in theirs.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(module.running_mean, -0.5, 0.5)
-            torch.nn.init.uniform_(module.running_var, 0.5, 2)
+            module.load_state_dict(
+                module.state_dict()
+                | {"running_mean": torch.rand(module.num_features), "running_var": torch.rand(module.num_features) + 0.5}
+            )
     path = tmp_path / "hub" / "checkpoints" / "mobilenet_v2-7ebf99e0.pth"
     path.parent.mkdir(parents=True)
     torch.save(theirs.state_dict(), path)

@@ -65,8 +65,8 @@ def small_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Base
         "none",
     )
     monkeypatch.setitem(BASES, "small", base)
-    for module in (bases, features_module, frozen_module):
-        monkeypatch.setattr(module, "classes_of", lambda dataset: CLASSES)
+    for user in (bases, features_module, frozen_module):
+        monkeypatch.setattr(user, "classes_of", lambda dataset: CLASSES)
     monkeypatch.setattr("ulsam_viz.training.publish.classes_of", lambda dataset: CLASSES)
     monkeypatch.setattr("ulsam_viz.zoo.classes_of", lambda dataset: CLASSES)
     load_base.cache_clear()
