@@ -45,20 +45,23 @@ Row = dict[str, Any]
 
 
 def module(repeats: int) -> list[Row]:
-    """The fast module against the loop of small modules (the oracle written from the equations), and one copy."""
+    """The module as called, and its folded form, against the loop of small modules (the oracle written from the equations)."""
     rows = []
     for channels, side in ((512, 14), (256, 28), (64, 56), (256, 14)):
         for groups in (1, 2, 4, 8, 16):
             loop = trained_looking(ReferenceLoop(channels, groups))
-            fast = FastULSAM(ULSAM.from_reference(loop.state_dict()))
+            called = ULSAM.from_reference(loop.state_dict())
+            fast = FastULSAM(called)
             x = torch.randn(1, channels, side, side)
             x_last = x.contiguous(memory_format=torch.channels_last)
             with torch.inference_mode():
                 t = interleaved(
                     {
                         "loop": partial(loop, x),
+                        "called": partial(called, x),
                         "fast": partial(fast, x),
                         "loop, channels_last": partial(loop, x_last),
+                        "called, channels_last": partial(called, x_last),
                         "fast, channels_last": partial(fast, x_last),
                         "copy": x.clone,
                     },
@@ -68,11 +71,15 @@ def module(repeats: int) -> list[Row]:
                 {
                     "what": f"module, {channels} channels, {side}x{side}, g={groups}",
                     "loop_ms": t["loop"] * 1e3,
-                    "fast_ms": t["fast"] * 1e3,
-                    "ratio": t["loop"] / t["fast"],
+                    "as called_ms": t["called"] * 1e3,
+                    "ratio": t["loop"] / t["called"],
+                    "folded_ms": t["fast"] * 1e3,
+                    "its ratio": t["loop"] / t["fast"],
                     "channels_last: loop_ms": t["loop, channels_last"] * 1e3,
-                    "fast_ms ": t["fast, channels_last"] * 1e3,
-                    "ratio ": t["loop, channels_last"] / t["fast, channels_last"],
+                    "as called_ms ": t["called, channels_last"] * 1e3,
+                    "ratio ": t["loop, channels_last"] / t["called, channels_last"],
+                    "folded_ms ": t["fast, channels_last"] * 1e3,
+                    "its ratio ": t["loop, channels_last"] / t["fast, channels_last"],
                     "copies": t["fast"] / t["copy"],
                 }
             )

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import os
+import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.oracle import ReferenceLoop, trained_looking
-from ulsam_viz.models.ulsam import ULSAM, FastULSAM
+from ulsam_viz.models.ulsam import ULSAM, FastULSAM, tried_kernel
 
 GROUPS = (1, 2, 4, 8, 16)
 
@@ -50,8 +54,10 @@ def test_both_forms_equal_the_equations(groups: int, shape: tuple[int, int, int,
 KERNEL_AGAINST_PLAIN_FORM = """
 import sys, torch
 from tests.test_ulsam import pair
-from ulsam_viz.models.ulsam import FastULSAM
+from ulsam_viz.models.ulsam import FastULSAM, tried_kernel
 from ulsam_viz.models.ulsam_cuda import fused
+on, device_of = [], torch.cuda.device_of
+torch.cuda.device_of = lambda tensor: on.append(tensor.device) or device_of(tensor)
 for channels, groups, side in ((16, 1, (14, 14)), (16, 4, (7, 5)), (32, 16, (9, 9)), (8, 8, (1, 1)), (12, 2, (3, 20))):
     _, module = pair(channels, groups)
     fast = FastULSAM(module)
@@ -63,6 +69,21 @@ for channels, groups, side in ((16, 1, (14, 14)), (16, 4, (7, 5)), (32, 16, (9, 
         torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(maps, expected_maps, atol=1e-5, rtol=1e-5)
         assert out.stride() == x.stride()
+        assert on.pop() == x.device  # the guard: a launch goes to the current device
+        assert callable(tried_kernel(x.device))
+        on.clear()
+        # As it is reached: float64 never is; a gradient neither.
+        option = FastULSAM(module, kernel=True).to(x.device)
+        torch.testing.assert_close(option(x).cpu(), expected, atol=1e-5, rtol=1e-5)
+        assert on.pop() == x.device
+        option.double()(x.double()), option.float()(x.clone().requires_grad_())
+        assert not on
+try:
+    fused(x.double(), scale, shift, weight, bias)
+except ValueError as error:
+    assert "float64" in str(error)
+else:
+    raise AssertionError("float64 went through the kernel")
 """
 
 
@@ -73,6 +94,281 @@ def test_the_cuda_kernel_equals_the_plain_form() -> None:
         env = os.environ | {"TRITON_INTERPRET": interpret}
         command = [sys.executable, "-c", KERNEL_AGAINST_PLAIN_FORM, device]
         subprocess.run(command, check=True, env=env, cwd=Path(__file__).parent.parent)
+
+
+def ruined(x: Tensor, *folded: Tensor) -> tuple[Tensor, Tensor]:
+    return x, torch.zeros(len(x), 2, *x.shape[2:])
+
+
+def uncompiled(x: Tensor, *folded: Tensor) -> tuple[Tensor, Tensor]:
+    raise RuntimeError("Failed to find C compiler")
+
+
+@pytest.mark.parametrize(("kernel", "reason"), [(ruined, "not close"), (uncompiled, "RuntimeError: Failed to find C compiler")])
+def test_a_kernel_that_fails_or_errs_is_tried_once_named_and_not_used(
+    kernel: object, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def counted(*arguments: Tensor) -> object:
+        calls.append(1)
+        return kernel(*arguments)  # type: ignore[operator]
+
+    monkeypatch.setitem(sys.modules, "ulsam_viz.models.ulsam_cuda", SimpleNamespace(fused=counted))
+    reference, module = pair(16, 2)
+    fast, x = FastULSAM(module, kernel=True), torch.randn(2, 16, 5, 6)
+    tried_kernel.cache_clear()
+    try:
+        with pytest.warns(RuntimeWarning, match=reason):
+            out = fast(x)
+        torch.testing.assert_close(out, reference(x)[0], atol=1e-5, rtol=1e-5)
+        assert torch.equal(fast(x), out)  # no second warning, which would be an error, and no second trial
+        assert reason in str(tried_kernel(x.device))
+        assert calls == [1]
+        assert torch.equal(FastULSAM(module)(x), out)  # nobody asks for the kernel: nothing is tried
+    finally:
+        tried_kernel.cache_clear()
+
+
+class _Operations(TorchDispatchMode):
+    """Notes which operations run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(function.overloadpacket.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+def runs_by_parts(module: nn.Module, x: Tensor) -> bool:
+    """Whether a call computes the paper's steps one by one, which only they do by a convolution."""
+    with _Operations() as seen:
+        module(x)
+    return bool(seen.names & {"convolution", "_convolution", "mkldnn_convolution", "convolution_overrideable"})
+
+
+def by_parts(module: ULSAM, x: Tensor) -> Tensor:
+    z = module.pool(module.depthwise_relu(module.depthwise_norm(module.depthwise(x))))
+    logits = module.pointwise_relu(module.pointwise_norm(module.pointwise(z)))
+    return x.unflatten(1, (module.groups, -1)).mul(1 + module.softmax(logits.flatten(2)).view_as(logits).unsqueeze(2)).flatten(1, 2)
+
+
+@pytest.mark.parametrize("groups", GROUPS)
+@pytest.mark.parametrize("shape", [(2, 32, 14, 14), (2, 32, 1, 9), (1, 16, 7, 1), (1, 16, 1, 1)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_module_as_called_takes_the_fast_way_where_nobody_asks_for_gradients(
+    groups: int, shape: tuple[int, int, int, int], layout: torch.memory_format, dtype: torch.dtype
+) -> None:
+    _, module = pair(shape[1], groups)
+    module.to(dtype)
+    x = torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(1)).contiguous(memory_format=layout)
+    expected = by_parts(module, x).detach()
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            torch.testing.assert_close(module(x), expected)
+            assert module(x).is_contiguous(memory_format=layout)
+            assert not runs_by_parts(module, x)
+    assert runs_by_parts(module, x)  # its parameters ask
+    module.requires_grad_(False)
+    assert not runs_by_parts(module, x)
+    assert runs_by_parts(module, x.clone().requires_grad_())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("form", [lambda m: m, FastULSAM])
+def test_no_pictures_give_no_features(form: Callable[[ULSAM], ULSAM | FastULSAM]) -> None:
+    out, maps = form(pair(16, 4)[1]).forward_with_attention(torch.empty(0, 16, 5, 5))
+    assert (out.shape, maps.shape) == ((0, 16, 5, 5), (0, 4, 5, 5))
+
+
+@torch.no_grad()
+def test_training_mode_runs_the_parts_in_whole_or_in_part() -> None:
+    _, module = pair(16, 4)
+    x = torch.randn(2, 16, 5, 5)
+    for part in (module, module.depthwise_norm, module.pointwise_norm):
+        assert not runs_by_parts(module, x)
+        part.training = True
+        assert runs_by_parts(module, x)
+        part.training = False
+
+
+@torch.no_grad()
+def test_the_fast_way_is_never_behind_the_weights() -> None:
+    _, module = pair(16, 4)
+    x = torch.randn(2, 16, 6, 5)
+    keys = set(module.state_dict())
+
+    def agrees(module: ULSAM, x: Tensor = x) -> None:
+        assert not runs_by_parts(module, x)
+        torch.testing.assert_close(module(x), by_parts(module, x))
+
+    agrees(module)
+    before = module(x)
+    for change in (
+        lambda: module.depthwise.weight.mul_(-2),
+        lambda: module.depthwise_norm.bias.data.add_(1),  # leaves no trace on the tensor's version
+        lambda: module.pointwise.weight.detach().numpy().fill(0.5),
+        lambda: module.state_dict()["pointwise_norm.running_var"].fill_(0.1),
+        lambda: setattr(module.pointwise.weight, "data", torch.randn(4, 4, 1, 1)),
+        lambda: module.load_state_dict(pair(16, 4, seed=7)[1].state_dict()),
+        lambda: setattr(module, "depthwise", nn.Conv2d(16, 16, 1, groups=16)),
+    ):
+        change()
+        agrees(module)
+        assert not torch.equal(module(x), before)
+        before = module(x)
+    for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        agrees(twin)
+        twin.depthwise_norm.weight.mul_(-1)
+        assert not torch.equal(twin(x), module(x))
+        agrees(twin)
+    swapped = {"depthwise.bias": torch.linspace(-3, 3, 16)}
+    given = torch.func.functional_call(module, swapped, x)
+    module.load_state_dict(swapped, strict=False)
+    torch.testing.assert_close(given, by_parts(module, x))
+    agrees(module.double(), x.double())
+    assert set(module.state_dict()) == keys
+    half = module.bfloat16()
+    assert torch.equal(half(x.bfloat16()), half.train(False)(x.bfloat16())) and half(x.bfloat16()).dtype == torch.bfloat16
+
+
+PARTS = [name for name, _ in ULSAM(4, 2).named_children()]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("part", PARTS)
+def test_hooks_on_a_part_are_honoured(part: str) -> None:
+    _, module = pair(16, 4)
+    x = torch.randn(1, 16, 5, 5)
+    seen: list[Any] = []
+    own = getattr(module, part)
+    hooks: list[Callable[[], Any]] = [
+        lambda: own.register_forward_hook(lambda *a: seen.append(a)),
+        lambda: own.register_forward_pre_hook(lambda *a: seen.append(a)),
+        lambda: nn.modules.module.register_module_forward_hook(lambda m, *a: seen.append(a) if m is own else None),
+    ]
+    for add in hooks:
+        seen.clear()
+        handle = add()
+        try:
+            module(x)
+            assert len(seen) == 1
+        finally:
+            handle.remove()
+        assert not runs_by_parts(module, x)
+    handle = own.register_forward_hook(lambda m, inputs, output: output * 0.5)
+    assert not torch.equal(module(x), FastULSAM(pair(16, 4)[1])(x)) or part == "softmax"
+    with pytest.raises(ValueError, match="hooks"):
+        FastULSAM(module)
+    handle.remove()
+    own.forward = lambda x: type(own).forward(own, x)  # as tools do that wrap a layer
+    assert runs_by_parts(module, x)
+
+
+class _Halved(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x / 2
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: setattr(m, "pool", nn.MaxPool2d(5, stride=1, padding=2)),
+        lambda m: setattr(m, "pool", nn.AvgPool2d(3, stride=1, padding=1)),
+        lambda m: setattr(m, "depthwise", nn.Conv2d(16, 16, 3, padding=1, groups=16)),
+        lambda m: setattr(m, "depthwise", nn.Conv2d(16, 16, 1, groups=16, bias=False)),
+        lambda m: setattr(m, "pointwise", nn.Conv2d(16, 4, 1)),
+        lambda m: setattr(m, "pointwise_relu", nn.Identity()),
+        lambda m: setattr(m, "depthwise_norm", nn.BatchNorm2d(16, track_running_stats=False)),
+        lambda m: setattr(m, "depthwise_norm", nn.BatchNorm2d(16, affine=False).eval()),
+        lambda m: setattr(m, "pointwise_norm", nn.InstanceNorm2d(4)),
+        lambda m: nn.utils.parametrize.register_parametrization(m.depthwise, "weight", _Halved()),
+    ],
+)
+def test_parts_that_were_replaced_are_what_runs(change: Callable[[ULSAM], None]) -> None:
+    _, module = pair(16, 4)
+    x = torch.randn(2, 16, 6, 5)
+    change(module)
+    assert runs_by_parts(module, x)
+    torch.testing.assert_close(module(x), by_parts(module, x))
+    with pytest.raises(ValueError, match="replaced"):
+        FastULSAM(module)
+
+
+@torch.no_grad()
+def test_what_does_not_fit_is_refused_in_eval_mode_too() -> None:
+    _, module = pair(16, 4)
+    with pytest.raises(RuntimeError, match="16 channels"):
+        module(torch.randn(1, 8, 5, 5))
+    with pytest.raises(ValueError, match="4D"):
+        module(torch.randn(16, 5, 5))
+    with pytest.raises(RuntimeError, match=r"[dD]ouble"):
+        module(torch.randn(1, 16, 5, 5).double())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("form", [lambda m: m, FastULSAM])
+def test_compilers_tracers_and_transforms_see_plain_steps(form: Callable[[ULSAM], ULSAM | FastULSAM]) -> None:
+    module = form(pair(16, 4)[1])
+    x, y = torch.randn(2, 16, 6, 6), torch.randn(2, 16, 6, 6)
+    for made in (
+        torch.compile(module, backend="eager", fullgraph=True),
+        torch.jit.trace(module, x),
+        torch.fx.symbolic_trace(module),
+        torch.export.export(module, (x,)).module(),
+    ):
+        torch.testing.assert_close(made(y), module(y))
+    tangent: Tensor = torch.func.jvp(module, (x,), (y,))[1]
+    step = 1e-6
+    difference = (module.double()(x.double() + step * y) - module(x.double() - step * y)) / (2 * step)
+    torch.testing.assert_close(tangent.double(), difference, atol=1e-3, rtol=1e-3)
+
+
+@torch.no_grad()
+def test_the_module_can_be_scripted_and_mapped() -> None:
+    _, module = pair(16, 4)
+    x = torch.randn(3, 16, 6, 6)
+    torch.testing.assert_close(torch.jit.script(module)(x), module(x))
+    torch.testing.assert_close(torch.func.vmap(lambda one: module(one[None])[0])(x), module(x))
+
+
+@pytest.mark.parametrize("form", [lambda m: m, FastULSAM, lambda m: m.train()])
+def test_the_gain_survives_autocast(form: Callable[[ULSAM], ULSAM | FastULSAM]) -> None:
+    """A gain of half a percent is less than a step of bfloat16: rounded to that, much of what goes in comes out unchanged."""
+    module = form(pair(64, 4)[1])
+    conv = nn.Conv2d(3, 64, 1)
+    pictures = torch.randn(2, 3, 14, 14)
+    with torch.autocast("cpu", torch.bfloat16):
+        features = conv(pictures)
+        assert features.dtype == torch.bfloat16
+        out, maps = module.forward_with_attention(features)
+        attention = module.attention(features)
+    assert out.dtype == maps.dtype == torch.float32
+    x = features.detach().float()
+    seen = x != 0
+    if not module.training:  # whose running statistics have moved
+        expected, expected_maps = module.forward_with_attention(x)
+        assert torch.equal(out, expected) and torch.equal(maps, expected_maps) and torch.equal(maps, attention)
+    amplified = maps.detach().repeat_interleave(16, 1) > 1e-4
+    assert (out == x)[seen & amplified].float().mean() < 0.01
+    out.square().mean().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in conv.parameters())
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in module.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@torch.no_grad()
+def test_features_of_half_precision_are_raised_to_the_modules_own(dtype: torch.dtype) -> None:
+    _, module = pair(32, 4)
+    x = torch.randn(1, 32, 7, 7).to(dtype)
+    for form in (module, FastULSAM(module)):
+        out, maps = form.forward_with_attention(x)
+        torch.testing.assert_close(out, by_parts(module, x.float()))
+        assert maps.dtype == torch.float32
 
 
 class _LargestResult(TorchDispatchMode):

@@ -5,6 +5,7 @@ from .explanation import Explanation, explain
 from .images import ImageError, decode_image
 from .models.mobilenet import MobileNetV1, MobileNetV2
 from .models.network import Placement
+from .models.optimize import optimize
 from .models.ulsam import ULSAM
 from .zoo import CheckpointError, Variant, list_variants, load_variant
 
@@ -23,4 +24,5 @@ __all__ = [
     "explain",
     "list_variants",
     "load_variant",
+    "optimize",
 ]

@@ -105,7 +105,6 @@ def _shuffle(module: nn.Module, rng: torch.Generator) -> None:
             order = torch.randperm(part.channels, generator=rng).to(part.scale.device)
             part.weight = part.weight.flatten()[order].view_as(part.weight)
             part.bias = part.bias[torch.randperm(part.groups, generator=rng).to(part.bias.device)]
-            part.refresh()
         elif isinstance(part, nn.Conv2d | nn.Linear):
             for tensor in (part.weight, part.bias):
                 if tensor is not None:

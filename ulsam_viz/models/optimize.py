@@ -3,42 +3,65 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .blocks import ConvNorm
-from .network import Network
-from .ulsam import ULSAM, FastULSAM
+from .blocks import SameConv2d
+from .ulsam import ULSAM, FastULSAM, has_hooks
+
+M = TypeVar("M", bound=nn.Module)
 
 
-def optimize(model: Network) -> Network:
-    """Fold BatchNorm into convolutions, replace ULSAM by its fast form, store weights channels_last.
+def optimize(network: M, *, kernel: bool = False) -> M:
+    """Fold BatchNorm into convolutions, replace ULSAM by its fast form, store convolutions' weights channels_last.
 
-    Every non-linearity stays its own module, so attributions that look for them stay right; gradients with respect to
-    the input agree with the trained network's within float error.
+    BatchNorm is folded where nothing can come between: into the convolution before it in an ``nn.Sequential``. What has hooks,
+    was replaced by something else or stands in several places stays as it is. Every non-linearity stays its own module, so
+    attributions that look for them stay right; gradients with respect to the input agree with the trained network's within
+    float error. A ULSAM module by itself needs none of this: in eval mode it is fast.
 
     Args:
-        model: A trained network; it is copied, never changed.
+        network: Any trained network; it is copied, never changed.
+        kernel: Let ULSAM's fast form try its CUDA kernel (see :class:`FastULSAM`).
 
     Returns:
-        A network in eval mode whose parameters need no gradients.
+        A network in eval mode whose parameters need no gradients. Its convolutions give features in channels_last, so code
+        between them that calls ``view`` on features needs ``reshape`` or ``flatten``.
     """
-    fast = copy.deepcopy(model).eval()
+    fast = copy.deepcopy(network).eval()
+    places = Counter(module for _, module in fast.named_modules(remove_duplicate=False))
+    forms: dict[nn.Module, FastULSAM] = {}  # a module in two places stays one
+    for parent in list(fast.modules()):
+        for name, child in parent._modules.items():
+            if type(child) is ULSAM and not has_hooks(child) and child.is_foldable():
+                parent._modules[name] = forms.setdefault(child, FastULSAM(child, kernel=kernel).eval())
+        if isinstance(parent, nn.Sequential) and type(parent).forward is nn.Sequential.forward:
+            _fold_norms(parent, places)
     for module in fast.modules():
-        if isinstance(module, ConvNorm):
-            conv, norm = module[0], module[1]
-            assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-            module[0], module[1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
-    for key, module in fast.attention.items():
-        assert isinstance(module, ULSAM)
-        fast.attention[key] = FastULSAM(module)
-    # Typed as Module because PyTorch's stubs do not know that `to` returns the network itself.
-    fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if isinstance(module, nn.Conv2d):
+            # Typed as Module because PyTorch's stubs do not know that `to` returns the module itself.
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return fast.requires_grad_(False)
+
+
+def _fold_norms(steps: nn.Sequential, places: Counter[nn.Module]) -> None:
+    for (before, conv), (after, norm) in pairwise(list(steps._modules.items())):
+        if (
+            type(conv) not in (nn.Conv2d, SameConv2d)
+            or type(norm) is not nn.BatchNorm2d
+            or norm.training
+            or norm.running_mean is None
+        ):
+            continue
+        if not any(places[part] > 1 or has_hooks(part) for part in (conv, norm)):
+            steps._modules[before], steps._modules[after] = fuse_conv_bn_eval(conv, norm), nn.Identity().eval()
 
 
 @contextmanager
