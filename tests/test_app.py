@@ -314,6 +314,20 @@ def test_each_question_about_a_subspace_is_answered(app: AppTest, question: str,
     assert not app.error
 
 
+@pytest.mark.parametrize("address", ["shapley", "Share of the effect"])
+def test_questions_have_ids_as_their_address_and_names_of_old_addresses_become_ids(app: AppTest, address: str) -> None:
+    app.query_params["question"] = address
+    assert "All 16 coalitions were evaluated" in text_of(fine(app.run()))
+    assert app.query_params["question"] == "shapley"
+    assert app.button_group(key="question-shown").value == "shapley"
+    fine(app.button_group(key="question-shown").set_value("none").run())
+    assert "coalitions" not in text_of(app)
+    assert app.query_params["question"] == "none"
+    fine(app.button_group(key="question-shown").set_value("ablation").run())
+    assert "the same attention at shuffled places moves it by" in text_of(app)
+    assert "question" not in app.query_params
+
+
 def test_the_plain_control_is_asked_nothing(app: AppTest) -> None:
     app.query_params["position"] = "none (plain)"
     assert "What attention does here" not in text_of(fine(app.run()))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from captum.attr import (
     DeepLift,
+    GradientShap,
     IntegratedGradients,
     LayerAttribution,
     LayerGradCam,
+    NoiseTunnel,
     Occlusion,
     Saliency,
 )
@@ -184,6 +188,56 @@ def test_random_methods_follow_their_seed_alone(model: Network, x: Tensor) -> No
         assert not np.array_equal(a, c)
         assert torch.equal(torch.get_rng_state(), state[0])
         assert np.array_equal(np.random.get_state()[1], state[1])  # type: ignore[index]
+
+
+def test_random_methods_are_captums_own_on_the_same_draws(model: Network, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    fast = optimize(copy.deepcopy(model).double())
+    x = x.double()
+    settings = {"samples": 8, "noise": 0.3}  # 8: Captum's GradientShap knows no batches
+    ours = {
+        name: attribute(fast, x, method=name, target=3, preprocessing=PRE, settings=settings, seed=5).values
+        for name in ("smooth_grad", "gradient_shap")
+    }
+    rng = torch.Generator()
+    monkeypatch.setattr(torch, "normal", lambda mean, deviation: torch.randn(deviation.shape, generator=rng) * deviation)
+    monkeypatch.setattr(np.random, "uniform", lambda low, high, count: torch.rand(count, generator=rng).numpy())
+    rng.manual_seed(5)
+    smooth = NoiseTunnel(Saliency(fast)).attribute(x.clone(), nt_type="smoothgrad", nt_samples=8, stdevs=0.3, target=3)
+    rng.manual_seed(5)
+    shap = GradientShap(fast).attribute(x.clone(), torch.zeros_like(x), n_samples=8, stdevs=0.3, target=3)
+    for name, theirs in (("smooth_grad", smooth[0].amax(0)), ("gradient_shap", shap[0].sum(0))):
+        np.testing.assert_allclose(ours[name], theirs.detach(), atol=1e-6 * float(theirs.abs().max()))
+
+
+@pytest.mark.parametrize("method", ["smooth_grad", "gradient_shap"])
+def test_a_host_that_draws_numbers_meanwhile_changes_no_attribution(model: Network, x: Tensor, method: str) -> None:
+    fast = optimize(model)
+    alone = attribute(fast, x, method=method, target=1, preprocessing=PRE).values
+
+    def draw(*_: object) -> None:
+        torch.rand(3)
+        np.random.rand(3)
+
+    hook = fast.head.register_forward_hook(draw)  # in the midst of every pass, as another thread may
+    beside = attribute(fast, x, method=method, target=1, preprocessing=PRE).values
+    hook.remove()
+    assert np.array_equal(alone, beside)
+
+
+def test_an_attribution_that_draws_numbers_waits_for_no_other(lively: Callable[..., Network], x: Tensor) -> None:
+    meeting = threading.Barrier(2, timeout=120)  # each pass of one needs a pass of the other; the limit only ends a failure
+
+    def meet(*_: object) -> None:
+        meeting.wait()
+
+    def smooth(fast: Network) -> np.ndarray:
+        fast.classifier.register_forward_pre_hook(meet)
+        return attribute(fast, x, method="smooth_grad", target=1, preprocessing=PRE).values
+
+    network = optimize(lively("mobilenet_v1", Placement((11,), 4)))
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(smooth, [network, copy.deepcopy(network)])
+    np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-6)
 
 
 def test_of_layers_replaced_one_after_the_other_the_last_real_one_feeds_them(lively: Callable[..., Network], x: Tensor) -> None:

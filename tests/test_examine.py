@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
 from tests.test_app import APP, fine, text_of
-from ulsam_viz.analysis.faithfulness import BASELINES
+from ulsam_viz.analysis.faithfulness import BASELINES, Box
 from ulsam_viz.export import flatten
+from ulsam_viz.images import Preprocessing
 from ulsam_viz.ui import boxes
 from ulsam_viz.ui.asking import _remember
 from ulsam_viz.ui.examine import _NINTH, _what_it_does
@@ -49,6 +51,28 @@ def test_captums_metrics_come_when_asked_for_and_costly_methods_are_left_out_by_
     assert {name.split("-")[0] for name in found} == {"faithful", "marked", "infidelity", "sensitivity"}
     assert found["marked-places-11"]["box"] == {"top": 0, "left": 63, "bottom": 134, "right": 166}  # Grace Hopper's head
     assert len(found["marked-places-11"]["table"]) == len(table)
+
+
+def test_the_attribution_that_maps_are_compared_with_is_not_compared_with_itself(app: AppTest) -> None:
+    fine(app.run())
+    table = app.dataframe[0].value.set_index("map")[["ρ", "top 20 % shared"]]
+    (compared_with,) = {
+        found["compared with"] for name, found in app.session_state["examined"].items() if name.startswith("marked")
+    }
+    assert compared_with == "Saliency"
+    assert list(table.index[table["top 20 % shared"].isna()]) == [compared_with]
+    assert list(table.index[table["ρ"].isna()]) == [compared_with, "uniform (knows nothing)"]
+
+
+def test_what_is_covered_has_the_colour_that_the_network_gets() -> None:
+    pixels = np.full((32, 32, 3), 7, np.uint8)
+    box = Box(4, 8, 12, 16)
+    for preprocessing in (Preprocessing(32), Preprocessing(32, mean=(0.5, 0.25, 0.125))):
+        covered = boxes.cover(pixels, box, preprocessing)
+        assert ((covered != 7).all(2).sum(), (covered[4:12, 8:16] != 7).all()) == (64, True)  # the box and nothing else
+        seen = preprocessing.normalize(torch.from_numpy(covered).permute(2, 0, 1))[:, 4:12, 8:16]
+        assert float(seen.abs().max()) < 0.51 / 255 / 0.22  # 0, but for whole grey levels
+    assert tuple(boxes.cover(pixels, box, Preprocessing(32))[4, 8]) == (124, 116, 104)
 
 
 def test_the_address_restores_box_and_measures(app: AppTest) -> None:

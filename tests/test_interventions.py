@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from ulsam_viz.analysis.interventions import INTERVENTIONS, intervene
+from ulsam_viz.analysis.interventions import INTERVENTIONS, Intervention, intervene
 from ulsam_viz.images import Preprocessing, decode_image, prepare
 from ulsam_viz.models.mobilenet import MobileNetV2
 from ulsam_viz.models.network import Mode, Network, Placement
@@ -27,12 +28,18 @@ def network(request: pytest.FixtureRequest, lively: Callable[..., Network]) -> N
     return optimize(model) if request.param == "inference form" else model
 
 
+def answer(network: Network, x: Tensor, intervention: Intervention, seed: int = 0) -> tuple[Tensor, dict[int, Tensor]]:
+    assert network.placement is not None
+    first = network.placement.layers[0]
+    return network.from_attention(network.before_attention(x, first), first, intervene(network, intervention, seed=seed))
+
+
 def test_attention_off_is_the_network_without_modules(lively: Callable[..., Network]) -> None:
     with_modules = lively("mobilenet_v2", Placement((7, 11), 4))
     plain = MobileNetV2(0.25, 7).eval()
     plain.load_state_dict({k: v for k, v in with_modules.state_dict().items() if not k.startswith("attention")})
     x = torch.randn(3, 3, 64, 64)
-    torch.testing.assert_close(intervene(with_modules, "off")(x), plain(x))
+    torch.testing.assert_close(answer(with_modules, x, "off")[0], plain(x))
     assert not torch.allclose(with_modules(x), plain(x))
 
 
@@ -42,8 +49,8 @@ def test_every_module_is_changed_and_the_network_itself_is_not(network: Network)
     before = copy.deepcopy(network.state_dict())
     logits, maps = network.forward_with_attention(x)
     for layer, own in maps.items():
-        assert not intervene(network, "off").forward_with_attention(x)[1][layer].any()
-        uniform = intervene(network, "uniform").forward_with_attention(x)[1][layer]
+        assert not answer(network, x, "off")[1][layer].any()
+        uniform = answer(network, x, "uniform")[1][layer]
         torch.testing.assert_close(uniform, torch.full_like(own, 1 / own.shape[-1] ** 2))
     torch.testing.assert_close(network(x), logits)
     assert all(torch.equal(value, network.state_dict()[key]) for key, value in before.items())
@@ -53,14 +60,13 @@ def test_every_module_is_changed_and_the_network_itself_is_not(network: Network)
 def test_shuffled_maps_hold_the_same_values_at_other_places(network: Network) -> None:
     x = torch.randn(3, 3, 96, 96)
     own = network.forward_with_attention(x)[1][7]
-    changed = intervene(network, "shuffled")
-    logits, maps = changed.forward_with_attention(x)
+    logits, maps = answer(network, x, "shuffled")
     shuffled = maps[7]
     torch.testing.assert_close(shuffled.flatten(2).sort().values, own.flatten(2).sort().values)
     where = [(shuffled[0, k].flatten()[:, None] - own[0, k].flatten()).abs().argmin(1) for k in range(4)]
     assert not torch.equal(where[0], where[1])  # an order for each subspace
-    torch.testing.assert_close(changed(x[1:2]), logits[1:2])  # which does not depend on the batch
-    assert not torch.allclose(intervene(network, "shuffled", seed=1).forward_with_attention(x)[1][7], shuffled)
+    torch.testing.assert_close(answer(network, x[1:2], "shuffled")[0], logits[1:2])  # which does not depend on the batch
+    assert not torch.allclose(answer(network, x, "shuffled", seed=1)[1][7], shuffled)
 
 
 @pytest.mark.parametrize("mode", ["after", "instead"])
@@ -73,6 +79,19 @@ def test_a_pass_may_begin_where_the_attention_does(mode: Mode, lively: Callable[
     assert maps.keys() == same_maps.keys() == {8, 11}
 
 
+@pytest.mark.parametrize("mode", ["after", "instead"])
+@torch.inference_mode()
+def test_what_takes_effect_in_place_of_the_maps_may_be_several_for_one_picture(mode: Mode, lively: Callable[..., Network]) -> None:
+    model = optimize(lively("mobilenet_v1", Placement((8, 11), 2, mode)))
+    features = model.before_attention(torch.randn(1, 3, 64, 64), 8)
+    own = model.attention_of(8).attention(features)
+    given = torch.cat([own, torch.zeros_like(own), torch.full_like(own, -1)])
+    logits, maps = model.from_attention(features, 8, {8: lambda _: given})
+    assert torch.equal(maps[8], given) and len(maps[11]) == 3
+    outputs = [model.attention_of(8)(features), features, torch.zeros_like(features)]  # gains 1 + A, 1 and 0
+    torch.testing.assert_close(logits, torch.cat([model.after_attention(output, 8) for output in outputs]))
+
+
 def test_the_effects_over_pictures_are_those_of_the_changed_networks() -> None:
     variant = get_variant(NAME)
     model, pictures = load_variant(NAME), sample_pictures(variant.classes)
@@ -82,7 +101,7 @@ def test_the_effects_over_pictures_are_those_of_the_changed_networks() -> None:
     rows, labels = np.arange(len(pictures.labels)), np.array(pictures.labels)
     before = model(x).softmax(1).numpy()
     for name in INTERVENTIONS:
-        after = intervene(model, name)(x).softmax(1).numpy()
+        after = answer(model, x, name)[0].softmax(1).numpy()
         moved = 100 * np.abs(after[rows, labels] - before[rows, labels]).mean()
         assert effects[name]["probability"] == pytest.approx(moved, abs=2e-3)
         assert effects[name]["flips"] == pytest.approx(100 * (after.argmax(1) != before.argmax(1)).mean(), abs=0.01)

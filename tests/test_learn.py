@@ -37,15 +37,40 @@ def latex(app: AppTest) -> list[str]:
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda s: s.title)
 def test_each_step_has_its_address_its_words_and_its_numbers(step: Any) -> None:
-    app = page(step=step.title, picture="Coffee cup", g="8")
+    app = page(step=step.id, picture="Coffee cup", g="8")
     text = text_of(app)
     assert f"#### {step.title}" in text
-    assert "g = 8" in text or step.title != "Splitting into subspaces"
+    assert "g = 8" in text or step.id != "subspaces"
     assert not app.error
     if step.stage:
         assert len(latex(app)) == 2
         assert "256 × 14 × 14 →" in text or "8 × 14 × 14 →" in text
         assert re.search(r"the module's own tensor (differs by \de-\d\d|is exactly that)", text)
+
+
+@pytest.mark.parametrize("query", [{"step": "max-pool"}, {"step": "Max-pool"}, {"part": "Lesson", "step": "Max-pool"}])
+def test_steps_have_ids_as_their_address_and_titles_of_old_addresses_become_ids(query: dict[str, str]) -> None:
+    app = page(**query)
+    assert "#### Max-pool" in text_of(app)
+    assert app.query_params["step"] == "max-pool" and "part" not in app.query_params  # the usual part needs none
+    assert next(s for s in app.selectbox if s.key == "step-shown").value == "max-pool"
+    fine(app.selectbox(key="step-shown").set_value("softmax").run())
+    assert "#### Softmax" in text_of(app)
+    assert app.query_params["step"] == "softmax"
+    fine(button(app, "Next").click().run())
+    assert app.query_params["step"] == "gain"
+    assert "#### Why attention" in text_of(page(step="No such step"))
+
+
+@pytest.mark.parametrize("probe", PROBES, ids=lambda p: p.id)
+def test_parts_and_probes_have_ids_as_their_address(probe: Any) -> None:
+    new, old = page(part="probes", probe=probe.id), page(part="Probes", probe=probe.title)
+    for app in (new, old):
+        assert probe.question in text_of(app)
+        assert {key: app.query_params.get(key) for key in ("part", "probe")} == {
+            "part": "probes",
+            "probe": None if probe is PROBES[0] else probe.id,
+        }
 
 
 def test_back_and_next_walk_the_path_and_end_at_its_ends() -> None:
@@ -55,7 +80,7 @@ def test_back_and_next_walk_the_path_and_end_at_its_ends() -> None:
     assert f"#### {STEPS[1].title}" in text_of(app)
     fine(button(app, "Back").click().run())
     assert f"#### {STEPS[0].title}" in text_of(app)
-    fine(app.selectbox(key="step").set_value(STEPS[-1].title).run())
+    fine(app.selectbox(key="step").set_value(STEPS[-1].id).run())
     assert button(app, "Next").disabled
 
 
@@ -200,4 +225,4 @@ def test_the_quiz_judges_gives_reasons_and_begins_anew() -> None:
     assert not app.success and not app.info
     fine(app.radio(key="quiz-2").set_value(QUIZ[2].answers[0]).run())
     fine(button(app, "See the step").click().run())
-    assert f"#### {QUIZ[2].step}" in text_of(app)
+    assert f"#### {next(s.title for s in STEPS if s.id == QUIZ[2].step)}" in text_of(app)

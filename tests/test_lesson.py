@@ -26,7 +26,7 @@ FACTS = Facts("Cat", "a network", 11, 256, 4, 64, 14, 14, 2, 70, 3, 5, "cup", 0.
 
 def test_the_path_goes_through_every_stage_once_and_in_order() -> None:
     assert [s.stage for s in STEPS if s.stage] == list(STAGES[1:])
-    assert len({s.title for s in STEPS}) == len(STEPS)
+    assert len({s.title for s in STEPS}) == len({s.id for s in STEPS}) == len(STEPS)
     for step in STEPS:
         text = step.write(FACTS)
         assert "{" not in text
@@ -44,7 +44,7 @@ def test_facts_follow_the_numbers_of_the_layer() -> None:
 def test_the_quiz_can_be_answered_from_the_steps_it_names() -> None:
     assert len(QUIZ) == 6
     for question in QUIZ:
-        assert question.step in {s.title for s in STEPS}
+        assert question.step in {s.id for s in STEPS}
         assert 0 <= question.right < len(question.answers) == len(set(question.answers))
         assert question.reason
     assert len({q.right for q in QUIZ}) > 1  # always the same letter would be no question

@@ -1,12 +1,11 @@
 """Post-hoc attributions by Captum: which pixels speak for a class, method by method.
 
-Captum works with hooks, so a call needs a network of its own while it runs (the engine lends one), and methods that
-draw random numbers need the process's generators (a lock here). The network is the same afterwards, after an error too.
+Captum works with hooks, so a call needs a network of its own while it runs (the engine lends one). The network is the
+same afterwards, after an error too.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -23,10 +22,8 @@ from ..images import Preprocessing
 from ..models.network import Network
 from ..models.optimize import relus_in_place
 from .attention import Attention, attend
-from .computations import AttributionError, baseline_of
+from .computations import AttributionError, Task
 from .methods import METHODS, Method
-
-_RANDOM = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -102,12 +99,13 @@ def attribute(
     _quieten_captum()
     # Overwriting saves a sixth of the time, where Captum puts no hooks on the ReLUs.
     in_place = nullcontext() if chosen.hooks_relus else relus_in_place(model)
-    with _unchanged(model), in_place, _seeded(seed, needed=chosen.random):
-        result = chosen.run(model, x, target, values, preprocessing).detach()
+    task = Task(target, values, preprocessing, torch.Generator().manual_seed(seed))
+    with _unchanged(model), in_place:
+        result = chosen.run(model, x, task).detach()
     delta = explained = None
     if chosen.complete_sum:
         with torch.inference_mode():
-            logits = model(torch.cat((x, baseline_of(x, values["baseline"], preprocessing))))[:, target]
+            logits = model(torch.cat((x, task.baseline(x))))[:, target]
         explained = float(logits[0] - logits[1])
         delta = float(result.double().sum()) - explained
     return _record(chosen, target, result, time.perf_counter() - started, passes, delta, explained)
@@ -144,19 +142,3 @@ def _unchanged(model: nn.Module) -> Iterator[None]:
         for hooks, kept in before:
             hooks.clear()
             hooks.update(kept)
-
-
-@contextmanager
-def _seeded(seed: int, *, needed: bool) -> Iterator[None]:
-    """Seed the generators that Captum draws from, alone among threads, and put them back afterwards."""
-    if not needed:
-        yield
-        return
-    with _RANDOM, torch.random.fork_rng():
-        before = np.random.get_state()
-        torch.manual_seed(seed)
-        np.random.seed(seed % 2**32)
-        try:
-            yield
-        finally:
-            np.random.set_state(before)

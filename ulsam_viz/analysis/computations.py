@@ -1,11 +1,12 @@
-"""How each attribution method is computed, by Captum unless said otherwise.
+"""How each attribution method is computed: by Captum, or around its gradients.
 
-All have one signature: network, picture (1, 3, S, S), target, settings and preprocessing -> (1, 3 or 1, S, S).
+All have one signature: network, picture (1, 3, S, S), task -> (1, 3 or 1, S, S).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,6 +27,28 @@ class AttributionError(ValueError):
     """A method, setting or target that cannot be; the message says what can."""
 
 
+@dataclass(frozen=True)
+class Task:
+    """What is attributed, and how.
+
+    Attributes:
+        target: Class number.
+        settings: All settings of the method.
+        preprocessing: The variant's, for baselines that are colours.
+        random: What random numbers are drawn from: the task's own, on the CPU, so the process's generators stay as they are
+            and every device sees the same draws.
+    """
+
+    target: int
+    settings: Mapping[str, Any]
+    preprocessing: Preprocessing
+    random: torch.Generator
+
+    def baseline(self, x: Tensor) -> Tensor:
+        """Return the baseline that the settings name, shape of ``x``."""
+        return baseline_of(x, self.settings["baseline"], self.preprocessing)
+
+
 def baseline_of(x: Tensor, kind: str, preprocessing: Preprocessing) -> Tensor:
     """Return what "nothing there" looks like, shape (1, 3, S, S), normalised."""
     if kind == "grey":  # the mean of the training pictures, which normalisation puts at 0
@@ -38,77 +61,71 @@ def baseline_of(x: Tensor, kind: str, preprocessing: Preprocessing) -> Tensor:
     return preprocessing.normalize(torch.full_like(x, level)).to(x.dtype)
 
 
-def saliency(model: Network, x: Tensor, target: int, settings: Mapping[str, Any], _: Preprocessing) -> Tensor:
+def saliency(model: Network, x: Tensor, task: Task) -> Tensor:
     """Magnitude of the gradient."""
     from captum.attr import Saliency
 
-    return Saliency(model).attribute(x, target=target)
+    return Saliency(model).attribute(x, target=task.target)
 
 
-def input_x_gradient(model: Network, x: Tensor, target: int, settings: Mapping[str, Any], _: Preprocessing) -> Tensor:
+def input_x_gradient(model: Network, x: Tensor, task: Task) -> Tensor:
     """Picture times gradient."""
     from captum.attr import InputXGradient
 
-    return InputXGradient(model).attribute(x, target=target)
+    return InputXGradient(model).attribute(x, target=task.target)
 
 
-def integrated_gradients(model: Network, x: Tensor, target: int, settings: Mapping[str, Any], pre: Preprocessing) -> Tensor:
+def integrated_gradients(model: Network, x: Tensor, task: Task) -> Tensor:
     """Gradients along the straight way from the baseline, a few steps a pass."""
     from captum.attr import IntegratedGradients
 
     return IntegratedGradients(model).attribute(
         x,
-        baseline_of(x, settings["baseline"], pre),
-        target=target,
-        n_steps=settings["steps"],
+        task.baseline(x),
+        target=task.target,
+        n_steps=task.settings["steps"],
         internal_batch_size=_STEPS_BATCH,
     )
 
 
-def gradient_shap(model: Network, x: Tensor, target: int, settings: Mapping[str, Any], pre: Preprocessing) -> Tensor:
-    """Gradients at random points between baseline and noisy picture."""
-    from captum.attr import GradientShap
+def gradient_shap(model: Network, x: Tensor, task: Task) -> Tensor:
+    """Gradients at random points between baseline and noisy picture, times the difference; as Captum's ``GradientShap``."""
+    from captum.attr import Saliency
 
-    # It has no internal batch size: equal parts, averaged, keep memory small and the estimate the same.
-    parts = settings["samples"] // _INTERNAL_BATCH
-    total = torch.zeros_like(x)
-    for _ in range(parts):
-        total += GradientShap(model).attribute(
-            x,
-            baseline_of(x, settings["baseline"], pre),
-            target=target,
-            n_samples=_INTERNAL_BATCH,
-            stdevs=settings["noise"],
-        )
-    return total / parts
+    baseline, total = task.baseline(x), torch.zeros_like(x)
+    for noisy in _noisy(x, task):
+        way = torch.rand(len(noisy), 1, 1, 1, generator=task.random).to(x)
+        gradient = Saliency(model).attribute(torch.lerp(baseline, noisy, way), target=task.target, abs=False)
+        total += ((noisy - baseline) * gradient).sum(0, keepdim=True)
+    return total / task.settings["samples"]
 
 
-def deep_lift(model: Network, x: Tensor, target: int, settings: Mapping[str, Any], pre: Preprocessing) -> Tensor:
+def deep_lift(model: Network, x: Tensor, task: Task) -> Tensor:
     """Rescale rule, on a twin of the network whose steps all have exact rules."""
     from captum.attr import DeepLift
 
-    return DeepLift(rescalable(model)).attribute(x, baseline_of(x, settings["baseline"], pre), target=target)
+    return DeepLift(rescalable(model)).attribute(x, task.baseline(x), target=task.target)
 
 
-def guided_backprop(model: Network, x: Tensor, target: int, settings: Mapping[str, Any], _: Preprocessing) -> Tensor:
+def guided_backprop(model: Network, x: Tensor, task: Task) -> Tensor:
     """A gradient that drops every negative part."""
     from captum.attr import GuidedBackprop
 
-    return GuidedBackprop(model).attribute(x, target=target)
+    return GuidedBackprop(model).attribute(x, target=task.target)
 
 
-def occlusion(model: Network, x: Tensor, target: int, settings: Mapping[str, Any], pre: Preprocessing) -> Tensor:
+def occlusion(model: Network, x: Tensor, task: Task) -> Tensor:
     """Fall of the logit when a square is covered."""
     from captum.attr import Occlusion
 
-    window, stride = settings["window"], settings["window"] // 2
+    window, stride = task.settings["window"], task.settings["window"] // 2
     with torch.no_grad():
         values = Occlusion(model).attribute(
             x,
             (3, window, window),
             (3, stride, stride),
-            baseline_of(x, settings["baseline"], pre),
-            target=target,
+            task.baseline(x),
+            target=task.target,
             perturbations_per_eval=_INTERNAL_BATCH,
         )
     return values[:, :1]  # the window covers all three channels, so each holds the same value
@@ -140,30 +157,33 @@ def grad_cam_of_pass(seen: Attention, model: Network, target: int, size: int) ->
     return functional.interpolate(cam[None, None], (size, size), mode="bilinear")
 
 
-def grad_cam(model: Network, x: Tensor, target: int, settings: Mapping[str, Any], _: Preprocessing) -> Tensor:
+def grad_cam(model: Network, x: Tensor, task: Task) -> Tensor:
     """Channels weighed by their mean gradient; of a layer inside the network."""
     from captum.attr import LayerAttribution, LayerGradCam
 
-    cam = LayerGradCam(model, _layer(model, settings["layer"])).attribute(x, target=target)
+    cam = LayerGradCam(model, _layer(model, task.settings["layer"])).attribute(x, target=task.target)
     return LayerAttribution.interpolate(cam, tuple(x.shape[-2:]), "bilinear")
 
 
-def guided_grad_cam(model: Network, x: Tensor, target: int, settings: Mapping[str, Any], _: Preprocessing) -> Tensor:
+def guided_grad_cam(model: Network, x: Tensor, task: Task) -> Tensor:
     """Guided backprop, kept where Grad-CAM is positive."""
     from captum.attr import GuidedGradCam
 
-    return GuidedGradCam(model, _layer(model, settings["layer"])).attribute(x, target=target, interpolate_mode="bilinear")
+    return GuidedGradCam(model, _layer(model, task.settings["layer"])).attribute(x, target=task.target, interpolate_mode="bilinear")
 
 
-def smooth_grad(model: Network, x: Tensor, target: int, settings: Mapping[str, Any], _: Preprocessing) -> Tensor:
-    """Saliency, averaged over noisy copies."""
-    from captum.attr import NoiseTunnel, Saliency
+def smooth_grad(model: Network, x: Tensor, task: Task) -> Tensor:
+    """Saliency, averaged over noisy copies; as Captum's ``NoiseTunnel``."""
+    from captum.attr import Saliency
 
-    return NoiseTunnel(Saliency(model)).attribute(
-        x,
-        target=target,
-        nt_type="smoothgrad",
-        nt_samples=settings["samples"],
-        nt_samples_batch_size=_INTERNAL_BATCH,
-        stdevs=settings["noise"],
-    )
+    total = torch.zeros_like(x)
+    for noisy in _noisy(x, task):
+        total += Saliency(model).attribute(noisy, target=task.target).sum(0, keepdim=True)
+    return total / task.settings["samples"]
+
+
+def _noisy(x: Tensor, task: Task) -> Iterator[Tensor]:
+    """Yield as many noisy copies of a picture as there are samples, a few at a time: (n, 3, S, S)."""
+    for start in range(0, task.settings["samples"], _INTERNAL_BATCH):
+        count = min(_INTERNAL_BATCH, task.settings["samples"] - start)
+        yield x + task.settings["noise"] * torch.randn(count, *x.shape[1:], generator=task.random).to(x)

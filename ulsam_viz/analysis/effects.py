@@ -87,16 +87,16 @@ def ablate(
     Returns:
         Effects by subspace, then by change; last those of all subspaces at once ("exchanged" is left out there).
     """
-    module, features, maps, before = _start(model, x, layer)
+    module, features, maps = _start(model, x, layer)
+    before = model.from_attention(features, layer)[0][0].float().cpu()
     g, places = maps.shape[1], maps.shape[2] * maps.shape[3]
     orders = [torch.from_numpy(np.random.default_rng((seed, i)).permutation(places)) for i in range(shuffles)]
     shuffled = [maps.flatten(2)[..., order].view_as(maps)[0] for order in orders]
     elsewhere = module.attention(model.before_attention(other.to(features.device), layer))[0] if other is not None else None
     own = maps[0]
-    plans: list[tuple[int | None, Change, list[tuple[Tensor, Tensor]]]] = []
+    plans: list[tuple[int | None, Change, list[Tensor]]] = []
     for k in [*range(g), None]:
         chosen = range(g) if k is None else [k]
-        keep = torch.ones(g, device=features.device)
         ways: dict[Change, list[Tensor]] = {
             "off": [_with(own, chosen, torch.zeros_like(own))],
             "uniform": [_with(own, chosen, torch.full_like(own, 1 / places))],
@@ -106,10 +106,8 @@ def ablate(
             ways["exchanged"] = [_exchanged(own, k, j) for j in range(g) if j != k]
         if elsewhere is not None:
             ways["other_picture"] = [_with(own, chosen, elsewhere)]
-        plans += [(k, change, [(m, keep) for m in changed]) for change, changed in ways.items()]
-        without = keep.clone()
-        without[list(chosen)] = 0
-        plans.append((k, "features_off", [(own, without)]))
+        ways["features_off"] = [_with(own, chosen, torch.full_like(own, -1))]  # a gain of 0
+        plans += [(k, change, changed) for change, changed in ways.items()]
     answers = iter(_answers(model, features, layer, [way for _, _, ways in plans for way in ways], pause))
     return [_effect(k, change, before, [next(answers) for _ in ways], target) for k, change, ways in plans]
 
@@ -163,7 +161,7 @@ def shapley(
     Reference:
         Shapley, "A value for n-person games", 1953; Castro et al., 2009 (sampling).
     """
-    _, features, maps, _ = _start(model, x, layer)
+    _, features, maps = _start(model, x, layer)
     g = maps.shape[1]
     if g <= _EXACT_UP_TO:
         coalitions = [frozenset(c) for size in range(g + 1) for c in itertools.combinations(range(g), size)]
@@ -174,8 +172,7 @@ def shapley(
         orders += [order[::-1] for order in orders]
         coalitions = list(dict.fromkeys(frozenset(order[:i]) for order in orders for i in range(g + 1)))
     own = maps[0]
-    keep = torch.ones(g, device=features.device)
-    ways = [(_with(own, [k for k in range(g) if k not in c], torch.zeros_like(own)), keep) for c in coalitions]
+    ways = [_with(own, [k for k in range(g) if k not in c], torch.zeros_like(own)) for c in coalitions]
     logits = [float(answer[target].double()) for answer in _answers(model, features, layer, ways, pause)]
     worth = dict(zip(coalitions, logits, strict=True))
     total = worth[frozenset(range(g))] - worth[frozenset()]
@@ -218,11 +215,10 @@ def with_strength(model: Network, x: Tensor, *, layer: int, subspace: int, stren
     Returns:
         Logits, shape (len(strengths), classes).
     """
-    _, features, maps, _ = _start(model, x, layer)
+    _, features, maps = _start(model, x, layer)
     if not 0 <= subspace < maps.shape[1]:
         raise ValueError(f"layer {layer} has subspaces 0 to {maps.shape[1] - 1}, not {subspace}")
-    keep = torch.ones(maps.shape[1], device=features.device)
-    ways = [(_with(maps[0], [subspace], maps[0] * s), keep) for s in strengths]
+    ways = [_with(maps[0], [subspace], maps[0] * s) for s in strengths]
     return torch.stack(_answers(model, features, layer, ways, _go_on)).numpy()
 
 
@@ -263,16 +259,13 @@ def through_subspaces(model: Network, x: Tensor, *, layer: int, target: int) -> 
     return ThroughSubspaces(maps.float().cpu().numpy(), float(products.sum()))
 
 
-def _start(model: Network, x: Tensor, layer: int) -> tuple[Any, Tensor, Tensor, Tensor]:
-    """Return the module, the features that enter it, its maps, and the undisturbed logits."""
+def _start(model: Network, x: Tensor, layer: int) -> tuple[Any, Tensor, Tensor]:
+    """Return the module, the features that enter it, and its maps."""
     if x.ndim != 4 or x.shape[:2] != (1, 3):
         raise ValueError(f"expected one picture of shape (1, 3, S, S), not {tuple(x.shape)}")
     module = model.attention_of(layer)
     features = model.before_attention(x.to(model.classifier.weight.device), layer)
-    maps = module.attention(features)
-    keep = torch.ones(maps.shape[1], device=features.device)
-    before = _answers(model, features, layer, [(maps[0], keep)], _go_on)[0]
-    return module, features, maps, before
+    return module, features, module.attention(features)
 
 
 def _with(own: Tensor, chosen: Iterable[int], values: Tensor) -> Tensor:
@@ -293,20 +286,16 @@ def _answers(
     model: Network,
     features: Tensor,
     layer: int,
-    ways: Sequence[tuple[Tensor, Tensor]],
+    ways: Sequence[Tensor],
     pause: Callable[[], None],
 ) -> list[Tensor]:
-    """Run the rest of the network for changed maps (g, H, W), with each group's features times a factor (g,); logits each."""
-    g = ways[0][0].shape[0]
-    groups = features.unflatten(1, (g, -1))  # (1, g, G, H, W)
-    answers: list[Tensor] = []
-    for start in range(0, len(ways), _BATCH):
+    """Run the rest of the network with each of several maps (g, H, W) in place of the layer's own; logits each."""
+
+    def answer(batch: Tensor) -> Tensor:
         pause()
-        batch = ways[start : start + _BATCH]
-        gain = (1 + torch.stack([maps for maps, _ in batch])) * torch.stack([kept for _, kept in batch])[..., None, None]
-        changed = (groups * gain.unsqueeze(2)).flatten(1, 2).contiguous(memory_format=torch.channels_last)
-        answers += list(model.after_attention(changed, layer).float().cpu())
-    return answers
+        return model.from_attention(features, layer, {layer: lambda _: batch})[0].float().cpu()
+
+    return [logits for batch in torch.stack(list(ways)).split(_BATCH) for logits in answer(batch)]
 
 
 def _effect(k: int | None, change: Change, before: Tensor, answers: Sequence[Tensor], target: int) -> Effect:

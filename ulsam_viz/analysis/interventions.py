@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..models.network import Network
-from ..models.ulsam import apply_gain
+from ..models.network import Changes, Network
 
 Intervention = Literal["off", "uniform", "shuffled"]
 INTERVENTIONS: dict[Intervention, str] = {
@@ -19,42 +18,28 @@ INTERVENTIONS: dict[Intervention, str] = {
 }
 
 
-def intervene(model: Network, intervention: Intervention, *, seed: int = 0) -> Network:
-    """Return a copy of a network in which every module's maps are changed.
+def intervene(model: Network, intervention: Intervention, *, seed: int = 0) -> Changes:
+    """Return what changes every module's maps, for :meth:`~ulsam_viz.models.network.Network.from_attention`.
 
     Args:
-        model: In eval mode; it is copied, never changed.
+        model: The network; it is read, never changed.
         intervention: ``"off"`` leaves features as they are, ``"uniform"`` gives each place 1/(H·W), ``"shuffled"`` gives
             each place the attention of another: one order for each subspace, the same for all pictures.
         seed: Of those orders.
     """
-    changed = copy.deepcopy(model)
-    for layer, module in changed.attention.items():
-        changed.attention[layer] = _Changed(module, intervention, (seed, int(layer)))
-    return changed
+    if intervention == "off":
+        return dict.fromkeys(map(int, model.attention), torch.zeros_like)
+    if intervention == "uniform":
+        return dict.fromkeys(map(int, model.attention), _uniform)
+    return {layer: partial(_shuffled, seed=seed * 1000 + layer) for layer in map(int, model.attention)}
 
 
-class _Changed(nn.Module):
-    """A module whose maps are changed before they take effect."""
+def _uniform(maps: Tensor) -> Tensor:
+    return torch.full_like(maps, 1 / (maps.shape[2] * maps.shape[3]))
 
-    def __init__(self, module: Any, intervention: Intervention, seed: tuple[int, int]) -> None:
-        super().__init__()
-        self.module, self.groups = module, module.groups
-        self._intervention, self._seed = intervention, seed
 
-    def attention(self, x: Tensor) -> Tensor:
-        """Return the changed maps, shape (N, g, H, W)."""
-        n, _, h, w = x.shape
-        if self._intervention == "off":
-            return x.new_zeros(n, self.groups, h, w)
-        if self._intervention == "uniform":
-            return x.new_full((n, self.groups, h, w), 1 / (h * w))
-        maps = self.module.attention(x).flatten(2)
-        generator = torch.Generator().manual_seed(self._seed[0] * 1000 + self._seed[1])
-        orders = torch.stack([torch.randperm(h * w, generator=generator) for _ in range(self.groups)])
-        return maps.gather(2, orders.to(x.device).expand(n, -1, -1)).view(n, self.groups, h, w)
-
-    def forward_with_attention(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features (N, m, H, W) under the changed maps, and those."""
-        maps = self.attention(x)
-        return apply_gain(x, maps), maps
+def _shuffled(maps: Tensor, *, seed: int) -> Tensor:
+    n, g, h, w = maps.shape
+    generator = torch.Generator().manual_seed(seed)
+    orders = torch.stack([torch.randperm(h * w, generator=generator) for _ in range(g)])
+    return maps.flatten(2).gather(2, orders.to(maps.device).expand(n, -1, -1)).view(n, g, h, w)

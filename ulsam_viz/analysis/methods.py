@@ -8,11 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from ..images import Preprocessing
 from ..models.network import Network
 from . import computations
 from .attention import Attention
-from .computations import AttributionError
+from .computations import AttributionError, Task
 
 BASELINES = ("grey", "black", "white", "blurred")
 
@@ -36,8 +35,8 @@ class Setting:
     help: str
 
 
-# (network, picture, target, settings, preprocessing) -> attributions, shape (1, 3 or 1, S, S)
-_Run = Callable[[Network, Tensor, int, Mapping[str, Any], Preprocessing], Tensor]
+# (network, picture, task) -> attributions, shape (1, 3 or 1, S, S)
+_Run = Callable[[Network, Tensor, Task], Tensor]
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,6 @@ class Method:
         signed: False for magnitudes.
         settings: What can be set.
         complete_sum: The attributions should sum to the logit's difference from the baseline (completeness).
-        random: It draws from the process's random generators.
         of_pass: Computes it from a finished pass instead, where it can.
         hooks_relus: It changes what ReLUs do, so they must not overwrite their input.
         run: The computation.
@@ -83,7 +81,6 @@ class Method:
     source: str
     settings: tuple[Setting, ...] = ()
     complete_sum: bool = False
-    random: bool = False
     hooks_relus: bool = False
     of_pass: OfPass | None = None
 
@@ -200,7 +197,6 @@ METHODS: dict[str, Method] = {
             lambda s, n: s["samples"],
             "Smilkov et al., 2017",
             (_SAMPLES, _NOISE),
-            random=True,
         ),
         Method(
             "gradient_shap",
@@ -213,7 +209,6 @@ METHODS: dict[str, Method] = {
             "Lundberg and Lee, NeurIPS 2017; Erion et al., 2021",
             (_SAMPLES, _NOISE, _BASELINE),
             complete_sum=True,
-            random=True,
         ),
         Method(
             "integrated_gradients",

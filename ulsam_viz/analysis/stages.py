@@ -230,6 +230,7 @@ def experiment(model: Network, module: ULSAM, x: Tensor, *, layer: int, switches
     device = model.classifier.weight.device
     features = model.before_attention(x.to(device), layer)
     changed = run_stages(module, features, switches)
-    outputs = [model.attention_of(layer)(features), torch.from_numpy(changed.output)[None].to(device)]
-    before, after = (model.after_attention(output, layer)[0].float().cpu().numpy() for output in outputs)
+    effective = torch.from_numpy(changed.gain - 1)[None].to(device)
+    answers = [model.from_attention(features, layer, changes)[0] for changes in ({}, {layer: lambda _: effective})]
+    before, after = (logits[0].float().cpu().numpy() for logits in answers)
     return Experiment(changed, before, after)

@@ -16,7 +16,8 @@ class Probe:
     """One question.
 
     Attributes:
-        title: Unique; it is the probe's address.
+        id: Unique and lasting; it is the probe's address.
+        title: For people.
         question: What is asked.
         look_for: What an answer would look like, and what it would not prove.
         draw: Makes the picture.
@@ -24,6 +25,7 @@ class Probe:
         moved: A second picture, the object moved by (rows, columns) in fractions of the picture; or None.
     """
 
+    id: str
     title: str
     question: str
     look_for: str
@@ -74,6 +76,7 @@ def empty() -> Image.Image:
 
 PROBES = (
     Probe(
+        "blobs",
         "Two blobs",
         "The same brightness at two sizes: does one subspace answer to the large disc and another to the small one?",
         "Compare each disc with the same box of an empty picture. Subspaces that rise at different discs tell sizes apart; if all rise at the same one, the maps of this network are not “multi-scale” here.",
@@ -85,6 +88,7 @@ PROBES = (
         },
     ),
     Probe(
+        "gratings",
         "Two gratings",
         "Coarse stripes left, fine stripes right: does a subspace prefer one frequency?",
         "A subspace that prefers a frequency prefers a side. The outermost places also see the border of the picture: compare with the probe “Nothing”.",
@@ -92,6 +96,7 @@ PROBES = (
         {"coarse stripes": (1 / 14, 1 / 14, 13 / 14, 3 / 7), "fine stripes": (1 / 14, 4 / 7, 13 / 14, 13 / 14)},
     ),
     Probe(
+        "moved",
         "One object in two places",
         "The object moves by four sevenths of the width: do the maps move with it?",
         "A correlation near 1 after moving the map back says that the subspace follows the object. The step is a whole number of cells on every grid; what differs comes "
@@ -101,6 +106,7 @@ PROBES = (
         moved=(ring_right, (0.0, 4 / 7)),
     ),
     Probe(
+        "nothing",
         "Nothing",
         "An even grey: is there anything left to see?",
         "There is nothing to attend to, so every preference comes from the borders of the picture (zeros are put around it) and from the weights. "

@@ -78,12 +78,14 @@ class Step:
     """One idea.
 
     Attributes:
-        title: Unique; it is the step's address.
+        id: Unique and lasting; it is the step's address.
+        title: For people.
         chapter: Which part of the way it belongs to.
         text: Two or three sentences, with ``{f.name}`` for :class:`Facts`.
         stage: The stage of the module that it shows, for the steps that go through one.
     """
 
+    id: str
     title: str
     chapter: str
     text: str
@@ -97,6 +99,7 @@ class Step:
 _IDEA, _THROUGH, _WHOLE = "The idea", "Through one subspace", "The whole"
 STEPS = (
     Step(
+        "why",
         "Why attention",
         _IDEA,
         "A small network has few features, and treats all places of the picture alike. *Spatial attention* multiplies features more in some places than in others; "
@@ -104,18 +107,21 @@ STEPS = (
         "multiply-accumulates (MACs) for it, {f.share_of_macs:.2f} % of this network's {f.macs:.0f} million.",
     ),
     Step(
+        "channels",
         "The channels of a layer",
         _IDEA,
         "Layer {f.layer} describes the picture by {f.m} *channels*, each a map of {f.h} × {f.w} places: how much of one learnt feature is where. "
         "What a channel has learnt to answer to can only be guessed from where it is strong.",
     ),
     Step(
+        "subspaces",
         "Splitting into subspaces",
         _IDEA,
         "ULSAM cuts the {f.m} channels, in their order, into g = {f.g} *subspaces* of {f.size}. Each subspace gets **one** attention map, which all its channels share. "
         "Nobody sorts the channels first: training has to make the best of the cut. Move g: every stop is a network of its own.",
     ),
     Step(
+        "depthwise",
         "Depthwise weight",
         _THROUGH,
         "Follow channel {f.channel} of subspace {f.k}. First each channel is multiplied by a weight of its own, and a bias is added: a 1 × 1 *depthwise* "
@@ -123,6 +129,7 @@ STEPS = (
         "depthwise",
     ),
     Step(
+        "batchnorm",
         "BatchNorm",
         _THROUGH,
         "*BatchNorm* subtracts the channel's mean and divides by its standard deviation, both measured over the training pictures, then scales and shifts by two learnt numbers. In use it is "
@@ -130,6 +137,7 @@ STEPS = (
         "normed",
     ),
     Step(
+        "relu",
         "ReLU",
         _THROUGH,
         "*ReLU* sets what is negative to 0. With the weight before it, which may be negative, each channel chooses what counts: where its feature is strong, "
@@ -137,6 +145,7 @@ STEPS = (
         "rectified",
     ),
     Step(
+        "max-pool",
         "Max-pool",
         _THROUGH,
         "Each place takes the largest value of itself and its 8 neighbours (at the border there are fewer). Spots grow to 3 × 3: a feature that is near counts, too. "
@@ -144,6 +153,7 @@ STEPS = (
         "pooled",
     ),
     Step(
+        "pointwise",
         "Pointwise sum",
         _THROUGH,
         "From the channels of subspace {f.k}, {f.size} here, comes **one** number per place: a weighted sum, a 1 × 1 *pointwise* convolution. "
@@ -151,18 +161,21 @@ STEPS = (
         "pointwise",
     ),
     Step(
+        "map-batchnorm",
         "BatchNorm of the map",
         _THROUGH,
         "The one map of subspace {f.k} is normalised as the channels were. How far its values are spread decides how sharp the attention can become.",
         "pointwise_normed",
     ),
     Step(
+        "map-relu",
         "ReLU of the map",
         _THROUGH,
         "ReLU once more: all places below 0 become equal. If that happens everywhere, the map will be uniform for this picture: a *dead* map, which expresses no preference. The sandbox begins with one.",
         "logits",
     ),
     Step(
+        "softmax",
         "Softmax",
         _THROUGH,
         "*Softmax* raises e to each value and divides by the sum over all {f.places} places, so that the map sums to 1. No preference is "
@@ -170,6 +183,7 @@ STEPS = (
         "attention",
     ),
     Step(
+        "gain",
         "Gain",
         _THROUGH,
         "Features are not replaced by attention, they are multiplied by the *gain* 1 + A. The 1, the *residual*, keeps them: A alone is tiny. The gain's mean is 1 + 1/{f.places} = {f.mean_gain:.4f}, whatever the picture: "
@@ -177,6 +191,7 @@ STEPS = (
         "gain",
     ),
     Step(
+        "output",
         "Output and joining",
         _THROUGH,
         "Every channel of subspace {f.k} is multiplied by the same gain map. The {f.g} subspaces are put together in their old order, and layer {f.layer} hands on "
@@ -184,24 +199,28 @@ STEPS = (
         "output",
     ),
     Step(
+        "groups",
         "What changes with g",
         _WHOLE,
         "More subspaces give more maps from fewer channels each; parameters hardly change (three numbers a map), MACs not at all. Whether the maps become more varied, or only more, "
         "is seen here, for the picture at hand. Accuracy does not follow g: see Evidence.",
     ),
     Step(
+        "positions",
         "Where to put it",
         _WHOLE,
         "Early layers have fine grids and simple features, late ones coarse grids and parts of objects. A softmax over more places has smaller values: the mean gain is 1.005 at "
         "14 × 14, and 1.0003 at 56 × 56. The fewer places there are, the larger the mean gain.",
     ),
     Step(
+        "cost",
         "What it costs",
         _WHOLE,
         "The table sets ULSAM beside other attention modules of a layer of this size. But MACs do not tell the time: most of ULSAM's steps count none and still read and write every value, and "
         "equal MACs can take very different times. So the time is measured, step by step: as the paper's code does it, and rewritten.",
     ),
     Step(
+        "reading",
         "How to read a map, and how not to",
         _WHOLE,
         "A map says where a group of features is made stronger, by how much, for this picture. It does not say why the network answered, or that the place mattered. "
@@ -256,7 +275,7 @@ class Question:
         answers: To choose from.
         right: Index of the right one.
         reason: Why, from what the lesson showed.
-        step: Title of the step to look at again.
+        step: Id of the step to look at again.
     """
 
     text: str
@@ -277,7 +296,7 @@ QUIZ = (
         ),
         1,
         "The channels are cut, in their order, into 4 subspaces of 64; each has one map that all its channels share.",
-        "Splitting into subspaces",
+        "subspaces",
     ),
     Question(
         "On a 14 × 14 grid a map has the value 0.0051 everywhere. What does it say?",
@@ -289,7 +308,7 @@ QUIZ = (
         ),
         2,
         "1/196 = 0.0051 is what a softmax over 196 places gives without any preference. The features pass with the even gain 1.0051.",
-        "Softmax",
+        "softmax",
     ),
     Question(
         "A map is exactly uniform for one picture and lively for another. How can that be?",
@@ -301,14 +320,14 @@ QUIZ = (
         ),
         1,
         "Where every value is below 0 for a picture, the ReLU makes all places equal, and equal values get equal weights. The weights are the same for every picture.",
-        "ReLU of the map",
+        "map-relu",
     ),
     Question(
         "A map's peak is 10 times uniform at 14 × 14. By how much are the features multiplied there?",
         ("By 10", "By about 1.05", "By about 11", "By 1.005"),
         1,
         "A = 10/196 = 0.051, and the gain is 1 + A = 1.051. The mean gain is 1.005.",
-        "Gain",
+        "gain",
     ),
     Question(
         "You ask about “cup” instead of “nautilus”. What happens to the attention maps?",
@@ -320,7 +339,7 @@ QUIZ = (
         ),
         0,
         "Attention lies inside the network and is computed before any class is. Attributions are computed afterwards, for a class, and do change.",
-        "How to read a map, and how not to",
+        "reading",
     ),
     Question(
         "Two programs compute the same module with the same MACs; one takes several times longer. What can explain it?",
@@ -332,6 +351,6 @@ QUIZ = (
         ),
         1,
         "The measured steps show it: time does not follow the MACs. DW and PW count the same, and take very different times; norms, ReLUs, pool and gain count none, but each reads and writes every value.",
-        "What it costs",
+        "cost",
     ),
 )

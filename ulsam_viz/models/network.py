@@ -6,14 +6,18 @@ the paper's tables. A network of the family only builds its layers (:mod:`.mobil
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from .ulsam import ULSAM, check_groups
+from .ulsam import ULSAM, apply_gain, check_groups
 
 Mode = Literal["after", "instead"]
+#: By layer: a module's own maps (N, g, H, W) -> those that take effect in their place; one picture may become several.
+Changes = Mapping[int, Callable[[Tensor], Tensor]]
+_AS_TRAINED: Changes = {}
 
 
 @dataclass(frozen=True)
@@ -134,14 +138,22 @@ class Network(nn.Module):
         """
         return self._from_layer(1, x)
 
-    def _from_layer(self, first: int, x: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+    def _from_layer(self, first: int, x: Tensor, changes: Changes = _AS_TRAINED) -> tuple[Tensor, dict[int, Tensor]]:
         """Run layers from ``first`` on, each with its module, and the head."""
         maps: dict[int, Tensor] = {}
         for number in range(first, self.last_layer + 1):
             x = self._layer(number, x)
             if str(number) in self.attention:
-                x, maps[number] = self.attention_of(number).forward_with_attention(x)
+                x, maps[number] = self._attend(number, x, changes)
         return self.head(x), maps
+
+    def _attend(self, number: int, x: Tensor, changes: Changes) -> tuple[Tensor, Tensor]:
+        """Run a layer's module; return the features that leave it, and the maps that took effect."""
+        module = self.attention_of(number)
+        if number not in changes:
+            return module.forward_with_attention(x)
+        maps = changes[number](module.attention(x))
+        return apply_gain(x, maps), maps
 
     def _layer(self, number: int, x: Tensor) -> Tensor:
         """Run one layer without its attention module; a layer that a module replaces changes nothing."""
@@ -169,10 +181,19 @@ class Network(nn.Module):
         """Run features (N, m, H_l, W_l) that leave the module of layer ``number`` to logits (N, classes)."""
         return self.classify(self._from_layer(number + 1, features)[0])
 
-    def from_attention(self, features: Tensor, number: int) -> tuple[Tensor, dict[int, Tensor]]:
-        """Run features (N, m, H_l, W_l) that enter the module of layer ``number`` to logits, and the maps from there on."""
-        attended, own = self.attention_of(number).forward_with_attention(features)
-        x, later = self._from_layer(number + 1, attended)
+    def from_attention(self, features: Tensor, number: int, changes: Changes = _AS_TRAINED) -> tuple[Tensor, dict[int, Tensor]]:
+        """Run the rest of the network, from the module of a layer on; the one way to see it with other attention.
+
+        Args:
+            features: What enters that module, shape (N, m, H_l, W_l).
+            number: The layer's number.
+            changes: What takes effect in place of the maps, here and in later layers: 0 is gain 1, -1 is gain 0.
+
+        Returns:
+            Logits (N, classes), and by layer the maps that took effect, from this layer on.
+        """
+        attended, own = self._attend(number, features, changes)
+        x, later = self._from_layer(number + 1, attended, changes)
         return self.classify(x), {number: own, **later}
 
     def classify(self, features: Tensor) -> Tensor:

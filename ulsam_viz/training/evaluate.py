@@ -54,8 +54,8 @@ def evaluate(
             first = min(model.placement.layers)
             features = model.before_attention(x, first)  # the same under every intervention
             out, maps = model.from_attention(features, first)
-            for name, network in changed.items():
-                after[name].append(network.from_attention(features, first)[0].float().cpu())
+            for name, changes in changed.items():
+                after[name].append(model.from_attention(features, first, changes)[0].float().cpu())
         else:
             out, maps = model.forward_with_attention(x)
         logits.append(out.float().cpu())

@@ -7,6 +7,7 @@ import streamlit as st
 
 from ..analysis.faithfulness import Box
 from ..figures.tiles import data_uri
+from ..images import Preprocessing
 from .scene import Scene
 from .tiles import Tile, show_tiles
 
@@ -38,7 +39,7 @@ def choose_box(scene: Scene, name: str, heading: str, start: Box, *, of_picture:
                     name,
                     heading,
                     note="draw with the pointer, or move the sliders",
-                    source=data_uri(cover(scene.crop.pixels, box) if covered else scene.crop.pixels),
+                    source=data_uri(cover(scene.crop.pixels, box, scene.variant.preprocessing) if covered else scene.crop.pixels),
                     ask="box",
                     mark=(top / side, left / side, (box.bottom - top) / side, (box.right - left) / side),
                 )
@@ -50,10 +51,10 @@ def choose_box(scene: Scene, name: str, heading: str, start: Box, *, of_picture:
     return box
 
 
-def cover(pixels: np.ndarray, box: Box) -> np.ndarray:
+def cover(pixels: np.ndarray, box: Box, preprocessing: Preprocessing) -> np.ndarray:
     """Return the picture (S, S, 3) with a rectangle in the mean colour that inputs are normalised by, as the network gets it."""
     result = pixels.copy()
-    result[box.top : box.bottom, box.left : box.right] = 118
+    result[box.top : box.bottom, box.left : box.right] = np.round(255 * np.array(preprocessing.mean))
     return result
 
 

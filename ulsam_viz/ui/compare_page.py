@@ -19,7 +19,7 @@ from ..figures.tiles import attention_tile, block_means, data_uri
 from ..images import ModelInput
 from ..zoo import CheckpointError, Variant, backbone_name, list_variants, position_name
 from .compare_two import show_two
-from .controls import View, pretty
+from .controls import View, choose_by_id, pretty
 from .legends import legend
 from .page import choose, open_page
 from .pictures import model_input
@@ -30,7 +30,8 @@ from .tiles import Tile, show_tiles
 
 _PLOT = {"displayModeBar": False}
 _NEARLY_UNIFORM = 0.98
-_GROUP_COUNTS, _POSITIONS, _TWO = "Group counts", "Positions", "Two side by side"
+_GROUP_COUNTS, _POSITIONS, _TWO = "groups", "positions", "two"
+_WAYS = {_GROUP_COUNTS: "Group counts", _POSITIONS: "Positions", _TWO: "Two side by side"}
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,7 @@ def show() -> None:
     picture, chosen, device, wished, view = choices.picture, choices.variant, choices.device, choices.target, choices.view
     crop = model_input(picture, chosen.preprocessing)
     st.markdown(f"### {picture.name}, looked at by several networks")
-    way = st.segmented_control(
-        "Compare",
-        [_GROUP_COUNTS, _POSITIONS, _TWO],
-        default=_GROUP_COUNTS,
-        required=True,
-        key="way",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
+    way = choose_by_id(st.segmented_control, "Compare", _WAYS, key="way", required=True)
     if way == _TWO:
         show_two(everything, chosen, picture, crop, device, view)
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -81,6 +81,44 @@ def position_label(variant: Variant) -> str:
     """Return e.g. ``"after-11"`` or ``"after-6-8-11-13"``; ``"plain"`` for the control."""
     p = variant.placement
     return PLAIN if p is None else f"{p.mode}-{'-'.join(map(str, p.layers))}"
+
+
+def choose_by_id(widget: Callable[..., object], label: str, names: Mapping[str, str], *, key: str, **look: Any) -> str:
+    """Show a choice whose address is an id, so that its names can change and addresses stay.
+
+    Streamlit writes into the address what an option is called. So a selectbox of ids, which nobody sees, is what the address
+    knows, and the visitor's control follows it and moves it.
+
+    Args:
+        widget: What shows the choice, e.g. ``st.segmented_control``.
+        label: Its label, which is not shown.
+        names: What the options are called, by id; the first is the default. An address may hold a name in place of the id,
+            as addresses once did.
+        key: Of the id in the session and in the address; the visitor's control has ``{key}-shown``.
+        look: Further arguments of ``widget``.
+
+    Returns:
+        The chosen id.
+    """
+    asked = st.query_params.get(key)
+    of_names = {name: id for id, name in names.items()}
+    if asked in of_names and asked not in names and key not in st.session_state:
+        st.query_params[key] = of_names[asked]
+        st.rerun()  # Streamlit reads the address before the script can
+    st.html(f"<style>.st-key-{key} {{ display: none; }}</style>")
+    chosen = st.selectbox(label, list(names), key=key, bind=_BIND)
+    shown = f"{key}-shown"
+    st.session_state[shown] = chosen
+    widget(
+        label,
+        list(names),
+        key=shown,
+        format_func=names.__getitem__,
+        on_change=lambda: st.session_state.update({key: st.session_state[shown]}),
+        label_visibility="collapsed",
+        **look,
+    )
+    return chosen
 
 
 def choose_variant(variants: Sequence[Variant]) -> Variant:

@@ -15,6 +15,7 @@ from ..figures.tiles import attribution_limit, attribution_tile, data_uri, resiz
 from ..images import prepare
 from ..samples import list_samples
 from .asking import answer, subspace_names
+from .controls import choose_by_id
 from .examine_maps import show_sanity, show_sources
 from .examine_places import show_faithfulness
 from .legends import signed_legend
@@ -28,35 +29,35 @@ _FLOAT_NOISE = 5e-5  # logits; less than that is neither shown nor told from the
 # Student's t with 7 degrees of freedom, 2.365, times sqrt(1 + 1/8).
 _NINTH = 2.51
 _PLOT = {"displayModeBar": False}
-_NOTHING = "Nothing"
+_QUESTIONS = {
+    "ablation": "Take it away",
+    "shapley": "Share of the effect",
+    "sources": "What makes it look there",
+    "through": "Through it",
+    "places": "Do marked places matter",
+    "sanity": "Without what was learnt",
+    "what-if": "What if",
+    "none": "Nothing",
+}
 
 
 def show_examination(scene: Scene, attributions: Mapping[str, Attribution], number: int, k: int) -> None:
     """Offer the questions, and answer the chosen one for subspace k (from 0) of a layer."""
-    questions: dict[str, Callable[[], None]] = {
-        "Take it away": lambda: _take_away(scene, number, k),
-        "Share of the effect": lambda: _shares(scene, number),
-        "What makes it look there": lambda: show_sources(scene, number, k),
-        "Through it": lambda: _through(scene, number),
-        "Do marked places matter": lambda: show_faithfulness(scene, number, attributions),
-        "Without what was learnt": lambda: show_sanity(scene, number),
-        "What if": lambda: show_what_if(scene, number, k),
+    answers: dict[str, Callable[[], None]] = {
+        "ablation": lambda: _take_away(scene, number, k),
+        "shapley": lambda: _shares(scene, number),
+        "sources": lambda: show_sources(scene, number, k),
+        "through": lambda: _through(scene, number),
+        "places": lambda: show_faithfulness(scene, number, attributions),
+        "sanity": lambda: show_sanity(scene, number),
+        "what-if": lambda: show_what_if(scene, number, k),
+        "none": lambda: None,
     }
     st.markdown(
         "**What attention does here**",
         help="Maps are vivid and their effect is small: the mean gain is 1 + 1/(H·W). Here it is measured, for this picture and target.",
     )
-    chosen = st.segmented_control(
-        "Question",
-        [*questions, _NOTHING],
-        default="Take it away",
-        required=True,
-        key="question",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
-    if chosen in questions:
-        questions[chosen]()
+    answers[choose_by_id(st.segmented_control, "Question", _QUESTIONS, key="question", required=True)]()
 
 
 def _take_away(scene: Scene, number: int, k: int) -> None:

@@ -102,7 +102,7 @@ def _show_scores(
             "points into the box": hit,
             "mass in the box": 100 * inside,
         }
-        if reference is not None:
+        if reference is not None and name != label:  # beside itself it would only be 1
             coarse = block_means(reference.values, grid)
             own = maps[name] if name in maps and maps[name].shape == coarse.shape else block_means(values, grid)
             row["ρ"] = float(measures.agreement(own, coarse).correlation)

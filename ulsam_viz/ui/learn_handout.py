@@ -58,14 +58,14 @@ def _section(walk: Walk, step: Step, everything: Sequence[Variant]) -> Section:
     figures: tuple[Figure, ...] = ()
     table: tuple[tuple[str, ...], ...] = ()
     note = ""
-    if step.title == "Why attention":
+    if step.id == "why":
         figures = (Figure(data_uri(walk.scene.crop.pixels), "The picture", "as the network sees it"), *_figures(map_tiles(walk)))
-    elif step.title == "The channels of a layer":
+    elif step.id == "channels":
         sheet = data_uri(mosaic(walk.stages.features, walk.scene.view.display, least_side=520))
         figures = (Figure(sheet, f"All {walk.facts.m} channels", "in rows from the top left", wide=True),)
-    elif step.title == "Splitting into subspaces":
+    elif step.id == "subspaces":
         figures = _figures(group_tiles(walk))
-    elif step.title == "What changes with g":
+    elif step.id == "groups":
         by_groups = {v.groups: a.maps[walk.layer] for v, a in look(walk, at_same_position(walk.scene.variant))}
         scaled = scale_maps(by_groups, "uniform")
         figures = tuple(
@@ -74,9 +74,9 @@ def _section(walk: Walk, step: Step, everything: Sequence[Variant]) -> Section:
             for figure in _figures(groups_tiles(walk, by_groups[g], scaled[g])[:8], f"g = {g}, map ")
         )
         note = "At most eight maps of each network."
-    elif step.title == "Where to put it":
+    elif step.id == "positions":
         figures, note = _figures(position_tiles(walk, everything)[0]), POSITIONS_NOTE.format(f=walk.facts)
-    elif step.title == "What it costs":
+    elif step.id == "cost":
         f = walk.facts
         rows = [(m.name, f"{m.params(f.m):,.0f}", f"{m.macs(f.m, f.h, f.w) / 1e6:.3f}") for m in paper.MODULES]
         table = (("module", "parameters", "million MACs"), *rows)

@@ -17,8 +17,8 @@ from .tiles import Tile, show_tiles
 
 
 def ideas() -> dict[str, Callable[[Walk], None]]:
-    """Return what draws each of the first steps, by title."""
-    return {"Why attention": show_why, "The channels of a layer": show_channels, "Splitting into subspaces": show_split}
+    """Return what draws each of the first steps, by id."""
+    return {"why": show_why, "channels": show_channels, "subspaces": show_split}
 
 
 def map_tiles(walk: Walk, *, chosen: bool = True) -> list[Tile]:

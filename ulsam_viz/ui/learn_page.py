@@ -6,6 +6,7 @@ import streamlit as st
 
 from ..engine import default_engine
 from ..zoo import CheckpointError
+from .controls import choose_by_id
 from .learn_handout import offer_handout
 from .learn_probes import show_probes
 from .learn_quiz import show_quiz
@@ -17,7 +18,7 @@ from .pictures import model_input
 from .scene import Scene
 from .session import visitor
 
-_LESSON, _SANDBOX, _EXPERIMENTS, _PROBES, _QUIZ = "Lesson", "Sandbox", "Experiments", "Probes", "Quiz"
+_PARTS = {"lesson": "Lesson", "sandbox": "Sandbox", "experiments": "Experiments", "probes": "Probes", "quiz": "Quiz"}
 
 
 def show() -> None:
@@ -26,19 +27,11 @@ def show() -> None:
     choices = choose(variants)
     variant, device = choices.variant, choices.device
     st.markdown("### How subspace attention works")
-    part = st.segmented_control(
-        "Part",
-        [_LESSON, _SANDBOX, _EXPERIMENTS, _PROBES, _QUIZ],
-        default=_LESSON,
-        required=True,
-        key="part",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
-    if part == _SANDBOX:
+    part = choose_by_id(st.segmented_control, "Part", _PARTS, key="part", required=True)
+    if part == "sandbox":
         show_sandbox(choices.view)
         return
-    if part == _QUIZ:
+    if part == "quiz":
         show_quiz()
         return
     crop = model_input(choices.picture, variant.preprocessing)
@@ -49,9 +42,9 @@ def show() -> None:
         return
     target = attention.top(1)[0] if choices.target is None else choices.target
     scene = Scene(choices.picture, crop, variant, device, {}, choices.view, attention, target)
-    if part == _PROBES:
+    if part == "probes":
         show_probes(scene)
-    elif part == _EXPERIMENTS:
+    elif part == "experiments":
         show_experiments(scene)
     elif walk := show_lesson(scene, variants):
         offer_handout(walk, variants)

@@ -12,17 +12,20 @@ from ..figures.colours import scale_maps, subspace_colour
 from ..figures.tiles import attention_tile, data_uri
 from ..images import ModelInput, Preprocessing, prepare
 from ..lesson.probes import PROBES, Probe, correlation_after_moving, empty, region_means, verdict
+from .controls import choose_by_id
 from .legends import legend
 from .scene import Scene, map_note
 from .session import visitor
 from .subspace import selection
 from .tiles import Tile, show_tiles
 
+_PROBES = {probe.id: probe for probe in PROBES}
+
 
 @st.cache_resource(max_entries=16)
-def _inputs(title: str, preprocessing: Preprocessing) -> tuple[ModelInput, ModelInput | None, ModelInput]:
+def _inputs(id: str, preprocessing: Preprocessing) -> tuple[ModelInput, ModelInput | None, ModelInput]:
     """Draw a probe once for all visitors: the picture, the moved one, and the empty one."""
-    probe = next(p for p in PROBES if p.title == title)
+    probe = _PROBES[id]
     moved = prepare(probe.moved[0](), preprocessing) if probe.moved else None
     return prepare(probe.draw(), preprocessing), moved, prepare(empty(), preprocessing)
 
@@ -33,19 +36,11 @@ def show_probes(scene: Scene) -> None:
     if not scene.attention.maps:
         st.info("The plain control has no maps to probe: choose a position in the sidebar.")
         return
-    title = st.segmented_control(
-        "Probe",
-        [p.title for p in PROBES],
-        default=PROBES[0].title,
-        required=True,
-        key="probe",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
-    probe = next(p for p in PROBES if p.title == title)
+    titles = {id: probe.title for id, probe in _PROBES.items()}
+    probe = _PROBES[choose_by_id(st.segmented_control, "Probe", titles, key="probe", required=True)]
     st.markdown(f"**{probe.question}** {probe.look_for}")
     layer = selection(scene)[0]
-    picture, moved, nothing = _inputs(probe.title, scene.variant.preprocessing)
+    picture, moved, nothing = _inputs(probe.id, scene.variant.preprocessing)
     inputs = [i for i in (picture, moved, nothing) if i is not None]
     futures = [default_engine().attend(i, scene.variant, scene.device.device, visitor=visitor()) for i in inputs]
     seen = [f.result() for f in futures]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ..lesson.steps import QUIZ
+from ..lesson.steps import QUIZ, STEPS
+
+_TITLES = {step.id: step.title for step in STEPS}
 
 
 def show_quiz() -> None:
@@ -23,14 +25,14 @@ def show_quiz() -> None:
         with verdict:
             (st.success if correct else st.info)(("Right. " if correct else "Not quite. ") + question.reason)
         with other:
-            st.button("See the step", key=f"look-{i}", on_click=_go_to, args=(question.step,), help=question.step)
+            st.button("See the step", key=f"look-{i}", on_click=_go_to, args=(question.step,), help=_TITLES[question.step])
     st.progress(answered / len(QUIZ), text=f"{answered} of {len(QUIZ)} answered, {right} right")
     if answered:
         st.button("Start again", on_click=_forget)
 
 
 def _go_to(step: str) -> None:
-    st.session_state["part"], st.session_state["step"] = "Lesson", step
+    st.session_state["part"], st.session_state["step"] = "lesson", step
 
 
 def _forget() -> None:

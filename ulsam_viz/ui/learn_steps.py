@@ -12,13 +12,14 @@ from ..figures.tiles import data_uri, value_tile
 from ..lesson.formulas import formula
 from ..lesson.steps import STEPS, Step
 from ..zoo import Variant
+from .controls import choose_by_id
 from .learn_idea import ideas
 from .learn_walk import STAGE_NAMES, Walk, choose_walk, take_place
 from .learn_whole import show_subspace_prediction, wholes
 from .scene import Scene
 from .tiles import Tile, show_tiles
 
-_TITLES = [step.title for step in STEPS]
+_TITLES = {step.id: step.title for step in STEPS}
 #: What a stage's step shows beside its result: what it is made from.
 _BEFORE: dict[Stage, Stage] = {stage: STAGES[i - 1] for i, stage in enumerate(STAGES) if i} | {"output": "features"}
 
@@ -41,7 +42,7 @@ def show_lesson(scene: Scene, everything: Sequence[Variant]) -> Walk | None:
         if step.stage:
             _show_stage(walk, step.stage)
         else:
-            (ideas() | wholes(everything))[step.title](walk)
+            (ideas() | wholes(everything))[step.id](walk)
     return walk
 
 
@@ -49,8 +50,7 @@ def _choose_step() -> Step:
     """Show progress, back, next and jump; the chosen step lives in the address."""
     with st.container(horizontal=True, vertical_alignment="center"):
         before = st.container(width="content")
-        title = st.selectbox("Step", _TITLES, key="step", bind="query-params", label_visibility="collapsed", width=360)
-        index = _TITLES.index(title)
+        index = list(_TITLES).index(choose_by_id(st.selectbox, "Step", _TITLES, key="step", width=360))
         with before:
             st.button("Back", icon=":material/arrow_back:", disabled=index == 0, on_click=_go, args=(index - 1,), shortcut="B")
         st.button(
@@ -68,7 +68,7 @@ def _choose_step() -> Step:
 
 
 def _go(index: int) -> None:
-    st.session_state["step"] = _TITLES[index]
+    st.session_state["step"] = STEPS[index].id
 
 
 def _take_usual_position() -> None:
@@ -161,6 +161,5 @@ def _show_strip(walk: Walk, current: Stage) -> None:
 
 def _jump() -> None:
     stage = getattr(st.session_state.get("strip-stages"), "selected", None)
-    title = next((step.title for step in STEPS if step.stage == stage), None)
-    if title:
-        st.session_state["step"] = title
+    if step := next((step for step in STEPS if step.stage == stage), None):
+        st.session_state["step"] = step.id

@@ -32,12 +32,12 @@ _SAME, _NARROWER, _WIDER = "about as wide as now", "narrower: a smaller effectiv
 
 
 def wholes(everything: Sequence[Variant]) -> dict[str, Callable[[Walk], None]]:
-    """Return what draws each of the last steps, by title."""
+    """Return what draws each of the last steps, by id."""
     return {
-        "What changes with g": show_groups,
-        "Where to put it": lambda walk: show_positions(walk, everything),
-        "What it costs": show_cost,
-        "How to read a map, and how not to": show_reading,
+        "groups": show_groups,
+        "positions": lambda walk: show_positions(walk, everything),
+        "cost": show_cost,
+        "reading": show_reading,
     }
 
 

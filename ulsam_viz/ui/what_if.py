@@ -28,7 +28,7 @@ def show_what_if(scene: Scene, number: int, k: int) -> None:
     with left:
         third = Box(side // 3, side // 3, 2 * side // 3, 2 * side // 3)
         box = choose_box(scene, "cover", "Cover a part of the picture", third, covered=True)
-        st.caption("Covered with the mean colour that inputs are normalised by (ImageNet's).")
+        st.caption("Covered with the mean colour that inputs are normalised by.")
     with right:
         _covered(scene, number, box)
     left, right = st.columns([1, 2.6], gap="large")
@@ -106,7 +106,7 @@ def _other_places(box: Box, side: int) -> list[Box]:
 def _covered_maps(scene: Scene, number: int, box: Box, seen: Attention) -> None:
     """Show the maps of the covered picture, and how they differ from those before, all on one scale."""
     before, after = scene.attention.maps[number], seen.maps[number]
-    pixels = cover(scene.crop.pixels, box)
+    pixels = cover(scene.crop.pixels, box, scene.variant.preprocessing)
     both = scale_maps({number: np.concatenate([before, after])}, scene.view.scale)[number]
     g = len(after)
     show_tiles(
