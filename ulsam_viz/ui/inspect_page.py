@@ -45,11 +45,13 @@ def show() -> None:
         view = controls.choose_view()
     crop = model_input(picture, variant.preprocessing)
     try:
-        attention = default_engine().attend(crop, variant, device.device, visitor=visitor()).result()
+        seen = default_engine().attend(crop, variant, device.device, visitor=visitor())
+        attention = seen.result()
     except CheckpointError as error:
         st.error(f"{error}. The other variants still work: choose another position or g.")
         return
     target = attention.top(1)[0] if wished_target is None else wished_target
+    device = default_engine().really(seen, device)  # where the pass was made, the rest is
     scene = Scene(picture, crop, variant, device, methods, view, attention, target)
 
     answer, card = show_summary(scene)
