@@ -108,7 +108,7 @@ def test_times_in_one_table_are_of_one_measurement_and_a_damaged_network_has_non
     asked: list[list[str]] = []
 
     def load(variant: Any) -> Any:
-        if variant.name == "mobilenet_v2-0.5-plain":
+        if variant.name == "mobilenet_v1-0.5-plain":
             raise CheckpointError("damaged")
         return load_network(variant)
 
@@ -119,13 +119,13 @@ def test_times_in_one_table_are_of_one_measurement_and_a_damaged_network_has_non
     monkeypatch.setattr(engine, "load_network", load)
     monkeypatch.setattr(engine, "measure_latencies", measure)
     monkeypatch.setattr(engine, "_default", engine.Engine(workers=1))
-    app = page(evidence, backbone="MobileNet-V2 0.5")
+    app = page(evidence)
     (button,) = (b for b in app.button if b.label.startswith("Measure all"))
     fine(button.click().run())
-    of_backbone = [v for v in list_variants() if v.backbone == "mobilenet_v2"]
+    of_backbone = [v for v in list_variants() if v.backbone == "mobilenet_v1"]
     cost = app.dataframe[-1].value
     assert [[name.split()[0] for name in one] for one in asked] == [[v.name for v in of_backbone[1:]]]
-    assert of_backbone[0].name == "mobilenet_v2-0.5-plain"
+    assert of_backbone[0].name == "mobilenet_v1-0.5-plain"
     times = cost[next(c for c in cost.columns if c.startswith("ms here"))]
     assert times.isna().tolist() == [True] + [False] * (len(of_backbone) - 1)
     assert cost["half of the runs"].tolist()[1:3] == ["0.5 to 1.5", "1.5 to 2.5"]
