@@ -16,10 +16,10 @@ def whole_float32() -> Iterator[None]:
 
     Effects of attention are differences of about a thousandth of a logit: TensorFloat-32 rounds them away. PyTorch keeps
     this setting for the whole process, so what other threads compute on a GPU meanwhile is exact, and slower, too; nothing
-    on a CPU changes. (A thread that set ``allow_tf32`` itself and reads it back meanwhile is told of mixed settings.)
+    on a CPU changes. A thread that reads ``allow_tf32`` meanwhile gets PyTorch's error about mixed settings.
     """
     cudnn: Any = torch.backends.cudnn  # whose parts its stubs do not know
-    kinds = (cudnn.conv, cudnn.rnn, torch.backends.cuda.matmul)
+    kinds = (cudnn.conv, torch.backends.cuda.matmul)
     before = [kind.fp32_precision for kind in kinds]
     try:
         for kind in kinds:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save
 from ..images import Preprocessing
 from ..models.backbones import BACKBONES
 from ..models.optimize import optimize
-from ..zoo import MANIFEST_FORMAT, load_weights, placement_from, variant_name
+from ..zoo import MANIFEST_FORMAT, load_weights, placement_from, precision_of, variant_name
 from .data import Pictures
 from .evaluate import evaluate, sample_pictures
 
@@ -29,7 +29,14 @@ class Role(Enum):
 
 
 def publish(
-    run: Path, held_out: Pictures, checkpoints: Path, *, input_size: int = 224, role: Role = Role.VARIANT, quiet: bool = False
+    run: Path,
+    held_out: Pictures,
+    checkpoints: Path,
+    *,
+    input_size: int = 224,
+    role: Role = Role.VARIANT,
+    device: str = "cpu",
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Write a run's weights as a float16 checkpoint, measure exactly those weights, and enter them in the manifest.
 
@@ -39,6 +46,7 @@ def publish(
         checkpoints: Folder of the zoo; its manifest is created or updated, a record of the same name replaced.
         input_size: Side in pixels that the variant is used at.
         role: Variants enter with their weights, others with their figures alone.
+        device: Where to measure.
         quiet: No progress bar.
 
     Returns:
@@ -57,7 +65,7 @@ def publish(
     network = BACKBONES[recipe["backbone"]](recipe["width"], len(classes), placement)
     load_weights(network, weights)
     preprocessing = Preprocessing(input_size)
-    network = optimize(network.eval())
+    network = optimize(network.eval()).to(device)
     metrics = evaluate(network, held_out, preprocessing, quiet=quiet)
     samples = sample_pictures(classes)
     if samples.files:
@@ -120,8 +128,9 @@ def lineage(run: Path) -> dict[str, Any]:
 
 
 def _same_run(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    """Tell whether two repeats are of the same variant and seed; the later one then replaces the earlier."""
-    return a["name"] == b["name"] and a["made_by"]["recipe"]["seed"] == b["made_by"]["recipe"]["seed"]
+    """Tell whether two repeats are of the same variant, seed and precision; the later one then replaces the earlier."""
+    ours, theirs = ((r["name"], r["made_by"]["recipe"]["seed"], precision_of(r["made_by"])) for r in (a, b))
+    return ours == theirs
 
 
 def _replace(path: Path, data: bytes) -> None:

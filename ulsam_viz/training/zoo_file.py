@@ -121,7 +121,7 @@ def train_zoo(path: Path, data_root: Path, runs_folder: Path, checkpoints: Path,
                 train(run.recipe, pictures, folder, init=init, execution=execution)
                 if run.role and team.leads and not _is_published(folder, checkpoints):
                     held_out = find_pictures(run.recipe.dataset, data_root / run.data, "test")
-                    record = publish(folder, held_out, checkpoints, role=run.role)
+                    record = publish(folder, held_out, checkpoints, role=run.role, device=execution.device)
                     print(f"{run.name}: top-1 {record['metrics']['top1']} %, top-5 {record['metrics']['top5']} %", flush=True)
         if len(waiting) == len(pending):
             time.sleep(5)
