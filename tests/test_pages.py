@@ -100,6 +100,29 @@ def test_evidence_shows_each_variant_and_says_what_differences_mean() -> None:
     assert max(abs(value) for line in grid[:-1] for value in line) < 0.3  # like is compared with like: seeds alone differ by more
 
 
+def test_a_visitor_is_told_what_was_computed_on_the_cpu_since_the_gpu_was_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The GPU is played on the CPU, where the networks "on" it stay."""
+    import torch
+
+    import ulsam_viz.engine as engine
+
+    full = engine.Engine(workers=1)
+    real = full._with_network
+
+    def with_network(variant: Any, device: str, *rest: Any) -> Any:
+        if device == "cuda" and variant.groups == 2:
+            raise torch.cuda.OutOfMemoryError("full")
+        return real(variant, device, *rest)
+
+    monkeypatch.setattr("ulsam_viz.models.network.Network.to", lambda self, *_, **__: self)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("ulsam_viz.gpu._try_cuda", lambda: None)
+    monkeypatch.setattr(full, "_with_network", with_network)
+    monkeypatch.setattr(engine, "_default", full)
+    captions = [caption.value for caption in page(compare).caption]
+    assert sum("out of memory; this was computed on the CPU" in caption for caption in captions) == 1
+
+
 def test_times_in_one_table_are_of_one_measurement_and_a_damaged_network_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     import ulsam_viz.engine as engine
     from ulsam_viz.cost import Latency

@@ -20,6 +20,7 @@ from ..figures.colours import scale_maps, subspace_colour
 from ..figures.tiles import attention_tile, block_means, data_uri
 from ..images import ModelInput
 from ..zoo import CheckpointError, Variant, backbone_name, list_variants, position_name
+from .asking import say_where
 from .compare_two import show_two
 from .controls import View, pretty
 from .legends import legend
@@ -111,6 +112,7 @@ def _compute(
                 seen[name] = future.result()
             except CheckpointError as error:
                 st.warning(str(error))
+    say_where(futures.values(), device)
     whole = [v for v in variants if v.name in seen]
     if not any(v.placement for v in whole):
         st.stop()  # each one's reason stands above

@@ -26,7 +26,7 @@ def measured(variants: Sequence[Variant], device: DeviceChoice, show: Callable[[
     engine, mine = default_engine(), asked()
     future = engine.latency(variants, device.device, visitor=visitor())
     mine.now.append(future)
-    turns = len(variants) * (LATENCY_REPEATS + 1)
+    turns = max(1, len(variants) * (LATENCY_REPEATS + 1))
     while not future.done():
         show(min(1.0, engine.passes(future) / turns))
         wait([future], timeout=0.1)
