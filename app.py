@@ -1,11 +1,13 @@
 """The app: page configuration and navigation only. Run with `streamlit run app.py`."""
 
 import streamlit as st
+import torch
 
 from ulsam_viz.ui import compare_page, evidence_page, inspect_page, learn_page
 from ulsam_viz.ui.controls import keep_choices
 from ulsam_viz.ui.session import asked
 
+torch.set_num_threads(1)  # for each computation: the engine runs as many at once as there are cores
 st.set_page_config(page_title="ulsam_viz: see subspace attention", page_icon="assets/logo.svg", layout="wide")
 keep_choices()
 pages = [

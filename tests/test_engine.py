@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +15,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from ulsam_viz import CheckpointError, Explanation, explain, list_variants
 from ulsam_viz.analysis.attention import Attention, attend_each
 from ulsam_viz.analysis.computations import AttributionError
 from ulsam_viz.analysis.methods import METHODS
-from ulsam_viz.engine import Engine
+from ulsam_viz.cost import Latency, measure_latencies
+from ulsam_viz.engine import DeviceChoice, Engine
+from ulsam_viz.gpu import Gpu
 from ulsam_viz.images import ModelInput, decode_image, prepare
+from ulsam_viz.models.mobilenet import MobileNetV1
 from ulsam_viz.models.network import Network
 from ulsam_viz.samples import list_samples
 from ulsam_viz.zoo import get_variant
@@ -157,7 +163,7 @@ def test_work_that_nobody_waits_for_is_never_begun_and_a_pass_never_waits(pictur
     # What was let go can be asked for again.
     assert engine.attribute(picture, variant, method="occlusion", target=2).result(60).target == 2
     assert not engine._running
-    assert not engine._wanted
+    assert not engine._asked
 
 
 def test_a_long_computation_stops_when_its_visitor_has_gone(picture: ModelInput) -> None:
@@ -232,9 +238,7 @@ def test_a_computation_tells_how_far_it_is(picture: ModelInput) -> None:
     assert engine.passes(future) == 0
 
 
-def test_passes_of_one_network_go_in_batches_on_a_gpu(picture: ModelInput, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Played on the CPU: a device of its own name, whose networks stay where they are."""
-    monkeypatch.setattr("ulsam_viz.models.network.Network.to", lambda self, *_, **__: self)
+def test_passes_of_one_network_go_in_batches_on_a_gpu(monkeypatch: pytest.MonkeyPatch, played_gpu: None) -> None:
     sizes: list[int] = []
     all_asked = threading.Event()
 
@@ -264,6 +268,14 @@ def test_results_that_visitors_share_cannot_be_changed(picture: ModelInput) -> N
         result.maps[11][0, 0, 0] = 1
 
 
+@pytest.fixture
+def played_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let PyTorch see a GPU that works: played on the CPU, where the networks "on" it stay."""
+    monkeypatch.setattr("ulsam_viz.models.network.Network.to", lambda self, *_, **__: self)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("ulsam_viz.gpu._try_cuda", lambda: None)
+
+
 def test_a_gpu_that_does_not_work_is_found_before_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object, **__: object) -> torch.Tensor:
         raise RuntimeError("no kernel image is available")
@@ -274,6 +286,31 @@ def test_a_gpu_that_does_not_work_is_found_before_it_is_used(monkeypatch: pytest
     assert choice.device == "cpu"
     assert choice.reason
     assert "cannot be used (no kernel image is available)" in choice.reason
+
+
+def test_who_asks_for_the_gpu_while_it_is_tried_waits_for_the_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    trying, second_asks = threading.Event(), threading.Event()
+    trials: list[int] = []
+
+    def trial() -> str:
+        trials.append(1)
+        trying.set()
+        second_asks.wait(10)
+        return "broken"
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("ulsam_viz.gpu._try_cuda", trial)
+    engine = Engine(workers=1)
+
+    def ask_second() -> DeviceChoice:
+        assert trying.wait(10)
+        second_asks.set()
+        return engine.choose_device("auto")
+
+    with ThreadPoolExecutor(2) as pool:
+        choices = [pool.submit(engine.choose_device, "auto"), pool.submit(ask_second)]
+    assert [c.result() for c in choices] == [DeviceChoice("cpu", "broken")] * 2
+    assert len(trials) == 1
 
 
 def test_a_wish_for_a_gpu_is_met_or_the_reason_is_said() -> None:
@@ -289,18 +326,181 @@ def test_a_wish_for_a_gpu_is_met_or_the_reason_is_said() -> None:
     assert engine.choose_device("auto").reason is None
 
 
-def test_out_of_memory_on_the_gpu_falls_back_to_the_cpu(picture: ModelInput, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = Engine(workers=1)
-    real = engine._with_network
+def test_what_does_not_fit_the_gpu_is_computed_on_the_cpu_and_the_next_request_tries_the_gpu_again(
+    picture: ModelInput, monkeypatch: pytest.MonkeyPatch, played_gpu: None
+) -> None:
+    engine, variant = Engine(workers=1), get_variant(G4)
+    real, devices = engine._with_network, []
 
-    def full(variant, device, work, job):  # type: ignore[no-untyped-def]
-        if device == "cuda":
+    def full_at_first(variant, device, work, job):  # type: ignore[no-untyped-def]
+        devices.append(device)
+        if devices == ["cuda"]:
             raise torch.cuda.OutOfMemoryError("full")
         return real(variant, device, work, job)
 
-    monkeypatch.setattr(engine, "_with_network", full)
-    assert engine.attend(picture, get_variant(G4), "cuda").result().maps[11].shape == (4, 14, 14)
-    choice = engine.choose_device("auto")
-    assert choice.device == "cpu"
-    assert choice.reason
-    assert "memory" in choice.reason
+    monkeypatch.setattr(engine, "_with_network", full_at_first)
+    chosen = engine.choose_device("auto")
+    first = engine.attend(picture, variant, "cuda")
+    assert first.result().maps[11].shape == (4, 14, 14)
+    really = engine.really(first, chosen)
+    assert really.device == "cpu"
+    assert really.reason and "out of memory" in really.reason
+    assert engine.attend(picture, variant, "cpu").result() is first.result()  # kept as what it is
+    assert devices == ["cuda", "cpu"]
+    assert engine.choose_device("auto") == chosen == DeviceChoice("cuda", None)
+    second = engine.attend(picture, variant, "cuda")
+    assert second.result() is not first.result()
+    assert engine.really(second, chosen) is chosen
+    assert devices == ["cuda", "cpu", "cuda"]
+
+
+def test_no_time_of_the_cpu_stands_for_that_of_a_full_gpu(monkeypatch: pytest.MonkeyPatch, played_gpu: None) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.cuda.OutOfMemoryError("full")
+
+    monkeypatch.setattr("ulsam_viz.engine.measure_latencies", full)
+    with pytest.raises(RuntimeError, match="the GPU ran out of memory"):
+        Engine(workers=1).latency([get_variant(G4)], "cuda").result()
+
+
+def test_a_gpu_that_is_full_again_and_again_rests_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ulsam_viz.gpu._try_cuda", lambda: None)
+    clock = [0.0]
+    gpu = Gpu(lambda: clock[0])
+    for _ in range(2):
+        gpu.ran_out_of_memory()
+    gpu.worked()
+    for _ in range(2):
+        gpu.ran_out_of_memory()
+    assert gpu.trouble() is None  # never three in a row
+    gpu.ran_out_of_memory()
+    assert "out of memory several times" in (gpu.trouble() or "")
+    clock[0] = 61.0
+    assert gpu.trouble() is None
+
+
+def test_requests_that_fail_or_are_abandoned_leave_no_picture_behind(picture: ModelInput, tmp_path: Path, played_gpu: None) -> None:
+    engine, good = Engine(workers=1), get_variant(G4)
+    bad = replace(good, name="bad", path=tmp_path / "bad.safetensors")
+    pictures = [replace(picture, tensor=picture.tensor.clone(), key=f"picture {i}") for i in range(4)]
+    left = [weakref.ref(p.tensor) for p in pictures]
+    hold, begun = threading.Event(), threading.Event()
+
+    def busy(*_: object) -> None:
+        begun.set()
+        hold.wait(10)
+
+    engine.run("busy", picture, good, "cuda", busy)
+    assert begun.wait(20)
+    failing = [engine.attend(p, bad, "cuda") for p in pictures[:2]]
+    abandoned = [engine.attend(p, good, "cuda") for p in pictures[2:]]
+    engine.release(abandoned)
+    hold.set()
+    for future in failing:
+        with pytest.raises(CheckpointError):
+            future.result(20)
+    engine.run("the last", picture, good, "cuda", lambda *_: None).result(20)  # the thread has let go of what came before
+    del pictures, failing, abandoned, future
+    gc.collect()
+    assert [ref() for ref in left] == [None] * 4
+
+
+def test_effects_on_a_gpu_are_not_rounded_and_the_programs_settings_stay(picture: ModelInput, played_gpu: None) -> None:
+    def settings() -> tuple[bool, bool]:
+        return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        before, engine = settings(), Engine(workers=1)
+        assert engine.choose_device("auto").device == "cuda"
+        kinds = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
+        seen = engine.run("settings", picture, get_variant(G4), "cuda", lambda *_: [kind.fp32_precision for kind in kinds])
+        assert seen.result(20) == ["ieee", "ieee"]
+        assert settings() == before == (True, True)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def test_a_program_that_explains_keeps_its_number_of_threads(astronaut: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    def numbers() -> tuple[int, int]:
+        with ThreadPoolExecutor(1) as fresh:
+            return torch.get_num_threads(), fresh.submit(torch.get_num_threads).result()
+
+    monkeypatch.setattr("ulsam_viz.engine._default", None)
+    torch.set_num_threads(2)
+    try:
+        assert numbers() == (2, 2)
+        explain(astronaut, G4)
+        assert numbers() == (2, 2)
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_settings_left_out_and_the_same_ones_given_are_one_computation(picture: ModelInput) -> None:
+    engine, variant = Engine(workers=1), get_variant(G4)
+    given = METHODS["grad_cam"].complete({})
+    assert given
+    results = [engine.attribute(picture, variant, method="grad_cam", target=1, settings=s) for s in (None, {}, given)]
+    assert results[0].result() is results[1].result() is results[2].result()
+
+
+def test_warming_runs_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[tuple[int, ...]] = []
+    monkeypatch.setattr("ulsam_viz.engine.attend", lambda model, x: passes.append(tuple(x.shape)))
+    Engine(workers=1).warm(get_variant(G4)).result(20)
+    assert passes == [(1, 3, 224, 224)]
+
+
+def test_times_are_measured_together_and_anew_for_other_networks_or_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[set[str]] = []
+
+    def measure(models: dict[str, object], *, pause: object) -> dict[str, Latency]:
+        measured.append(set(models))
+        return {name: Latency(1.0, 0.9, 1.2) for name in models}
+
+    clock = [1000.0]
+    monkeypatch.setattr("ulsam_viz.engine.measure_latencies", measure)
+    monkeypatch.setattr("ulsam_viz.engine.time.monotonic", lambda: clock[0])
+    engine, a, b = Engine(workers=1), get_variant(G4), get_variant("mobilenet_v1-0.5-plain")
+    engine.latency([a, b]).result(20)
+    assert set(engine.latency([b, a]).result(20)) == {a.key, b.key}
+    engine.latency([a]).result(20)
+    clock[0] += 3600
+    engine.latency([a, b]).result(20)
+    assert measured == [{a.key, b.key}, {a.key}, {a.key, b.key}]
+
+
+def test_a_pass_never_waits_for_times_to_be_measured(picture: ModelInput, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, asked = threading.Event(), threading.Event()
+    futures: list[Future[Attention]] = []
+    done: list[bool] = []
+
+    def milliseconds(*_: object) -> float:
+        begun.set()
+        asked.wait(10)
+        done.append(futures[0].done())
+        return 1.0
+
+    monkeypatch.setattr("ulsam_viz.cost._milliseconds", milliseconds)
+    engine, variant = Engine(workers=1), get_variant(G4)
+    times = engine.latency([variant])
+    assert begun.wait(20)
+    futures.append(engine.attend(picture, variant))
+    asked.set()
+    assert times.result(20)[variant.key] == Latency(1.0, 1.0, 1.0)
+    assert done[0] is False and done[-1] is True  # the one thread let it go first
+
+
+def test_networks_are_timed_by_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[nn.Module] = []
+
+    def milliseconds(model: nn.Module, _: torch.Tensor) -> float:
+        order.append(model)
+        return float(len(order))
+
+    monkeypatch.setattr("ulsam_viz.cost._milliseconds", milliseconds)
+    a, b = (MobileNetV1(0.25, 3).eval() for _ in range(2))
+    times = measure_latencies({"a": (a, 32), "b": (b, 32)}, repeats=3)
+    assert order == [a, a, b, b] * 4  # each turn brings the network back into the caches; the first warms up
+    assert times == {"a": Latency(10, 8, 12), "b": Latency(12, 10, 14)}
+    assert str(times["a"]) == "10.0 ms (8.0 to 12.0)"

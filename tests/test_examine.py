@@ -155,6 +155,23 @@ def test_a_run_lets_go_of_earlier_ones_when_it_has_asked_itself(monkeypatch: pyt
     assert asked.now == [third]
 
 
+def test_what_two_threads_let_go_of_at_once_is_released_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone: list[list[Future[Any]]] = []
+    asked, future = Asked(), Future[Any]()
+
+    class Interrupted:
+        def release(self, futures: Iterable[Future[Any]]) -> None:
+            gone.append(list(futures))
+            if len(gone) < 3:
+                asked.let_go()  # as a second thread does before the first is done
+
+    monkeypatch.setattr("ulsam_viz.ui.session.default_engine", Interrupted)
+    asked.now.append(future)
+    asked.begin()
+    asked.let_go()
+    assert gone == [[future], [], []]
+
+
 def test_words_say_whether_places_matter_only_where_they_can() -> None:
     by_shuffles = (-0.002, -0.001)
     assert "it matters *where* it looks" in _what_it_does(0, "cup", -0.01, by_shuffles, dead=False)

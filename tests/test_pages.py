@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -42,6 +43,7 @@ def test_the_lattice_shows_every_group_count_at_a_position() -> None:
     for row in ("control", *(f"g = {g}" for g in (1, 2, 4, 8, 16))):
         assert f"<b>{row}</b>" in text
     assert "No attention: the same network" in text
+    assert len(re.findall(r"Time here</td><td>[\d.]+ ms \([\d.]+ to [\d.]+\)</td>", text)) == 6
     area = charts(app)[0]
     assert len(area["data"][1]["x"]) == 1 + 2 + 4 + 8 + 16  # a dot a subspace
     accuracy = next(c for c in charts(app) if c["layout"]["yaxis"]["title"]["text"] == "top-1 %")
@@ -96,6 +98,61 @@ def test_evidence_shows_each_variant_and_says_what_differences_mean() -> None:
     with_seeds = {position_name(v) for v in placed if v.repeats}
     assert sum(value is not None for line in grid for value in line) == len(placed) + 5 * len(with_seeds)
     assert max(abs(value) for line in grid[:-1] for value in line) < 0.3  # like is compared with like: seeds alone differ by more
+
+
+def test_a_visitor_is_told_what_was_computed_on_the_cpu_since_the_gpu_was_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The GPU is played on the CPU, where the networks "on" it stay."""
+    import torch
+
+    import ulsam_viz.engine as engine
+
+    full = engine.Engine(workers=1)
+    real = full._with_network
+
+    def with_network(variant: Any, device: str, *rest: Any) -> Any:
+        if device == "cuda" and variant.groups == 2:
+            raise torch.cuda.OutOfMemoryError("full")
+        return real(variant, device, *rest)
+
+    monkeypatch.setattr("ulsam_viz.models.network.Network.to", lambda self, *_, **__: self)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("ulsam_viz.gpu._try_cuda", lambda: None)
+    monkeypatch.setattr(full, "_with_network", with_network)
+    monkeypatch.setattr(engine, "_default", full)
+    captions = [caption.value for caption in page(compare).caption]
+    assert sum("out of memory; this was computed on the CPU" in caption for caption in captions) == 1
+
+
+def test_times_in_one_table_are_of_one_measurement_and_a_damaged_network_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ulsam_viz.engine as engine
+    from ulsam_viz.cost import Latency
+    from ulsam_viz.zoo import CheckpointError, load_network
+
+    asked: list[list[str]] = []
+
+    def load(variant: Any) -> Any:
+        if variant.name == "mobilenet_v1-0.5-plain":
+            raise CheckpointError("damaged")
+        return load_network(variant)
+
+    def measure(models: dict[str, Any], *, pause: Any) -> dict[str, Latency]:
+        asked.append(list(models))
+        return {name: Latency(i, i - 0.5, i + 0.5) for i, name in enumerate(models, 1)}
+
+    monkeypatch.setattr(engine, "load_network", load)
+    monkeypatch.setattr(engine, "measure_latencies", measure)
+    monkeypatch.setattr(engine, "_default", engine.Engine(workers=1))
+    app = page(evidence)
+    (button,) = (b for b in app.button if b.label.startswith("Measure all"))
+    fine(button.click().run())
+    of_backbone = [v for v in list_variants() if v.backbone == "mobilenet_v1"]
+    cost = app.dataframe[-1].value
+    assert [[name.split()[0] for name in one] for one in asked] == [[v.name for v in of_backbone[1:]]]
+    assert of_backbone[0].name == "mobilenet_v1-0.5-plain"
+    times = cost[next(c for c in cost.columns if c.startswith("ms here"))]
+    assert times.isna().tolist() == [True] + [False] * (len(of_backbone) - 1)
+    assert cost["half of the runs"].tolist()[1:3] == ["0.5 to 1.5", "1.5 to 2.5"]
+    assert not any(b.label.startswith("Measure all") for b in app.button)
 
 
 @pytest.mark.parametrize("whole", [0, 1])

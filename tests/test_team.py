@@ -64,7 +64,7 @@ def test_two_processes_follow_the_loss_curve_of_one(folder: Path, tmp_path: Path
     for key in a:
         torch.testing.assert_close(b[key], a[key], rtol=1e-3, atol=2e-3)
     record = json.loads((tmp_path / "two" / "run" / "run.json").read_text())
-    assert (record["processes"], record["sync_batchnorm"], record["precision"]) == (2, True, "float32")
+    assert (record["processes"], record["sync_batchnorm"], record["recipe"]["precision"]) == (2, True, "float32")
 
 
 def test_synchronised_batchnorm_is_batchnorm() -> None:

@@ -11,19 +11,21 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch.utils.data import DataLoader
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
 from ulsam_viz.cli import main
 from ulsam_viz.images import Preprocessing, decode_image, prepare
 from ulsam_viz.models.mobilenet import MobileNetV1, MobileNetV2
 from ulsam_viz.models.network import Placement
-from ulsam_viz.training.data import find_pictures
+from ulsam_viz.training.data import AugmentedPictures, find_pictures
 from ulsam_viz.training.evaluate import _calibration_error, evaluate
 from ulsam_viz.training.folder import InUseError
 from ulsam_viz.training.loop import Execution, train
@@ -194,6 +196,91 @@ def test_a_folder_belongs_to_one_start_and_one_dataset(folder: Path, tmp_path: P
         train(recipe, pictures, tmp_path / "new", init=tmp_path / "nothing", execution=QUIET)
 
 
+def test_runs_from_before_recipes_named_their_precision_are_known_or_refused(folder: Path, tmp_path: Path) -> None:
+    recipe = Recipe(width=0.25, dataset="imagefolder", stages=((1, 32),), batch=8)
+    pictures = find_pictures("imagefolder", folder, "train")
+    train(recipe, pictures, tmp_path, execution=QUIET)
+    record = json.loads((tmp_path / "run.json").read_text())
+    del record["recipe"]["precision"]
+    (tmp_path / "run.json").write_text(json.dumps(record | {"precision": "float32"}))
+    assert train(recipe, pictures, tmp_path, execution=QUIET).exists()
+    (tmp_path / "run.json").write_text(json.dumps(record | {"precision": "bfloat16"}))
+    with pytest.raises(TrainingError, match="finished run of another recipe"):
+        train(recipe, pictures, tmp_path, execution=QUIET)
+    (tmp_path / "weights.safetensors").unlink()
+    torch.save({"run": json.dumps(record)}, tmp_path / "state.pt")
+    with pytest.raises(TrainingError, match="does not say its precision: choose another folder"):
+        train(recipe, pictures, tmp_path, execution=QUIET)
+
+
+def test_a_run_on_a_gpu_is_exact_and_repeats_itself_and_leaves_the_programs_settings(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Played on the CPU: a device of its own name, where the network and the batches stay."""
+    to, seen = torch.Tensor.to, []
+
+    def settings() -> tuple[object, ...]:
+        cudnn: Any = torch.backends.cudnn
+        precisions = cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision
+        workspace = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
+        return torch.are_deterministic_algorithms_enabled(), cudnn.benchmark, *precisions, workspace
+
+    def stays(self: torch.Tensor, target: object, *args: object, **options: object) -> torch.Tensor:
+        if target != "cuda":
+            return to(self, target, *args, **options)  # type: ignore[call-overload, no-any-return]
+        seen.append((*settings(), options["non_blocking"]))
+        return self
+
+    def loads(*_: object, pin_memory: bool, batch_sampler: object, **__: object) -> object:
+        assert pin_memory
+        return DataLoader(AugmentedPictures(pictures, seed=0, min_area=0.4), batch_sampler=batch_sampler)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("torch.Tensor.to", stays)
+    monkeypatch.setattr("ulsam_viz.models.network.Network.to", lambda self, *_, **__: self)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda _: "a GPU")
+    monkeypatch.setattr("ulsam_viz.training.data.DataLoader", loads)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    monkeypatch.setattr("torch.backends.cudnn.benchmark", True)
+    before = settings()
+    pictures = find_pictures("imagefolder", folder, "train")
+    recipe = Recipe(width=0.25, placement=Placement((11,), 4), dataset="imagefolder", stages=((1, 32),), batch=8)
+    train(recipe, pictures, tmp_path, execution=replace(QUIET, device="cuda"))
+    assert set(seen) == {(True, False, "ieee", "ieee", ":4096:8", True)}
+    assert settings() == before
+    assert before[:2] == (False, True) and before[-1] is None
+    assert json.loads((tmp_path / "run.json").read_text())["device"] == "a GPU"
+
+
+def test_the_command_line_trains_in_float32_unless_told_and_measures_where_it_is_told(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    devices: list[str] = []
+
+    def recorded(run: Path, held_out: object, checkpoints: Path, *, device: str) -> dict[str, object]:
+        devices.append(device)
+        return {"name": run.name, "metrics": {"top1": 0.0, "top5": 0.0}}
+
+    monkeypatch.setattr("ulsam_viz.training.publish.publish", recorded)
+    command = ["train", "--data", str(folder), "--dataset", "imagefolder", "--width", "0.25", "--stages", "1x32", "--batch", "8"]
+    command += ["--workers", "0", "--runs", str(tmp_path), "--device", "cpu", "--publish", str(tmp_path / "zoo")]
+    for precision in ("auto", "bfloat16"):
+        assert main([*command, "--name", precision, "--precision", precision]) == 0
+    recipes = [json.loads((tmp_path / name / "run.json").read_text())["recipe"] for name in ("auto", "bfloat16")]
+    assert [recipe["precision"] for recipe in recipes] == ["float32", "bfloat16"]
+    assert devices == ["cpu", "cpu"]
+    assert main(["train", "--zoo", "zoo.toml", "--data", str(tmp_path), "--precision", "bfloat16", "--device", "cpu"]) == 2
+    assert "say their own precision" in capsys.readouterr().err
+
+    def load(name: str, device: str) -> None:
+        raise ValueError(f"{name} on {device}")
+
+    monkeypatch.setattr("ulsam_viz.zoo.load_variant", load)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    for wish, place in (("cpu", "cpu"), ("cuda", "cuda"), ("auto", "cuda")):
+        assert main(["evaluate", "--variant", "mobilenet_v1-0.5-plain", "--device", wish]) == 2
+        assert f"mobilenet_v1-0.5-plain on {place}" in capsys.readouterr().err
+
+
 def test_what_the_command_line_started_from_is_recorded(folder: Path, tmp_path: Path) -> None:
     command = ["train", "--data", str(folder), "--dataset", "imagefolder", "--width", "0.25", "--stages", "1x32", "--batch", "8"]
     command += ["--workers", "0", "--runs", str(tmp_path / "runs")]
@@ -216,12 +303,11 @@ def test_torchvisions_weights_that_cannot_be_had_are_named(tmp_path: Path, monke
 
 
 def test_bfloat16_autocast_learns_too(folder: Path, tmp_path: Path) -> None:
-    recipe = Recipe(width=0.25, dataset="imagefolder", stages=((10, 32),), batch=8, peak_lr=0.05)
-    execution = Execution(precision="bfloat16", workers=0, quiet=True)
-    train(recipe, find_pictures("imagefolder", folder, "train"), tmp_path, execution=execution)
+    recipe = Recipe(width=0.25, dataset="imagefolder", stages=((10, 32),), batch=8, peak_lr=0.05, precision="bfloat16")
+    train(recipe, find_pictures("imagefolder", folder, "train"), tmp_path, execution=QUIET)
     losses = np.loadtxt(tmp_path / "log.csv", delimiter=",", skiprows=1)[:, -1]
     assert losses[-1] < losses[0] < 2
-    assert json.loads((tmp_path / "run.json").read_text())["precision"] == "bfloat16"
+    assert json.loads((tmp_path / "run.json").read_text())["recipe"]["precision"] == "bfloat16"
     assert all(v.dtype in (torch.float32, torch.int64) for v in load_file(tmp_path / "weights.safetensors").values())
 
 
@@ -285,6 +371,7 @@ def test_wrong_recipes_are_refused(folder: Path, tmp_path: Path) -> None:
         ({"backbone": "resnet"}, "unknown backbone"),
         ({"stages": ((1, 33),)}, "multiple of 32"),
         ({"batch": 1}, "batch"),
+        ({"precision": "float16"}, "unknown precision"),
     ):
         with pytest.raises(ValueError, match=reason):
             Recipe(**wrong)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from ulsam_viz.cli import main
 from ulsam_viz.images import decode_image
-from ulsam_viz.training.data import AugmentedPictures, DataError, find_pictures, jitter, read_rgb
+from ulsam_viz.training.data import AugmentedPictures, DataError, all_batches, find_pictures, jitter, read_rgb
 
 
 def test_every_third_picture_of_each_class_is_held_out(folder: Path) -> None:
@@ -78,6 +79,25 @@ def test_augmentation_depends_on_seed_epoch_and_picture_alone(folder: Path) -> N
     assert not torch.equal(a[0, 5, 32][0], a[1, 5, 32][0])
     assert not torch.equal(a[0, 5, 32][0], c[0, 5, 32][0])
     assert a[0, 5, 64][0].shape == (3, 64, 64)
+
+
+def test_the_workers_of_a_run_live_through_all_its_epochs_and_a_later_start_sees_the_same_batches(folder: Path) -> None:
+    class WithWorker(AugmentedPictures):
+        def __getitem__(self, address: tuple[int, int, int]) -> tuple[torch.Tensor, int]:
+            return super().__getitem__(address)[0], os.getpid()
+
+    pictures = find_pictures("imagefolder", folder, "train")
+    data = AugmentedPictures(pictures, seed=1, min_area=0.4)
+    several = WithWorker(pictures, seed=1, min_area=0.4)
+    sizes = [32, 32, 64]
+    by_worker = list(all_batches(several, sizes=sizes, batch=10, workers=1))
+    assert len({int(pid) for _, pids in by_worker for pid in pids} - {os.getpid()}) == 1
+    batches = list(all_batches(data, sizes=sizes, batch=10, workers=0))
+    assert [tuple(pixels.shape) for pixels, _ in batches] == [(10, 3, 32, 32)] * 4 + [(10, 3, 64, 64)] * 2
+    for start in (0, 3, 4):
+        rest = list(all_batches(data, sizes=sizes, batch=10, workers=0, start=start))
+        assert all(torch.equal(a, b) and torch.equal(c, d) for (a, c), (b, d) in zip(batches[start:], rest, strict=True))
+    assert all(torch.equal(a, b) for (a, _), (b, _) in zip(batches, by_worker, strict=True))
 
 
 def test_jitter_changes_brightness_contrast_and_saturation() -> None:

@@ -56,6 +56,38 @@ def test_the_shipped_zoo_is_what_is_promised() -> None:
             assert dead[len(dead) // 2] < 0.2
 
 
+def test_runs_of_different_precision_are_no_seeds_of_one_another(copied: Path) -> None:
+    """Whether a record names its precision in the recipe, beside it as older ones do, or not at all as the oldest."""
+
+    def repeats(old: dict[str, Any], *new: dict[str, Any]) -> int:
+        manifest = json.loads((copied / "manifest.json").read_text())
+        (variant,) = manifest["variants"]
+        made_by = {key: value for key, value in variant["made_by"].items() if key != "precision"}
+
+        def record(precision: dict[str, Any], seed: int) -> dict[str, Any]:
+            in_recipe = {"precision": precision["recipe"]} if "recipe" in precision else {}
+            beside = {"precision": precision["beside"]} if "beside" in precision else {}
+            return made_by | {"recipe": made_by["recipe"] | {"seed": seed} | in_recipe} | beside
+
+        manifest["variants"] = [variant | {"made_by": record(old, 0)}]
+        manifest["repeats"] = [
+            {"name": NAME, "metrics": variant["metrics"], "made_by": record(precision, seed)}
+            for seed, precision in enumerate(new, 1)
+        ]
+        (copied / "manifest.json").write_text(json.dumps(manifest))
+        found = len(list_variants(copied)[0].repeats)
+        (copied / "manifest.json").write_text(json.dumps(manifest | {"variants": [variant]}))
+        return found
+
+    oldest: dict[str, Any] = {}
+    older, new = {"beside": "float32"}, {"recipe": "float32"}
+    older_half, new_half = {"beside": "bfloat16"}, {"recipe": "bfloat16"}
+    for full in (oldest, older, new):
+        assert repeats(full, oldest, older, new, older_half, new_half) == 3
+    for half in (older_half, new_half):
+        assert repeats(half, oldest, older, new, older_half, new_half) == 2
+
+
 @pytest.mark.parametrize(
     "name", ["mobilenet_v1-0.5-plain", NAME, "mobilenet_v1-0.5-after6_8_11_13-g16", "mobilenet_v2-0.5-after14-g8"]
 )

@@ -57,12 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--batch", type=int, default=64, help="pictures in a step, of all processes together (default: 64)")
     train.add_argument("--lr", type=float, default=0.02, help="peak of the one-cycle schedule (default: 0.02)")
     train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    train.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="to train and to measure on")
     train.add_argument(
         "--precision",
         choices=("auto", "float32", "bfloat16"),
         default="auto",
-        help="bfloat16 runs the forward pass in autocast; auto does so on GPUs that have it (default: auto)",
+        help="bfloat16 runs the forward pass in autocast; auto is float32, on a GPU without TensorFloat-32 (default: auto)",
     )
     train.add_argument(
         "--freeze-base",
@@ -97,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--variant", required=True, help="a name from `variants`")
     evaluate.add_argument("--data", type=Path, help="folder of the dataset; without it, only the shipped samples are looked at")
     evaluate.add_argument("--dataset", choices=("caltech101", "imagefolder"), default="caltech101")
+    evaluate.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     return parser
 
 
@@ -127,15 +128,9 @@ def _train(options: argparse.Namespace) -> None:
 
     if options.threads:
         torch.set_num_threads(options.threads)
-    device = options.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    elif device == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("PyTorch sees no CUDA GPU here; use --device cpu")
-    with joined_team(device) as (team, own_device):
+    with joined_team(_device(options.device)) as (team, own_device):
         execution = Execution(
             device=own_device,
-            precision=options.precision,
             workers=options.workers,
             team=team,
             sync_batchnorm=options.sync_batchnorm,
@@ -143,11 +138,26 @@ def _train(options: argparse.Namespace) -> None:
         if options.zoo:
             if options.download:
                 raise TrainingError("a list of runs takes its data as it lies there: download first, with a run of your own")
+            if options.precision != "auto":
+                raise TrainingError("the runs of a list say their own precision: write it in the file")
             train_zoo(options.zoo, options.data, options.runs, options.publish or Path("checkpoints"), execution)
         elif options.freeze_base:
             _train_modules(options, execution)
         else:
             _train_one(options, execution)
+
+
+def _device(wish: str) -> str:
+    """Return ``"cpu"`` or ``"cuda"`` for what the command line says.
+
+    Raises:
+        ValueError: If there is no GPU and one is asked for.
+    """
+    import torch
+
+    if wish == "cuda" and not torch.cuda.is_available():
+        raise ValueError("PyTorch sees no CUDA GPU here; use --device cpu")
+    return wish if wish != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _train_one(options: argparse.Namespace, execution: Execution) -> None:
@@ -175,6 +185,7 @@ def _train_one(options: argparse.Namespace, execution: Execution) -> None:
         batch=options.batch,
         peak_lr=options.lr,
         seed=options.seed,
+        precision="bfloat16" if options.precision == "bfloat16" else "float32",
         init=_name_of_start(Path(options.init)) if options.init else None,
     )
     team = execution.team
@@ -194,7 +205,7 @@ def _train_one(options: argparse.Namespace, execution: Execution) -> None:
         return
     print(f"weights: {weights}")
     if held_out:
-        record = publish(out, held_out, options.publish)
+        record = publish(out, held_out, options.publish, device=execution.device)
         print(f"{record['name']}: top-1 {record['metrics']['top1']} %, top-5 {record['metrics']['top5']} %")
 
 
@@ -248,7 +259,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         pictures, recorded = sample_pictures(variant.classes), variant.metrics.get("samples", {})
         if not recorded:
             raise ValueError(f"{variant.name} has no figures for the shipped samples; give --data")
-    measured = evaluate(load_variant(variant.name), pictures, variant.preprocessing)
+    measured = evaluate(load_variant(variant.name, _device(options.device)), pictures, variant.preprocessing)
     print(f"{'':15} {'measured':>9} {'manifest':>9}")
     for key in ("pictures", "top1", "top5", "ece"):
         print(f"{key:15} {measured[key]:9} {recorded[key]:9}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,10 @@ from torch import Tensor, nn
 from .models.backbones import BACKBONES
 from .models.blocks import InvertedResidual
 from .models.network import Network
+from .models.optimize import relus_in_place
 from .models.ulsam import ULSAM, FastULSAM, transparent_module
+
+LATENCY_REPEATS = 11  # of each network: 0.3 s for one of 12 ms
 
 
 @dataclass(frozen=True)
@@ -76,22 +80,65 @@ def module_elementwise_bytes(channels: int, groups: int, height: int, width: int
     return 4 * height * width * (8 * channels + 7 * groups)
 
 
-@torch.inference_mode()
-def measure_latency(model: Network, input_size: int = 224, *, repeats: int = 15) -> float:
-    """Return the time of one picture in milliseconds, with the calling thread's settings: the fastest of several passes.
+@dataclass(frozen=True)
+class Latency:
+    """Time of one picture in milliseconds, over several passes.
 
-    Anything else that the machine does makes a pass longer, never shorter; so the fastest compares networks best.
+    Attributes:
+        median: The middle one.
+        low, high: The quartiles: half of the passes took between these.
     """
-    device = model.classifier.weight.device
-    x = torch.zeros(1, 3, input_size, input_size, device=device).contiguous(memory_format=torch.channels_last)
-    times = []
-    for _ in range(repeats + 2):
-        started = time.perf_counter()
-        model(x)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - started)
-    return min(times[2:]) * 1000
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.median:.1f} ms ({self.low:.1f} to {self.high:.1f})"
+
+
+@torch.inference_mode()
+def measure_latencies(
+    models: Mapping[str, tuple[Network, int]], *, repeats: int = LATENCY_REPEATS, pause: Callable[[], None] = lambda: None
+) -> dict[str, Latency]:
+    """Time one picture through each of several networks by turns, with the calling thread's settings.
+
+    What else the machine does meets all of them, so the figures of one call compare with each other, and with those of no
+    other call. Each turn is a pass that brings the network back into the caches, and one that is timed.
+
+    Args:
+        models: Networks in eval mode, with the side of their square input in pixels; ReLUs may overwrite their input.
+        repeats: Timed passes of each, after one turn to warm up.
+        pause: Called before each turn, for other work.
+    """
+    times: dict[str, list[float]] = {name: [] for name in models}
+    inputs = {
+        name: torch.zeros(1, 3, size, size, device=model.classifier.weight.device).contiguous(memory_format=torch.channels_last)
+        for name, (model, size) in models.items()
+    }
+    with ExitStack() as stack:
+        for model, _ in models.values():
+            stack.enter_context(relus_in_place(model))
+        for _ in range(repeats + 1):
+            for name, (model, _) in models.items():
+                pause()
+                _milliseconds(model, inputs[name])
+                times[name].append(_milliseconds(model, inputs[name]))
+    return {name: _spread(own[1:]) for name, own in times.items()}
+
+
+def _milliseconds(form: Callable[[Tensor], object], x: Tensor) -> float:
+    """Time one call, to its end on a GPU."""
+    started = time.perf_counter()
+    form(x)
+    if x.is_cuda:
+        torch.cuda.synchronize(x.device)
+    return 1000 * (time.perf_counter() - started)
+
+
+def _spread(times: Sequence[float]) -> Latency:
+    low, median, high = statistics.quantiles(times, n=4, method="inclusive")
+    return Latency(median, low, high)
 
 
 @dataclass(frozen=True)
@@ -113,41 +160,51 @@ class StepTime:
 
 @dataclass(frozen=True)
 class ModuleTimes:
-    """Medians for one picture, in milliseconds, on the CPU with the calling thread's settings.
+    """Medians for one picture, in milliseconds, with the calling thread's settings; the module on the CPU.
 
     Attributes:
         loop: The module as the paper's code computes it: g small networks, one after the other, in eager PyTorch.
         rewritten: The inference form of this package; same outputs.
         copy: One copy of the input, for comparison.
+        network: The whole network, where it is.
         steps: Where the loop's time goes.
     """
 
     loop: float
     rewritten: float
     copy: float
+    network: float
     steps: tuple[StepTime, ...]
 
 
 @torch.inference_mode()
-def measure_module(channels: int, groups: int, height: int, width: int, *, repeats: int = 15) -> ModuleTimes:
-    """Time a module's two forms by turns, so that what else the machine does meets both.
+def measure_module(
+    channels: int, groups: int, height: int, width: int, *, network: Network, input_size: int, repeats: int = 15
+) -> ModuleTimes:
+    """Time a module's two forms and a whole network by turns, so that what else the machine does meets all.
 
     Args:
         channels, groups: Of the module; the groups must divide the channels.
         height, width: Of the grid.
+        network: In eval mode; not called but passed through, since a hook on its call may let other work go first.
+        input_size: Side of its square input in pixels.
         repeats: Of each form, after two to warm up.
     """
     module = transparent_module(channels, groups)
     x = torch.linspace(-1, 1, channels * height * width).view(1, channels, height, width)
     loop = _Loop(module)
-    forms: list[Callable[[Tensor], Tensor]] = [loop, FastULSAM(module).eval(), torch.clone]
+    picture = torch.zeros(1, 3, input_size, input_size, device=network.classifier.weight.device)
+    forms: list[tuple[Callable[[Tensor], object], Tensor]] = [
+        (loop, x),
+        (FastULSAM(module).eval(), x),
+        (torch.clone, x),
+        (network.forward, picture.contiguous(memory_format=torch.channels_last)),
+    ]
     times: list[list[float]] = [[] for _ in forms]
     by_step: list[dict[str, float]] = []
     for _ in range(repeats + 2):
-        for form, own in zip(forms, times, strict=True):
-            started = time.perf_counter()
-            form(x)
-            own.append(1000 * (time.perf_counter() - started))
+        for (form, given), own in zip(forms, times, strict=True):
+            own.append(_milliseconds(form, given))
         by_step.append(loop.seconds)
     m, g, places = channels, groups, height * width
     moved = {"PW": m + g, "gain": 2 * m + g} | dict.fromkeys(("BN of the map", "ReLU of the map", "softmax"), 2 * g)
@@ -160,8 +217,8 @@ def measure_module(channels: int, groups: int, height: int, width: int, *, repea
         )
         for name in by_step[0]
     )
-    loop_ms, rewritten_ms, copy_ms = (statistics.median(own[2:]) for own in times)
-    return ModuleTimes(loop_ms, rewritten_ms, copy_ms, steps)
+    loop_ms, rewritten_ms, copy_ms, network_ms = (statistics.median(own[2:]) for own in times)
+    return ModuleTimes(loop_ms, rewritten_ms, copy_ms, network_ms, steps)
 
 
 class _Loop:

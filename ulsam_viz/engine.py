@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import torch
 
@@ -23,7 +25,9 @@ from .analysis.attention import Attention, attend, attend_each
 from .analysis.attribution import Attribution, attribute
 from .analysis.methods import METHODS
 from .caching import BoundedCache, freeze, size_of
-from .cost import measure_latency
+from .cost import Latency, measure_latencies
+from .exact import whole_float32
+from .gpu import Gpu
 from .images import ModelInput
 from .models.network import Network
 from .models.optimize import optimize
@@ -33,8 +37,11 @@ from .zoo import Variant, load_network
 T = TypeVar("T")
 Pause = Callable[..., None]  # of how many passes a computation has sent through the network by other ways than a call; 0
 Work = Callable[[Network, Pause], T]
+Run = Callable[[str, Job], T]  # on a device, as a job
 _SHORT_PASSES = 2  # an attribution of so few passes takes milliseconds
 _GPU_BATCH = 16  # pictures in one pass, where several visitors wait for the same network
+_TIMES_KEPT = 600.0  # seconds: a machine is not always equally busy
+_FULL = "The GPU ran out of memory; this was computed on the CPU."
 
 
 @dataclass(frozen=True)
@@ -45,85 +52,94 @@ class DeviceChoice:
     reason: str | None
 
 
+@dataclass(eq=False)
+class _Asked:
+    """A computation that somebody waits for.
+
+    Attributes:
+        key: Of its result.
+        job: Its turn, in its pool.
+        pool: That pool.
+        wanted: How many wait for it.
+        picture: What a pass looks at, (1, 3, S, S), as long as another's pass may take it along.
+    """
+
+    key: Any
+    job: Job
+    pool: FairPool
+    wanted: int = 1
+    picture: torch.Tensor | None = None
+
+
 class Engine:
     """Runs computations for any number of visitors: at most one a core (and one a GPU) at once, in fair order.
 
     A visitor is anything hashable, such as a session's id. Equal computations run once for all who ask for them.
 
     Args:
-        workers: Computations at once; by default one a core, each on one thread (measured: the same throughput as two
-            threads each, without the spikes of oversubscription).
+        workers: Computations at once on the CPU; by default as many as its cores have room for, each on as many threads as
+            PyTorch is set to. The app sets one (measured: the same throughput as two, without the spikes of
+            oversubscription); a program that calls :func:`ulsam_viz.explain` keeps its own setting.
         model_bytes: Memory for idle networks.
         result_bytes: Memory for results.
     """
 
     def __init__(self, *, workers: int | None = None, model_bytes: int = 400 * 2**20, result_bytes: int = 200 * 2**20) -> None:
-        self._pools = {"cpu": FairPool(workers or os.cpu_count() or 1, "engine", _prepare_thread)}
+        workers = workers or max(1, (os.cpu_count() or 1) // torch.get_num_threads())
+        self._pools = {"cpu": FairPool(workers, "engine", _prepare_thread)}
         self._pools["cuda"] = FairPool(1, "engine-gpu", _prepare_thread)  # a GPU does one thing at once; passes go in batches
         self._lock = threading.Lock()
         self._idle: OrderedDict[tuple[str, str], list[Network]] = OrderedDict()
         self._sizes: dict[tuple[str, str], int] = {}  # bytes of one network of each key
         self._model_bytes = model_bytes
         self._results = BoundedCache(result_bytes)
-        self._running: dict[Any, Job] = {}
-        self._jobs: dict[Future[Any], tuple[Job, str]] = {}  # with the pool each is in
-        self._wanted: dict[Future[Any], int] = {}
-        self._passes: dict[tuple[str, str], dict[Any, torch.Tensor]] = {}  # pictures in line for a pass, by network
-        self._cuda_trouble: str | None = None
-        self._cuda_tried = False
+        self._running: dict[Any, _Asked] = {}  # by key
+        self._asked: dict[Future[Any], _Asked] = {}  # the same, by what is waited for
+        self._gpu = Gpu()
+        self._moved: WeakSet[Future[Any]] = WeakSet()  # what was asked of the GPU and computed on the CPU
 
     def choose_device(self, wish: str) -> DeviceChoice:
         """Decide where to compute: ``"auto"``, ``"cpu"`` or ``"cuda"``."""
         if wish == "cpu":
             return DeviceChoice("cpu", None)
-        if torch.cuda.is_available() and not self._cuda_tried:
-            self._try_cuda()
-        if self._cuda_trouble:
-            return DeviceChoice("cpu", self._cuda_trouble)
         if torch.cuda.is_available():
-            return DeviceChoice("cuda", None)
+            trouble = self._gpu.trouble()
+            return DeviceChoice("cpu" if trouble else "cuda", trouble)
         if wish == "auto":
             return DeviceChoice("cpu", None)
         built = "PyTorch sees no CUDA GPU here" if torch.backends.cuda.is_built() else "this PyTorch is built without CUDA"
         return DeviceChoice("cpu", f"{built}; the CPU is used.")
 
-    def _try_cuda(self) -> None:
-        """Compute once on the GPU: a driver or card that PyTorch cannot use is found here, not in a visitor's view."""
-        self._cuda_tried = True
-        # Effects are differences of about a thousandth of a logit: TensorFloat-32's rounding would hide them.
-        torch.backends.cudnn.allow_tf32 = False
-        try:
-            torch.nn.functional.conv2d(torch.ones(1, 1, 4, 4, device="cuda"), torch.ones(1, 1, 3, 3, device="cuda")).sum().item()
-        except RuntimeError as error:
-            self._cuda_trouble = f"The GPU cannot be used ({str(error).splitlines()[0]}); the CPU is used."
+    def really(self, future: Future[Any], chosen: DeviceChoice) -> DeviceChoice:
+        """Return the device that a finished computation was made on: the chosen one, or the CPU where the GPU was full."""
+        with self._lock:
+            return DeviceChoice("cpu", _FULL) if future in self._moved else chosen
 
     def attend(self, picture: ModelInput, variant: Variant, device: str = "cpu", *, visitor: Hashable = None) -> Future[Attention]:
         """Start one pass; the future holds logits and all maps."""
         key = (variant.key, device, picture.key)
-        if device == "cpu":  # batches are no faster there, and would change the last bits
-            return self._submit(key, variant, device, lambda m, _: attend(m, picture.tensor), kind=Kind.SHORT, visitor=visitor)
-        with self._lock:
-            if not self._results.get(key)[0]:
-                self._passes.setdefault((variant.key, device), {})[key] = picture.tensor
-        batch = partial(self._attend_batch, key, picture.tensor)
-        return self._submit(key, variant, device, batch, kind=Kind.SHORT, visitor=visitor)
 
-    def _attend_batch(self, key: tuple[str, str, str], tensor: torch.Tensor, model: Network, pause: Pause) -> Attention:
+        def alone(model: Network, _: Pause) -> Attention:
+            return attend(model, picture.tensor)
+
+        if device == "cpu":  # batches are no faster there, and would change the last bits
+            return self._ask(key, variant, alone, kind=Kind.SHORT, visitor=visitor)
+        batch = partial(self._attend_batch, key, picture.tensor)
+        return self._ask(key, variant, batch, on_cpu=alone, kind=Kind.SHORT, visitor=visitor, picture=picture.tensor)
+
+    def _attend_batch(self, key: tuple[str, str, str], tensor: torch.Tensor, model: Network, _: Pause) -> Attention:
         """Run one pass for all pictures that wait for this network; what the others get is found in the cache."""
+        others: list[tuple[Any, torch.Tensor]] = []
         with self._lock:
-            found, value = self._results.get(key)
-            if found:
-                return value
-            waiting = self._passes.pop(key[:2], {})
-        waiting.pop(key, None)
-        others = list(waiting.items())[: _GPU_BATCH - 1]
-        with self._lock:
-            self._passes.setdefault(key[:2], {}).update(dict(list(waiting.items())[_GPU_BATCH - 1 :]))
-        mine, *theirs = attend_each(model, torch.cat([tensor, *(t for _, t in others)]))
-        for (other, _), value in zip(others, theirs, strict=True):
-            freeze(value)
+            for asked in self._running.values():
+                if asked.picture is not None and asked.key[:2] == key[:2] and asked.key != key and len(others) < _GPU_BATCH - 1:
+                    others.append((asked.key, asked.picture))
+                    asked.picture = None
+        mine, *theirs = attend_each(model, torch.cat([tensor, *(picture for _, picture in others)]))
+        for (other, _picture), seen in zip(others, theirs, strict=True):
+            freeze(seen)
             with self._lock:
-                self._results.put(other, value)
+                self._results.put(other, seen)
         return mine
 
     def attribute(
@@ -139,19 +155,20 @@ class Engine:
         visitor: Hashable = None,
     ) -> Future[Attribution]:
         """Start one attribution; see :func:`ulsam_viz.analysis.attribution.attribute`. Those of few passes count as short."""
-        passes = METHODS[method].passes(METHODS[method].complete(settings or {}), variant.input_size) if method in METHODS else 0
-        key = (variant.key, device, picture.key, method, target, tuple(sorted((settings or {}).items())), seed)
-        return self._submit(
-            key,
+        chosen, values = METHODS.get(method), dict(settings or {})
+        if chosen:
+            values = chosen.complete(values)  # so that a default counts as itself, given or not
+        passes = chosen.passes(values, variant.input_size) if chosen else 0
+        return self._ask(
+            (variant.key, device, picture.key, method, target, tuple(values.items()), seed),
             variant,
-            device,
             lambda model, _: attribute(
                 model,
                 picture.tensor,
                 method=method,
                 target=target,
                 preprocessing=variant.preprocessing,
-                settings=settings,
+                settings=values,
                 seed=seed,
                 seen=self._seen((variant.key, device, picture.key)),
             ),
@@ -183,7 +200,7 @@ class Engine:
             kind: SHORT for what takes milliseconds.
             visitor: Who asks, for fair turns.
         """
-        return self._submit((variant.key, device, picture.key, name), variant, device, work, kind=kind, visitor=visitor)
+        return self._ask((variant.key, device, picture.key, name), variant, work, kind=kind, visitor=visitor)
 
     def _seen(self, key: tuple[str, str, str]) -> Attention | None:
         """Return a pass that is done, if it is still kept."""
@@ -191,89 +208,155 @@ class Engine:
             seen: Attention | None = self._results.get(key)[1]
         return seen
 
-    def latency(self, variant: Variant, device: str = "cpu", *, visitor: Hashable = None) -> Future[float]:
-        """Start measuring the variant's time for one picture, in milliseconds, on one thread."""
-        key = (variant.key, device, "latency")
-        return self._submit(
-            key, variant, device, lambda m, _: measure_latency(m, variant.input_size), kind=Kind.SHORT, visitor=visitor
-        )
+    def latency(
+        self, variants: Sequence[Variant], device: str = "cpu", *, visitor: Hashable = None
+    ) -> Future[Mapping[str, Latency]]:
+        """Start measuring the variants' times for one picture by turns, so that what else the machine does meets them all.
+
+        The same variants are measured anew after some minutes. Between any two passes short work goes first.
+
+        Returns:
+            Times by the variants' keys; only those of one call compare.
+        """
+        names = tuple(sorted(v.key for v in variants))
+
+        def measure(own_device: str, job: Job) -> Mapping[str, Latency]:
+            def pause() -> None:
+                self._pools[own_device].give_way(job)
+                job.passes += 1
+
+            with ExitStack() as stack:
+                models = {v.key: (stack.enter_context(self._borrow(v, own_device)), v.input_size) for v in variants}
+                return measure_latencies(models, pause=pause)
+
+        # No time of a CPU stands for that of a GPU that was full.
+        return self._submit(("latency", device, names, time.monotonic() // _TIMES_KEPT), measure, None, visitor=visitor)
 
     def warm(self, variant: Variant, device: str = "cpu") -> Future[None]:
-        """Load a variant when nothing else is to do, so that its first visitor does not wait."""
-        return self._submit((variant.key, device, "warm"), variant, device, lambda *_: None, kind=Kind.BACKGROUND)
+        """Load a variant and run it once when nothing else is to do, so that its first visitor does not wait."""
+
+        def once(model: Network, _: Pause) -> None:
+            attend(model, torch.zeros(1, 3, variant.input_size, variant.input_size))
+
+        return self._ask((variant.key, device, "warm"), variant, once, kind=Kind.BACKGROUND)
 
     def ahead_of(self, future: Future[Any]) -> int | None:
         """Return how many computations begin before this one; None if it has begun or is done."""
         with self._lock:
-            job, device = self._jobs.get(future, (None, ""))
-        return self._pools[device].ahead_of(job) if job else None
+            asked = self._asked.get(future)
+        return asked.pool.ahead_of(asked.job) if asked else None
 
     def passes(self, future: Future[Any]) -> int:
         """Return how many pictures a computation has sent through the whole network so far; 0 once it is done."""
         with self._lock:
-            job, _ = self._jobs.get(future, (None, ""))
-        return job.passes if job else 0
+            asked = self._asked.get(future)
+        return asked.job.passes if asked else 0
 
     def release(self, futures: Iterable[Future[Any]]) -> None:
         """Say that a visitor no longer waits for these; what nobody waits for never begins, or stops at its next pass."""
         with self._lock:
             for future in futures:
-                if future not in self._wanted:  # done already
+                if (asked := self._asked.get(future)) is None:  # done already
                     continue
-                self._wanted[future] -= 1
-                if not self._wanted[future]:
-                    job, device = self._jobs[future]
-                    self._forget(job)
-                    self._pools[device].abandon(job)
+                asked.wanted -= 1
+                if not asked.wanted:
+                    self._forget(future)
+                    asked.pool.abandon(asked.job)
+
+    def _ask(
+        self,
+        key: Any,
+        variant: Variant,
+        work: Work[T],
+        *,
+        on_cpu: Work[T] | None = None,
+        kind: Kind = Kind.LONG,
+        visitor: Hashable = None,
+        picture: torch.Tensor | None = None,
+    ) -> Future[T]:
+        """Submit work on a variant's network; ``on_cpu`` does the same where the GPU is full, if that is other work."""
+
+        def run(network: Work[T], device: str, job: Job) -> T:
+            return self._with_network(variant, device, network, job)
+
+        return self._submit(key, partial(run, work), partial(run, on_cpu or work), kind=kind, visitor=visitor, picture=picture)
 
     def _submit(
         self,
         key: Any,
-        variant: Variant,
-        device: str,
-        work: Work[T],
+        run: Run[T],
+        on_cpu: Run[T] | None,
         *,
         kind: Kind = Kind.LONG,
         visitor: Hashable = None,
+        picture: torch.Tensor | None = None,
     ) -> Future[T]:
-        """Answer from the cache, join a running computation of the same key, or put one in line."""
+        """Answer from the cache, join a running computation of the same key, or put one in line.
+
+        Args:
+            key: Everything that the result depends on; its second part is the device.
+            run: Computes it.
+            on_cpu: Computes it on the CPU where the GPU is full; None: that is an error then.
+            kind: How urgent it is.
+            visitor: Who asks.
+            picture: See :class:`_Asked`.
+        """
         with self._lock:
             if running := self._running.get(key):
-                self._wanted[running.future] += 1
-                return running.future
+                running.wanted += 1
+                return running.job.future
             found, value = self._results.get(key)
             if found:
                 future: Future[T] = Future()
                 future.set_result(value)
                 return future
-            pool = device.partition(":")[0]
-            job = self._pools[pool].submit(partial(self._run, key, variant, device, work), kind=kind, visitor=visitor)
-            self._running[key], self._jobs[job.future], self._wanted[job.future] = job, (job, pool), 1
+            pool = self._pools[key[1]]
+            job = pool.submit(partial(self._run, key, run, on_cpu), kind=kind, visitor=visitor)
+            self._running[key] = self._asked[job.future] = _Asked(key, job, pool, picture=picture)
             return job.future
 
-    def _forget(self, job: Job) -> None:
-        """Drop a job that is done or abandoned; the lock is held."""
-        self._running = {key: other for key, other in self._running.items() if other is not job}
-        self._jobs.pop(job.future, None)
-        self._wanted.pop(job.future, None)
+    def _forget(self, future: Future[Any]) -> None:
+        """Drop what is done or abandoned; the lock is held."""
+        asked = self._asked.pop(future, None)
+        if asked and self._running.get(asked.key) is asked:  # not if it was asked for again since
+            del self._running[asked.key]
 
-    def _run(self, key: Any, variant: Variant, device: str, work: Work[T], job: Job) -> T:
+    def _run(self, key: Any, run: Run[T], on_cpu: Run[T] | None, job: Job) -> T:
         try:
-            try:
-                value = self._with_network(variant, device, work, job)
-            except torch.cuda.OutOfMemoryError:
-                self._cuda_trouble = "The GPU ran out of memory; the CPU is used instead."
-                with self._lock:
-                    self._idle = OrderedDict((k, stock) for k, stock in self._idle.items() if k[1] == "cpu")
-                torch.cuda.empty_cache()
-                value = self._with_network(variant, "cpu", work, job)
+            value = self._on_gpu(key, run, on_cpu, job) if key[1] == "cuda" else self._kept(key, run, job)
+        finally:
+            with self._lock:
+                self._forget(job.future)
+        return value
+
+    def _on_gpu(self, key: Any, run: Run[T], on_cpu: Run[T] | None, job: Job) -> T:
+        """Compute on the GPU, or where it is full on the CPU: such a result is kept as what it is, the CPU's."""
+        try:
+            with whole_float32():
+                value = self._kept(key, run, job)
+            self._gpu.worked()
+            return value
+        except torch.cuda.OutOfMemoryError:
+            self._gpu.ran_out_of_memory()
+        # Only now, since the error held what was computed so far.
+        with self._lock:
+            self._idle = OrderedDict((k, stock) for k, stock in self._idle.items() if k[1] == "cpu")
+            self._moved.add(job.future)
+        torch.cuda.empty_cache()
+        if on_cpu is None:
+            raise RuntimeError("the GPU ran out of memory")
+        return self._kept((key[0], "cpu", *key[2:]), on_cpu, job)
+
+    def _kept(self, key: Any, run: Run[T], job: Job) -> T:
+        """Return the result of a key: the one that is kept, or else a new one, which is kept then."""
+        with self._lock:
+            found, value = self._results.get(key)
+        if not found:
+            value = run(key[1], job)
             freeze(value)
             with self._lock:
                 self._results.put(key, value)
-            return value
-        finally:
-            with self._lock:
-                self._forget(job)
+        return value
 
     def _with_network(self, variant: Variant, device: str, work: Work[T], job: Job) -> T:
         # A short job may run within a long one, in its thread: whatever mode that has set must not reach into this network.
@@ -281,9 +364,12 @@ class Engine:
             if job.kind is Kind.SHORT:
                 return work(model, lambda passes=0: None)
 
+            with self._lock:
+                pool = self._pools["cuda" if job.future in self._moved else device]  # in whose thread this runs
+
             # Each pass of a long computation begins by letting short ones go first.
             def pause(passes: int = 0) -> None:
-                self._pools[device.partition(":")[0]].give_way(job)
+                pool.give_way(job)
                 job.passes += passes
 
             def before_pass(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
@@ -314,8 +400,7 @@ class Engine:
 
 
 def _prepare_thread() -> None:
-    """One core each; and on Linux, where threads have priorities of their own, below those that answer visitors."""
-    torch.set_num_threads(1)
+    """On Linux, where threads have priorities of their own, compute below those that answer visitors."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
 

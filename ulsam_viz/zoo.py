@@ -212,8 +212,16 @@ def _preprocessing_from(record: Mapping[str, Any]) -> Preprocessing:
 
 def _differ_by_seed(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     """Tell whether two runs have the same start, data and settings, and other seeds: only then is their spread a noise level."""
-    ours, theirs = ({**run["recipe"], "seed": None, "init_sha256": run["init_sha256"]} for run in (a, b))
+    ours, theirs = (
+        {**run["recipe"], "seed": None, "init_sha256": run["init_sha256"], "precision": precision_of(run)} for run in (a, b)
+    )
     return ours == theirs and a["recipe"]["seed"] != b["recipe"]["seed"]
+
+
+def precision_of(run: Mapping[str, Any]) -> str:
+    """Return the precision that a run was trained in; older records name it beside the recipe, the oldest not at all."""
+    precision: str = run["recipe"].get("precision") or run.get("precision", "float32")
+    return precision
 
 
 def placement_from(record: Mapping[str, Any] | None) -> Placement | None:

@@ -53,12 +53,9 @@ def optimize(network: M, *, kernel: bool = False) -> M:
 
 def _fold_norms(steps: nn.Sequential, places: Counter[nn.Module]) -> None:
     for (before, conv), (after, norm) in pairwise(list(steps._modules.items())):
-        if (
-            type(conv) not in (nn.Conv2d, SameConv2d)
-            or type(norm) is not nn.BatchNorm2d
-            or norm.training
-            or norm.running_mean is None
-        ):
+        if not (isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)) or norm.training or norm.running_mean is None:
+            continue
+        if type(conv) not in (nn.Conv2d, SameConv2d) or type(norm) is not nn.BatchNorm2d:  # others may compute otherwise
             continue
         if not any(places[part] > 1 or has_hooks(part) for part in (conv, norm)):
             steps._modules[before], steps._modules[after] = fuse_conv_bn_eval(conv, norm), nn.Identity().eval()

@@ -6,7 +6,7 @@ resumed, or that loads with another number of workers, sees exactly the same bat
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,20 +176,40 @@ class AugmentedPictures(Dataset[tuple[Tensor, int]]):
         return crop.contiguous(memory_format=torch.contiguous_format), self.labels[index]
 
 
-def epoch_batches(
-    data: AugmentedPictures, *, epoch: int, size: int, batch: int, workers: int, part: slice = slice(None), skip: int = 0
+def all_batches(
+    data: AugmentedPictures,
+    *,
+    sizes: Sequence[int],
+    batch: int,
+    workers: int,
+    part: slice = slice(None),
+    start: int = 0,
+    pinned: bool = False,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the shuffled batches of one epoch, from batch ``skip`` on; a last batch of unequal size is dropped.
+    """Yield the batches of a whole run, shuffled anew in each epoch, by workers that live as long as the run.
 
-    ``part`` is one process's part of each batch, when several train together.
+    Args:
+        data: The pictures.
+        sizes: Side of the input in each epoch.
+        batch: Pictures in a batch; a last one of an epoch that is not full is dropped.
+        workers: Processes that load; 0 loads in this one.
+        part: One process's part of each batch, when several train together.
+        start: Batches to leave out, which an earlier process has had.
+        pinned: Put batches where a GPU can fetch them while something else runs.
 
     Yields:
         uint8 pictures (batch, 3, S, S) and labels (batch,); fewer of both with a ``part``.
     """
-    order = np.random.default_rng((data.seed, epoch)).permutation(len(data))
     count = len(data) // batch
-    addresses = [[(epoch, int(i), size) for i in order[b * batch : (b + 1) * batch][part]] for b in range(skip, count)]
-    yield from DataLoader(data, batch_sampler=addresses, num_workers=workers, prefetch_factor=4 if workers else None)
+
+    def addresses() -> Iterator[list[tuple[int, int, int]]]:
+        for epoch, size in enumerate(sizes):
+            order = np.random.default_rng((data.seed, epoch)).permutation(len(data))
+            for b in range(max(0, start - epoch * count), count):
+                yield [(epoch, int(i), size) for i in order[b * batch : (b + 1) * batch][part]]
+
+    prefetch = 4 if workers else None
+    yield from DataLoader(data, batch_sampler=addresses(), num_workers=workers, prefetch_factor=prefetch, pin_memory=pinned)
 
 
 def jitter(pixels: Tensor, rng: torch.Generator, *, strength: float, batch: int, part: slice = slice(None)) -> Tensor:

@@ -13,12 +13,14 @@ from tqdm import tqdm
 
 from ..analysis import measures
 from ..analysis.interventions import INTERVENTIONS, intervene
+from ..exact import whole_float32
 from ..images import Preprocessing, prepare
 from ..models.network import Network
 from ..samples import list_samples
 from .data import Pictures, read_whole
 
 
+@whole_float32()
 @torch.inference_mode()
 def evaluate(
     model: Network, pictures: Pictures, preprocessing: Preprocessing, *, batch: int = 32, quiet: bool = False

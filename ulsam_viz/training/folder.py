@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..zoo import precision_of
 from .start import TrainingError
 
 
@@ -68,11 +69,18 @@ class RunFolder:
         if not self._state.exists():
             return None
         state: dict[str, Any] = torch.load(self._state, map_location="cpu", weights_only=True)
-        self._compare(json.loads(state["run"]), "an unfinished run")
+        record = json.loads(state["run"])
+        if "precision" not in record["recipe"]:
+            raise TrainingError(
+                f"'{self.path}' holds an unfinished run of an older version, which does not say its precision: "
+                f"choose another folder (--name), or remove '{self._state.name}' to begin anew"
+            )
+        self._compare(record, "an unfinished run")
         return state
 
     def _compare(self, record: Mapping[str, Any], what: str) -> None:
         """Refuse a record of a run with other settings, data or start."""
+        record = {**record, "recipe": {**record["recipe"], "precision": precision_of(record)}}
         ours = {"recipe": self.settings, **self.origin}
         if other := [key for key, value in ours.items() if record.get(key) != value]:
             names = {"recipe": "recipe", "init_sha256": "start weights", "pictures": "data", "classes": "data"}

@@ -96,7 +96,14 @@ class ModuleRecipe:
 
     def as_dict(self) -> dict[str, Any]:
         """Return all settings, for the run's record."""
-        return {**asdict(self), "backbone": self.backbone, "width": self.width, "dataset": self.dataset, "init": None}
+        return {
+            **asdict(self),
+            "backbone": self.backbone,
+            "width": self.width,
+            "dataset": self.dataset,
+            "init": None,
+            "precision": "float32",
+        }
 
 
 def train_modules(recipe: ModuleRecipe, data_root: Path, out: Path, *, features_folder: Path, execution: Execution) -> Path:

@@ -7,21 +7,23 @@ import math
 import os
 import platform
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from ..exact import repeatable, whole_float32
 from ..images import Preprocessing
 from ..models.backbones import BACKBONES
 from ..models.network import Network
-from .data import AugmentedPictures, Pictures, epoch_batches, jitter
+from .data import AugmentedPictures, Pictures, all_batches, jitter
 from .folder import Log, RunFolder, code_version, exclusive
 from .recipe import Recipe, one_cycle
 from .start import TrainingError, start_from
@@ -34,9 +36,10 @@ _LOG_EVERY_STEPS = 20
 class Execution:
     """How a run is carried out. It changes a run's speed, and its result only as far as rounding and BatchNorm's batches do.
 
+    On the same device, a run that was killed and goes on gives the bits of one that was not.
+
     Attributes:
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
-        precision: ``"float32"``; ``"bfloat16"``: autocast of the forward pass; ``"auto"``: bfloat16 on GPUs that have it.
         workers: Processes that load pictures.
         team: The processes that train together; a recipe's batch is that of all together.
         sync_batchnorm: With several processes, take BatchNorm's statistics over the whole batch.
@@ -45,7 +48,6 @@ class Execution:
     """
 
     device: str = "cpu"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     workers: int = 2
     team: Team = field(default_factory=Team)
     sync_batchnorm: bool = False
@@ -53,11 +55,9 @@ class Execution:
     quiet: bool = False
 
     @property
-    def autocast(self) -> bool:
-        """Whether the forward pass runs in bfloat16."""
-        if self.precision == "auto":  # on the CPU that was tried, bfloat16 was no faster
-            return self.device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
-        return self.precision == "bfloat16"
+    def on_gpu(self) -> bool:
+        """Whether it runs on a CUDA GPU."""
+        return self.device.startswith("cuda")
 
 
 def train(recipe: Recipe, pictures: Pictures, out: Path, *, init: Path | None = None, execution: Execution = Execution()) -> Path:
@@ -71,7 +71,7 @@ def train(recipe: Recipe, pictures: Pictures, out: Path, *, init: Path | None = 
         pictures: The training part of the data.
         out: Folder of the run; created.
         init: Weights to start from; layers that do not fit in shape or name (a new head, ULSAM modules) start fresh.
-        execution: Device, precision, processes; by default those of :class:`Execution`.
+        execution: Device, processes; by default those of :class:`Execution`.
 
     Returns:
         The path of the weights. A run that is already done is returned as it is.
@@ -97,8 +97,19 @@ def train(recipe: Recipe, pictures: Pictures, out: Path, *, init: Path | None = 
     folder = RunFolder(out, recipe, origin)
     with exclusive(out) if team.leads else nullcontext():
         if not team.told(team.leads and folder.is_done()):
-            _train(recipe, pictures, folder, init, execution)
+            with _exact(execution):
+                _train(recipe, pictures, folder, init, execution)
     return folder.weights
+
+
+@contextmanager
+def _exact(execution: Execution) -> Iterator[None]:
+    """Compute on a GPU what the recipe says, and the same bits each time; a CPU does so anyway."""
+    if not execution.on_gpu:
+        yield
+        return
+    with whole_float32(), repeatable():
+        yield
 
 
 def _train(recipe: Recipe, pictures: Pictures, folder: RunFolder, init: Path | None, execution: Execution) -> None:
@@ -111,6 +122,7 @@ def _train(recipe: Recipe, pictures: Pictures, folder: RunFolder, init: Path | N
     wrapped = team.wrap(model, sync_batchnorm=execution.sync_batchnorm)
     optimizer = torch.optim.SGD(_parameter_groups(model, recipe.weight_decay), lr=0, momentum=0.9, nesterov=True)
     data = AugmentedPictures(pictures, seed=recipe.seed, min_area=recipe.min_area)
+    sizes = [recipe.size_at(epoch) for epoch in range(recipe.epochs)]
     per_epoch = len(data) // recipe.batch
     total = per_epoch * recipe.epochs
     step, seconds = 0, 0.0
@@ -130,33 +142,39 @@ def _train(recipe: Recipe, pictures: Pictures, folder: RunFolder, init: Path | N
         smoothing=0.05,
         mininterval=2,
     )
-    while step < total:
+    batches = all_batches(
+        data,
+        sizes=sizes,
+        batch=recipe.batch,
+        part=part,
+        workers=execution.workers,
+        start=step,
+        pinned=execution.on_gpu,
+    )
+    for pixels, labels in batches:
         epoch = step // per_epoch
-        size, done = recipe.size_at(epoch), step % per_epoch
-        for pixels, labels in epoch_batches(
-            data, epoch=epoch, size=size, batch=recipe.batch, part=part, workers=execution.workers, skip=done
-        ):
-            rate = one_cycle(step / total, recipe.peak_lr)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            loss = _train_step(wrapped, optimizer, recipe, pixels.to(device), labels.to(device), step, part, execution.autocast)
-            step += 1
-            bar.update(recipe.batch)
-            if step % _LOG_EVERY_STEPS == 0 or step == total:
-                value = team.mean(loss).item()
-                if not math.isfinite(value):
-                    raise TrainingError(f"the loss is {value} at step {step}: lower the learning rate ({recipe.peak_lr})")
-                if log:
-                    log.write(step=step, epoch=epoch, size=size, lr=f"{rate:.6g}", loss=f"{value:.6g}")
-                bar.set_description(f"{folder.path.name} epoch {epoch + 1}/{recipe.epochs} at {size} px, loss {value:.2f}")
-            if team.leads and time.monotonic() - last_save > execution.save_seconds:
-                last_save = time.monotonic()
-                folder.save_state(
-                    model=model.state_dict(),
-                    optimizer=optimizer.state_dict(),
-                    step=step,
-                    seconds=seconds + last_save - started,
-                )
+        rate = one_cycle(step / total, recipe.peak_lr)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        on_device = (pixels.to(device, non_blocking=True), labels.to(device, non_blocking=True))
+        loss = _train_step(wrapped, optimizer, recipe, *on_device, step, part)
+        step += 1
+        bar.update(recipe.batch)
+        if step % _LOG_EVERY_STEPS == 0 or step == total:
+            value = team.mean(loss).item()
+            if not math.isfinite(value):
+                raise TrainingError(f"the loss is {value} at step {step}: lower the learning rate ({recipe.peak_lr})")
+            if log:
+                log.write(step=step, epoch=epoch, size=sizes[epoch], lr=f"{rate:.6g}", loss=f"{value:.6g}")
+            bar.set_description(f"{folder.path.name} epoch {epoch + 1}/{recipe.epochs} at {sizes[epoch]} px, loss {value:.2f}")
+        if team.leads and time.monotonic() - last_save > execution.save_seconds:
+            last_save = time.monotonic()
+            folder.save_state(
+                model=model.state_dict(),
+                optimizer=optimizer.state_dict(),
+                step=step,
+                seconds=seconds + last_save - started,
+            )
     bar.close()
     if team.leads:
         weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
@@ -171,14 +189,13 @@ def _train_step(
     labels: Tensor,
     step: int,
     part: slice,
-    autocast: bool,
 ) -> Tensor:
     """Take one optimizer step; every draw (dropout, colours) depends on (seed, step) alone, so a resumed run repeats it."""
     torch.manual_seed(recipe.seed * 1_000_003 + step)
     colours = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
     x = Preprocessing().normalize(pixels.contiguous(memory_format=torch.channels_last))
     x = jitter(x, colours, strength=recipe.jitter, batch=recipe.batch, part=part)
-    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=autocast):
+    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
         loss = functional.cross_entropy(model(x), labels, label_smoothing=recipe.label_smoothing)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
@@ -197,12 +214,10 @@ def _parameter_groups(model: Network, weight_decay: float) -> list[dict[str, Any
 
 def surroundings(execution: Execution) -> dict[str, Any]:
     """Describe, for a run's record, when, with which code and on what a run was made."""
-    on_gpu = execution.device.startswith("cuda")
     return {
         "finished": datetime.now(UTC).strftime("%Y-%m-%d"),
         "code": code_version(),
-        "device": torch.cuda.get_device_name(execution.device) if on_gpu else f"CPU, {os.cpu_count()} cores",
-        "precision": "bfloat16" if execution.autocast else "float32",
+        "device": torch.cuda.get_device_name(execution.device) if execution.on_gpu else f"CPU, {os.cpu_count()} cores",
         "processes": execution.team.size,
         "sync_batchnorm": execution.sync_batchnorm and execution.team.size > 1,
         "torch": torch.__version__,

@@ -21,7 +21,7 @@ from ..images import Preprocessing
 from ..models.backbones import BACKBONES
 from ..models.network import Network
 from ..models.optimize import optimize
-from ..zoo import MANIFEST_FORMAT, load_weights, placement_from, variant_name
+from ..zoo import MANIFEST_FORMAT, load_weights, placement_from, precision_of, variant_name
 from .data import Pictures
 from .evaluate import accuracy, evaluate, sample_pictures
 from .mixture import TestSet
@@ -36,7 +36,14 @@ class Role(Enum):
 
 
 def publish(
-    run: Path, held_out: Pictures, checkpoints: Path, *, input_size: int = 224, role: Role = Role.VARIANT, quiet: bool = False
+    run: Path,
+    held_out: Pictures,
+    checkpoints: Path,
+    *,
+    input_size: int = 224,
+    role: Role = Role.VARIANT,
+    device: str = "cpu",
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Write a run's weights as a float16 checkpoint, measure exactly those weights, and enter them in the manifest.
 
@@ -46,6 +53,7 @@ def publish(
         checkpoints: Folder of the zoo; its manifest is created or updated, a record of the same name replaced.
         input_size: Side in pixels that the variant is used at.
         role: Variants enter with their weights, others with their figures alone.
+        device: Where to measure.
         quiet: No progress bar.
 
     Returns:
@@ -60,7 +68,7 @@ def publish(
     network = BACKBONES[recipe["backbone"]](recipe["width"], len(classes), placement)
     load_weights(network, weights)
     preprocessing = Preprocessing(input_size)
-    metrics = _measure(optimize(network.eval()), held_out, preprocessing, quiet=quiet)
+    metrics = _measure(optimize(network.eval()).to(device), held_out, preprocessing, quiet=quiet)
     record = _record(recipe, metrics, made_by, preprocessing)
     _enter(record, weights, checkpoints, role=role, classes=classes, starts=lineage(run))
     return record
@@ -73,6 +81,7 @@ def publish_modules(
     checkpoints: Path,
     *,
     role: Role = Role.VARIANT,
+    device: str = "cpu",
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Do the same for modules trained in a frozen base: the checkpoint holds them alone and names the base.
@@ -83,6 +92,7 @@ def publish_modules(
         data_root: Folder of their data.
         checkpoints: Folder of the zoo.
         role: Variants enter with their weights, repeats with their figures alone.
+        device: Where to measure.
         quiet: No progress bar.
 
     Returns:
@@ -96,7 +106,7 @@ def publish_modules(
     with torch.device("meta"):
         network = BACKBONES[base.backbone](base.width, len(classes), placement)
     load_weights(network, weights, load_base(base.name))
-    network = optimize(network.eval())
+    network = optimize(network.eval()).to(device)
     main, *others = tests
     metrics = _measure(network, main.find(data_root, classes), base.preprocessing, quiet=quiet) | {"measured_on": main.title}
     metrics["others"] = [
@@ -197,8 +207,9 @@ def lineage(run: Path) -> dict[str, Any]:
 
 
 def _same_run(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    """Tell whether two repeats are of the same variant and seed; the later one then replaces the earlier."""
-    return a["name"] == b["name"] and a["made_by"]["recipe"]["seed"] == b["made_by"]["recipe"]["seed"]
+    """Tell whether two repeats are of the same variant, seed and precision; the later one then replaces the earlier."""
+    ours, theirs = ((r["name"], r["made_by"]["recipe"]["seed"], precision_of(r["made_by"])) for r in (a, b))
+    return ours == theirs
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ..models.backbones import BACKBONES
 from ..models.network import Placement
@@ -29,6 +29,7 @@ class Recipe:
         jitter: Largest relative change of brightness, contrast and saturation.
         seed: Of initialisation, order and augmentation.
         init: File name of the weights the run starts from, or None.
+        precision: ``"float32"``, or ``"bfloat16"``: autocast of the forward pass.
     """
 
     backbone: str = "mobilenet_v1"
@@ -45,6 +46,7 @@ class Recipe:
     jitter: float = 0.3
     seed: int = 0
     init: str | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES:
@@ -54,6 +56,8 @@ class Recipe:
                 raise ValueError(f"a stage has at least one epoch and a side that is a multiple of 32, not {epochs} x {size}")
         if self.batch < 2:
             raise ValueError("batch must be at least 2, for BatchNorm")
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(f"unknown precision '{self.precision}': use float32 or bfloat16")
 
     @property
     def epochs(self) -> int:

@@ -136,7 +136,7 @@ def train_zoo(path: Path, data_root: Path, runs_folder: Path, checkpoints: Path,
                     continue
                 _carry_out(run, folder, init, data_root, execution)
                 if run.role and team.leads and not _is_published(folder, checkpoints):
-                    record = _publish(run, folder, data_root, checkpoints, run.role)
+                    record = _publish(run, folder, data_root, checkpoints, run.role, execution.device)
                     print(f"{run.name}: top-1 {record['metrics']['top1']} %, top-5 {record['metrics']['top5']} %", flush=True)
         if len(waiting) == len(pending):
             time.sleep(5)
@@ -150,10 +150,10 @@ def _carry_out(run: PlannedRun, folder: Path, init: Path | None, data_root: Path
         train(run.recipe, find_pictures(run.recipe.dataset, data_root / run.data, "train"), folder, init=init, execution=execution)
 
 
-def _publish(run: PlannedRun, folder: Path, data_root: Path, checkpoints: Path, role: Role) -> dict[str, Any]:
+def _publish(run: PlannedRun, folder: Path, data_root: Path, checkpoints: Path, role: Role, device: str) -> dict[str, Any]:
     if isinstance(run.recipe, ModuleRecipe):
-        return publish_modules(folder, run.tests, data_root, checkpoints, role=role)
-    return publish(folder, find_pictures(run.recipe.dataset, data_root / run.data, "test"), checkpoints, role=role)
+        return publish_modules(folder, run.tests, data_root, checkpoints, role=role, device=device)
+    return publish(folder, find_pictures(run.recipe.dataset, data_root / run.data, "test"), checkpoints, role=role, device=device)
 
 
 @contextmanager

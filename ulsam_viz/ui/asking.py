@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from ..caching import size_of
-from ..engine import Pause, default_engine
+from ..engine import DeviceChoice, Pause, default_engine
 from ..models.network import Network
 from .scene import Scene
 from .session import asked, visitor
@@ -54,6 +54,7 @@ def answer(
     if error := future.exception():
         st.error(f"That could not be computed: {error}")
         return None
+    say_where([future], scene.device)
     _remember(examined(scene), label, future.result())
     return future.result()
 
@@ -61,6 +62,13 @@ def answer(
 def compute(scene: Scene, name: tuple[Hashable, ...], work: Callable[[Network, Pause], T]) -> T:
     """Compute the same without a page to show it on: for a file that is made while no page runs."""
     return default_engine().run(name, scene.crop, scene.variant, scene.device.device, work).result()
+
+
+def say_where(futures: Iterable[Future[Any]], device: DeviceChoice) -> None:
+    """Say so where finished computations were not made on the chosen device, since it was full."""
+    engine = default_engine()
+    for reason in {engine.really(future, device).reason for future in futures} - {device.reason}:
+        st.caption(f":material/info: {reason}")
 
 
 def _remember(found: dict[str, Any], label: str, result: Any) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from ..analysis import measures
 from ..analysis.attention import Attention
 from ..analysis.attribution import Attribution
+from ..cost import Latency
 from ..engine import DeviceChoice, default_engine
 from ..evidence import accuracy_of, common_seeds, control_of
 from ..figures import comparisons
@@ -18,6 +20,7 @@ from ..figures.colours import scale_maps, subspace_colour
 from ..figures.tiles import attention_tile, block_means, data_uri
 from ..images import ModelInput
 from ..zoo import CheckpointError, Variant, backbone_name, list_variants, position_name
+from .asking import say_where
 from .compare_two import show_two
 from .controls import View, choose_by_id, pretty
 from .legends import legend
@@ -27,6 +30,7 @@ from .scene import facts, map_note
 from .session import visitor
 from .summary import table
 from .tiles import Tile, show_tiles
+from .times import as_text, measured
 
 _PLOT = {"displayModeBar": False}
 _NEARLY_UNIFORM = 0.98
@@ -74,9 +78,10 @@ def show() -> None:
         return
     variants = _variants(everything, chosen, by_groups=way != _POSITIONS)
     rows, target = _compute(variants, crop, device, wished, by_groups=way != _POSITIONS)
-    _lattice(rows, crop, view, target, device, by_groups=way != _POSITIONS)
+    cards = _lattice(rows, crop, view, target, by_groups=way != _POSITIONS)
     _plots(rows)
     _scales(rows)
+    _times(rows, cards, target, device)
 
 
 def _variants(everything: Sequence[Variant], chosen: Variant, *, by_groups: bool) -> list[Variant]:
@@ -100,6 +105,7 @@ def _compute(
                 seen[name] = future.result()
             except CheckpointError as error:
                 st.warning(str(error))
+    say_where(futures.values(), device)
     whole = [v for v in variants if v.name in seen]
     if not any(v.placement for v in whole):
         st.stop()  # each one's reason stands above
@@ -117,7 +123,8 @@ def _compute(
     return rows, target
 
 
-def _lattice(rows: Sequence[Row], crop: ModelInput, view: View, target: int, device: DeviceChoice, *, by_groups: bool) -> None:
+def _lattice(rows: Sequence[Row], crop: ModelInput, view: View, target: int, *, by_groups: bool) -> list[DeltaGenerator]:
+    """Draw the rows; return the places of their cards."""
     chosen = next(row.variant for row in rows if row.layer is not None)
     where = position_name(chosen) if by_groups else f"g = {chosen.groups}"
     st.markdown(
@@ -170,11 +177,18 @@ def _lattice(rows: Sequence[Row], crop: ModelInput, view: View, target: int, dev
                 columns=columns,
                 key=f"lattice-{i}",
             )
-    for row, card in zip(rows, cards, strict=True):  # last, so that nothing waits for it
-        card.html(_card(row, target, default_engine().latency(row.variant, device.device, visitor=visitor()).result()))
+    return cards
 
 
-def _card(row: Row, target: int, milliseconds: float | None) -> str:
+def _times(rows: Sequence[Row], cards: Sequence[DeltaGenerator], target: int, device: DeviceChoice) -> None:
+    """Fill in the times of all networks, measured by turns; last, so that nothing waits for them."""
+    waiting = _card(rows[0], target, None)
+    times = measured(list({row.variant.key: row.variant for row in rows}.values()), device, lambda _: cards[0].html(waiting))
+    for row, card in zip(rows, cards, strict=True):
+        card.html(_card(row, target, times))
+
+
+def _card(row: Row, target: int, times: Mapping[str, Latency] | str | None) -> str:
     cost, _ = facts(row.variant.key, row.variant)
     top, probabilities = row.seen.top(1)[0], row.seen.probabilities
     return f"<b>{row.label}</b>" + table(
@@ -184,7 +198,7 @@ def _card(row: Row, target: int, milliseconds: float | None) -> str:
             "Top-1": f"{accuracy_of(row.variant)} %",
             **_own_control(row.variant),
             "Size": f"{cost.params / 1e6:.3f} M, {cost.macs / 1e6:.1f} M MACs",
-            "Time here": f"{milliseconds:.1f} ms" if milliseconds else "…",
+            "Time here": as_text(row.variant, times),
         }
     )
 

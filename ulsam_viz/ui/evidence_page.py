@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
 from .. import paper
 from ..analysis.interventions import INTERVENTIONS
+from ..cost import LATENCY_REPEATS, Latency
 from ..engine import DeviceChoice, default_engine
 from ..evidence import (
     accuracy_of,
@@ -22,7 +22,7 @@ from . import controls
 from .evidence_accuracy import show_accuracy
 from .page import open_page
 from .scene import facts, network_name
-from .session import visitor
+from .times import measured
 
 
 def show() -> None:
@@ -151,21 +151,7 @@ def _cost(variants: Sequence[Variant], chosen: Variant, device: DeviceChoice) ->
         help="Parameters and MACs are counted from the layers; element-wise bytes are what norms, ReLUs, pooling, softmax and gains read and "
         "write when each step runs by itself; the time is that of the fast form, measured here on demand.",
     )
-    times: dict[str, float] = st.session_state.setdefault(f"times-{device.device}", {})
-    missing = [v for v in variants if v.key not in times]
-    if missing and st.button(
-        f"Measure {'the other' if len(missing) < len(variants) else 'all'} {len(missing)} networks here",
-        help="The fastest of 15 runs each, one thread on a CPU; a few seconds for ten networks.",
-    ):
-        bar = st.progress(0.0)
-        for i, variant in enumerate(missing):
-            bar.progress(i / len(missing), text=network_name(variant))
-            try:
-                times[variant.key] = default_engine().latency(variant, device.device, visitor=visitor()).result()
-            except CheckpointError as error:
-                times[variant.key] = math.nan  # not tried again in this session
-                st.toast(str(error), icon=":material/error:")
-        st.rerun()
+    times = _times(variants, device)
     rows = []
     for variant in variants:
         try:
@@ -180,7 +166,8 @@ def _cost(variants: Sequence[Variant], chosen: Variant, device: DeviceChoice) ->
                 "parameters": cost.params,
                 "MACs (M)": cost.macs / 1e6,
                 "element-wise (MB)": cost.elementwise_bytes / 1e6,
-                f"ms here, {device.device}": times.get(variant.key),
+                f"ms here, {device.device}": latency.median if (latency := times.get(variant.key)) else None,
+                "half of the runs": f"{latency.low:.1f} to {latency.high:.1f}" if latency else None,
             }
         )
     st.dataframe(
@@ -197,11 +184,36 @@ def _cost(variants: Sequence[Variant], chosen: Variant, device: DeviceChoice) ->
     st.caption(
         "See that g changes no MACs, and that a module adds few parameters and MACs, but element-wise traffic (which the fast form mostly avoids). "
         + (
-            ""
-            if missing
-            else "Times are the fastest of 15 runs; on a busy machine they differ more from moment to moment than from row to row."
+            f"Times are medians of {LATENCY_REPEATS} runs, all networks by turns: rows whose halves overlap are not told apart."
+            if times
+            else ""
         )
     )
+
+
+def _times(variants: Sequence[Variant], device: DeviceChoice) -> Mapping[str, Latency]:
+    """Return the times of these networks from one measurement, made when the visitor asks; without the damaged ones."""
+    kept: dict[tuple[str, ...], Mapping[str, Latency]] = st.session_state.setdefault("times", {})
+    of = (device.device, *(v.key for v in variants))
+    if of not in kept and st.button(
+        f"Measure all {len(variants)} networks here",
+        help=f"{LATENCY_REPEATS} runs of each by turns, one thread on a CPU: about a third of a second a network.",
+    ):
+        bar, engine, whole = st.progress(0.0), default_engine(), []
+        for variant, loaded in [(v, engine.warm(v, device.device)) for v in variants]:
+            bar.progress(0.0, text=network_name(variant))
+            try:
+                loaded.result()
+                whole.append(variant)
+            except CheckpointError as error:
+                st.toast(str(error), icon=":material/error:")
+        times = measured(whole, device, lambda share: bar.progress(share, text="all networks by turns"))
+        if isinstance(times, str):
+            st.error(f"That could not be measured: {times}")
+            return {}
+        kept[of] = times
+        st.rerun()
+    return kept.get(of, {})
 
 
 def _conclusions(variants: Sequence[Variant], everything: Sequence[Variant]) -> None:

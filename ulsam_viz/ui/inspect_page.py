@@ -19,6 +19,7 @@ from ..figures.colours import Scaled, scale_maps, subspace_colour
 from ..figures.tiles import attention_tile, attribution_limit, attribution_tile, blend_tile, block_means, data_uri
 from ..zoo import CheckpointError, Variant
 from . import controls
+from .asking import say_where
 from .downloads import show_downloads
 from .examine import show_examination
 from .legends import legend, signed_legend
@@ -45,11 +46,13 @@ def show() -> None:
         view = controls.choose_view()
     crop = model_input(picture, variant.preprocessing)
     try:
-        attention = default_engine().attend(crop, variant, device.device, visitor=visitor()).result()
+        seen = default_engine().attend(crop, variant, device.device, visitor=visitor())
+        attention = seen.result()
     except CheckpointError as error:
         st.error(f"{error}. The other variants still work: choose another position or g.")
         return
     target = attention.top(1)[0] if wished_target is None else wished_target
+    device = default_engine().really(seen, device)  # where the pass was made, the rest is
     scene = Scene(picture, crop, variant, device, methods, view, attention, target)
 
     answer, card = show_summary(scene)
@@ -178,6 +181,8 @@ def _attributions(scene: Scene, place: Any) -> dict[str, Attribution]:
             # Short, because a slider that moved on can only interrupt this run at the next call to Streamlit.
             wait([futures[name] for name in waiting], timeout=0.1, return_when="FIRST_COMPLETED")
     progress.empty()
+    with place:
+        say_where(futures.values(), scene.device)
     done = {name: future.result() for name, future in futures.items() if not future.exception()}
     with place, st.expander("How to read these, and what they cost"):
         for name, result in done.items():

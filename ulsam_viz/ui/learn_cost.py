@@ -8,13 +8,11 @@ import streamlit as st
 
 from .. import paper
 from ..cost import ModuleTimes, measure_module, module_elementwise_bytes
-from ..engine import default_engine
 from ..models.network import Network
 from ..models.ulsam import check_groups
 from .asking import answer
 from .learn_walk import Walk
 from .scene import facts
-from .session import visitor
 
 _MOST_VALUES = 4_000_000
 
@@ -59,21 +57,22 @@ def show_cost(walk: Walk) -> None:
 
 
 def _measured(walk: Walk, m: int, h: int, w: int, g: int) -> None:
-    def work(_: Network, pause: Callable[[], None]) -> ModuleTimes:
-        pause()
-        return measure_module(m, g, h, w)
+    scene = walk.scene
 
-    times = answer(walk.scene, ("module-times", m, h, w, g), "both forms of the module, by turns", work)
+    def work(network: Network, pause: Callable[[], None]) -> ModuleTimes:
+        pause()
+        return measure_module(m, g, h, w, network=network, input_size=scene.variant.input_size)
+
+    times = answer(scene, ("module-times", m, h, w, g), "both forms of the module, by turns", work)
     if times is None:
         return
-    network = default_engine().latency(walk.scene.variant, walk.scene.device.device, visitor=visitor()).result()
     for column, (label, text, note) in zip(
         st.columns(4),
         (
             ("As in the paper's code", f"{times.loop:.2f} ms", f"{g} small network{'s' * (g > 1)}, one after the other"),
             ("Rewritten", f"{times.rewritten:.2f} ms", f"{times.loop / times.rewritten:.0f} times as fast"),
             ("One copy of the values", f"{times.copy:.3f} ms", f"{4 * m * h * w / 1e6:.2f} MB read, as many written"),
-            ("The whole network", f"{network:.1f} ms", f"{walk.facts.network}, rewritten"),
+            ("The whole network", f"{times.network:.1f} ms", f"{walk.facts.network}, rewritten"),
         ),
         strict=True,
     ):

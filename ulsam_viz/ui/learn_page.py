@@ -36,11 +36,13 @@ def show() -> None:
         return
     crop = model_input(choices.picture, variant.preprocessing)
     try:
-        attention = default_engine().attend(crop, variant, device.device, visitor=visitor()).result()
+        seen = default_engine().attend(crop, variant, device.device, visitor=visitor())
+        attention = seen.result()
     except CheckpointError as error:
         st.error(f"{error}. The other variants still work: choose another position or g.")
         return
     target = attention.top(1)[0] if choices.target is None else choices.target
+    device = default_engine().really(seen, device)  # where the pass was made, the rest is
     scene = Scene(choices.picture, crop, variant, device, {}, choices.view, attention, target)
     if part == "probes":
         show_probes(scene)

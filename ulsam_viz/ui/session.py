@@ -34,16 +34,18 @@ class Asked:
 
     now: list[Future[Any]] = field(default_factory=list)
     before: list[Future[Any]] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def begin(self) -> None:
         """Begin a run."""
-        self.before += self.now
-        self.now = []
+        with self._lock:
+            self.before, self.now = self.before + self.now, []
 
     def let_go(self) -> None:
         """Let go of what earlier runs asked for; call it before waiting, when what is waited for has been asked for."""
-        default_engine().release(self.before)
-        self.before = []
+        with self._lock:  # a run that is ending and the watch may come at once: each future is released once
+            gone, self.before = self.before, []
+        default_engine().release(gone)
 
 
 def asked() -> Asked:

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from ..engine import default_engine
+from ..cost import Latency
 from ..evidence import accuracy_of, finding
 from ..figures import charts
 from ..zoo import Variant, backbone_name, list_variants, position_name, top1_standard_error
 from .controls import pretty
 from .scene import Scene, facts, network_name
-from .session import visitor
+from .times import as_text, measured
 
 
 def show_summary(scene: Scene) -> tuple[DeltaGenerator, DeltaGenerator]:
@@ -100,7 +100,7 @@ def _target_from_bar(variant: Variant, numbers: list[int]) -> None:
         st.session_state["target"] = variant.classes[numbers[index]]
 
 
-def _variant_card(scene: Scene, milliseconds: float | None) -> str:
+def _variant_card(scene: Scene, times: Mapping[str, Latency] | str | None) -> str:
     variant, metrics = scene.variant, scene.variant.metrics
     cost, _ = facts(variant.key, variant)
     rows = {
@@ -114,10 +114,8 @@ def _variant_card(scene: Scene, milliseconds: float | None) -> str:
         ),
         "Parameters": f"{cost.params / 1e6:.3f} M",
         "MACs": f"{cost.macs / 1e6:.1f} M at {variant.input_size} px",
-        "Time here": f"{milliseconds:.1f} ms a picture{', one thread' if scene.device.device == 'cpu' else ''}"
-        if milliseconds
-        else "measured at the end",
-        "Device": scene.device.device.upper(),
+        "Time here": _time_here(variant, times),
+        "Device": scene.device.device.upper() + (f": {scene.device.reason}" if scene.device.reason else ""),
     }
     return table(rows)
 
@@ -129,6 +127,18 @@ def table(rows: Mapping[str, str]) -> str:
 
 
 def show_latency(scene: Scene, card: DeltaGenerator) -> None:
-    """Fill in the variant's time when nothing else is left to do: measured once a variant; nothing waits for it."""
-    latency = default_engine().latency(scene.variant, scene.device.device, visitor=visitor()).result()
-    card.html(_variant_card(scene, latency))
+    """Fill in the times of the variant and its control when nothing else is left to do; nothing waits for them."""
+    waiting = _variant_card(scene, None)
+    times = measured([scene.variant, *_plain_control(scene.variant)], scene.device, lambda _: card.html(waiting))
+    card.html(_variant_card(scene, times))
+
+
+def _plain_control(variant: Variant) -> list[Variant]:
+    """Return the plain network beside a variant that carries modules, if the zoo has it."""
+    return [v for v in list_variants() if backbone_name(v) == backbone_name(variant) and variant.placement and not v.placement]
+
+
+def _time_here(variant: Variant, times: Mapping[str, Latency] | str | None) -> str:
+    """Write a variant's time with its control's, from one measurement."""
+    control = _plain_control(variant) if isinstance(times, Mapping) else []
+    return as_text(variant, times) + "".join(f"; the plain control {as_text(v, times)}, by turns" for v in control)
