@@ -4,6 +4,7 @@ import streamlit as st
 
 from ulsam_viz.ui import compare_page, evidence_page, inspect_page, learn_page
 from ulsam_viz.ui.controls import keep_choices
+from ulsam_viz.ui.page import end_page
 from ulsam_viz.ui.session import asked
 
 st.set_page_config(page_title="ulsam_viz: see subspace attention", page_icon="assets/logo.svg", layout="wide")
@@ -16,3 +17,4 @@ pages = [
 ]
 st.navigation(pages, position="top").run()
 asked().let_go()  # of what only an earlier run of this visitor's, of this page or another, had asked for
+end_page()
