@@ -33,7 +33,7 @@ BUSY = '[data-testid="stStatusWidget"],[data-testid="stSkeleton"],[data-stale="t
 _RUNS = "() => Number(document.querySelector('[data-run]')?.dataset.run ?? 0)"
 _CALM = 4  # looks at the page in a row: a component that has just been mounted shows its skeleton a moment later
 
-expect.set_options(timeout=1000 * PATIENCE)
+expect.set_options(timeout=PATIENCE * 1000)
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def running_browser() -> Iterator[Browser]:
 def open_page(browser: Browser, *, width: int = 1440, dark: bool = False) -> Page:
     """Return an empty page of a visitor of its own, whose every wait is patient."""
     context = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme="dark" if dark else "light")
-    context.set_default_timeout(1000 * PATIENCE)
+    context.set_default_timeout(PATIENCE * 1000)
     return context.new_page()
 
 

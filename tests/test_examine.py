@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tests.patience import PATIENCE
 from tests.test_app import APP, fine, text_of
 from ulsam_viz.analysis.faithfulness import BASELINES
 from ulsam_viz.export import flatten
@@ -24,7 +25,7 @@ from ulsam_viz.ui.session import Asked, Watch
 
 @pytest.fixture
 def app() -> AppTest:
-    app = AppTest.from_file(APP, default_timeout=120)
+    app = AppTest.from_file(APP, default_timeout=PATIENCE)
     app.query_params["question"] = "Do marked places matter"
     app.query_params["methods"] = ["Saliency", "Occlusion"]
     return app
