@@ -5,6 +5,7 @@ import torch
 
 from ulsam_viz.ui import compare_page, evidence_page, inspect_page, learn_page
 from ulsam_viz.ui.controls import keep_choices
+from ulsam_viz.ui.page import end_page
 from ulsam_viz.ui.session import asked
 
 torch.set_num_threads(1)  # for each computation: the engine runs as many at once as there are cores
@@ -18,3 +19,4 @@ pages = [
 ]
 st.navigation(pages, position="top").run()
 asked().let_go()  # of what only an earlier run of this visitor's, of this page or another, had asked for
+end_page()

@@ -11,45 +11,59 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-SETTLED = '[data-testid="stApp"][data-test-connection-state="CONNECTED"][data-test-script-state="notRunning"]'
+IDLE = '[data-testid="stApp"][data-test-connection-state="CONNECTED"][data-test-script-state="notRunning"]'
 BROWSER_TEST = [
     pytest.mark.browser,
     # Under CI a missing browser is a failure, not a reason to skip.
     pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="no chromium: the browser journeys were not run"),
 ]
 BUSY = '[data-testid="stStatusWidget"],[data-testid="stSkeleton"],[data-stale="true"]'
+# What `end_page` writes: nothing that a run of the page has drawn is missing when its number is there.
+_RUNS = "() => Number(document.querySelector('[data-run]')?.dataset.run ?? 0)"
+_CALM = 4  # looks at the page in a row: a component that has just been mounted shows its skeleton a moment later
+
+expect.set_options(timeout=PATIENCE * 1000)
 
 
 @contextmanager
-def running_app() -> Iterator[str]:
-    """Start the app, give its address, and stop it with all that it started."""
+def running_app(script: Path = ROOT / "app.py", **environment: str) -> Iterator[str]:
+    """Start the app, or a script that runs it, give its address, and stop it with all that it started."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={port}", "--server.headless=true"]
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    command = [sys.executable, "-m", "streamlit", "run", str(script), f"--server.port={port}", "--server.headless=true"]
+    server = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1).read()
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=PATIENCE).read()
                 break
             except OSError:
-                assert time.monotonic() < deadline, "the app did not start"
+                assert server.poll() is None and time.monotonic() < deadline, "the app did not start"
                 time.sleep(0.05)
         yield f"http://127.0.0.1:{port}"
     finally:
         os.killpg(server.pid, signal.SIGTERM)
-        server.wait(20)
+        server.wait(PATIENCE)
 
 
 @contextmanager
@@ -64,31 +78,68 @@ def running_browser() -> Iterator[Browser]:
         instance.close()
 
 
+def open_page(browser: Browser, *, width: int = 1440, dark: bool = False) -> Page:
+    """Return an empty page of a visitor of its own, whose every wait is patient."""
+    context = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme="dark" if dark else "light")
+    context.set_default_timeout(PATIENCE * 1000)
+    return context.new_page()
+
+
 def visit(browser: Browser, address: str, *, width: int = 1440, dark: bool = False) -> Page:
-    page = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme="dark" if dark else "light").new_page()
+    """Open an address as a new visitor, and wait until the page is complete."""
+    page = open_page(browser, width=width, dark=dark)
     page.goto(address)
     settle(page)
     return page
 
 
-def settle(page: Page, seconds: float = 90) -> None:
-    """Wait until the script has stopped and stays stopped, and see that nothing went wrong."""
-    deadline, calm = time.monotonic() + seconds, 0
-    while calm < 4:
-        assert time.monotonic() < deadline, "the page did not settle"
-        quiet = page.locator(SETTLED).count() == 1 and page.locator(BUSY).count() == 0
+def until(page: Page, holds: Callable[[], bool], what: str) -> None:
+    """Wait until something holds, however long a busy machine takes to come to it."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline, f"waited in vain until {what}"
+        page.wait_for_timeout(50)
+
+
+def settle(page: Page, *, after: int = 0) -> None:
+    """Wait until a later run of the page than a given one is complete and no other goes on; see that nothing went wrong.
+
+    Args:
+        page: The page.
+        after: The number of a run. A page that was opened or loaded anew begins to count.
+    """
+    calm = 0
+
+    def settled() -> bool:
+        nonlocal calm
+        quiet = page.evaluate(_RUNS) > after and page.locator(IDLE).count() == 1 and page.locator(BUSY).count() == 0
         calm = calm + 1 if quiet else 0
-        page.wait_for_timeout(100)
+        return calm == _CALM
+
+    until(page, settled, "the page had settled")
     assert page.locator('[data-testid="stException"]').count() == 0
 
 
+@contextmanager
+def rerun(page: Page) -> Iterator[None]:
+    """Wait until the page has run again, to its end, because of what is done inside."""
+    before = page.evaluate(_RUNS)
+    yield
+    settle(page, after=before)
+
+
 def move_slider(page: Page, name: str, key: str) -> None:
-    """Press a key on a slider, and wait until the page has settled."""
-    page.get_by_role("slider", name=re.compile(name)).first.press(key)
-    page.wait_for_timeout(200)
-    settle(page)
+    """Press a key on a slider, and wait until the page has run again."""
+    with rerun(page):
+        page.get_by_role("slider", name=re.compile(name)).first.press(key)
 
 
 def maps(page: Page) -> list[str]:
     """Return the pictures of layer 11's map tiles."""
     return [src or "" for src in page.locator('button.tile[data-id^="11."] img').evaluate_all("all => all.map(e => e.src)")]
+
+
+def until_maps(page: Page, count: int, *, other_than: Collection[str] = ()) -> list[str]:
+    """Wait for layer 11 to show so many maps, none of them among others; return their pictures."""
+    until(page, lambda: len(maps(page)) == count and not set(maps(page)) & set(other_than), f"{count} new maps were there")
+    return maps(page)

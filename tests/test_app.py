@@ -12,16 +12,17 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from tests.conftest import encode, noise
+from tests.patience import PATIENCE
 from ulsam_viz.analysis.methods import METHODS
 from ulsam_viz.samples import ASSETS, list_samples
-from ulsam_viz.zoo import list_variants
+from ulsam_viz.zoo import Variant, list_variants
 
 APP = str(Path(__file__).parent.parent / "app.py")
 
 
 @pytest.fixture
 def app() -> AppTest:
-    return AppTest.from_file(APP, default_timeout=60)
+    return AppTest.from_file(APP, default_timeout=PATIENCE)
 
 
 def text_of(app: AppTest) -> str:
@@ -55,21 +56,50 @@ def test_the_first_visit_shows_everything_computed(app: AppTest) -> None:
     assert [row[i] for i, row in enumerate(redundancy)] == pytest.approx([1, 1, 1, 1])
 
 
-@pytest.mark.parametrize("variant", list_variants(), ids=lambda v: v.name)
-def test_every_stop_of_the_sliders_is_its_own_variant(app: AppTest, variant: Any) -> None:
-    app.query_params["net"] = f"{variant.backbone[-2:].upper()}-{variant.width:g}"
+def test_each_run_ends_with_its_number(app: AppTest) -> None:
+    """That is what tests in a browser wait for: nothing of the run is missing when its number is there."""
+    for number in (1, 2):
+        fine(app.run())
+        assert [number] == [int(n) for n in re.findall(r'<span data-run="(\d+)">', text_of(app))]
+
+
+def choose(app: AppTest, variant: Variant) -> None:
+    """Move the sliders to a network."""
+    fine(app.segmented_control(key="net").set_value(f"{variant.backbone[-2:].upper()}-{variant.width:g}").run())
+    if variant.placement is None:
+        fine(app.select_slider(key="position").set_value("plain").run())
+    else:
+        place = f"{variant.placement.mode}-{'-'.join(map(str, variant.placement.layers))}"
+        fine(app.select_slider(key="position").set_value(place).run())
+        fine(app.select_slider(key="g").set_value(variant.groups).run())
+
+
+def test_every_stop_of_the_sliders_is_its_own_variant() -> None:
+    def chooser() -> None:
+        import streamlit as st
+
+        from ulsam_viz.ui.controls import choose_variant
+        from ulsam_viz.zoo import list_variants
+
+        st.write(f"chosen: {choose_variant(list_variants()).name}")
+
+    app = fine(AppTest.from_function(chooser, default_timeout=PATIENCE).run())
+    for variant in list_variants():
+        choose(app, variant)
+        assert f"chosen: {variant.name}\n" in text_of(app)
+
+
+ONE_OF_EACH_KIND = {(v.backbone, v.width, v.placement and v.placement.mode): v for v in list_variants()}
+
+
+@pytest.mark.parametrize("variant", ONE_OF_EACH_KIND.values(), ids=lambda v: v.name)
+def test_a_network_of_each_kind_shows_what_it_is(app: AppTest, variant: Variant) -> None:
     app.query_params["methods"] = "Grad-CAM"
     app.query_params["question"] = "Nothing"
     fine(app.run())
-    position = next(s for s in app.select_slider if s.label == "Position")
-    if variant.placement is None:
-        fine(position.set_value("plain").run())
-        assert "carries no attention module" in text_of(app)
-    else:
-        label = f"{variant.placement.mode}-{'-'.join(map(str, variant.placement.layers))}"
-        fine(position.set_value(label).run())
-        fine(next(s for s in app.select_slider if s.label == "Subspaces g").set_value(variant.groups).run())
+    choose(app, variant)
     assert variant.name in text_of(app)
+    assert ("carries no attention module" in text_of(app)) == (variant.placement is None)
 
 
 def test_another_backbone_may_lack_the_position(app: AppTest) -> None:
@@ -120,7 +150,7 @@ def test_an_upload_outlives_the_uploader_of_a_page_but_not_its_removal() -> None
         open_page(st.text_input("page", "a"))
         st.write(f"shown: {choose_picture().name}")
 
-    app = AppTest.from_function(pages, default_timeout=60)
+    app = AppTest.from_function(pages, default_timeout=PATIENCE)
     fine(app.run())
     fine(app.file_uploader(key="upload").upload("holiday.jpg", (ASSETS / "coffee.jpg").read_bytes(), "image/jpeg").run())
     assert "shown: holiday.jpg" in text_of(app)

@@ -6,58 +6,62 @@ import json
 import re
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser import BROWSER_TEST, maps, move_slider, settle, visit
+from tests.browser import BROWSER_TEST, maps, move_slider, open_page, rerun, settle, until, until_maps, visit
 from ulsam_viz.lesson.steps import STEPS
 from ulsam_viz.samples import ASSETS
 
 pytestmark = BROWSER_TEST
 
 
-def tiles(page: Page) -> list[str]:
-    """Return the notes of the map tiles."""
-    return page.locator("button.tile .note").all_inner_texts()
+def notes(page: Page, kind: str = "button.tile") -> list[str]:
+    """Return the notes of the map tiles, or of others; thumbnails have none."""
+    return [note for note in page.locator(f"{kind} .note").all_inner_texts() if note]
+
+
+def heading(page: Page, part: str) -> Locator:
+    """Return the heading that holds some words."""
+    return page.get_by_role("heading", name=re.compile(re.escape(part)))
 
 
 def test_the_first_visit(browser: Browser, address: str) -> None:
     page = visit(browser, address)
-    assert len(maps(page)) == 4
-    assert all(src.startswith("data:image/jpeg") for src in maps(page))
-    assert len(set(maps(page))) == 4
-    notes = [n for n in tiles(page) if n]
-    assert len(notes) == 4
-    assert all(re.fullmatch(r"area \d+%, peak \d+\.\d×|uniform for this picture", n) for n in notes)
-    assert page.locator('figure.tile[data-id="grad_cam"] img').count() == 1
+    shown = until_maps(page, 4)
+    assert all(src.startswith("data:image/jpeg") for src in shown)
+    assert len(set(shown)) == 4
+    assert len(notes(page)) == 4
+    assert all(re.fullmatch(r"area \d+%, peak \d+\.\d×|uniform for this picture", n) for n in notes(page))
+    expect(page.locator('figure.tile[data-id="grad_cam"] img')).to_have_count(1)
     assert page.locator('[data-testid="stAlert"]').count() == 0
     page.context.close()
 
 
 def test_the_pointer_reads_every_map_at_its_place_and_so_do_the_arrow_keys(browser: Browser, address: str) -> None:
     page = visit(browser, address)
+    expect(page.locator("figure.tile img")).to_have_count(2)
     page.locator('button.tile[data-id="11.1"] .frame').hover(position={"x": 75, "y": 75})
-    notes = page.locator(".tile .note").all_inner_texts()
-    assert sum(n.startswith("row 7, col 7: ") and n.endswith("×") for n in notes) == 4
-    assert sum(bool(re.match(r"row \d+, col \d+: [+-]", n)) for n in notes) == 2  # the attributions, on their own grid
+    until(page, lambda: any(n.startswith("row") for n in notes(page, ".tile")), "the pointer was read")
+    read = notes(page, ".tile")
+    assert sum(n.startswith("row 7, col 7: ") and n.endswith("×") for n in read) == 4
+    assert sum(bool(re.match(r"row \d+, col \d+: [+-]", n)) for n in read) == 2  # the attributions, on their own grid
     page.mouse.move(5, 5)
-    page.wait_for_timeout(100)
-    assert not any(n.startswith("row") for n in page.locator(".tile .note").all_inner_texts())
+    until(page, lambda: not any(n.startswith("row") for n in notes(page, ".tile")), "the pointer had left")
     page.locator('button.tile[data-id="11.0"]').focus()
     for key in ("ArrowRight", "ArrowRight", "ArrowUp"):
         page.keyboard.press(key)
-    assert any(n.startswith("row 6, col 8: ") for n in tiles(page))
+    until(page, lambda: any(n.startswith("row 6, col 8: ") for n in notes(page)), "the arrow keys were read")
     page.context.close()
 
 
 def test_moving_g_and_the_position_shows_other_networks(browser: Browser, address: str) -> None:
     page = visit(browser, address)
-    four = maps(page)
+    four = until_maps(page, 4)
     move_slider(page, "Subspaces g", "ArrowRight")
-    assert len(maps(page)) == 8
-    assert "g=8" in page.url
-    assert not set(four) & set(maps(page))
+    until_maps(page, 8, other_than=four)
+    expect(page).to_have_url(re.compile("g=8"))
     move_slider(page, "Position", "Home")
-    assert maps(page) == []
+    until_maps(page, 0)
     assert page.get_by_text("carries no attention module").count() == 1
     page.reload()
     settle(page)
@@ -67,81 +71,74 @@ def test_moving_g_and_the_position_shows_other_networks(browser: Browser, addres
 
 def test_choices_travel_between_the_pages(browser: Browser, address: str) -> None:
     page = visit(browser, f"{address}/?picture=Coffee+cup&g=8&methods=Saliency&scale=raw+A")
-    before = maps(page)
-    assert len(before) == 8
-    page.get_by_role("link", name="Evidence").click()
-    page.wait_for_timeout(300)
-    settle(page)
+    until_maps(page, 8)
+    with rerun(page):
+        page.get_by_role("link", name="Evidence").click()
     assert page.get_by_text("plain control 77").count() >= 1
-    assert page.locator(".js-plotly-plot").count() == 2
-    page.get_by_role("button", name=re.compile("^Measure all")).click()
-    page.get_by_role("button", name=re.compile("^Measure all")).wait_for(state="detached", timeout=120_000)
-    settle(page)
+    expect(page.locator(".js-plotly-plot")).to_have_count(2)
+    with rerun(page):
+        page.get_by_role("button", name=re.compile("^Measure all")).click()
+    expect(page.get_by_role("button", name=re.compile("^Measure all"))).to_have_count(0)
     move_slider(page, "Subspaces g", "ArrowRight")
-    page.get_by_role("link", name="Inspect").click()
-    page.wait_for_timeout(300)
-    settle(page)
-    assert len(maps(page)) == 16
-    assert page.get_by_role("heading", name=re.compile("Coffee cup")).count() == 1
-    assert page.locator('figure.tile[data-id="saliency"]').count() == 1
-    assert page.locator('figure.tile[data-id="grad_cam"]').count() == 0
+    with rerun(page):
+        page.get_by_role("link", name="Inspect").click()
+    until_maps(page, 16)
+    expect(heading(page, "Coffee cup")).to_have_count(1)
+    expect(page.locator('figure.tile[data-id="saliency"]')).to_have_count(1)
+    expect(page.locator('figure.tile[data-id="grad_cam"]')).to_have_count(0)
     assert all(part in page.url for part in ("g=16", "picture=Coffee", "methods=Saliency"))
     page.context.close()
 
 
 def test_the_lattice_nests_child_groups_under_their_parents(browser: Browser, address: str) -> None:
     page = visit(browser, f"{address}/compare?picture=Coffee+cup")
-    boxes = page.locator(".lattice .tile .frame").evaluate_all("all => all.map(e => e.getBoundingClientRect().toJSON())")
-    assert len(boxes) == 1 + 2 + 4 + 8 + 16
+    frames = page.locator(".lattice .tile .frame")
+    expect(frames).to_have_count(1 + 2 + 4 + 8 + 16)
+    boxes = frames.evaluate_all("all => all.map(e => e.getBoundingClientRect().toJSON())")
     centres = [box["x"] + box["width"] / 2 for box in boxes]
     rows = {g: centres[g - 1 : 2 * g - 1] for g in (1, 2, 4, 8, 16)}
     for g in (1, 2, 4, 8):
         for k, centre in enumerate(rows[g]):
             children = rows[2 * g][2 * k : 2 * k + 2]
             assert abs(centre - sum(children) / 2) < 8
-    page.get_by_text("Two side by side", exact=True).click()
-    page.wait_for_timeout(300)
-    settle(page)
-    assert "way=two" in page.url
-    assert page.locator('figure.tile[data-id^="difference-"] img').count() >= 1
+    with rerun(page):
+        page.get_by_text("Two side by side", exact=True).click()
+    expect(page).to_have_url(re.compile("way=two"))
+    expect(page.locator('figure.tile[data-id^="difference-"] img').first).to_be_attached()
     page.context.close()
 
 
 def test_a_click_on_a_map_selects_it_and_the_address_keeps_it(browser: Browser, address: str) -> None:
     page = visit(browser, address)
-    page.locator('button.tile[data-id="11.2"]').click()
-    page.wait_for_timeout(200)
-    settle(page)
+    with rerun(page):
+        page.locator('button.tile[data-id="11.2"]').click()
     assert page.get_by_text("channels 128 to 191").count() == 1
+    expect(page).to_have_url(re.compile("subspace="))
     again = visit(browser, page.url)
-    assert again.locator('button.tile[data-id="11.2"]').get_attribute("aria-pressed") == "true"
+    expect(again.locator('button.tile[data-id="11.2"]')).to_have_attribute("aria-pressed", "true")
     page.context.close()
     again.context.close()
 
 
 def test_an_upload_a_bad_one_and_back_to_a_sample(browser: Browser, address: str, tmp_path: Path) -> None:
     page = visit(browser, address)
-    before = maps(page)
-    page.locator("input[type=file]").set_input_files(str(ASSETS / "coffee.jpg"))
-    page.wait_for_timeout(500)
-    settle(page)
-    assert page.get_by_role("heading", name=re.compile(r"coffee\.jpg")).count() == 1
-    uploaded = maps(page)
-    assert not set(before) & set(uploaded)
+    before = until_maps(page, 4)
+    with rerun(page):
+        page.locator("input[type=file]").set_input_files(str(ASSETS / "coffee.jpg"))
+    expect(heading(page, "coffee.jpg")).to_have_count(1)
+    uploaded = until_maps(page, 4, other_than=before)
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no picture at all")
-    page.locator("input[type=file]").set_input_files(str(bad))
-    page.wait_for_timeout(500)
-    settle(page)
+    with rerun(page):
+        page.locator("input[type=file]").set_input_files(str(bad))
     assert "not a picture" in page.locator('[data-testid="stAlert"]').first.inner_text()
     assert maps(page) == uploaded  # the good one stays
     for tile, expected in (("grace_hopper", before), ("uploaded", uploaded), ("grace_hopper", before)):
-        page.locator(f'button.tile[data-id="{tile}"]').click()
-        page.wait_for_timeout(300)
-        settle(page)
-        assert maps(page) == expected
+        with rerun(page):
+            page.locator(f'button.tile[data-id="{tile}"]').click()
+        until(page, lambda wanted=expected: maps(page) == wanted, f"the maps of {tile} were there")  # type: ignore[misc]
     page.locator("input[type=file]").set_input_files(str(ASSETS / "chelsea.jpg"))
-    page.get_by_role("heading", name=re.compile(r"chelsea\.jpg")).wait_for(timeout=20_000)
+    heading(page, "chelsea.jpg").wait_for()
     page.context.close()
 
 
@@ -149,25 +146,22 @@ def test_a_slider_moves_on_while_slow_methods_compute(browser: Browser, address:
     page = visit(browser, address)
     for name in ("Occlusion", "SmoothGrad", "Gradient SHAP"):
         page.get_by_role("button", name=name, exact=True).click()
-    for _ in range(2):
+    for g in (8, 16):  # as soon as the maps are there, whatever else is computed
         page.get_by_role("slider", name=re.compile("Subspaces g")).first.press("ArrowRight")
-        page.wait_for_timeout(250)
+        until_maps(page, g)
+    expect(page.locator("figure.tile img")).to_have_count(5)
     settle(page)
-    assert len(maps(page)) == 16
-    assert page.locator("figure.tile img").count() == 5
     page.context.close()
 
 
 def test_a_method_is_added_and_a_bar_becomes_the_target(browser: Browser, address: str) -> None:
     page = visit(browser, address)
-    page.get_by_role("button", name="Saliency", exact=True).click()
-    page.wait_for_timeout(200)
-    settle(page)
-    assert page.locator('figure.tile[data-id="saliency"] img').count() == 1
-    page.locator(".barlayer .point path").nth(1).click(force=True)
-    page.wait_for_timeout(300)
-    settle(page)
-    assert "target=" in page.url
+    with rerun(page):
+        page.get_by_role("button", name="Saliency", exact=True).click()
+    expect(page.locator('figure.tile[data-id="saliency"] img')).to_have_count(1)
+    with rerun(page):
+        page.locator(".barlayer .point path").nth(1).click(force=True)
+    expect(page).to_have_url(re.compile("target="))
     page.context.close()
 
 
@@ -199,8 +193,8 @@ def test_the_dark_theme_is_dark(browser: Browser, address: str) -> None:
 
 def test_a_phone_shows_two_columns_and_never_scrolls_sideways(browser: Browser, address: str) -> None:
     page = visit(browser, address + "/?g=16", width=420)
+    until_maps(page, 16)
     boxes = [tile.bounding_box() for tile in page.locator('button.tile[data-id^="11."]').all()]
-    assert len(boxes) == 16
     lefts = {round(box["x"]) for box in boxes if box}
     assert 2 <= len(lefts) <= 3
     assert all(box and box["x"] + box["width"] <= 420 for box in boxes)
@@ -211,32 +205,30 @@ def test_a_phone_shows_two_columns_and_never_scrolls_sideways(browser: Browser, 
 def test_several_visitors_at_once_see_their_own(browser: Browser, address: str) -> None:
     """Three visitors open different views at the same moment; each sees what a lone visitor sees."""
     views = ["/?picture=Coffee+cup&g=2", "/?picture=Astronaut&g=8", "/?picture=Stop+sign&g=4"]
-    pages = [browser.new_context(viewport={"width": 1440, "height": 1000}).new_page() for _ in views]
+    pages = [open_page(browser) for _ in views]
     for page, view in zip(pages, views, strict=True):  # before anyone has seen them: nothing is in a cache
         page.goto(address + view, wait_until="commit")
     for page in pages:
         settle(page)
-    together = [maps(page) for page in pages]
+    together = [until_maps(page, g) for page, g in zip(pages, (2, 8, 4), strict=True)]
     for page in pages:
         page.context.close()
     assert len({tuple(shown) for shown in together}) == 3
     for view, shown in zip(views, together, strict=True):
         page = visit(browser, address + view)
-        assert maps(page) == shown
+        assert until_maps(page, len(shown)) == shown
         page.context.close()
 
 
 def test_an_upload_stays_on_every_page(browser: Browser, address: str) -> None:
     page = visit(browser, address)
-    page.locator('input[type="file"]').first.set_input_files(str(ASSETS / "chelsea.jpg"))
-    page.wait_for_timeout(300)
-    settle(page)
+    with rerun(page):
+        page.locator('input[type="file"]').first.set_input_files(str(ASSETS / "chelsea.jpg"))
     for link, title in (("Compare", "chelsea.jpg, looked at"), ("Learn", "How subspace"), ("Inspect", "chelsea.jpg: what")):
-        page.get_by_role("link", name=link, exact=True).first.click()
-        page.wait_for_timeout(300)
-        settle(page)
-        assert page.get_by_role("heading", name=re.compile(re.escape(title))).count() == 1
-        assert page.locator('button.tile[data-id="uploaded"][aria-pressed="true"]').count() == 1
+        with rerun(page):
+            page.get_by_role("link", name=link, exact=True).first.click()
+        expect(heading(page, title)).to_have_count(1)
+        expect(page.locator('button.tile[data-id="uploaded"][aria-pressed="true"]')).to_have_count(1)
     page.context.close()
 
 
@@ -244,32 +236,39 @@ def test_the_lesson_is_walked_from_end_to_end_and_its_numbers_follow_a_click(bro
     page = visit(browser, f"{address}/learn?picture=Coffee+cup")
     for i, step in enumerate(STEPS):
         page.get_by_role("heading", name=step.title, exact=True).wait_for()
-        settle(page)
-        assert page.locator(".katex-display").count() == (2 if step.stage else 0)
+        expect(page.locator(".katex-display")).to_have_count(2 if step.stage else 0)
         if i + 1 < len(STEPS):
-            page.keyboard.press("n") if i % 2 else page.get_by_role("button", name="Next").click()
+            with rerun(page):
+                page.keyboard.press("n") if i % 2 else page.get_by_role("button", name="Next").click()
     assert page.get_by_role("button", name="Next").is_disabled()
-    assert "step=reading" in page.url
+    expect(page).to_have_url(re.compile("step=reading"))
 
     page.goto(f"{address}/learn?step=Softmax&picture=Coffee+cup")
     settle(page)
-    page.locator('figure.tile[data-id="attention"] .frame').click(position={"x": 90, "y": 90})  # 148 px for 14 places
-    page.get_by_text("At row 8, column 8 of subspace 1").wait_for()
-    settle(page)
-    assert "row=8" in page.url and "column=8" in page.url
     tile = page.locator('figure.tile[data-id="attention"]')
+
+    def marked(row: int, column: int) -> None:
+        """Wait for the tile to be drawn anew, where the keys go on from."""
+        page.get_by_text(f"At row {row}, column {column} of subspace 1").wait_for()
+        place = "m => [m.style.top, m.style.left].map(side => Math.round(parseFloat(side) * 14 / 100))"
+        until(page, lambda: tile.locator(".mark").evaluate(place) == [row, column], "the place was marked")
+
+    with rerun(page):
+        tile.locator(".frame").click(position={"x": 90, "y": 90})  # 148 px for 14 places
+    marked(8, 8)
+    expect(page).to_have_url(re.compile("(?=.*row=8)(?=.*column=8)"))
     tile.focus()
-    for key in ("ArrowDown", "ArrowRight", "Enter"):
-        tile.press(key)
-    page.get_by_text("At row 9, column 9 of subspace 1").wait_for()
-    settle(page)
-    for key in ("ArrowUp", "ArrowUp", "Enter"):  # from there, not from the middle
-        tile.press(key)
-    page.get_by_text("At row 7, column 9 of subspace 1").wait_for()
-    settle(page)
-    page.locator('button.tile[data-id="pooled"]').click()
+    with rerun(page):
+        for key in ("ArrowDown", "ArrowRight", "Enter"):
+            tile.press(key)
+    marked(9, 9)
+    with rerun(page):
+        for key in ("ArrowUp", "ArrowUp", "Enter"):  # from there, not from the middle
+            tile.press(key)
+    marked(7, 9)
+    with rerun(page):
+        page.locator('button.tile[data-id="pooled"]').click()
     page.get_by_role("heading", name="Max-pool", exact=True).wait_for()
-    settle(page)
     with page.expect_download() as waiting:
         page.get_by_role("button", name=re.compile("Hand-out")).click()
     text = Path(waiting.value.path()).read_text(encoding="utf-8")
@@ -285,11 +284,10 @@ def test_a_number_of_the_sandbox_is_edited_on_a_phone(browser: Browser, address:
     cell = page.locator('[data-testid="stDataFrame"] canvas').first.bounding_box()
     assert cell
     page.mouse.dblclick(cell["x"] + 30, cell["y"] + 50)
-    page.wait_for_timeout(500)  # for the cell's editor to open
+    page.locator("#portal input, #portal textarea").first.wait_for()  # the cell's editor
     page.keyboard.type("9")
-    page.keyboard.press("Enter")
-    page.wait_for_timeout(300)
-    settle(page)
+    with rerun(page):
+        page.keyboard.press("Enter")
     after = page.locator(".ulsam-grid").first.inner_text()
     assert "9" in after and after != before
     assert page.evaluate("document.documentElement.scrollWidth") <= 420

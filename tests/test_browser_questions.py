@@ -3,28 +3,47 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Locator, expect
 
-from tests.browser import BROWSER_TEST, move_slider, settle, visit
+from tests.browser import BROWSER_TEST, ROOT, move_slider, open_page, rerun, running_app, settle, until, visit
 
 pytestmark = BROWSER_TEST
 
 
+@pytest.fixture(scope="module")
+def held(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that says how far a long computation may go."""
+    return tmp_path_factory.mktemp("held")
+
+
+def let_go(held: Path, calls: int) -> None:
+    """Let the computation that is held up go on, as far as to so many calls of the method in all."""
+    for call in range(1, calls + 1):
+        (held / str(call)).touch()
+
+
+@pytest.fixture(scope="module")
+def address(held: Path) -> Iterator[str]:
+    with running_app(ROOT / "tests" / "held_app.py", HELD=str(held)) as app:
+        yield app
+        let_go(held, 100)  # a thread that waits would keep the server from stopping
+
+
 def test_a_question_about_a_subspace_is_asked_and_shared_by_its_address(browser: Browser, address: str) -> None:
     page = visit(browser, address)
-    page.get_by_text("Share of the effect", exact=True).click()
-    page.wait_for_timeout(300)
-    settle(page)
+    with rerun(page):
+        page.get_by_text("Share of the effect", exact=True).click()
     assert page.get_by_text("All 16 coalitions were evaluated").count() == 1
-    page.get_by_text("Without what was learnt", exact=True).click()
-    page.wait_for_timeout(300)
-    settle(page)
-    assert page.locator('figure.tile[data-id^="groups-"] img').count() == 4
+    with rerun(page):
+        page.get_by_text("Without what was learnt", exact=True).click()
+    expect(page.locator('figure.tile[data-id^="groups-"] img')).to_have_count(4)
     page.reload()
     settle(page)
-    assert page.locator('figure.tile[data-id^="groups-"] img').count() == 4
+    expect(page.locator('figure.tile[data-id^="groups-"] img')).to_have_count(4)
     page.context.close()
 
 
@@ -42,71 +61,71 @@ def test_a_box_is_drawn_on_the_picture_and_moved_by_the_sliders(browser: Browser
         for x, y in others:
             page.mouse.move(x, y)
         page.mouse.up()
-        page.wait_for_timeout(300)
-        settle(page)
 
-    def marked() -> list[float]:
-        return [float(v) for v in mark.evaluate("m => ['top', 'left', 'height', 'width'].map(side => parseFloat(m.style[side]))")]
+    def marked(*where: float, within: float) -> None:
+        """Wait until the mark is drawn there: top, left, height, width, in percent of the picture."""
+        sides = "m => ['top', 'left', 'height', 'width'].map(side => parseFloat(m.style[side]))"
+        until(page, lambda: mark.evaluate(sides) == pytest.approx(where, abs=within), f"{where} was marked")
 
     def ends(name: str) -> list[int]:
         handles = page.get_by_role("slider", name=re.compile(name))
         return [int(handles.nth(i).input_value()) for i in range(2)]
 
     assert "holds 28% of the picture" in page.get_by_text("By area the box").inner_text()
-    drag((0.75, 0.5), (0.5, 0.4), (0.25, 0.25))  # from the lower right: any corner may come first
+    with rerun(page):
+        drag((0.75, 0.5), (0.5, 0.4), (0.25, 0.25))  # from the lower right: any corner may come first
     assert ends("Rows") == pytest.approx([56, 112], abs=1)
     assert ends("Columns") == pytest.approx([56, 168], abs=1)
-    assert marked() == pytest.approx([25, 25, 25, 50], abs=0.6)
-    assert "box-rows=" in page.url and "box-columns=" in page.url
+    marked(25, 25, 25, 50, within=0.6)
+    expect(page).to_have_url(re.compile("(?=.*box-rows=)(?=.*box-columns=)"))
     assert re.search(r"holds 1[23]% of the picture", page.get_by_text("By area the box").inner_text())
     drag((0.1, 0.1), (0.105, 0.1))  # hardly a box: a click that slipped
-    assert marked() == pytest.approx([25, 25, 25, 50], abs=0.6)
-    before = ends("Rows")
+    marked(25, 25, 25, 50, within=0.6)
+    (top, bottom), (left, right) = ends("Rows"), ends("Columns")
     move_slider(page, "Rows", "ArrowLeft")
-    assert ends("Rows") == [before[0] - 1, before[1]]
-    assert marked()[0] == pytest.approx(100 * (before[0] - 1) / 224, abs=0.01)
+    assert ends("Rows") == [top - 1, bottom]
+    marked(*(100 * v / 224 for v in (top - 1, left, bottom - top + 1, right - left)), within=0.01)
     page.reload()
     settle(page)
-    assert ends("Rows") == [before[0] - 1, before[1]]
-    page.get_by_text("What if", exact=True).click()
-    settle(page)
-    covered = page.locator('figure.tile[data-id="covered-0"]')
-    note = covered.locator(".note").inner_text()
-    assert re.fullmatch(r"area \d+% \(was \d+%\), peak [\d.]+× \(was [\d.]+×\)", note)
+    assert ends("Rows") == [top - 1, bottom]
+    with rerun(page):
+        page.get_by_text("What if", exact=True).click()
+    note = page.locator('figure.tile[data-id="covered-0"] .note')
+    expect(note).to_have_text(re.compile(r"^area \d+% \(was \d+%\), peak [\d.]+× \(was [\d.]+×\)$"))
+    before = note.inner_text()
     frame, mark = (page.locator(f'figure.tile[data-id="cover"] {part}') for part in (".frame", ".mark"))
-    drag((0, 0), (0.2, 0.2), (0.9, 0.9))
-    assert marked() == pytest.approx([0, 0, 90, 90], abs=0.6)
-    assert covered.locator(".note").inner_text() != note
+    with rerun(page):
+        drag((0, 0), (0.2, 0.2), (0.9, 0.9))
+    marked(0, 0, 90, 90, within=0.6)
+    expect(note).not_to_have_text(before)
     page.context.close()
 
 
-def test_a_long_question_shows_how_far_it_is_outlives_a_display_setting_and_stops(browser: Browser, address: str) -> None:
-    page = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
+def test_a_long_question_shows_how_far_it_is_outlives_a_display_setting_and_stops(
+    browser: Browser, address: str, held: Path
+) -> None:
+    """Nine calls of 170 passes, each of which the test lets go: whenever it looks, the computation is where it must be."""
+    page = open_page(browser)
     page.goto(f"{address}/?question=Do+marked+places+matter&methods=Occlusion&robust=true&robust-limit=any+number")
-    line = page.get_by_text(re.compile(r"Occlusion for noisy pictures: \d+ of 1530 passes"))
 
-    def far() -> int:
-        return int(line.inner_text().split(":")[-1].split()[0])
+    def far(calls: int) -> Locator:
+        return page.get_by_text(f"Occlusion for noisy pictures: {170 * calls} of 1530 passes")
 
-    line.wait_for(timeout=90_000)
-    while (before := far()) < 100:
-        page.wait_for_timeout(100)
+    let_go(held, 2)
+    far(2).wait_for()
     page.get_by_text("Smooth", exact=True).click()
-    while (now := far()) < before + 100:
-        assert now >= before  # it goes on, it does not begin anew
-        page.wait_for_timeout(100)
-    assert "smooth=true" in page.url
+    expect(page).to_have_url(re.compile("smooth=true"))
+    let_go(held, 3)
+    far(3).wait_for()  # it goes on: begun anew, the third call would be its first
     stop = page.locator('[data-testid="stButton"] button', has_text=re.compile("Stop$"))  # there is a sample "Stop sign", too
-    stop.click()
-    again = page.get_by_role("button", name="Ask again")
-    again.wait_for(timeout=10_000)
-    settle(page)
+    with rerun(page):
+        stop.click()
     assert page.get_by_text("Stopped: Occlusion for noisy pictures.").count() == 1
     assert stop.count() == 0
     assert page.get_by_role("button", name=re.compile("Numbers")).count() == 1  # the rest of the page is there
-    again.click()
-    line.wait_for(timeout=20_000)
-    assert far() < now  # from its beginning
-    page.get_by_text("Nothing", exact=True).click()
-    settle(page)
+    page.get_by_role("button", name="Ask again").click()
+    let_go(held, 5)  # the fourth call was that of the computation that has been stopped, which notices it at its next pass
+    far(1).wait_for()  # from its beginning
+    with rerun(page):
+        page.get_by_text("Nothing", exact=True).click()
     page.context.close()

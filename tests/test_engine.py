@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from tests.patience import PATIENCE
 from ulsam_viz import CheckpointError, Explanation, explain, list_variants
 from ulsam_viz.analysis.attention import Attention, attend_each
 from ulsam_viz.analysis.computations import AttributionError
@@ -28,6 +28,7 @@ from ulsam_viz.images import ModelInput, decode_image, prepare
 from ulsam_viz.models.mobilenet import MobileNetV1
 from ulsam_viz.models.network import Network
 from ulsam_viz.samples import list_samples
+from ulsam_viz.scheduling import Job
 from ulsam_viz.zoo import get_variant
 
 G4 = "mobilenet_v1-0.5-after11-g4"
@@ -87,9 +88,9 @@ def test_four_threads_get_what_one_gets(monkeypatch: pytest.MonkeyPatch) -> None
     """Different pictures, methods and variants at once on shared models, bit for bit as one after the other."""
     pictures = [decode_image(s.path.read_bytes()) for s in list_samples()]
     variants = [v.name for v in list_variants()]
-    jobs = [
-        (pictures[i % len(pictures)], variants[i % 3], (method, list(METHODS)[(i * 7) % len(METHODS)]), i)
-        for i, method in enumerate([*METHODS, *METHODS])
+    jobs = [  # each method twice, each time beside another
+        (pictures[i % len(pictures)], variants[i % 3], (method, list(METHODS)[(i * 7 + 1) % len(METHODS)]), i)
+        for i, method in enumerate(METHODS)
     ]
 
     def run(job: tuple[Image.Image, str, tuple[str, ...], int]) -> Explanation:
@@ -119,7 +120,7 @@ def test_results_are_kept_within_bytes_and_computed_once(picture: ModelInput) ->
 
 def test_idle_networks_stay_within_their_bytes(picture: ModelInput) -> None:
     engine = Engine(workers=1, model_bytes=1, result_bytes=0)
-    for variant in list_variants():
+    for variant in list_variants()[:4]:
         engine.attend(picture, variant).result()
     assert len(engine._idle) == 1
 
@@ -149,35 +150,54 @@ def test_a_record_with_another_networks_file_shows_no_other_network(picture: Mod
 def test_work_that_nobody_waits_for_is_never_begun_and_a_pass_never_waits(picture: ModelInput) -> None:
     engine = Engine(workers=1, result_bytes=0)
     variant = get_variant(G4)
-    settings = {"steps": 128}
-    running = engine.attribute(picture, variant, method="integrated_gradients", target=0, settings=settings)
+    begun, asked, overtaken = (threading.Event() for _ in range(3))
+
+    def long(_: Network, pause: Callable[..., None]) -> None:
+        begun.set()
+        asked.wait(PATIENCE)
+        pause()  # what is short overtakes it here
+        overtaken.wait(PATIENCE)
+
+    running = engine.run("long", picture, variant, "cpu", long)
+    assert begun.wait(PATIENCE)
     mine, theirs = (engine.attribute(picture, variant, method="occlusion", target=1) for _ in range(2))
     only_mine = engine.attribute(picture, variant, method="occlusion", target=2)
     assert mine is theirs  # two visitors, one computation
-    assert engine.attend(picture, variant).result(5).maps[11].shape == (4, 14, 14)
+    quick = engine.attend(picture, variant)
+    asked.set()
+    assert quick.result(PATIENCE).maps[11].shape == (4, 14, 14)
     assert not running.done()  # the pass overtook it
     engine.release([running, mine, only_mine])
+    overtaken.set()
     assert only_mine.cancelled()
     assert not theirs.cancelled()
-    assert theirs.result(60).target == 1
+    assert theirs.result(PATIENCE).target == 1
     # What was let go can be asked for again.
-    assert engine.attribute(picture, variant, method="occlusion", target=2).result(60).target == 2
+    assert engine.attribute(picture, variant, method="occlusion", target=2).result(PATIENCE).target == 2
     assert not engine._running
     assert not engine._asked
 
 
-def test_a_long_computation_stops_when_its_visitor_has_gone(picture: ModelInput) -> None:
-    engine = Engine(workers=1, result_bytes=0)
-    variant = get_variant(G4)
+def test_a_long_computation_stops_when_its_visitor_has_gone(picture: ModelInput, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, variant = Engine(workers=1, result_bytes=0), get_variant(G4)
+    begun, go_on = threading.Event(), threading.Event()
+    real = engine._pools["cpu"].give_way
+
+    def before_each_pass(job: Job) -> None:
+        begun.set()
+        go_on.wait(PATIENCE)
+        real(job)
+
+    monkeypatch.setattr(engine._pools["cpu"], "give_way", before_each_pass)
     running = engine.attribute(picture, variant, method="occlusion", target=0, settings={"window": 16})
-    while engine.ahead_of(running) is not None:  # until it has begun
-        time.sleep(0.005)
+    assert begun.wait(PATIENCE)
     waiting = engine.attribute(picture, variant, method="integrated_gradients", target=0)
     assert engine.ahead_of(waiting) == 0
     engine.release([running])
+    go_on.set()
     with pytest.raises(CancelledError):
-        running.result(10)
-    assert waiting.result(10).method == "integrated_gradients"
+        running.result(PATIENCE)
+    assert waiting.result(PATIENCE).method == "integrated_gradients"
     for model in (m for stock in engine._idle.values() for m in stock):
         assert not any(module._forward_pre_hooks for module in model.modules())
 
@@ -189,18 +209,18 @@ def test_a_networks_first_pass_within_anothers_computation_leaves_it_fit_for_gra
     @torch.inference_mode()
     def long(_: Network, pause: Callable[..., None]) -> bool:
         begun.set()
-        asked.wait(10)
+        asked.wait(PATIENCE)
         pause()
         return torch.is_inference_mode_enabled()
 
     running = engine.run("long", picture, get_variant(G4), "cpu", long)
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
     other = get_variant("mobilenet_v1-0.5-after11-g8")
     saliency = engine.attribute(picture, other, method="saliency", target=0)  # short: it loads and uses the network there
     asked.set()
-    assert saliency.result(20).values.any()
-    assert running.result(20)
-    assert engine.attribute(picture, other, method="guided_backprop", target=0).result(20).values.any()
+    assert saliency.result(PATIENCE).values.any()
+    assert running.result(PATIENCE)
+    assert engine.attribute(picture, other, method="guided_backprop", target=0).result(PATIENCE).values.any()
 
 
 def test_passes_that_do_not_call_the_network_itself_are_counted_too(picture: ModelInput) -> None:
@@ -211,14 +231,14 @@ def test_passes_that_do_not_call_the_network_itself_are_counted_too(picture: Mod
             pause(1)
             model.features_with_attention(picture.tensor)
         counted.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE)
         return 1
 
     future = engine.run("parts", picture, get_variant(G4), "cpu", work)
-    assert counted.wait(20)
+    assert counted.wait(PATIENCE)
     assert engine.passes(future) == 3
     go_on.set()
-    future.result(10)
+    future.result(PATIENCE)
 
 
 def test_a_computation_tells_how_far_it_is(picture: ModelInput) -> None:
@@ -227,14 +247,14 @@ def test_a_computation_tells_how_far_it_is(picture: ModelInput) -> None:
     def work(model: Network, _: object) -> int:
         model(picture.tensor.repeat(3, 1, 1, 1))
         halfway.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE)
         return 7
 
     future = engine.run("far", picture, get_variant(G4), "cpu", work)
-    assert halfway.wait(30)
+    assert halfway.wait(PATIENCE)
     assert engine.passes(future) == 3
     go_on.set()
-    assert future.result(10) == 7
+    assert future.result(PATIENCE) == 7
     assert engine.passes(future) == 0
 
 
@@ -243,7 +263,7 @@ def test_passes_of_one_network_go_in_batches_on_a_gpu(monkeypatch: pytest.Monkey
     all_asked = threading.Event()
 
     def counted(model: Network, x: torch.Tensor) -> list[Attention]:
-        all_asked.wait(10)
+        all_asked.wait(PATIENCE)
         sizes.append(len(x))
         return attend_each(model, x)
 
@@ -252,7 +272,7 @@ def test_passes_of_one_network_go_in_batches_on_a_gpu(monkeypatch: pytest.Monkey
     pictures = [prepare(decode_image(s.path.read_bytes()), variant.preprocessing) for s in list_samples()]
     futures = [engine.attend(p, variant, "cuda") for p in pictures]
     all_asked.set()
-    results = [future.result(30) for future in futures]
+    results = [future.result(PATIENCE) for future in futures]
     assert sum(sizes) == len(pictures)
     assert len(sizes) <= 3
     alone = Engine(workers=1)

@@ -13,6 +13,7 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
+from tests.patience import PATIENCE
 from tests.test_app import APP, fine, text_of
 from ulsam_viz.analysis.faithfulness import BASELINES, Box
 from ulsam_viz.export import flatten
@@ -26,7 +27,7 @@ from ulsam_viz.ui.session import Asked, Watch
 
 @pytest.fixture
 def app() -> AppTest:
-    app = AppTest.from_file(APP, default_timeout=120)
+    app = AppTest.from_file(APP, default_timeout=PATIENCE)
     app.query_params["question"] = "Do marked places matter"
     app.query_params["methods"] = ["Saliency", "Occlusion"]
     return app

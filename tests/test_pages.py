@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tests.patience import PATIENCE
 from tests.test_app import fine, text_of
 from ulsam_viz.ui.scene import network_name
 from ulsam_viz.zoo import list_variants, position_name
@@ -27,7 +28,7 @@ def evidence() -> None:
 
 
 def page(show: Any, **query: str) -> AppTest:
-    app = AppTest.from_function(show, default_timeout=60)
+    app = AppTest.from_function(show, default_timeout=PATIENCE)
     for key, value in query.items():
         app.query_params[key] = value
     return fine(app.run())

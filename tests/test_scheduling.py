@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from tests.patience import PATIENCE
 from ulsam_viz.scheduling import FairPool, Job, Kind
 
 
@@ -19,10 +20,10 @@ def blocked() -> tuple[FairPool, threading.Event]:
 
     def wait(_: Job) -> None:
         started.set()
-        go.wait(10)
+        go.wait(PATIENCE)
 
     pool.submit(wait, kind=Kind.LONG, visitor="first")
-    assert started.wait(10)
+    assert started.wait(PATIENCE)
     return pool, go
 
 
@@ -36,7 +37,7 @@ def test_visitors_take_turns_and_keep_their_own_order(blocked: tuple[FairPool, t
     assert [pool.ahead_of(job) for job in jobs] == [0, 3, 5, 1, 2, 4]  # a1 b1 c1 a2 b2 a3
     go.set()
     for job in jobs:
-        job.future.result(10)
+        job.future.result(PATIENCE)
     assert done == ["a1", "b1", "c1", "a2", "b2", "a3"]
     assert [pool.ahead_of(job) for job in jobs] == [None] * 6
 
@@ -49,7 +50,7 @@ def test_short_work_comes_first_and_background_work_last(blocked: tuple[FairPool
     assert [pool.ahead_of(job) for job in jobs] == [3, 2, 0, 4, 1]
     go.set()
     for job in jobs:
-        job.future.result(10)
+        job.future.result(PATIENCE)
     assert done == sorted(kinds)
 
 
@@ -61,17 +62,17 @@ def test_a_long_job_lets_short_ones_pass_between_its_parts() -> None:
     def long(job: Job) -> None:
         order.append("part 1")
         parts.set()
-        asked.wait(10)
+        asked.wait(PATIENCE)
         pool.give_way(job)
         order.append("part 2")
 
     slow = pool.submit(long, kind=Kind.LONG)
-    assert parts.wait(10)
+    assert parts.wait(PATIENCE)
     quick = pool.submit(lambda _: order.append("short"), kind=Kind.SHORT)
     other = pool.submit(lambda _: order.append("other"), kind=Kind.LONG)
     asked.set()
     for job in (slow, quick, other):
-        job.future.result(10)
+        job.future.result(PATIENCE)
     assert order == ["part 1", "short", "part 2", "other"]
 
 
@@ -89,17 +90,17 @@ def test_abandoned_work_never_begins_or_stops_at_its_next_part(blocked: tuple[Fa
 
     def long(job: Job) -> None:
         started.set()
-        resume.wait(10)
+        resume.wait(PATIENCE)
         pool.give_way(job)
         begun.append(2)
 
     running = pool.submit(long, kind=Kind.LONG)
-    assert started.wait(10)
+    assert started.wait(PATIENCE)
     pool.abandon(running)
     resume.set()
     with pytest.raises(CancelledError):
-        running.future.result(10)
-    pool.submit(lambda _: begun.append(3), kind=Kind.LONG).future.result(10)
+        running.future.result(PATIENCE)
+    pool.submit(lambda _: begun.append(3), kind=Kind.LONG).future.result(PATIENCE)
     assert begun == [3]
 
 
@@ -111,5 +112,5 @@ def test_an_error_is_the_asking_ones_alone() -> None:
 
     bad, good = pool.submit(fails, kind=Kind.SHORT), pool.submit(lambda _: 7, kind=Kind.SHORT)
     with pytest.raises(ValueError, match="no"):
-        bad.future.result(10)
-    assert good.future.result(10) == 7
+        bad.future.result(PATIENCE)
+    assert good.future.result(PATIENCE) == 7

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,10 @@ from ulsam_viz.models.network import Placement
 from ulsam_viz.training.data import AugmentedPictures, find_pictures
 from ulsam_viz.training.evaluate import _calibration_error, evaluate
 from ulsam_viz.training.folder import InUseError
-from ulsam_viz.training.loop import Execution, train
+from ulsam_viz.training.loop import Execution, _train_step, train
 from ulsam_viz.training.recipe import Recipe, one_cycle
 from ulsam_viz.training.start import TrainingError, imagenet_weights, start_from
-from ulsam_viz.zoo import list_variants, load_network
+from ulsam_viz.zoo import get_variant, list_variants, load_network
 
 RECIPE = Recipe(width=0.25, placement=Placement((11,), 4), dataset="imagefolder", stages=((2, 32), (1, 64)), batch=4, seed=3)
 QUIET = Execution(workers=0, quiet=True)
@@ -45,59 +45,73 @@ def test_the_schedule_rises_and_falls() -> None:
     assert rates.index(max(rates)) == 20
 
 
+# Trains, and is killed by a signal of its own where it says: a test that watched from outside would come too late at times.
 SCRIPT = """
-import sys, torch
+import os, signal, sys, torch
 from pathlib import Path
 from tests.test_training import RECIPE
+from ulsam_viz.training import folder, loop
 from ulsam_viz.training.data import find_pictures
-from ulsam_viz.training.loop import Execution, train
 torch.set_num_threads(1)
-how = Execution(workers=0, save_seconds=0, quiet=True)
-train(RECIPE, find_pictures("imagefolder", Path(sys.argv[1]), "train"), Path(sys.argv[2]), execution=how)
+
+def killed_at(place, name, call):
+    real, calls = getattr(place, name), []
+    def run(*things, **settings):
+        calls.append(name)
+        if len(calls) == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*things, **settings)
+    setattr(place, name, run)
+
+if sys.argv[3] == "in a step":
+    killed_at(loop.functional, "cross_entropy", 5)
+if sys.argv[3] == "in a save":  # when the new state is written, and the old one still stands
+    killed_at(folder.os, "replace", 5)
+how = loop.Execution(workers=0, save_seconds=0, quiet=True)
+loop.train(RECIPE, find_pictures("imagefolder", Path(sys.argv[1]), "train"), Path(sys.argv[2]), execution=how)
 """
 
 
 def test_kill_9_and_a_restart_give_the_weights_of_an_undisturbed_run(folder: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", SCRIPT, str(folder)]
     root = Path(__file__).parent.parent
     env = os.environ | {"PYTHONPATH": str(root)}
-    subprocess.run([*command, str(tmp_path / "calm")], check=True, env=env, cwd=root)
-    kills = 0
-    while not (tmp_path / "killed" / "weights.safetensors").exists():
-        process = subprocess.Popen([*command, str(tmp_path / "killed")], env=env, cwd=root)
-        deadline = time.monotonic() + 60
-        if kills < 2:
-            before = _saved_at(tmp_path / "killed" / "state.pt")
-            while _saved_at(tmp_path / "killed" / "state.pt") == before and time.monotonic() < deadline and process.poll() is None:
-                time.sleep(0.002)
-            process.send_signal(signal.SIGKILL)
-            kills += process.wait() == -signal.SIGKILL
-        else:
-            assert process.wait(60) == 0
-    assert kills == 2
+
+    def run(name: str, killed: str = "") -> int:
+        return subprocess.run(
+            [sys.executable, "-c", SCRIPT, str(folder), str(tmp_path / name), killed], env=env, cwd=root
+        ).returncode
+
+    assert run("calm") == 0
+    steps = []
+    for place in ("in a step", "in a save"):
+        assert run("killed", place) == -signal.SIGKILL
+        steps.append(torch.load(tmp_path / "killed" / "state.pt", weights_only=True)["step"])
+    assert 0 < steps[0] < steps[1] < 18  # each went on where the one before had been killed
+    assert run("killed") == 0
     calm, killed = (load_file(tmp_path / run / "weights.safetensors") for run in ("calm", "killed"))
     assert all(torch.equal(calm[k], killed[k]) for k in calm)
     assert (tmp_path / "calm" / "log.csv").read_text() == (tmp_path / "killed" / "log.csv").read_text()
     assert not (tmp_path / "killed" / "state.pt").exists()
 
 
-def _saved_at(path: Path) -> int:
-    return path.stat().st_mtime_ns if path.exists() else 0
-
-
 def test_training_learns_publishes_and_evaluates_to_its_own_figures(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The command as a user types it, from pictures to a zoo that the program loads, and evaluation against its manifest."""
+    """The command as a user types it, from pictures to a zoo that the program loads, and evaluation against its manifest.
+
+    It starts from trained weights: what a fresh network learns from so few pictures is decided by rounding.
+    """
     zoo = tmp_path / "zoo"
-    command = ["train", "--data", str(folder), "--dataset", "imagefolder", "--width", "0.25", "--layers", "11", "--groups", "2"]
+    command = ["train", "--data", str(folder), "--dataset", "imagefolder", "--width", "0.5", "--layers", "11", "--groups", "4"]
     command += [
+        "--init",
+        str(get_variant("mobilenet_v1-0.5-after11-g4").path),
         "--stages",
-        "30x32",
+        "8x64",
         "--batch",
         "8",
         "--lr",
-        "0.05",
+        "0.01",
         "--workers",
         "0",
         "--runs",
@@ -107,27 +121,33 @@ def test_training_learns_publishes_and_evaluates_to_its_own_figures(
     ]
     assert main([*command, "--device", "cpu"]) == 0
     (variant,) = list_variants(zoo)
-    assert variant.name == "mobilenet_v1-0.25-after11-g2"
+    assert variant.name == "mobilenet_v1-0.5-after11-g4"
     assert variant.metrics["pictures"] == 12
-    assert len(variant.metrics["attention"]["11"]["dead_share"]) == 2
-    assert variant.made_by["recipe"]["stages"] == [[30, 32]]
+    assert len(variant.metrics["attention"]["11"]["dead_share"]) == 4
+    assert variant.made_by["recipe"]["stages"] == [[8, 64]]
     again = evaluate(
         load_network(variant), find_pictures("imagefolder", folder, "test"), variant.preprocessing, batch=5, quiet=True
     )
     for key in ("top1", "top5", "ece"):
         assert again[key] == pytest.approx(variant.metrics[key], abs=0.1)
-    losses = [float(line.split(",")[-1]) for line in (tmp_path / f"{variant.name}-seed0" / "log.csv").read_text().splitlines()[1:]]
-    assert losses[-1] < losses[0]
+    # Chance is a third; at the size that it was trained at, it is right about all, whatever the seed.
+    learnt = evaluate(load_network(variant), find_pictures("imagefolder", folder, "train"), Preprocessing(64), quiet=True)
+    assert learnt["top1"] > 60
     # Done already: the same command trains nothing again; another recipe in the same folder is refused.
     assert main([*command, "--device", "cpu"]) == 0
-    assert main([*command, "--device", "cpu", "--lr", "0.01"]) == 2
+    assert main([*command, "--device", "cpu", "--lr", "0.02"]) == 2
     assert "another recipe" in capsys.readouterr().err
 
 
 def test_a_run_that_another_process_is_at_is_left_alone(folder: Path, tmp_path: Path) -> None:
-    code = "import sys, time; from pathlib import Path; from ulsam_viz.training.folder import exclusive\n"
-    code += "with exclusive(Path(sys.argv[1])): print('mine', flush=True); time.sleep(60)"
-    other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent)
+    code = "import sys; from pathlib import Path; from ulsam_viz.training.folder import exclusive\n"
+    code += "with exclusive(Path(sys.argv[1])): print('mine', flush=True); sys.stdin.read()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parent.parent,
+    )
     try:
         assert other.stdout is not None
         assert other.stdout.readline() == b"mine\n"
@@ -302,11 +322,29 @@ def test_torchvisions_weights_that_cannot_be_had_are_named(tmp_path: Path, monke
         imagenet_weights("mobilenet_v2", 1.0, tmp_path)
 
 
-def test_bfloat16_autocast_learns_too(folder: Path, tmp_path: Path) -> None:
-    recipe = Recipe(width=0.25, dataset="imagefolder", stages=((10, 32),), batch=8, peak_lr=0.05, precision="bfloat16")
+def test_bfloat16_autocast_takes_the_steps_of_float32() -> None:
+    """On one batch and trained weights, its gradients point the same way; a fresh network's depend on rounding alone."""
+    pixels = torch.rand(8, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    trained, gradients = get_variant("mobilenet_v1-0.5-after11-g4").path, []
+    assert trained
+    for precision in ("float32", "bfloat16"):
+        torch.manual_seed(0)
+        model = MobileNetV1(0.5, 3, Placement((11,), 4)).train()
+        start_from(model, trained)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        loss = _train_step(model, optimizer, Recipe(batch=8, precision=precision), pixels, torch.arange(8) % 3, 1, slice(8))
+        assert math.isfinite(loss)
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    exact, rounded = gradients
+    assert rounded.dtype == torch.float32 and not torch.equal(exact, rounded)
+    # 0.85 on CPUs with bfloat16 of their own and without; of a million numbers, two directions by chance are at 0.001.
+    assert torch.cosine_similarity(exact, rounded, 0) > 0.6
+    assert 0.7 < rounded.norm() / exact.norm() < 1.4
+
+
+def test_a_run_in_bfloat16_keeps_float32_weights_and_says_so(folder: Path, tmp_path: Path) -> None:
+    recipe = Recipe(width=0.25, dataset="imagefolder", stages=((1, 32),), batch=8, precision="bfloat16")
     train(recipe, find_pictures("imagefolder", folder, "train"), tmp_path, execution=QUIET)
-    losses = np.loadtxt(tmp_path / "log.csv", delimiter=",", skiprows=1)[:, -1]
-    assert losses[-1] < losses[0] < 2
     assert json.loads((tmp_path / "run.json").read_text())["recipe"]["precision"] == "bfloat16"
     assert all(v.dtype in (torch.float32, torch.int64) for v in load_file(tmp_path / "weights.safetensors").values())
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save
 from ulsam_viz import CheckpointError, list_variants, load_variant
 from ulsam_viz.cli import main
 from ulsam_viz.evidence import accuracy_of, control_of
+from ulsam_viz.images import ModelInput
 from ulsam_viz.models.network import Placement
 from ulsam_viz.models.ulsam import FastULSAM
 from ulsam_viz.training.evaluate import evaluate, sample_pictures
@@ -39,6 +40,17 @@ def test_every_shipped_variant_loads_and_knows_what_made_it(variant: Variant) ->
     assert {"seed", "stages", "dataset", "peak_lr"} <= recipe.keys()
     assert "dirty" not in variant.made_by["code"]
     assert len(variant.metrics["attention"]) == (len(variant.placement.layers) if variant.placement else 0)
+
+
+@pytest.mark.parametrize("variant", list_variants(), ids=lambda v: v.name)
+def test_every_shipped_variant_computes_an_answer_and_maps(variant: Variant, picture: ModelInput) -> None:
+    with torch.inference_mode():
+        logits, maps = load_variant(variant.name).forward_with_attention(picture.tensor)
+    assert logits.shape == (1, len(variant.classes)) and logits.isfinite().all() and logits.std() > 0
+    assert tuple(maps) == (variant.placement.layers if variant.placement else ())
+    for attention in maps.values():
+        assert attention.shape[:2] == (1, variant.groups)
+        torch.testing.assert_close(attention.sum((2, 3)), torch.ones(1, variant.groups))
 
 
 def test_the_shipped_zoo_is_what_is_promised() -> None:

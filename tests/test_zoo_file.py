@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
 from ulsam_viz.models.network import Placement
 from ulsam_viz.training.frozen import ModuleRecipe
 from ulsam_viz.training.publish import Role
@@ -103,7 +104,7 @@ def test_two_processes_share_a_zoo_file_and_what_is_done_is_skipped(folder: Path
     command = [sys.executable, "-m", "ulsam_viz", "train", "--zoo", str(tmp_path / "zoo.toml"), "--data", str(tmp_path)]
     command += ["--runs", str(tmp_path / "runs"), "--publish", str(tmp_path / "zoo"), "--workers", "0", "--threads", "1"]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent) for _ in range(2)]
-    lines = [line for process in both for line in process.communicate(timeout=300)[0].decode().splitlines()]
+    lines = [line for process in both for line in process.communicate(timeout=PATIENCE)[0].decode().splitlines()]
     assert [process.returncode for process in both] == [0, 0]
     assert len(lines) == len(set(lines)) == 8  # each run was measured once
     variants = list_variants(tmp_path / "zoo")

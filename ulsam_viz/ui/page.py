@@ -86,3 +86,9 @@ def open_page(name: str) -> list[Variant]:
         st.error("There is nothing to show: the manifest names no trained variant.")
         st.stop()
     return variants
+
+
+def end_page() -> None:
+    """End a page with the number of this run, which cannot be seen: a browser that is driven can wait for the next one."""
+    st.session_state["runs"] = st.session_state.get("runs", 0) + 1
+    st.html(f'<span data-run="{st.session_state["runs"]}"></span>')
