@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from PIL import Image
 
 from tests.conftest import noise
 from ulsam_viz.export import Panel, as_npz, as_png
-from ulsam_viz.figures import charts, tiles
+from ulsam_viz.figures import charts, comparisons, tiles
 from ulsam_viz.figures.colours import SCALES, SEQUENTIAL, colour_table, scale_maps, subspace_colour
 
 DEAD = np.full((1, 7, 7), 1 / 49, np.float32)
@@ -124,6 +127,28 @@ def test_charts_are_valid_plotly_and_say_their_numbers() -> None:
     assert "cup  70.0%" in figures[0].to_json()
     assert figures[1].data[0].z[0] == [1.0, None]
     assert "Subspace 1: 1<br><b>Subspace 2: 25" in figures[2].data[0].text[3][3]
+
+
+def test_the_large_map_lies_over_a_grey_picture() -> None:
+    scaled = scale_maps(MAPS, "uniform")[11]
+    drawn = charts.large_map(PIXELS, scaled, 1, names=["1", "2"], colours="viridis", opacity=0.5, smooth=False)
+    source = drawn.layout.images[0].source
+    under = np.asarray(Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))).convert("RGB")).astype(int)
+    assert np.ptp(under, axis=-1).max() <= 2  # JPEG rounds
+
+
+def test_error_bars_stand_out_on_the_light_and_on_the_dark_background() -> None:
+    theme = tomllib.loads((Path(__file__).parent.parent / ".streamlit" / "config.toml").read_text())["theme"]
+    bars = comparisons.diverging_bars(["a"], [1.0], spreads=[0.5], colours=["#2f6f8f"], noise=None, unit="logit").data[0]
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        r, g, b = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts)
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+    for name in ("light", "dark"):
+        low, high = sorted([luminance(bars.error_x.color), luminance(theme[name]["backgroundColor"])])
+        assert (high + 0.05) / (low + 0.05) >= 3  # WCAG's contrast of graphical objects
 
 
 def test_exports_can_be_read_back() -> None:
