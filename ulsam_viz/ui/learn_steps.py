@@ -12,6 +12,7 @@ from ..figures.tiles import data_uri, value_tile
 from ..lesson.formulas import formula
 from ..lesson.steps import STEPS, Step
 from ..zoo import Variant
+from .address import say_missing, take_missing
 from .learn_idea import ideas
 from .learn_walk import STAGE_NAMES, Walk, choose_walk, take_place
 from .learn_whole import show_subspace_prediction, wholes
@@ -47,6 +48,7 @@ def show_lesson(scene: Scene, everything: Sequence[Variant]) -> Walk | None:
 
 def _choose_step() -> Step:
     """Show progress, back, next and jump; the chosen step lives in the address."""
+    missing = take_missing("step", _TITLES, str, _TITLES[0])
     with st.container(horizontal=True, vertical_alignment="center"):
         before = st.container(width="content")
         title = st.selectbox("Step", _TITLES, key="step", bind="query-params", label_visibility="collapsed", width=360)
@@ -62,6 +64,8 @@ def _choose_step() -> Step:
             type="primary",
             shortcut="N",
         )
+    if missing:
+        say_missing(f"The lesson has no step “{missing}”; “{title}” is shown")
     step = STEPS[index]
     st.progress((index + 1) / len(STEPS), text=f"{step.chapter}: step {index + 1} of {len(STEPS)}")
     return step
