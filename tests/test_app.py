@@ -203,6 +203,18 @@ def test_a_target_can_be_chosen_and_shows_in_the_bars(app: AppTest) -> None:
     assert any(t.startswith("accordion ") for t in bars["text"])
 
 
+def test_a_class_among_the_most_probable_becomes_the_target_without_a_pointer(app: AppTest) -> None:
+    fine(app.run())
+    row = app.button_group(key="target-of-top")
+    first, second = row.options[:2]
+    assert f"for “{first}”" in text_of(app)
+    fine(row.set_value(second.replace(" ", "_")).run())
+    assert f"for “{second}”" in text_of(app)
+    assert app.selectbox(key="target").value == second.replace(" ", "_")
+    fine(app.selectbox(key="target").set_value("accordion").run())
+    assert app.button_group(key="target-of-top").value == "accordion"  # it follows the list
+
+
 @pytest.mark.parametrize("scale", ["uniform", "raw", "gain", "stretched"])
 @pytest.mark.parametrize("blend", [False, True])
 def test_display_settings_draw_and_compute_nothing(app: AppTest, scale: str, blend: bool, monkeypatch: pytest.MonkeyPatch) -> None:

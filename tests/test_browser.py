@@ -183,7 +183,10 @@ def test_downloads_hold_what_is_shown(browser: Browser, address: str, tmp_path: 
     assert Image.open(tmp_path / "file.png").width > 800
     archive = np.load(tmp_path / "file.npz")
     settings = json.loads(str(archive["settings"]))
-    assert any(name.startswith("examined_ablate") for name in settings)  # what was asked below the maps
+    (asked,) = (name for name in settings if name.startswith("examined_ablate"))  # what was asked below the maps
+    assert re.fullmatch(r"examined_ablate_layer_11_class_[a-z_]+", asked, re.IGNORECASE)
+    assert {effect["subspace"] for effect in settings[asked]} == {1, 2, 3, 4, None}  # as on the page; None: all at once
+    assert page.url == settings["address"] == Image.open(tmp_path / "file.png").info["Source"]
     assert archive["attention_11"].shape == (4, 14, 14)
     assert archive["attribution_grad_cam"].shape == (224, 224)
     page.context.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlencode
 
 import streamlit as st
 
@@ -17,6 +18,12 @@ def walk_by_history() -> None:
     """Make each choice of picture, network, position and g a step of the browser's history."""
     with st.container(key="history"):  # a script takes no room: the page's style hides it
         st.html(f"<script>{_HISTORY.read_text(encoding='utf-8')}</script>", unsafe_allow_javascript=True)
+
+
+def this_view() -> str:
+    """Return the address that opens what is shown again."""
+    choices = {key: st.query_params.get_all(key) for key in st.query_params}
+    return (st.context.url or "") + (f"?{urlencode(choices, doseq=True)}" if choices else "")
 
 
 def take_missing(key: str, offered: Sequence[T], words: Callable[[T], str], default: T) -> str | None:
