@@ -139,24 +139,24 @@ def test_an_upload_is_decoded_and_shown(app: AppTest) -> None:
 
 
 def test_an_upload_outlives_the_uploader_of_a_page_but_not_its_removal() -> None:
-    """On another page the uploader is another, empty one."""
+    """A page may show no uploader; the next one's is empty."""
 
     def pages() -> None:
         import streamlit as st
 
-        from ulsam_viz.ui.page import open_page
+        from ulsam_viz.ui.controls import keep_choices
         from ulsam_viz.ui.pictures import choose_picture
 
-        open_page(st.text_input("page", "a"))
-        st.write(f"shown: {choose_picture().name}")
+        keep_choices()
+        if st.text_input("page", "a") == "a":
+            st.write(f"shown: {choose_picture().name}")
 
     app = AppTest.from_function(pages, default_timeout=PATIENCE)
     fine(app.run())
     fine(app.file_uploader(key="upload").upload("holiday.jpg", (ASSETS / "coffee.jpg").read_bytes(), "image/jpeg").run())
     assert "shown: holiday.jpg" in text_of(app)
-    app.file_uploader(key="upload").clear()
     fine(app.text_input[0].set_value("b").run())
-    assert "shown: holiday.jpg" in text_of(app)
+    assert "shown" not in text_of(app)
     fine(app.text_input[0].set_value("a").run())
     assert "shown: holiday.jpg" in text_of(app)
     fine(app.file_uploader(key="upload").upload("other.jpg", (ASSETS / "chelsea.jpg").read_bytes(), "image/jpeg").run())
@@ -233,6 +233,18 @@ def test_a_target_can_be_chosen_and_shows_in_the_bars(app: AppTest) -> None:
     assert any(t.startswith("accordion ") for t in bars["text"])
 
 
+def test_a_class_among_the_most_probable_becomes_the_target_without_a_pointer(app: AppTest) -> None:
+    fine(app.run())
+    row = app.button_group(key="target-of-top")
+    first, second = row.options[:2]
+    assert f"for “{first}”" in text_of(app)
+    fine(row.set_value(second.replace(" ", "_")).run())
+    assert f"for “{second}”" in text_of(app)
+    assert app.selectbox(key="target").value == second.replace(" ", "_")
+    fine(app.selectbox(key="target").set_value("accordion").run())
+    assert app.button_group(key="target-of-top").value == "accordion"  # it follows the list
+
+
 @pytest.mark.parametrize("scale", ["uniform", "raw", "gain", "stretched"])
 @pytest.mark.parametrize("blend", [False, True])
 def test_display_settings_draw_and_compute_nothing(app: AppTest, scale: str, blend: bool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,6 +287,52 @@ def test_nonsense_in_the_address_falls_back(app: AppTest) -> None:
     text = text_of(fine(app.run()))
     assert "mobilenet_v1-0.5-after11-g4" in text
     assert not app.error
+
+
+def test_what_the_address_asks_for_in_vain_is_said(app: AppTest) -> None:
+    for key, value in {"picture": "Dog", "net": "V9", "position": "after 99", "g": "7", "target": "dragonfruit"}.items():
+        app.query_params[key] = value
+    text = text_of(fine(app.run()))
+    for line in (
+        "There is no picture “Dog”; Grace Hopper is shown.",
+        "There is no network “V9”; V1-0.5 is shown.",
+        "V1-0.5 has no position “after 99”; after 11 is shown.",
+        "Nothing was trained here with g = 7; g = 4 is shown.",
+        "The network knows no class “dragonfruit”; the predicted class is the target.",
+    ):
+        assert line in text
+    assert not {"picture", "net", "position", "g", "target"} & set(app.query_params)
+    fine(app.select_slider(key="g").set_value(8).run())
+    assert "There is no" not in text_of(app)  # it was said once
+
+
+def test_a_position_that_the_next_network_lacks_is_named_and_leaves_the_address(app: AppTest) -> None:
+    app.query_params["position"] = "instead 10"
+    assert "mobilenet_v1-0.5-instead10" in text_of(fine(app.run()))
+    fine(app.segmented_control(key="net").set_value("V2-0.5").run())
+    assert "mobilenet_v2-0.5-after11" in text_of(app)
+    assert "V2-0.5 has no position “instead 10”; after 11 is shown." in text_of(app)
+    assert "position" not in app.query_params  # after 11 is what an address without a position shows
+
+
+def test_an_address_brings_an_upload_back_and_says_where_it_is_gone(app: AppTest) -> None:
+    from ulsam_viz.ui.uploads import uploads
+
+    fine(app.run())
+    fine(app.file_uploader(key="upload").upload("mine.jpg", (ASSETS / "coffee.jpg").read_bytes(), "image/jpeg").run())
+    key = str(app.selectbox(key="picture").value)
+    assert key.startswith("own-")  # the list does not claim a sample
+    again = AppTest.from_file(APP, default_timeout=60)
+    again.query_params["picture"] = app.query_params["picture"]
+    assert "mine.jpg: what" in text_of(fine(again.run()))
+    fine(again.selectbox(key="picture").set_value("grace_hopper").run())  # the sample that was shown before it, too
+    assert "Grace Hopper: what" in text_of(again)
+
+    uploads().remove(key)
+    gone = AppTest.from_file(APP, default_timeout=60)
+    gone.query_params["picture"] = app.query_params["picture"]
+    assert "The uploaded picture is no longer here: upload it again; Grace Hopper is shown." in text_of(fine(gone.run()))
+    assert "no longer here" in text_of(fine(app.run()))  # in the session that brought it, too
 
 
 def test_a_wish_for_cuda_says_why_it_cannot_be_met(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:

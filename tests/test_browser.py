@@ -133,9 +133,9 @@ def test_an_upload_a_bad_one_and_back_to_a_sample(browser: Browser, address: str
         page.locator("input[type=file]").set_input_files(str(bad))
     assert "not a picture" in page.locator('[data-testid="stAlert"]').first.inner_text()
     assert maps(page) == uploaded  # the good one stays
-    for tile, expected in (("grace_hopper", before), ("uploaded", uploaded), ("grace_hopper", before)):
+    for tile, expected in (("grace_hopper", before), ("own-", uploaded), ("grace_hopper", before)):
         with rerun(page):
-            page.locator(f'button.tile[data-id="{tile}"]').click()
+            page.locator(f'button.tile[data-id^="{tile}"]').click()
         until(page, lambda wanted=expected: maps(page) == wanted, f"the maps of {tile} were there")  # type: ignore[misc]
     page.locator("input[type=file]").set_input_files(str(ASSETS / "chelsea.jpg"))
     heading(page, "chelsea.jpg").wait_for()
@@ -169,7 +169,7 @@ def test_downloads_hold_what_is_shown(browser: Browser, address: str, tmp_path: 
     import numpy as np
     from PIL import Image
 
-    page = visit(browser, address)
+    page = visit(browser, f"{address}/?picture=Coffee+cup")
     for name, suffix in (("Picture", "png"), ("Numbers", "npz")):
         with page.expect_download() as download:
             page.get_by_role("button", name=re.compile(name)).last.click()
@@ -177,7 +177,10 @@ def test_downloads_hold_what_is_shown(browser: Browser, address: str, tmp_path: 
     assert Image.open(tmp_path / "file.png").width > 800
     archive = np.load(tmp_path / "file.npz")
     settings = json.loads(str(archive["settings"]))
-    assert any(name.startswith("examined_ablate") for name in settings)  # what was asked below the maps
+    (asked,) = (name for name in settings if name.startswith("examined_ablate"))  # what was asked below the maps
+    assert re.fullmatch(r"examined_ablate_layer_11_class_[a-z_]+", asked, re.IGNORECASE)
+    assert {effect["subspace"] for effect in settings[asked]} == {1, 2, 3, 4, None}  # as on the page; None: all at once
+    assert page.url.replace("/?", "?") == settings["address"] == Image.open(tmp_path / "file.png").info["Source"]
     assert archive["attention_11"].shape == (4, 14, 14)
     assert archive["attribution_grad_cam"].shape == (224, 224)
     page.context.close()
@@ -228,7 +231,7 @@ def test_an_upload_stays_on_every_page(browser: Browser, address: str) -> None:
         with rerun(page):
             page.get_by_role("link", name=link, exact=True).first.click()
         expect(heading(page, title)).to_have_count(1)
-        expect(page.locator('button.tile[data-id="uploaded"][aria-pressed="true"]')).to_have_count(1)
+        expect(page.locator('button.tile[data-id^="own-"][aria-pressed="true"]')).to_have_count(1)
     page.context.close()
 
 

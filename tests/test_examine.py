@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Hashable, Iterable
 from concurrent.futures import Future
 from types import SimpleNamespace
@@ -49,9 +50,11 @@ def test_captums_metrics_come_when_asked_for_and_costly_methods_are_left_out_by_
     found = json.loads(json.dumps(flatten(app.session_state["examined"], "examined", arrays)))
     (infidelity,) = (value for name, value in found.items() if name.startswith("infidelity"))
     assert infidelity["Occlusion"]["share"] * 100 == pytest.approx(table.loc["Occlusion", "infidelity"])
-    assert {name.split("-")[0] for name in found} == {"faithful", "marked", "infidelity", "sensitivity"}
-    assert found["marked-places-11"]["box"] == {"top": 0, "left": 63, "bottom": 134, "right": 166}  # Grace Hopper's head
-    assert len(found["marked-places-11"]["table"]) == len(table)
+    assert {name for name in found if name.startswith("sensitivity")} >= {"sensitivity_of_11"}
+    assert all(re.fullmatch(r"[a-z-]+_(layer|of)_\w+", name) for name in found)  # no hashes, no brackets
+    assert {name.split("_")[0] for name in found} == {"faithful", "marked-places", "infidelity", "sensitivity"}
+    assert found["marked-places_layer_11"]["box"] == {"top": 0, "left": 63, "bottom": 134, "right": 166}  # Grace Hopper's head
+    assert len(found["marked-places_layer_11"]["table"]) == len(table)
 
 
 def test_the_attribution_that_maps_are_compared_with_is_not_compared_with_itself(app: AppTest) -> None:

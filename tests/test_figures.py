@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.conftest import noise
-from ulsam_viz.export import Panel, as_npz, as_png
-from ulsam_viz.figures import charts, tiles
+from ulsam_viz.export import ColourBar, Panel, Row, as_npz, as_png, flatten
+from ulsam_viz.figures import charts, comparisons, tiles
 from ulsam_viz.figures.colours import SCALES, SEQUENTIAL, colour_table, scale_maps, subspace_colour
 
 DEAD = np.full((1, 7, 7), 1 / 49, np.float32)
@@ -126,11 +129,59 @@ def test_charts_are_valid_plotly_and_say_their_numbers() -> None:
     assert "Subspace 1: 1<br><b>Subspace 2: 25" in figures[2].data[0].text[3][3]
 
 
+def test_the_large_map_lies_over_a_grey_picture() -> None:
+    scaled = scale_maps(MAPS, "uniform")[11]
+    drawn = charts.large_map(PIXELS, scaled, 1, names=["1", "2"], colours="viridis", opacity=0.5, smooth=False)
+    source = drawn.layout.images[0].source
+    under = np.asarray(Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))).convert("RGB")).astype(int)
+    assert np.ptp(under, axis=-1).max() <= 2  # JPEG rounds
+
+
+def test_error_bars_stand_out_on_the_light_and_on_the_dark_background() -> None:
+    theme = tomllib.loads((Path(__file__).parent.parent / ".streamlit" / "config.toml").read_text())["theme"]
+    bars = comparisons.diverging_bars(["a"], [1.0], spreads=[0.5], colours=["#2f6f8f"], noise=None, unit="logit").data[0]
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        r, g, b = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts)
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+    for name in ("light", "dark"):
+        low, high = sorted([luminance(bars.error_x.color), luminance(theme[name]["backgroundColor"])])
+        assert (high + 0.05) / (low + 0.05) >= 3  # WCAG's contrast of graphical objects
+
+
 def test_exports_can_be_read_back() -> None:
-    png = as_png("title", ["line"], [("row", [Panel(f"p{i}", "note", PIXELS) for i in range(10)])])
+    png = as_png("title", ["line"], [Row("row", [Panel(f"p{i}", "note", PIXELS) for i in range(10)])])
     image = Image.open(io.BytesIO(png))
     assert image.width > 8 * 224
     assert image.height > 2 * 224
     archive = np.load(io.BytesIO(as_npz({"attention_11": MAPS[11]}, {"variant": "v", "delta": None})), allow_pickle=False)
     assert np.array_equal(archive["attention_11"], MAPS[11])
     assert json.loads(str(archive["settings"])) == {"variant": "v", "delta": None}
+
+
+def test_a_picture_for_export_says_which_colour_means_what_and_where_it_is_from() -> None:
+    table, address = colour_table("magma"), "http://localhost:8501/?" + "picture=Coffee+cup&g=8&" * 12
+    bar = ColourBar(table, [(0.0, "≤ 0.25"), (1.0, "16")], "× uniform")
+    row = Row("Attention", [Panel("Subspace 1", "peak 3.0×", PIXELS, subspace_colour(0, 4))], [bar])
+    image = Image.open(io.BytesIO(as_png("title", [], [row], address=address)))
+    assert image.info["Source"] == address
+    colours = {tuple(colour) for colour in np.asarray(image).reshape(-1, 3)}
+    assert {tuple(colour) for colour in table} <= colours
+    assert tuple(int(subspace_colour(0, 4)[i : i + 2], 16) for i in (1, 3, 5)) in colours
+    short = Image.open(io.BytesIO(as_png("title", [], [row], address=address[:40])))
+    assert image.height > short.height  # a long address is broken, not cut
+
+
+def test_the_font_of_exports_has_every_sign_that_they_write() -> None:
+    from ulsam_viz.export import _font
+
+    nothing = bytes(_font(15).getmask("\uffff"))
+    assert [sign for sign in "×±−≤·“”…éüß°μ" if bytes(_font(15).getmask(sign)) == nothing] == []
+
+
+def test_lists_in_an_archive_count_from_1() -> None:
+    arrays: dict[str, np.ndarray] = {}
+    assert flatten([DEAD, PEAKED], "maps", arrays) == [{"array": "maps.1"}, {"array": "maps.2"}]
+    assert arrays["maps.2"] is PEAKED

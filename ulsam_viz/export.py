@@ -6,62 +6,134 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 _MARGIN, _TEXT, _GAP = 24, 40, 14
+_HEADING, _BAR, _LINE = 30, 36, 20  # heights: of a row's heading, of its colour bars with their ticks, of a line of text
+_BAR_STEP, _LEAST_WIDTH = 400, 760
+_INK, _SOFT = (28, 39, 48), (92, 104, 112)
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One tile of an exported picture: a heading, a note and an RGB array (S, S, 3)."""
+    """One tile of an exported picture: a heading, a note, an RGB array (S, S, 3), and a subspace's colour or ""."""
 
     name: str
     note: str
     pixels: np.ndarray
+    colour: str = ""
 
 
-def as_png(title: str, lines: Sequence[str], rows: Sequence[tuple[str, Sequence[Panel]]], *, columns: int = 8) -> bytes:
+@dataclass(frozen=True)
+class ColourBar:
+    """A colour scale: its colours from low to high, shape (n, 3), uint8, ticks (position in [0, 1], label), and its unit."""
+
+    colours: np.ndarray
+    ticks: Sequence[tuple[float, str]]
+    unit: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """Panels that belong together, below a heading and the colour scales that they use."""
+
+    heading: str
+    panels: Sequence[Panel]
+    bars: Sequence[ColourBar] = ()
+
+    def height(self, side: int, columns: int) -> int:
+        """Return the pixels from this row's top to the next one's."""
+        return _HEADING + (_BAR if self.bars else 0) + -(-len(self.panels) // columns) * (side + _TEXT + _GAP)
+
+
+def as_png(title: str, lines: Sequence[str], rows: Sequence[Row], *, address: str = "", columns: int = 8) -> bytes:
     """Compose a contact sheet.
 
     Args:
         title: Heading.
         lines: Lines below the heading: what was shown, on which scale.
-        rows: Headings of rows with their panels; long rows wrap.
+        rows: Long ones wrap.
+        address: Where the view can be opened again; also written into the file as its ``Source``.
         columns: Panels side by side, at most.
 
     Returns:
         A PNG file.
     """
-    side = max(p.pixels.shape[0] for _, panels in rows for p in panels)
-    widest = max(min(len(panels), columns) for _, panels in rows)
-    width = max(2 * _MARGIN + widest * side + (widest - 1) * _GAP, 760)
-    heights = [30 + -(-len(panels) // columns) * (side + _TEXT + _GAP) for _, panels in rows]
-    height = 2 * _MARGIN + 34 + 20 * len(lines) + sum(heights)
+    side = max(panel.pixels.shape[0] for row in rows for panel in row.panels)
+    widest = max(min(len(row.panels), columns) for row in rows)
+    width = max(2 * _MARGIN + widest * side + (widest - 1) * _GAP, _LEAST_WIDTH)
+    fonts = {size: _font(size) for size in (13, 15, 22)}
+    lines = [*lines, *_wrapped(address, fonts[13], width - 2 * _MARGIN)]
+    height = 2 * _MARGIN + 34 + _LINE * len(lines) + sum(row.height(side, columns) for row in rows)
     sheet = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(sheet)
-    fonts = {size: ImageFont.load_default(size=size) for size in (13, 15, 22)}
-    ink, soft = (28, 39, 48), (92, 104, 112)
     y = _MARGIN
-    draw.text((_MARGIN, y), title, font=fonts[22], fill=ink)
+    draw.text((_MARGIN, y), title, font=fonts[22], fill=_INK)
     y += 34
     for line in lines:
-        draw.text((_MARGIN, y), line, font=fonts[13], fill=soft)
-        y += 20
-    for (heading, panels), row_height in zip(rows, heights, strict=True):
-        draw.text((_MARGIN, y + 6), heading, font=fonts[15], fill=ink)
-        for i, panel in enumerate(panels):
-            x = _MARGIN + (i % columns) * (side + _GAP)
-            top = y + 30 + (i // columns) * (side + _TEXT + _GAP)
-            sheet.paste(Image.fromarray(panel.pixels), (x, top))
-            draw.text((x, top + side + 3), panel.name, font=fonts[13], fill=ink)
-            draw.text((x, top + side + 19), panel.note, font=fonts[13], fill=soft)
-        y += row_height
+        draw.text((_MARGIN, y), line, font=fonts[13], fill=_SOFT)
+        y += _LINE
+    for row in rows:
+        draw.text((_MARGIN, y + 6), row.heading, font=fonts[15], fill=_INK)
+        top = y + _HEADING
+        for i, bar in enumerate(row.bars):
+            _draw_bar(sheet, draw, bar, (_MARGIN + i * _BAR_STEP, top), fonts[13])
+        top += _BAR if row.bars else 0
+        for i, panel in enumerate(row.panels):
+            _draw_panel(
+                sheet, draw, panel, (_MARGIN + i % columns * (side + _GAP), top + i // columns * (side + _TEXT + _GAP)), fonts[13]
+            )
+        y += row.height(side, columns)
+    source = PngInfo()
+    source.add_itxt("Source", address)
     buffer = io.BytesIO()
-    sheet.save(buffer, "PNG", optimize=False)
+    sheet.save(buffer, "PNG", pnginfo=source)
     return buffer.getvalue()
+
+
+@lru_cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """Return DejaVu Sans, which captum's own dependency matplotlib carries: Pillow's font has no ×, −, ≤ and no accents."""
+    import matplotlib
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
+
+
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+    """Break a text without spaces, an address, into lines that fit."""
+    lines = [""] if text else []
+    for character in text:
+        if font.getlength(lines[-1] + character) > width:
+            lines.append("")
+        lines[-1] += character
+    return lines
+
+
+def _draw_bar(
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, bar: ColourBar, corner: tuple[int, int], font: ImageFont.FreeTypeFont
+) -> None:
+    (x, y), width = corner, len(bar.colours)
+    sheet.paste(Image.fromarray(bar.colours[None].repeat(10, 0)), (x, y))
+    for position, label in bar.ticks:
+        draw.text((x + position * width, y + 12), label, font=font, fill=_SOFT, anchor="ma")
+    draw.text((x + width + 14, y + 5), bar.unit, font=font, fill=_SOFT, anchor="lm")
+
+
+def _draw_panel(
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, panel: Panel, corner: tuple[int, int], font: ImageFont.FreeTypeFont
+) -> None:
+    (x, y), side = corner, panel.pixels.shape[0]
+    sheet.paste(Image.fromarray(panel.pixels), (x, y))
+    if panel.colour:
+        draw.rectangle((x, y + side + 6, x + 9, y + side + 15), fill=panel.colour)
+    draw.text((x + (15 if panel.colour else 0), y + side + 3), panel.name, font=font, fill=_INK)
+    draw.text((x, y + side + 19), panel.note, font=font, fill=_SOFT)
 
 
 def as_npz(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> bytes:
@@ -72,7 +144,7 @@ def as_npz(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> byt
 
 
 def flatten(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
-    """Turn a result into what JSON holds; its arrays go to ``arrays`` and leave their names.
+    """Turn a result into what JSON holds; its arrays go to ``arrays`` and leave their names. Lists count from 1.
 
     Args:
         value: A dataclass, mapping, sequence, array or plain value, nested in any way.
@@ -87,5 +159,5 @@ def flatten(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(value, Mapping):
         return {str(key): flatten(item, f"{name}.{key}", arrays) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [flatten(item, f"{name}.{i}", arrays) for i, item in enumerate(value)]
+        return [flatten(item, f"{name}.{i}", arrays) for i, item in enumerate(value, 1)]
     return value

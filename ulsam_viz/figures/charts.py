@@ -9,7 +9,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from .colours import DIVERGING, Scaled, colour_stops
-from .tiles import data_uri
+from .tiles import data_uri, grey
+
+#: For lines that must be seen on both themes' backgrounds: at least 3:1 against white and against the dark one.
+NEUTRAL = "#66727a"
 
 
 def figure(data: list[dict[str, Any]], **layout: Any) -> go.Figure:
@@ -113,7 +116,7 @@ def correlation_matrix(
 def large_map(
     pixels: np.ndarray, scaled: Scaled, index: int, *, names: Sequence[str], colours: str, opacity: float, smooth: bool
 ) -> go.Figure:
-    """Draw one map large over the picture; the pointer shows every subspace's value at a place.
+    """Draw one map large over the picture, which is grey as on the tiles; the pointer shows every subspace's value at a place.
 
     Args:
         pixels: The crop, shape (S, S, 3), uint8.
@@ -153,7 +156,7 @@ def large_map(
     }
     side = {"showgrid": False, "zeroline": False, "fixedrange": True, "ticks": "", "nticks": 8}
     picture = {
-        "source": data_uri(pixels),
+        "source": data_uri(grey(pixels).round().astype(np.uint8)),
         "xref": "x",
         "yref": "y",
         "x": -0.5,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from .charts import colour_scale, figure, labelled
+from .charts import NEUTRAL, colour_scale, figure, labelled
 from .colours import DIVERGING
 
 
@@ -142,8 +142,9 @@ def diverging_bars(
         "error_x": {
             "type": "data",
             "array": [s and float(s) for s in spreads],
-            "thickness": 1,
-            "width": 3,
+            "color": NEUTRAL,
+            "thickness": 1.5,
+            "width": 4,
             "visible": any(spreads),
         },
         "customdata": list(names),

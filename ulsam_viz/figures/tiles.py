@@ -47,7 +47,7 @@ def attention_tile(pixels: np.ndarray, fractions: np.ndarray, display: Display) 
     """
     large = resize_map(fractions, len(pixels), smooth=display.smooth)
     coloured = colour_table(display.colours)[np.clip(large * 255, 0, 255).round().astype(np.uint8)]
-    return _mix(_grey(pixels), coloured, np.float32(display.opacity))
+    return _mix(grey(pixels), coloured, np.float32(display.opacity))
 
 
 def attribution_tile(pixels: np.ndarray, values: np.ndarray, limit: float, display: Display, *, signed: bool) -> np.ndarray:
@@ -67,7 +67,7 @@ def attribution_tile(pixels: np.ndarray, values: np.ndarray, limit: float, displ
     coloured = table[np.clip(index * 255, 0, 255).round().astype(np.uint8)]
     # Near 0 a signed map shows the picture, not the colour scale's white middle.
     alpha = display.opacity * (np.sqrt(strength) if signed else 1.0)
-    return _mix(_grey(pixels), coloured, np.asarray(alpha, np.float32)[..., None] if signed else np.float32(alpha))
+    return _mix(grey(pixels), coloured, np.asarray(alpha, np.float32)[..., None] if signed else np.float32(alpha))
 
 
 def blend_tile(pixels: np.ndarray, relative: np.ndarray, hues: list[str], display: Display) -> np.ndarray:
@@ -86,7 +86,7 @@ def blend_tile(pixels: np.ndarray, relative: np.ndarray, hues: list[str], displa
     winner, strength = large.argmax(0), large.max(0)
     coloured = np.array([rgb(h) for h in hues], np.uint8)[winner]
     alpha = display.opacity * np.clip((strength - 1) / 3, 0, 1)
-    return _mix(_grey(pixels), coloured, alpha[..., None].astype(np.float32))
+    return _mix(grey(pixels), coloured, alpha[..., None].astype(np.float32))
 
 
 def value_tile(values: np.ndarray, display: Display, *, side: int = 160) -> np.ndarray:
@@ -154,7 +154,8 @@ def data_uri(pixels: np.ndarray, *, quality: int = 85) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _grey(pixels: np.ndarray) -> np.ndarray:
+def grey(pixels: np.ndarray) -> np.ndarray:
+    """Take the colours out of a picture (S, S, 3), so that a map over it has all the colour; float32, 0 to 255."""
     return np.repeat((pixels @ np.array([0.299, 0.587, 0.114], np.float32))[..., None], 3, -1)
 
 

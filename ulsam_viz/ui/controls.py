@@ -13,6 +13,7 @@ from ..engine import DeviceChoice, default_engine
 from ..figures.colours import SCALES, SEQUENTIAL, Scale
 from ..figures.tiles import Display
 from ..zoo import Variant
+from .address import say_missing, take_missing
 
 PLAIN = "plain"
 _BIND: Literal["query-params"] = "query-params"
@@ -106,6 +107,7 @@ def choose_by_id(widget: Callable[..., object], label: str, names: Mapping[str, 
         st.query_params[key] = of_names[asked]
         st.rerun()  # Streamlit reads the address before the script can
     st.html(f"<style>.st-key-{key} {{ display: none; }}</style>")
+    missing = take_missing(key, list(names), str, next(iter(names)))
     chosen = st.selectbox(label, list(names), key=key, bind=_BIND)
     shown = f"{key}-shown"
     st.session_state[shown] = chosen
@@ -118,6 +120,8 @@ def choose_by_id(widget: Callable[..., object], label: str, names: Mapping[str, 
         label_visibility="collapsed",
         **look,
     )
+    if missing:
+        say_missing(f"{label} “{missing}” is not known; “{names[chosen]}” is shown")
     return chosen
 
 
@@ -125,6 +129,7 @@ def choose_variant(variants: Sequence[Variant]) -> Variant:
     """Show backbone, position and g; every stop is a trained variant."""
     st.subheader("Network", help="Networks trained by this project. Every stop of the sliders is a network of its own.")
     backbones = list(dict.fromkeys(backbone_label(v) for v in variants))
+    missing = take_missing("net", backbones, str, backbones[0])
     backbone = st.segmented_control(
         "Backbone",
         backbones,
@@ -134,22 +139,28 @@ def choose_variant(variants: Sequence[Variant]) -> Variant:
         bind=_BIND,
         help="Network version and width multiplier.",
     )
+    if missing:
+        say_missing(f"There is no network “{missing}”; {backbone} is shown")
     of_backbone = [v for v in variants if backbone_label(v) == backbone]
     positions = sorted(
         {position_label(v): v for v in of_backbone}.items(),
         key=lambda item: (item[1].placement is not None, *_position_order(item[1])),
     )
     names = [name for name, _ in positions]
+    usual = _DEFAULT_POSITION if _DEFAULT_POSITION in names else names[-1]
+    missing = take_missing("position", names, _position_words, usual)
     position = st.select_slider(
         "Position",
         names,
-        value=_DEFAULT_POSITION if _DEFAULT_POSITION in names else names[-1],
+        value=usual,
         key="position",
         bind=_BIND,
-        format_func=lambda name: "none (plain)" if name == PLAIN else name.replace("-", " ", 1).replace("-", ", "),
+        format_func=_position_words,
         help="The layer that the attention module follows, or replaces (“instead”), in the paper's numbering: the stem is layer 1. "
         "“None” is the same network without attention, trained with the same budget.",
     )
+    if missing:
+        say_missing(f"{backbone} has no position “{missing}”; {_position_words(position)} is shown")
     here = [v for v in of_backbone if position_label(v) == position]
     if position == PLAIN:
         st.caption("The plain control has no subspaces; choose a position to move g.")
@@ -158,15 +169,23 @@ def choose_variant(variants: Sequence[Variant]) -> Variant:
     if len(groups) == 1:
         st.caption(f"Trained here with g = {groups[0]} only.")
         return here[0]
+    usual_g = _DEFAULT_GROUPS if _DEFAULT_GROUPS in groups else groups[0]
+    missing = take_missing("g", groups, str, usual_g)
     g = st.select_slider(
         "Subspaces g",
         groups,
-        value=_DEFAULT_GROUPS if _DEFAULT_GROUPS in groups else groups[0],
+        value=usual_g,
         key="g",
         bind=_BIND,
         help="The layer's channels are split into g groups of neighbours; each gets one attention map.",
     )
+    if missing:
+        say_missing(f"Nothing was trained here with g = {missing}; g = {g} is shown")
     return next(v for v in here if v.groups == g)
+
+
+def _position_words(name: str) -> str:
+    return "none (plain)" if name == PLAIN else name.replace("-", " ", 1).replace("-", ", ")
 
 
 def _position_order(variant: Variant) -> tuple[Any, ...]:
@@ -252,15 +271,22 @@ def _settings_of(method: Method, variant: Variant) -> dict[str, Any]:
 def choose_target(variant: Variant) -> int | None:
     """Show the target class; None means the predicted one."""
     names = ["predicted", *variant.classes]
+    missing = take_missing("target", names, _class_words, names[0])
     target = st.selectbox(
         "Target class",
         names,
         key="target",
         bind=_BIND,
-        format_func=lambda n: "predicted class" if n == "predicted" else pretty(n),
+        format_func=_class_words,
         help="Attributions answer “why this class?” for the target. The attention maps do not depend on it.",
     )
+    if missing:
+        say_missing(f"The network knows no class “{missing}”; the {_class_words(target)} is the target")
     return None if target == "predicted" else variant.classes.index(target)
+
+
+def _class_words(name: str) -> str:
+    return "predicted class" if name == "predicted" else pretty(name)
 
 
 def choose_view() -> View:

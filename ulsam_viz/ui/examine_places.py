@@ -108,7 +108,7 @@ def _show_scores(
             row["ρ"] = float(measures.agreement(own, coarse).correlation)
             row["top 20 % shared"] = 100 * faithfulness.overlap(own, coarse)
         table.append(row)
-    examined(scene)[f"marked-places-{number}"] = {"box": box, "compared with": label, "table": table}
+    examined(scene)[f"marked-places_layer_{number}"] = {"box": box, "compared with": label, "table": table}
     st.dataframe(
         table,
         hide_index=True,

@@ -11,13 +11,15 @@ import streamlit as st
 from ..engine import DeviceChoice
 from ..zoo import CheckpointError, Variant, list_variants
 from . import controls
-from .pictures import Picture, choose_picture, forget_uploader
+from .address import walk_by_history
+from .pictures import Picture, choose_picture
 from .session import asked
 
 _STYLE = """
 <style>
 .stMainBlockContainer { padding: 3.2rem 2rem 3rem; max-width: 1500px; }
 [data-testid="stSidebar"] h3 { padding: 0.4rem 0 0; font-size: 1rem; }
+.st-key-history { display: none; }
 .ulsam-legend { display: flex; gap: 16px; font-size: 12px; line-height: 1.2; font-variant-numeric: tabular-nums; padding-left: 4px; }
 .ulsam-legend .scale { position: relative; width: 170px; height: 24px; }
 .ulsam-legend .bar { width: 100%; height: 9px; border-radius: 2px; }
@@ -72,11 +74,11 @@ def let_the_browser_draw() -> None:
 def open_page(name: str) -> list[Variant]:
     """Begin a page; return the trained variants, or end it with the reason why there are none."""
     st.html(_STYLE)
+    walk_by_history()
     asked().begin()
     if st.session_state.get("page") != name:
         st.session_state["page"] = name
         asked().let_go()  # what another page asked for, this one does not wait for
-        forget_uploader()
     try:
         variants = list_variants()
     except CheckpointError as error:

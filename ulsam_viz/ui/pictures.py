@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
 from dataclasses import dataclass
 
 import streamlit as st
 from PIL import Image
-from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from ..figures.tiles import data_uri
 from ..images import MAX_BYTES, ImageError, ModelInput, Preprocessing, decode_image, is_animated, prepare
 from ..samples import Sample, list_samples
+from . import address
+from .session import visitor
 from .tiles import Tile, show_tiles
+from .uploads import uploads
 
 _TYPES = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]
 _THUMBNAIL = Preprocessing(input_size=96)
 _KEPT_SIDE = 1024
-_UPLOADED = "uploaded"
+_OWN = re.compile(r"\((own-[0-9a-f]{16})\)$")  # at the end of an own picture's name in the address
+_OWN_LIMIT = 3  # own pictures that are offered
 _DECODING = threading.Lock()  # one at a time, of all visitors: 50 megapixels take up to 0.8 GB while they are decoded
 
 
@@ -40,93 +44,105 @@ def sample_image(sample: Sample) -> Image.Image:
 
 @st.cache_resource
 def _thumbnail(sample: Sample) -> str:
-    return data_uri(prepare(sample_image(sample), _THUMBNAIL).pixels, quality=80)
+    return _thumbnail_of(sample_image(sample))
+
+
+def _thumbnail_of(image: Image.Image) -> str:
+    return data_uri(prepare(image, _THUMBNAIL).pixels, quality=80)
 
 
 def choose_picture() -> Picture:
-    """Show the samples and the upload; whichever was used last is looked at. A bad file changes nothing else."""
-    st.subheader("Picture", help="Pictures stay in this session's memory; nothing is stored.")
-    samples = {s.path.stem: s for s in list_samples()}
-    upload = st.file_uploader(
+    """Show the samples and the upload; whichever was chosen last is looked at. A bad file changes nothing else."""
+    st.subheader("Picture", help="Your pictures stay in memory while you are here and ten minutes more, never on a disk.")
+    st.file_uploader(
         "Upload a photograph",
         type=_TYPES,
         key="upload",
         max_upload_size=MAX_BYTES // 2**20,
         help="JPEG, PNG, WebP, GIF, BMP or TIFF. The network sees the centre square.",
+        on_change=_take_upload,
     )
-    uploaded = _decode_upload(upload)
+    if error := st.session_state.get("upload_error"):
+        st.error(error, icon=":material/error:")
+    elif note := st.session_state.get("upload_note"):
+        st.caption(note)
+    samples = {s.path.stem: s for s in list_samples()}
+    own = _own_pictures()
+    names = {key: f"{picture.name} ({key})" for key, picture in own.items()} | {key: s.title for key, s in samples.items()}
     strip_place = st.container()
-    stem = st.selectbox(
-        "Sample",
-        list(samples),
+    default = next(iter(samples))
+    missing = address.take_missing("picture", list(names), lambda key: names.get(key, f"({key})"), default)
+    chosen = st.selectbox(
+        "Picture",
+        list(names),
+        index=list(names).index(default),
         key="picture",
         bind="query-params",
-        format_func=lambda s: samples[s].title,
-        on_change=_use_sample,
+        format_func=names.__getitem__,
         label_visibility="collapsed",
     )
-    used = uploaded if uploaded and st.session_state.get("picture_source") == "upload" else None
+    if missing:
+        lost = (
+            "The uploaded picture is no longer here: upload it again"
+            if _OWN.search(missing)
+            else f"There is no picture “{missing}”"
+        )
+        address.say_missing(f"{lost}; {samples[chosen].title} is shown")
     with strip_place:
-        strip = [
-            Tile(name, s.title, source=_thumbnail(s), selectable=True, selected=name == stem and not used)
-            for name, s in samples.items()
-        ]
-        if uploaded:  # the way back to it
-            thumbnail = data_uri(prepare(uploaded.image, _THUMBNAIL).pixels, quality=80)
-            strip.insert(0, Tile(_UPLOADED, uploaded.name, source=thumbnail, selectable=True, selected=bool(used)))
-        show_tiles(strip, width=40, key="strip", small=True, on_select=_use_sample_of_strip)
-    return used or Picture(sample_image(samples[stem]), samples[stem].title, stem, samples[stem])
+        strip = [Tile(k, p.name, source=_thumbnail_of(p.image), selectable=True, selected=k == chosen) for k, p in own.items()]
+        strip += [Tile(k, s.title, source=_thumbnail(s), selectable=True, selected=k == chosen) for k, s in samples.items()]
+        show_tiles(strip, width=40, key="strip", small=True, on_select=_choose_of_strip)
+    return own.get(chosen) or Picture(sample_image(samples[chosen]), samples[chosen].title, chosen, samples[chosen])
 
 
-def _use_sample() -> None:
-    st.session_state["picture_source"] = "sample"
-
-
-def _use_sample_of_strip() -> None:
+def _choose_of_strip() -> None:
     selected = getattr(st.session_state.get("strip"), "selected", None)
-    if selected == _UPLOADED:
-        st.session_state["picture_source"] = "upload"
-    elif selected in {s.path.stem for s in list_samples()}:
+    if selected in {*st.session_state["own"], *(s.path.stem for s in list_samples())}:
         st.session_state["picture"] = selected
-        _use_sample()
 
 
-def forget_uploader() -> None:
-    """Say that another page is shown: its uploader is another one, and empty; what was uploaded stays."""
-    st.session_state["uploader_holds"] = None
+def _own_pictures() -> dict[str, Picture]:
+    """Return the visitor's own pictures that are still kept, the one that the address names among them."""
+    named = _OWN.search(st.query_params.get("picture", ""))
+    keys: list[str] = st.session_state.setdefault("own", [])
+    if named and named[1] not in keys and uploads().get(named[1], visitor()):
+        st.session_state["own"] = keys = [*keys, named[1]][-_OWN_LIMIT:]
+    return {key: Picture(found[1], found[0], key, None) for key in keys if (found := uploads().get(key, visitor()))}
 
 
-def _decode_upload(upload: UploadedFile | None) -> Picture | None:
-    """Decode each file once and look at it; on a bad one, say why and keep everything as it was."""
-    state = st.session_state
+def _take_upload() -> None:
+    """Take what the uploader holds now: a picture to look at, nothing, or a bad file."""
+    state, upload = st.session_state, st.session_state["upload"]
+    state["upload_error"] = state["upload_note"] = ""
     if upload is None:
-        if state.get("uploader_holds"):
-            # Removed, or about to be replaced: then the browser first takes the old file away. A bad file brings it back.
-            state["taken_away"] = state.get("uploaded"), state.get("picture_source")
-            state["uploaded"] = state["uploader_holds"] = None
-            _use_sample()
-        return state.get("uploaded")
-    if state.get("uploader_holds") != upload.file_id:
-        data = upload.getvalue()
-        state["upload_error"] = state["upload_note"] = None
-        before, source = state.pop("taken_away", None) or (state.get("uploaded"), state.get("picture_source"))
-        try:
-            with _DECODING:
-                image = _shrunk(decode_image(data))
-        except ImageError as error:
-            state["upload_error"] = str(error)
-            state["uploaded"], state["picture_source"] = before, source
-        else:
-            state["uploaded"] = Picture(image, _plain(upload.name), upload.file_id, None)
-            state["picture_source"] = "upload"
-            if is_animated(data):
-                state["upload_note"] = "The first frame of the animation is shown."
-        state["uploader_holds"] = upload.file_id
-    if state["upload_error"]:
-        st.error(state["upload_error"], icon=":material/error:")
-    elif state["upload_note"]:
-        st.caption(state["upload_note"])
-    return state.get("uploaded")
+        # Removed, or about to be replaced: then the browser first takes the old file away. A bad file brings it back.
+        key = state.pop("uploaded", "")
+        state["taken_away"] = key, uploads().get(key, visitor()), state.get("picture") == key
+        uploads().remove(key)
+        state["own"] = [k for k in state["own"] if k != key]
+        if state.get("picture") == key:
+            state["picture"] = list_samples()[0].path.stem
+        return
+    key, before, looked_at = state.pop("taken_away", ("", None, False))
+    data, name = upload.getvalue(), _plain(upload.name)
+    try:
+        with _DECODING:
+            image = _shrunk(decode_image(data))
+    except ImageError as error:
+        state["upload_error"] = str(error)
+        if not before:
+            return
+        name, image = before
+    else:
+        # Of the name, too: two visitors who bring the same picture do not learn what the other calls it.
+        key, looked_at = "own-" + hashlib.sha256(name.encode() + b"\0" + data).hexdigest()[:16], True
+        state["uploaded"] = key
+        if is_animated(data):
+            state["upload_note"] = "The first frame of the animation is shown."
+    uploads().put(key, name, image, visitor())
+    state["own"] = [*(k for k in state["own"] if k != key), key][-_OWN_LIMIT:]
+    if looked_at:
+        state["picture"] = key
 
 
 def _shrunk(image: Image.Image) -> Image.Image:

@@ -14,6 +14,7 @@ from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from ..engine import default_engine
+from .uploads import uploads
 
 _LOOK_EVERY = 5.0  # seconds
 
@@ -74,7 +75,9 @@ class Watch:
         while True:
             time.sleep(_LOOK_EVERY)
             if runtime.exists():  # it goes before this thread does
-                self.look(runtime.get_instance().is_active_session)
+                is_there = runtime.get_instance().is_active_session
+                self.look(is_there)
+                uploads().look(is_there)
 
 
 @st.cache_resource

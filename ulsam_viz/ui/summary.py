@@ -73,7 +73,7 @@ def judged(scene: Scene) -> str:
 
 
 def show_answer(scene: Scene) -> None:
-    """Draw the most probable classes; a click on one makes it the target."""
+    """Draw the most probable classes, and a row of them by name; a click on a bar, or a choice in the row, makes one the target."""
     numbers = scene.attention.top(5)
     if scene.target not in numbers:
         numbers.append(scene.target)
@@ -89,8 +89,19 @@ def show_answer(scene: Scene) -> None:
         config={"displayModeBar": False},
         alt="most probable classes: " + ", ".join(f"{scene.class_name(n)} {scene.attention.probabilities[n]:.1%}" for n in numbers),
     )
+    classes = [scene.variant.classes[n] for n in numbers]
+    st.session_state["target-of-top"] = classes[numbers.index(scene.target)]  # it shows the target, whichever control set it
+    st.pills(
+        "Target among these",
+        classes,
+        required=True,
+        key="target-of-top",
+        format_func=pretty,
+        on_change=_target_from_row,
+        label_visibility="collapsed",
+    )
     st.caption(
-        f"The five most probable of {len(scene.variant.classes)} classes. The filled bar is the target of the attributions; click a bar to change it."
+        f"The five most probable of {len(scene.variant.classes)} classes. The filled bar is the target of the attributions; choose another class here, or click its bar."
     )
 
 
@@ -98,6 +109,10 @@ def _target_from_bar(variant: Variant, numbers: list[int]) -> None:
     points = st.session_state["top5"]["selection"]["points"]
     if points and 0 <= (index := int(points[0]["point_index"])) < len(numbers):
         st.session_state["target"] = variant.classes[numbers[index]]
+
+
+def _target_from_row() -> None:
+    st.session_state["target"] = st.session_state["target-of-top"]
 
 
 def _variant_card(scene: Scene, times: Mapping[str, Latency] | str | None) -> str:
