@@ -98,17 +98,20 @@ class Engine:
             self._cuda_trouble = f"The GPU cannot be used ({str(error).splitlines()[0]}); the CPU is used."
 
     def attend(self, picture: ModelInput, variant: Variant, device: str = "cpu", *, visitor: Hashable = None) -> Future[Attention]:
-        """Start one pass; the future holds logits and all maps."""
+        """Start one pass; the future holds logits, calibrated probabilities and all maps."""
         key = (variant.key, device, picture.key)
         if device == "cpu":  # batches are no faster there, and would change the last bits
-            return self._submit(key, variant, device, lambda m, _: attend(m, picture.tensor), kind=Kind.SHORT, visitor=visitor)
+            alone = partial(_attend_alone, picture.tensor, variant.calibration.temperature)
+            return self._submit(key, variant, device, alone, kind=Kind.SHORT, visitor=visitor)
         with self._lock:
             if not self._results.get(key)[0]:
                 self._passes.setdefault((variant.key, device), {})[key] = picture.tensor
-        batch = partial(self._attend_batch, key, picture.tensor)
+        batch = partial(self._attend_batch, key, picture.tensor, variant.calibration.temperature)
         return self._submit(key, variant, device, batch, kind=Kind.SHORT, visitor=visitor)
 
-    def _attend_batch(self, key: tuple[str, str, str], tensor: torch.Tensor, model: Network, pause: Pause) -> Attention:
+    def _attend_batch(
+        self, key: tuple[str, str, str], tensor: torch.Tensor, temperature: float, model: Network, pause: Pause
+    ) -> Attention:
         """Run one pass for all pictures that wait for this network; what the others get is found in the cache."""
         with self._lock:
             found, value = self._results.get(key)
@@ -119,7 +122,7 @@ class Engine:
         others = list(waiting.items())[: _GPU_BATCH - 1]
         with self._lock:
             self._passes.setdefault(key[:2], {}).update(dict(list(waiting.items())[_GPU_BATCH - 1 :]))
-        mine, *theirs = attend_each(model, torch.cat([tensor, *(t for _, t in others)]))
+        mine, *theirs = attend_each(model, torch.cat([tensor, *(t for _, t in others)]), temperature=temperature)
         for (other, _), value in zip(others, theirs, strict=True):
             freeze(value)
             with self._lock:
@@ -311,6 +314,10 @@ class Engine:
             self._sizes.setdefault(key, size_of(model))
             while sum(self._sizes[k] * len(stock) for k, stock in self._idle.items()) > self._model_bytes and len(self._idle) > 1:
                 self._idle.popitem(last=False)
+
+
+def _attend_alone(tensor: torch.Tensor, temperature: float, model: Network, pause: Pause) -> Attention:
+    return attend(model, tensor, temperature=temperature)
 
 
 def _prepare_thread() -> None:

@@ -93,10 +93,10 @@ def publish(
             others = [c for c in manifest.get("controls_of_instead", []) if c["name"] != name]
             manifest["controls_of_instead"] = [*others, record]
         else:
-            _replace(checkpoints / f"{name}.safetensors", data)
+            replace(checkpoints / f"{name}.safetensors", data)
             manifest["variants"] = [v for v in manifest["variants"] if v["name"] != name] + [record]
         manifest["starts"] = manifest.get("starts", {}) | lineage(run)
-        _replace(path, (json.dumps(manifest, indent=1) + "\n").encode())
+        replace(path, (json.dumps(manifest, indent=1) + "\n").encode())
     return record
 
 
@@ -124,7 +124,8 @@ def _same_run(a: dict[str, Any], b: dict[str, Any]) -> bool:
     return a["name"] == b["name"] and a["made_by"]["recipe"]["seed"] == b["made_by"]["recipe"]["seed"]
 
 
-def _replace(path: Path, data: bytes) -> None:
+def replace(path: Path, data: bytes) -> None:
+    """Write a file so that readers find the old content or the new, never a part."""
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(data)
     os.replace(partial, path)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from ..analysis.calibration import Familiarity, familiarity
 from ..engine import default_engine
 from ..evidence import accuracy_of, finding
 from ..figures import charts
@@ -88,9 +89,25 @@ def show_answer(scene: Scene) -> None:
         config={"displayModeBar": False},
         alt="most probable classes: " + ", ".join(f"{scene.class_name(n)} {scene.attention.probabilities[n]:.1%}" for n in numbers),
     )
+    if found := familiarity(scene.attention.probabilities, scene.variant.calibration):
+        (st.markdown if found.doubtful else st.caption)(
+            how_familiar(found),
+            help="From how far the calibrated answer is spread over the classes (its entropy), beside the answers to held-out pictures and to "
+            "pictures that show none of the classes. It cannot be certain: some other subjects get sure answers.",
+        )
     st.caption(
         f"The five most probable of {len(scene.variant.classes)} classes. The filled bar is the target of the attributions; click a bar to change it."
     )
+
+
+def how_familiar(found: Familiarity) -> str:
+    """Say whether the picture's subject may be none of the classes, and what that rests on."""
+    known, other = f"{found.less_sure:.0%}", "" if found.as_sure is None else f"{found.as_sure:.0%}"
+    if found.doubtful:
+        others = f", but {other} of pictures of other subjects one at least this sure" if other else ""
+        return f"**None of the network's classes may fit.** Only {known} of test pictures get a less sure answer{others}."
+    others = f", and {other} of pictures of other subjects one at least this sure" if other else ""
+    return f"{known} of test pictures get a less sure answer{others}."
 
 
 def _target_from_bar(variant: Variant, numbers: list[int]) -> None:
