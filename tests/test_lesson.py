@@ -109,6 +109,16 @@ def test_a_planted_map_is_found_in_its_region_and_follows_its_object() -> None:
     assert "1 of 3 maps move with the object" in said
 
 
+def test_a_probes_rises_count_from_a_stated_size_on() -> None:
+    def said(large: float, small: float) -> str:
+        return verdict({"large": np.array([large]), "small": np.array([small])})
+
+    assert "1 of 1 rise most at “large”" in said(0.051, -0.1)
+    assert "1 in none of them" in said(0.049, -0.1)
+    assert "1 of 1 rise most at “small”" in said(0.2, 0.251)
+    assert "1 at several alike" in said(0.2, 0.249)
+
+
 def test_the_sandbox_names_each_value_that_makes_no_sense() -> None:
     tensor = np.zeros((4, 4, 4))
     assert find_trouble(tensor) == ""
