@@ -146,6 +146,7 @@ def test_an_answer_less_sure_than_four_of_five_is_doubted_and_no_other() -> None
     assert unsure.as_sure == pytest.approx(0.31, abs=1e-3)
     assert how_familiar(unsure).startswith("**None of the network's classes may fit.** Only 19% of test pictures")
     assert "classes may fit" not in how_familiar(sure)
+    assert how_familiar(unsure, fits=True).startswith("Only 19% of test pictures")  # a sample whose class is known
     assert "29% of pictures of other subjects one at least this sure" in how_familiar(sure)
 
 

@@ -90,8 +90,9 @@ def show_answer(scene: Scene) -> None:
         alt="most probable classes: " + ", ".join(f"{scene.class_name(n)} {scene.attention.probabilities[n]:.1%}" for n in numbers),
     )
     if found := familiarity(scene.attention.probabilities, scene.variant.calibration):
-        (st.markdown if found.doubtful else st.caption)(
-            how_familiar(found),
+        fits = bool(scene.picture.sample and scene.picture.sample.shows)
+        (st.markdown if found.doubtful and not fits else st.caption)(
+            how_familiar(found, fits=fits),
             help="From how far the calibrated answer is spread over the classes (its entropy), beside the answers to held-out pictures and to "
             "pictures that show none of the classes. It cannot be certain: some other subjects get sure answers.",
         )
@@ -100,12 +101,18 @@ def show_answer(scene: Scene) -> None:
     )
 
 
-def how_familiar(found: Familiarity) -> str:
-    """Say whether the picture's subject may be none of the classes, and what that rests on."""
+def how_familiar(found: Familiarity, *, fits: bool = False) -> str:
+    """Say whether the picture's subject may be none of the classes, and what that rests on.
+
+    Args:
+        found: How the answer compares with others.
+        fits: A class is known to fit, as for most samples.
+    """
     known, other = f"{found.less_sure:.0%}", "" if found.as_sure is None else f"{found.as_sure:.0%}"
     if found.doubtful:
         others = f", but {other} of pictures of other subjects one at least this sure" if other else ""
-        return f"**None of the network's classes may fit.** Only {known} of test pictures get a less sure answer{others}."
+        doubt = "" if fits else "**None of the network's classes may fit.** "
+        return f"{doubt}Only {known} of test pictures get a less sure answer{others}."
     others = f", and {other} of pictures of other subjects one at least this sure" if other else ""
     return f"{known} of test pictures get a less sure answer{others}."
 
