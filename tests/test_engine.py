@@ -19,6 +19,7 @@ from torch import nn
 from tests.patience import PATIENCE
 from ulsam_viz import CheckpointError, Explanation, explain, list_variants
 from ulsam_viz.analysis.attention import Attention, attend_each
+from ulsam_viz.analysis.calibration import probabilities_of
 from ulsam_viz.analysis.computations import AttributionError
 from ulsam_viz.analysis.methods import METHODS
 from ulsam_viz.cost import Latency, measure_latencies
@@ -29,7 +30,7 @@ from ulsam_viz.models.mobilenet import MobileNetV1
 from ulsam_viz.models.network import Network
 from ulsam_viz.samples import list_samples
 from ulsam_viz.scheduling import Job
-from ulsam_viz.zoo import get_variant
+from ulsam_viz.zoo import Calibration, get_variant
 
 G4 = "mobilenet_v1-0.5-after11-g4"
 
@@ -262,13 +263,13 @@ def test_passes_of_one_network_go_in_batches_on_a_gpu(monkeypatch: pytest.Monkey
     sizes: list[int] = []
     all_asked = threading.Event()
 
-    def counted(model: Network, x: torch.Tensor) -> list[Attention]:
+    def counted(model: Network, x: torch.Tensor, *, temperature: float) -> list[Attention]:
         all_asked.wait(PATIENCE)
         sizes.append(len(x))
-        return attend_each(model, x)
+        return attend_each(model, x, temperature=temperature)
 
     monkeypatch.setattr("ulsam_viz.engine.attend_each", counted)
-    engine, variant = Engine(workers=1), get_variant(G4)
+    engine, variant = Engine(workers=1), replace(get_variant(G4), calibration=Calibration(0.5))
     pictures = [prepare(decode_image(s.path.read_bytes()), variant.preprocessing) for s in list_samples()]
     futures = [engine.attend(p, variant, "cuda") for p in pictures]
     all_asked.set()
@@ -280,6 +281,7 @@ def test_passes_of_one_network_go_in_batches_on_a_gpu(monkeypatch: pytest.Monkey
         expected = alone.attend(p, variant).result()
         np.testing.assert_allclose(result.maps[11], expected.maps[11], atol=1e-5)
         np.testing.assert_allclose(result.logits, expected.logits, atol=1e-3)
+        np.testing.assert_allclose(result.probabilities, probabilities_of(result.logits, 0.5), atol=1e-5)
 
 
 def test_results_that_visitors_share_cannot_be_changed(picture: ModelInput) -> None:

@@ -22,6 +22,7 @@ from ulsam_viz.images import Preprocessing
 from ulsam_viz.ui import boxes
 from ulsam_viz.ui.asking import _remember
 from ulsam_viz.ui.examine import _NINTH, _what_it_does
+from ulsam_viz.ui.examine_places import _who_is_better
 from ulsam_viz.ui.scene import change_note, map_note
 from ulsam_viz.ui.session import Asked, Watch
 
@@ -176,13 +177,34 @@ def test_what_two_threads_let_go_of_at_once_is_released_once(monkeypatch: pytest
     assert gone == [[future], [], []]
 
 
-def test_words_say_whether_places_matter_only_where_they_can() -> None:
-    by_shuffles = (-0.002, -0.001)
-    assert "it matters *where* it looks" in _what_it_does(0, "cup", -0.01, by_shuffles, dead=False)
-    assert "no difference that can be seen" in _what_it_does(0, "cup", -0.01, (-0.001, 0.002), dead=False)
-    uniform = _what_it_does(0, "cup", -0.01, (-1e-7, -2e-7), dead=True)  # float noise of a shuffle that changes nothing
+def test_places_matter_only_beyond_chance_and_beyond_a_smallest_size() -> None:
+    def say(off: float, mean: float, spread: float, *, dead: bool = False) -> str:
+        return _what_it_does(0, "cup", off, (mean, spread), smallest=0.03, dead=dead)
+
+    assert "it matters *where* it looks" in say(-0.1, -0.031, 0.03)
+    assert "no difference that can be seen" in say(-0.1, -0.031, 0.032)  # large, but so is chance
+    assert "too little to matter" in say(-0.1, -0.029, 0.001)  # beyond chance, but small
+    assert "too little to matter" in say(-0.1, 0.0009, 0.0001)
+    uniform = say(-0.1, -2e-7, 1e-7, dead=True)  # float noise of a shuffle that changes nothing
     assert "there are no places to shuffle" in uniform and "matters" not in uniform
-    assert "does not move" in _what_it_does(0, "cup", 1e-6, (0, 0), dead=True)
+    assert "does not move" in say(1e-6, 0, 0, dead=True)
+
+
+def test_an_effect_below_the_smallest_size_is_called_so() -> None:
+    assert "less than the 0.030 that could matter" in _what_it_does(0, "cup", -0.029, (0, 1), smallest=0.03, dead=True)
+    assert "could matter" not in _what_it_does(0, "cup", -0.031, (0, 1), smallest=0.03, dead=True)
+
+
+def test_the_range_in_words_is_the_band_of_the_chart() -> None:
+    """Both are changes against the network as trained; the bar "attention off" is one, too."""
+    said = _what_it_does(0, "cup", -0.1, (-0.04, 0.01), smallest=0.03, dead=False)
+    assert "moves by -0.1000; with its places shuffled, by -0.0500 to -0.0300" in said
+
+
+def test_the_words_name_the_maps_that_know_more_than_nothing() -> None:
+    assert "no map does better than all three" in _who_is_better([])
+    assert "Grad-CAM does better" in _who_is_better(["Grad-CAM"])
+    assert "a, b and c do better" in _who_is_better(["a", "b", "c"])
 
 
 def test_the_band_holds_one_more_shuffle_in_95_of_100_cases() -> None:

@@ -15,7 +15,8 @@ from PIL import Image
 from tests.conftest import noise
 from ulsam_viz.export import ColourBar, Panel, Row, as_npz, as_png, flatten
 from ulsam_viz.figures import charts, comparisons, tiles
-from ulsam_viz.figures.colours import SCALES, SEQUENTIAL, colour_table, scale_maps, subspace_colour
+from ulsam_viz.figures.colours import SCALES, SEQUENTIAL, Scale, colour_table, scale_maps, subspace_colour
+from ulsam_viz.zoo import list_variants
 
 DEAD = np.full((1, 7, 7), 1 / 49, np.float32)
 PEAKED = np.full((1, 7, 7), 0.5 / 49, np.float32)
@@ -26,17 +27,48 @@ PIXELS = noise((224, 224, 3))
 
 def test_one_scale_for_all_maps_of_all_layers() -> None:
     scaled = scale_maps(MAPS | {13: np.full((2, 4, 4), 1 / 16)}, "uniform")
-    assert {(s.low, s.high) for s in scaled.values()} == {(0.25, 32.0)}
+    assert {(s.low, s.high) for s in scaled.values()} == {(0.25, 8.0)}
     assert scaled[11].values[0] == pytest.approx(1)
     assert scaled[11].fractions[0] == pytest.approx(scaled[13].fractions[0, 0, 0])  # 1 × uniform has one colour everywhere
     assert scaled[11].values[1].max() == pytest.approx(25)
-    assert [label for _, label in scaled[11].ticks] == ["0.25", "1", "4", "16", "32"]
+    assert [label for _, label in scaled[11].ticks] == ["≤ 0.25", "1", "4", "≥ 8"]
+
+
+@pytest.mark.parametrize("scale", [s for s in SCALES if s != "stretched"])
+def test_moving_g_or_changing_the_picture_keeps_the_colour_scale(scale: Scale) -> None:
+    """Over all networks of the zoo at a position, for maps as flat and as peaked as can be."""
+    grids = {"mobilenet_v1": {4: 56, 6: 28, 8: 14, 10: 14, 11: 14, 12: 14, 13: 7}, "mobilenet_v2": {7: 28, 11: 14, 14: 14, 17: 7}}
+    scales: dict[tuple[object, ...], set[object]] = {}
+    for variant in (v for v in list_variants() if v.placement):
+        assert variant.placement
+        for peaked in (False, True):
+            maps = {}
+            for n in variant.placement.layers:
+                side = grids[variant.backbone][n]
+                one = np.full((side, side), 1 / side**2)
+                if peaked:
+                    one = np.eye(side, dtype=float) * np.eye(side)[0]
+                maps[n] = np.stack([one] * variant.groups)
+            shown = [(n, s.low, s.high, tuple(s.ticks)) for n, s in scale_maps(maps, scale).items()]
+            scales.setdefault((variant.backbone, variant.placement.mode, variant.placement.layers), set()).add(tuple(shown))
+    assert len(scales) == 13
+    assert {len(seen) for seen in scales.values()} == {1}
+
+
+@pytest.mark.parametrize(("side", "end"), [(7, 8), (14, 16), (28, 32), (56, 64)])
+def test_peaks_up_to_the_scales_end_have_colours_of_their_own(side: int, end: int) -> None:
+    maps = np.full((3, side, side), 1 / side**2)
+    maps[:, 0, 0] = np.array([end / 2, end, 2 * end]) / side**2
+    for scale in ("uniform", "raw", "gain"):
+        colours = scale_maps({0: maps}, scale)[0].fractions[:, 0, 0]  # type: ignore[arg-type]
+        assert colours[0] < 0.9
+        assert colours[1:] == pytest.approx(1)
 
 
 def test_raw_maps_of_several_networks_share_one_scale() -> None:
-    weak, strong = np.full((1, 2, 2), 0.25), np.array([[[0.1, 0.2], [0.3, 0.4]]])
-    assert [s.high for s in scale_maps({0: weak, 1: strong}, "raw").values()] == [0.25, 0.4]
-    assert [s.high for s in scale_maps({0: weak, 1: strong}, "raw", shared=True).values()] == [0.4, 0.4]
+    weak, strong = np.full((1, 4, 4), 1 / 16), np.array([[[0.1, 0.2], [0.3, 0.4]]])
+    assert [s.high for s in scale_maps({0: weak, 1: strong}, "raw").values()] == [0.25, 0.5]
+    assert [s.high for s in scale_maps({0: weak, 1: strong}, "raw", shared=True).values()] == [0.5, 0.5]
 
 
 def test_a_dead_map_stays_flat_on_every_scale() -> None:

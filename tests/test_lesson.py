@@ -20,6 +20,7 @@ from ulsam_viz.lesson.probes import PROBES, correlation_after_moving, region_mea
 from ulsam_viz.lesson.steps import MISCONCEPTIONS, QUIZ, STEPS, Facts
 from ulsam_viz.models.ulsam import ULSAM
 from ulsam_viz.ui.learn_sandbox import find_trouble
+from ulsam_viz.ui.learn_whole import how_little
 
 FACTS = Facts("Cat", "a network", 11, 256, 4, 64, 14, 14, 2, 70, 3, 5, "cup", 0.87, 149.0)
 
@@ -109,6 +110,16 @@ def test_a_planted_map_is_found_in_its_region_and_follows_its_object() -> None:
     assert "1 of 3 maps move with the object" in said
 
 
+def test_a_probes_rises_count_from_a_stated_size_on() -> None:
+    def said(large: float, small: float) -> str:
+        return verdict({"large": np.array([large]), "small": np.array([small])})
+
+    assert "1 of 1 rise most at “large”" in said(0.051, -0.1)
+    assert "1 in none of them" in said(0.049, -0.1)
+    assert "1 of 1 rise most at “small”" in said(0.2, 0.251)
+    assert "1 at several alike" in said(0.2, 0.249)
+
+
 def test_the_sandbox_names_each_value_that_makes_no_sense() -> None:
     tensor = np.zeros((4, 4, 4))
     assert find_trouble(tensor) == ""
@@ -173,3 +184,8 @@ def test_every_formula_can_be_set_as_mathml(groups: int) -> None:
             assert markup.startswith("<math")
             assert "\\" not in re.sub(r"<annotation.*?</annotation>", "", markup), text  # nothing is left unread
     assert "<mtable" in convert(r"\begin{array}{l} \underbrace{0.1 \cdot 2}_{\text{channel 3}} \\ = 0.2 \end{array}")
+
+
+def test_a_prediction_whose_answer_is_too_small_to_matter_says_so() -> None:
+    assert how_little(-0.028, 0.027) == ""
+    assert "less than the 0.027 that could matter" in how_little(-0.026, 0.027)

@@ -12,7 +12,7 @@ from torch import Tensor
 from ulsam_viz import Placement, load_variant
 from ulsam_viz.analysis.effects import with_strength
 from ulsam_viz.analysis.methods import METHODS
-from ulsam_viz.analysis.sanity import CHECKS, _compared, _regrouped, sanity_checks
+from ulsam_viz.analysis.sanity import CHECKS, SanityCheck, _compared, _regrouped, sanity_checks
 from ulsam_viz.analysis.sources import attribute_attention
 from ulsam_viz.images import ModelInput, Preprocessing
 from ulsam_viz.models.network import Network
@@ -104,6 +104,16 @@ def test_a_map_stays_if_it_ranks_places_alike_not_if_it_ranks_them_the_other_way
     checks = [_compared("module", np.stack([maps] * 3), real) for maps in (real, opposite, np.full_like(real, 1 / 196))]
     assert [bool(c.stays[0]) for c in checks] == [True, False, False]
     assert checks[1].correlations[0, 0] == pytest.approx(-1)
+
+
+def test_a_map_that_agrees_beyond_chance_but_little_does_not_stay() -> None:
+    def found(correlation: float, *, above_chance: bool = True) -> bool:
+        checks = SanityCheck("module", np.zeros((1, 7, 7)), np.full((3, 1), correlation), np.full((3, 1), above_chance))
+        return bool(checks.stays[0])
+
+    assert found(0.31)
+    assert not found(0.29)
+    assert not found(0.31, above_chance=False)
 
 
 def test_strength_one_is_the_network_and_zero_is_no_attention(model: Network, x: Tensor) -> None:

@@ -21,12 +21,13 @@ from safetensors.torch import load_file, save_file
 from torch.utils.data import DataLoader
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
+from ulsam_viz.analysis.calibration import calibration_error
 from ulsam_viz.cli import main
 from ulsam_viz.images import Preprocessing, decode_image, prepare
 from ulsam_viz.models.mobilenet import MobileNetV1, MobileNetV2
 from ulsam_viz.models.network import Placement
 from ulsam_viz.training.data import AugmentedPictures, find_pictures
-from ulsam_viz.training.evaluate import _calibration_error, evaluate
+from ulsam_viz.training.evaluate import evaluate
 from ulsam_viz.training.folder import InUseError
 from ulsam_viz.training.loop import Execution, _train_step, train
 from ulsam_viz.training.recipe import Recipe, one_cycle
@@ -369,8 +370,8 @@ def test_evaluation_counts_right_answers(folder: Path) -> None:
 def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
     """By hand: of 4 answers at 0.9 three are right, of 2 at 0.5 none; the bins weigh 4 and 2 of 6."""
     confidence, correct = np.array([0.9, 0.9, 0.9, 0.9, 0.5, 0.5]), np.array([True, True, True, False, False, False])
-    assert _calibration_error(confidence, correct) == pytest.approx((4 * 0.15 + 2 * 0.5) / 6)
-    assert _calibration_error(np.array([1.0]), np.array([True])) == 0
+    assert calibration_error(confidence, correct) == pytest.approx((4 * 0.15 + 2 * 0.5) / 6)
+    assert calibration_error(np.array([1.0]), np.array([True])) == 0
 
 
 def test_a_module_of_another_g_starts_fresh() -> None:

@@ -231,6 +231,9 @@ def test_a_damaged_checkpoint_is_refused_by_name(copied: Path, kind: str) -> Non
         ("preprocessing", {"input_size": 225, "mean": [0, 0, 0], "std": [1, 1, 1]}),
         ("classes", "imagenet"),
         ("width", None),
+        ("calibration", {"temperature": 0}),
+        ("calibration", {"temperature": float("nan")}),
+        ("calibration", {"temperature": 0.7, "known": [0.1, 3, 2]}),
     ],
 )
 def test_a_hostile_or_broken_record_is_refused(copied: Path, field: str, value: object) -> None:

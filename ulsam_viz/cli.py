@@ -1,4 +1,4 @@
-"""The command line: ``python -m ulsam_viz variants | train | evaluate``."""
+"""The command line: ``python -m ulsam_viz variants | train | evaluate | calibrate``."""
 
 from __future__ import annotations
 
@@ -98,6 +98,18 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--data", type=Path, help="folder of the dataset; without it, only the shipped samples are looked at")
     evaluate.add_argument("--dataset", choices=("caltech101", "imagefolder"), default="caltech101")
     evaluate.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+
+    calibrate = commands.add_parser(
+        "calibrate", help="fit the temperature of trained variants' answers, and enter it in the manifest"
+    )
+    calibrate.set_defaults(run=_calibrate)
+    calibrate.add_argument("--data", type=Path, required=True, help="folder of the dataset that they were trained on")
+    calibrate.add_argument("--dataset", choices=("caltech101", "imagefolder"), default="caltech101")
+    calibrate.add_argument("--foreign", type=Path, help="image folder of other subjects; its held-out part is looked at")
+    calibrate.add_argument("--variant", nargs="+", help="names from `variants` (default: all with the dataset's classes)")
+    calibrate.add_argument(
+        "--pictures", type=int, default=1000, help="held-out pictures, and half as many of each other kind (default: 1000)"
+    )
     return parser
 
 
@@ -271,3 +283,20 @@ def _evaluate(options: argparse.Namespace) -> None:
         print(f"layer {layer}")
         for key, value in figures.items():
             print(f"  {key:15} {value}\n  {'manifest':15} {recorded['attention'][layer][key]}")
+
+
+def _calibrate(options: argparse.Namespace) -> None:
+    from .training.calibrate import calibrate_zoo
+    from .training.data import find_pictures
+    from .zoo import CHECKPOINTS, get_variant, list_variants
+
+    train, held_out = (find_pictures(options.dataset, options.data, part) for part in ("train", "test"))
+    foreign = find_pictures("imagefolder", options.foreign, "test") if options.foreign else None
+    variants = [get_variant(n) for n in options.variant or ()] or [v for v in list_variants() if v.classes == train.classes]
+    if not variants:
+        raise ValueError(f"no trained variant has the classes of '{options.data}'")
+    manifest = CHECKPOINTS / "manifest.json"
+    for variant, record in calibrate_zoo(variants, train, held_out, foreign, manifest, count=options.pictures):
+        print(
+            f"{variant.name:42} temperature {record['temperature']:.3f}   ECE {record['ece']:.1f} % (best {record['ece_best']:.1f} %)"
+        )

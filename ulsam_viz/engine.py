@@ -116,18 +116,21 @@ class Engine:
             return DeviceChoice("cpu", _FULL) if future in self._moved else chosen
 
     def attend(self, picture: ModelInput, variant: Variant, device: str = "cpu", *, visitor: Hashable = None) -> Future[Attention]:
-        """Start one pass; the future holds logits and all maps."""
+        """Start one pass; the future holds logits, calibrated probabilities and all maps."""
         key = (variant.key, device, picture.key)
+        temperature = variant.calibration.temperature
 
         def alone(model: Network, _: Pause) -> Attention:
-            return attend(model, picture.tensor)
+            return attend(model, picture.tensor, temperature=temperature)
 
         if device == "cpu":  # batches are no faster there, and would change the last bits
             return self._ask(key, variant, alone, kind=Kind.SHORT, visitor=visitor)
-        batch = partial(self._attend_batch, key, picture.tensor)
+        batch = partial(self._attend_batch, key, picture.tensor, temperature)
         return self._ask(key, variant, batch, on_cpu=alone, kind=Kind.SHORT, visitor=visitor, picture=picture.tensor)
 
-    def _attend_batch(self, key: tuple[str, str, str], tensor: torch.Tensor, model: Network, _: Pause) -> Attention:
+    def _attend_batch(
+        self, key: tuple[str, str, str], tensor: torch.Tensor, temperature: float, model: Network, _: Pause
+    ) -> Attention:
         """Run one pass for all pictures that wait for this network; what the others get is found in the cache."""
         others: list[tuple[Any, torch.Tensor]] = []
         with self._lock:
@@ -135,7 +138,7 @@ class Engine:
                 if asked.picture is not None and asked.key[:2] == key[:2] and asked.key != key and len(others) < _GPU_BATCH - 1:
                     others.append((asked.key, asked.picture))
                     asked.picture = None
-        mine, *theirs = attend_each(model, torch.cat([tensor, *(picture for _, picture in others)]))
+        mine, *theirs = attend_each(model, torch.cat([tensor, *(picture for _, picture in others)]), temperature=temperature)
         for (other, _picture), seen in zip(others, theirs, strict=True):
             freeze(seen)
             with self._lock:

@@ -22,7 +22,8 @@ class Explanation:
 
     Attributes:
         variant: Name of the variant.
-        logits, probabilities: Shape (classes,).
+        logits: Shape (classes,).
+        probabilities: Calibrated, shape (classes,): softmax(logits / T) with the variant's own ``calibration.temperature``.
         target: Class number that the attributions are for.
         attention: Attention maps by layer, each (g, H, W), each map summing to 1.
         attributions: Attributions by method, each (S, S), signed where the method is.

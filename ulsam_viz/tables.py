@@ -71,7 +71,7 @@ def map_table(variants: Sequence[Variant]) -> str:
         [
             "variant",
             "top-5 %",
-            "ECE %",
+            "ECE %: as trained, calibrated",
             "dead maps: median, largest",
             "effective area",
             "peak (× uniform)",
@@ -92,8 +92,14 @@ def map_table(variants: Sequence[Variant]) -> str:
                 _span(redundancies, "+.2f") if redundancies else "",
                 ", ".join(f"{figures['flips']:.1f}" for figures in variant.metrics.get("effects", {}).values()),
             ]
-        rows.append([f"`{variant.name}`", f"{variant.metrics['top5']:.1f}", f"{variant.metrics['ece']:.1f}", *cells])
+        rows.append([f"`{variant.name}`", f"{variant.metrics['top5']:.1f}", _calibrated(variant), *cells])
     return _table(rows)
+
+
+def _calibrated(variant: Variant) -> str:
+    calibration = variant.calibration
+    after = "" if calibration.ece is None else f", {calibration.ece:.1f} (T = {calibration.temperature:.2f})"
+    return f"{variant.metrics['ece']:.1f}{after}"
 
 
 def _span(values: Iterable[float], form: str) -> str:

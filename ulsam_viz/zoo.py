@@ -33,6 +33,24 @@ class CheckpointError(ValueError):
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """What is known of a network's answers; :mod:`ulsam_viz.training.calibrate` measures it.
+
+    Attributes:
+        temperature: Divides the logits before the softmax, so that probabilities are right as often as they say; 1 leaves
+            them as they are.
+        ece: Expected calibration error on held-out pictures with that temperature, in %; None where it was not measured.
+        known: How far calibrated answers to held-out pictures are spread (entropy, nats): smallest, deciles, largest.
+        foreign: The same for pictures that show none of the classes; empty where there were none.
+    """
+
+    temperature: float = 1.0
+    ece: float | None = None
+    known: tuple[float, ...] = ()
+    foreign: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class Variant:
     """A trained network: what it is, how its pictures are prepared, how well it does, and what made it.
 
@@ -54,6 +72,7 @@ class Variant:
         repeats: Records (``metrics``, ``made_by``) of the same training with other seeds, whose weights do not ship.
         control: For modules instead of layers: the record of the plain network trained as long; else None, since the
             plain variant is the control.
+        calibration: How its logits become probabilities, and what they tell of unknown subjects.
     """
 
     name: str
@@ -71,11 +90,12 @@ class Variant:
     base_sha256: str = field(default="", repr=False)
     repeats: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     control: Mapping[str, Any] | None = field(default=None, repr=False)
+    calibration: Calibration = field(default=Calibration(), repr=False)
 
     @property
     def key(self) -> str:
-        """What results may be kept by: equal keys, the same network. (A wrong manifest may give two networks one file.)"""
-        return f"{self.name} {self.sha256}"
+        """What results may be kept by: equal keys, the same answers. (A wrong manifest may give two networks one file.)"""
+        return f"{self.name} {self.sha256} {self.calibration.temperature}"
 
     @property
     def input_size(self) -> int:
@@ -202,12 +222,23 @@ def _variant_from(record: Mapping[str, Any], manifest: Mapping[str, Any], folder
         base_sha256=record["base_sha256"] if base else "",
         repeats=tuple(r for r in repeats if r["name"] == record["name"] and _differ_by_seed(r["made_by"], record["made_by"])),
         control=next((c for c in controls if c["name"] == plain and placement and placement.mode == "instead"), None),
+        calibration=_calibration_from(record.get("calibration", {})),
     )
 
 
 def _preprocessing_from(record: Mapping[str, Any]) -> Preprocessing:
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
     return Preprocessing(**values)
+
+
+def _calibration_from(record: Mapping[str, Any]) -> Calibration:
+    known, foreign = (tuple(float(v) for v in record.get(key, ())) for key in ("known", "foreign"))
+    calibration = Calibration(float(record.get("temperature", 1)), record.get("ece"), known, foreign)
+    if not (math.isfinite(calibration.temperature) and calibration.temperature > 0):
+        raise ValueError(f"a temperature is a number above 0, not {calibration.temperature}")
+    if any(list(spreads) != sorted(spreads) for spreads in (known, foreign)):
+        raise ValueError("the spreads of a calibration do not rise")
+    return calibration
 
 
 def _differ_by_seed(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:

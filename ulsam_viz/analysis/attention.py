@@ -19,7 +19,7 @@ class Attention:
 
     Attributes:
         logits: Shape (classes,).
-        probabilities: Their softmax, shape (classes,).
+        probabilities: softmax(logits / temperature), shape (classes,): calibrated where the network's temperature was given.
         maps: Attention maps by layer, each (g, H, W), each map summing to 1.
         features: What the classifier averages, shape (C, H, W).
     """
@@ -34,27 +34,29 @@ class Attention:
         return [int(i) for i in np.argsort(-self.probabilities, kind="stable")[:count]]
 
 
-def attend(model: Network, x: Tensor) -> Attention:
+def attend(model: Network, x: Tensor, *, temperature: float = 1.0) -> Attention:
     """Run one pass of one picture; see :func:`attend_each`.
 
     Args:
         model: A network in eval mode that no other thread uses meanwhile.
         x: One normalised picture, shape (1, 3, S, S), on any device.
+        temperature: The variant's; a network alone does not know it.
 
     Raises:
         ValueError: If ``x`` is not one picture.
     """
     if x.ndim != 4 or x.shape[:2] != (1, 3):
         raise ValueError(f"expected one picture of shape (1, 3, S, S), not {tuple(x.shape)}")
-    return attend_each(model, x)[0]
+    return attend_each(model, x, temperature=temperature)[0]
 
 
-def attend_each(model: Network, x: Tensor) -> list[Attention]:
+def attend_each(model: Network, x: Tensor, *, temperature: float = 1.0) -> list[Attention]:
     """Run one pass of several pictures.
 
     Args:
         model: A network in eval mode that no other thread uses meanwhile.
         x: Normalised pictures, shape (N, 3, S, S), on any device.
+        temperature: The variant's; a network alone does not know it.
 
     Returns:
         For each picture logits, probabilities and the maps of every layer that carries a module.
@@ -62,7 +64,7 @@ def attend_each(model: Network, x: Tensor) -> list[Attention]:
     with torch.inference_mode(), relus_in_place(model):
         features, maps = model.features_with_attention(x.to(model.classifier.weight.device))
         logits = model.classify(features).float()
-        probabilities = logits.softmax(1).cpu().numpy()
+        probabilities = (logits / temperature).softmax(1).cpu().numpy()
     arrays = {layer: m.float().cpu().numpy() for layer, m in maps.items()}
     scores, last = logits.cpu().numpy(), features.float().cpu().numpy()
     # Copies: a view would keep the arrays of all pictures in memory, and share them.

@@ -43,9 +43,9 @@ class Effect:
         subspace: Its number, from 0; None for all subspaces of the layer at once.
         change: What was done.
         logit: Change of the target's logit (after less before), mean over the ways of doing it.
-        probability: Change of the target's probability, likewise.
+        probability: Change of the target's calibrated probability, likewise.
         flips: Share of the ways in which the most probable class changed.
-        divergence: Kullback-Leibler divergence of the answer after from the answer before, in nats, mean.
+        divergence: Kullback-Leibler divergence of the calibrated answer after from the one before, in nats, mean.
         deviation: Standard deviation of ``logit`` over the ways; None if there is one way only.
         ways: How many there were: shuffles, partners; 1 otherwise.
     """
@@ -68,6 +68,7 @@ def ablate(
     layer: int,
     target: int,
     other: Tensor | None = None,
+    temperature: float = 1.0,
     shuffles: int = 8,
     seed: int = 0,
     pause: Callable[[], None] = _go_on,
@@ -80,6 +81,7 @@ def ablate(
         layer: Number of a layer that carries a module.
         target: Class number.
         other: Another picture, same shape, for ``"other_picture"``; without it that change is left out.
+        temperature: The variant's, for probabilities.
         shuffles: Random orders of places for ``"shuffled"``, which is the level of noise: the same values elsewhere.
         seed: Of those orders.
         pause: Called between passes.
@@ -109,7 +111,7 @@ def ablate(
         ways["features_off"] = [_with(own, chosen, torch.full_like(own, -1))]  # a gain of 0
         plans += [(k, change, changed) for change, changed in ways.items()]
     answers = iter(_answers(model, features, layer, [way for _, _, ways in plans for way in ways], pause))
-    return [_effect(k, change, before, [next(answers) for _ in ways], target) for k, change, ways in plans]
+    return [_effect(k, change, before, [next(answers) for _ in ways], target, temperature) for k, change, ways in plans]
 
 
 @dataclass(frozen=True)
@@ -298,10 +300,10 @@ def _answers(
     return [logits for batch in torch.stack(list(ways)).split(_BATCH) for logits in answer(batch)]
 
 
-def _effect(k: int | None, change: Change, before: Tensor, answers: Sequence[Tensor], target: int) -> Effect:
+def _effect(k: int | None, change: Change, before: Tensor, answers: Sequence[Tensor], target: int, temperature: float) -> Effect:
     after = torch.stack(list(answers)).double()
     base = before.double()
-    log_before, log_after = base.log_softmax(0), after.log_softmax(1)
+    log_before, log_after = (base / temperature).log_softmax(0), (after / temperature).log_softmax(1)
     moved = after[:, target] - base[target]
     return Effect(
         k,

@@ -76,6 +76,7 @@ def insertion_and_deletion(
     target: int,
     blank: Tensor,
     blurred: Tensor,
+    temperature: float = 1.0,
     steps: int = 28,
     pause: Callable[[], None] = lambda: None,
 ) -> tuple[float, float]:
@@ -90,6 +91,7 @@ def insertion_and_deletion(
         target: Class number.
         blank: What deleted pixels become, shape of ``x``.
         blurred: What pixels are before they are inserted, shape of ``x``.
+        temperature: The variant's, for probabilities.
         steps: Equal parts of the pixels, so steps + 1 pictures each way.
         pause: Called between passes.
 
@@ -102,8 +104,8 @@ def insertion_and_deletion(
     device = device_of(model, x)
     x, blank, blurred = x.to(device), blank.to(device), blurred.to(device)
     present = shares_present(values, steps).to(device)  # (steps + 1, 1, S, S)
-    inserted = _mean_probability(model, x, blurred, present, target, pause)
-    deleted = _mean_probability(model, x, blank, 1 - present, target, pause)
+    inserted = _mean_probability(model, x, blurred, present, target, temperature, pause)
+    deleted = _mean_probability(model, x, blank, 1 - present, target, temperature, pause)
     return inserted, deleted
 
 
@@ -127,14 +129,20 @@ def shares_present(values: np.ndarray, steps: int) -> Tensor:
 
 
 def _mean_probability(
-    model: nn.Module, x: Tensor, absent: Tensor, present: Tensor, target: int, pause: Callable[[], None]
+    model: nn.Module,
+    x: Tensor,
+    absent: Tensor,
+    present: Tensor,
+    target: int,
+    temperature: float,
+    pause: Callable[[], None],
 ) -> float:
     """Return the area under the curve of the target's probability, by the trapezoid rule."""
     curve = []
     for share in present.split(_BATCH):
         pause()
         mixed = (absent + (x - absent) * share).contiguous(memory_format=torch.channels_last)
-        curve.append(model(mixed).float().softmax(1)[:, target].cpu())
+        curve.append((model(mixed).float() / temperature).softmax(1)[:, target].cpu())
     y = torch.cat(curve).double()
     return float((y[1:] + y[:-1]).mean() / 2)
 
@@ -147,6 +155,7 @@ def measure(
     target: int,
     blank: Tensor,
     blurred: Tensor,
+    temperature: float = 1.0,
     box: Box | None = None,
     steps: int = 28,
     seed: int = 0,
@@ -161,6 +170,7 @@ def measure(
         target: Class number.
         blank: What deleted pixels become, shape of ``x``.
         blurred: What pixels are before they are inserted, shape of ``x``.
+        temperature: The variant's, for probabilities.
         box: Where the subject is, for the pointing game.
         steps: Of insertion and deletion.
         seed: Of the random baseline.
@@ -176,7 +186,9 @@ def measure(
         several = [values] + [baseline_maps(side, seed + i)["random"] for i in range(1, RANDOM_MAPS) if name == "random"]
         areas = np.array(
             [
-                insertion_and_deletion(model, x, one, target=target, blank=blank, blurred=blurred, steps=steps, pause=pause)
+                insertion_and_deletion(
+                    model, x, one, target=target, blank=blank, blurred=blurred, temperature=temperature, steps=steps, pause=pause
+                )
                 for one in several
             ]
         )

@@ -19,6 +19,7 @@ from torch.nn import functional
 from ..models.network import Network
 from ..models.ulsam import FastULSAM
 from .measures import agreement, is_dead
+from .verdicts import SMALLEST_CORRELATION
 
 Check = Literal["weights", "module", "groups"]
 CHECKS: dict[Check, str] = {
@@ -46,8 +47,8 @@ class SanityCheck:
 
     @property
     def stays(self) -> np.ndarray:
-        """Whether each map agrees with the real one beyond chance in most shuffles, shape (g,)."""
-        return self.above_chance.mean(0) > 0.5
+        """Whether each map agrees with the real one in most shuffles, beyond chance and by no little, shape (g,)."""
+        return (self.above_chance & (self.correlations >= SMALLEST_CORRELATION)).mean(0) > 0.5
 
 
 @torch.inference_mode()

@@ -74,6 +74,7 @@ class Scaled:
         low, high: Ends of the colour scale.
         unit: What the numbers are, for labels.
         logarithmic: Equal ratios are equal steps of colour.
+        open_end: Values above ``high`` (on a logarithmic scale, below ``low`` too) have the colour of that end.
     """
 
     values: np.ndarray
@@ -81,6 +82,7 @@ class Scaled:
     high: float
     unit: str
     logarithmic: bool = False
+    open_end: bool = False
 
     @property
     def fractions(self) -> np.ndarray:
@@ -89,15 +91,17 @@ class Scaled:
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
-        """Positions and labels for a legend, from the lower end to the upper one."""
+        """Positions and labels for a legend, from the lower end to the upper one; open ends say so."""
         if self.logarithmic:
             exponents = range(round(math.log2(self.low)), round(math.log2(self.high)) + 1, 2)
-            marks = sorted({0, *exponents, round(math.log2(self.high))})
-            below = "≤ " if float(self.values.min()) < self.low else ""
-            return [
-                (float(self._position(np.array(2.0**e))), (below if i == 0 else "") + f"{2.0**e:g}") for i, e in enumerate(marks)
-            ]
-        return [(f, f"{self.low + f * (self.high - self.low):.4g}") for f in (0.0, 0.5, 1.0)]
+            marks = [2.0**e for e in sorted({0, *exponents, round(math.log2(self.high))})]
+            labels = [f"≤ {marks[0]:g}", *(f"{m:g}" for m in marks[1:])]
+        else:
+            marks = [self.low, (self.low + self.high) / 2, self.high]
+            labels = [f"{m:.4g}" for m in marks]
+        if self.open_end:
+            labels[-1] = f"≥ {labels[-1]}"
+        return list(zip(self._position(np.array(marks)).tolist(), labels, strict=True))
 
     def _position(self, values: np.ndarray) -> np.ndarray:
         if self.logarithmic:
@@ -106,12 +110,22 @@ class Scaled:
         return np.clip((values - self.low) / span, 0, 1) if span > 0 else np.zeros_like(values)
 
 
+def scale_end(maps: np.ndarray) -> float:
+    """Return where the colours of a layer's maps (..., H, W) end, in multiples of uniform: at the power of two next to H.
+
+    Peaks grow with the grid and with g. In each of the shipped networks, of 112 pictures at most 4, 17, 11 and 20 in 100 have
+    a peak beyond the end on grids of 7, 14, 28 and 56 places a side, and so many only at g = 16.
+    """
+    return 2.0 ** round(math.log2(maps.shape[-2]))
+
+
 def scale_maps(attention: Mapping[int, np.ndarray], scale: Scale, *, shared: bool = False) -> dict[int, Scaled]:
     """Put the maps of all layers on one scale.
 
     ``uniform`` and ``gain`` share one colour scale over all layers and maps. Multiples of uniform are ratios, so their
-    scale is logarithmic, from 1/4 to a power of two: it stays the same for most pictures and variants. ``raw`` has one for each layer, since raw values
-    shrink with the number of positions. ``stretched`` uses each map's own range and invents contrast: a dead map stays flat.
+    scale is logarithmic, from 1/4 to :func:`scale_end`. ``raw`` has one for each layer, since raw values shrink with the
+    number of positions. The ends follow from the grids alone, never from the maps: pictures and numbers of subspaces
+    compare by eye. ``stretched`` uses each map's own range and invents contrast: a dead map stays flat.
 
     Args:
         attention: Maps by layer, each (g, H, W), each map summing to 1.
@@ -119,15 +133,16 @@ def scale_maps(attention: Mapping[int, np.ndarray], scale: Scale, *, shared: boo
         shared: One scale for all of ``raw``, too, where maps of several networks are compared.
     """
     if scale == "uniform":
-        peak = max((float(measures.peak(m).max()) for m in attention.values()), default=1.0)
-        high = 2.0 ** max(3, math.ceil(math.log2(peak)))
-        return {n: Scaled(measures.relative_attention(m), 0.25, high, "× uniform", logarithmic=True) for n, m in attention.items()}
+        high = max((scale_end(m) for m in attention.values()), default=1.0)
+        return {
+            n: Scaled(measures.relative_attention(m), 0.25, high, "× uniform", logarithmic=True, open_end=True)
+            for n, m in attention.items()
+        }
+    ends = {n: scale_end(m) / (m.shape[-2] * m.shape[-1]) for n, m in attention.items()}
     if scale == "gain":
-        high = max((float(m.max()) for m in attention.values()), default=1.0)
-        return {n: Scaled(1 + m, 1.0, 1 + high, "gain") for n, m in attention.items()}
+        return {n: Scaled(1 + m, 1.0, 1 + max(ends.values()), "gain", open_end=True) for n, m in attention.items()}
     if scale == "raw":
-        largest = {n: float(m.max()) for n, m in attention.items()}
-        return {n: Scaled(m, 0.0, max(largest.values()) if shared else largest[n], "A") for n, m in attention.items()}
+        return {n: Scaled(m, 0.0, max(ends.values()) if shared else ends[n], "A", open_end=True) for n, m in attention.items()}
     stretched = {}
     for number, maps in attention.items():
         low, high = maps.min((1, 2), keepdims=True), maps.max((1, 2), keepdims=True)

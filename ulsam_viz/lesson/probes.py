@@ -117,7 +117,8 @@ PROBES = (
 )
 
 
-_NO_RISE = 1e-3  # multiples of uniform
+# In multiples of uniform. The scale of colours has a step every 1.6 %: three of them can just be seen.
+SMALLEST_RISE = 0.05
 
 
 def verdict(rises: Mapping[str, np.ndarray], correlations: np.ndarray | None = None) -> str:
@@ -129,13 +130,17 @@ def verdict(rises: Mapping[str, np.ndarray], correlations: np.ndarray | None = N
     """
     names = list(rises)
     means = np.stack([rises[n] for n in names])
-    most = np.where(means.max(0) > _NO_RISE, means.argmax(0), -1)
+    most = np.where(means.max(0) >= SMALLEST_RISE, means.argmax(0), -1)
+    first = np.sort(means, axis=0)[::-1]
+    alike = (most >= 0) & (first[0] - first[1] < SMALLEST_RISE)
+    most[alike] = -2
     g = len(most)
     text = (
         "Against an empty picture, "
         + ", ".join(f"{(most == i).sum()} of {g} rise most at “{n}”" for i, n in enumerate(names))
-        + (f"; {still} in none of them" if (still := int((most < 0).sum())) else "")
-        + "."
+        + (f"; {both} at several alike" if (both := int(alike.sum())) else "")
+        + (f"; {still} in none of them" if (still := int((most == -1).sum())) else "")
+        + f" (by {SMALLEST_RISE} × uniform or more)."
     )
     if correlations is not None:
         text += f" {int((np.nan_to_num(correlations) > 0.5).sum())} of {g} maps move with the object (a correlation above 0.5)."

@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..analysis import measures
+from ..analysis.calibration import calibration_error
 from ..analysis.interventions import INTERVENTIONS, intervene
 from ..exact import whole_float32
 from ..images import Preprocessing, prepare
@@ -35,7 +36,7 @@ def evaluate(
         quiet: No progress bar.
 
     Returns:
-        ``pictures`` (count), ``top1``, ``top5`` (%), ``ece`` (expected calibration error, 15 bins, %), and
+        ``pictures`` (count), ``top1``, ``top5`` (%), ``ece`` (expected calibration error of the softmax itself, 15 bins, %), and
         ``attention``: for each layer with a module, lists with one figure a subspace: ``dead_share``,
         ``effective_area``, ``peak`` (mean over pictures, multiples of uniform), and one ``redundancy`` (mean pairwise
         correlation of live maps; None for g = 1). With modules also ``effects``: for each of
@@ -50,7 +51,7 @@ def evaluate(
     device = model.classifier.weight.device
     changed = {name: intervene(model, name) for name in INTERVENTIONS} if model.placement else {}
     after: dict[str, list[Tensor]] = {name: [] for name in changed}
-    for x in tqdm(_batches(pictures, preprocessing, batch), total=-(-len(labels) // batch), disable=quiet, unit="batch"):
+    for x in tqdm(batches_of(pictures, preprocessing, batch), total=-(-len(labels) // batch), disable=quiet, unit="batch"):
         x = x.to(device)
         if model.placement:
             first = min(model.placement.layers)
@@ -78,7 +79,7 @@ def accuracy(
 ) -> dict[str, Any]:
     """Measure ``pictures``, ``top1``, ``top5`` and ``ece`` alone; see :func:`evaluate`."""
     device = model.classifier.weight.device
-    batches = tqdm(_batches(pictures, preprocessing, batch), total=-(-len(pictures.labels) // batch), disable=quiet, unit="batch")
+    batches = tqdm(batches_of(pictures, preprocessing, batch), total=-(-len(pictures.labels) // batch), disable=quiet, unit="batch")
     probabilities = torch.cat([model(x.to(device)).float().softmax(1).cpu() for x in batches])
     return _accuracy_figures(probabilities.numpy(), np.array(pictures.labels))
 
@@ -90,7 +91,7 @@ def _accuracy_figures(probabilities: np.ndarray, labels: np.ndarray) -> dict[str
         "pictures": len(labels),
         "top1": round(100 * float(hits[:, 0].mean()), 2),
         "top5": round(100 * float(hits.any(1).mean()), 2),
-        "ece": round(100 * _calibration_error(probabilities.max(1), hits[:, 0]), 2),
+        "ece": round(100 * calibration_error(probabilities.max(1), hits[:, 0]), 2),
     }
 
 
@@ -111,17 +112,12 @@ def sample_pictures(classes: Sequence[str]) -> Pictures:
     return Pictures(tuple(path for path, _ in shown), tuple(label for _, label in shown), tuple(classes))
 
 
-def _batches(pictures: Pictures, preprocessing: Preprocessing, batch: int) -> Iterator[Tensor]:
+def batches_of(pictures: Pictures, preprocessing: Preprocessing, batch: int) -> Iterator[Tensor]:
+    """Yield pictures as the app prepares them, shape (batch, 3, S, S); fewer in the last one."""
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(pictures.files), batch):
             files = pictures.files[start : start + batch]
             yield torch.cat(list(pool.map(lambda f: prepare(read_whole(f), preprocessing).tensor, files)))
-
-
-def _calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> float:
-    index = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [abs(correct[index == b].mean() - confidence[index == b].mean()) * (index == b).mean() for b in set(index)]
-    return float(sum(gaps))
 
 
 def _attention_figures(maps: np.ndarray) -> dict[str, Any]:

@@ -253,7 +253,7 @@ def _write(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
-def batches_of(rows: np.ndarray, *, batch: int, rng: np.random.Generator | None = None) -> Iterator[np.ndarray]:
+def row_batches(rows: np.ndarray, *, batch: int, rng: np.random.Generator | None = None) -> Iterator[np.ndarray]:
     """Yield rows batch by batch, shuffled where a generator is given; sorted within a batch, for the disk's sake."""
     order = rng.permutation(rows) if rng else rows
     for start in range(0, len(order) - batch + 1 if rng else len(order), batch):

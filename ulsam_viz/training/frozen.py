@@ -18,7 +18,7 @@ from tqdm import tqdm
 from ..bases import BASES, classes_of
 from ..models.backbones import BACKBONES
 from ..models.network import Network, Placement
-from .features import FeatureRecipe, Features, batches_of, make_features, plain_base
+from .features import FeatureRecipe, Features, make_features, plain_base, row_batches
 from .folder import Log, RunFolder, exclusive
 from .loop import Execution, surroundings
 from .mixture import Source
@@ -200,7 +200,7 @@ def _orders(recipe: ModuleRecipe, features: Features, skip: int) -> Iterator[np.
     per_epoch = len(features.trained) // recipe.batch
     for epoch in range(skip // per_epoch, recipe.epochs):
         rng = np.random.default_rng((recipe.seed, epoch))
-        for number, rows in enumerate(batches_of(features.trained, batch=recipe.batch, rng=rng)):
+        for number, rows in enumerate(row_batches(features.trained, batch=recipe.batch, rng=rng)):
             if epoch * per_epoch + number >= skip:
                 yield rows
 
@@ -219,6 +219,6 @@ def _loss(network: Network, features: Features, rows: np.ndarray, recipe: Module
 @torch.inference_mode()
 def _held_out_loss(network: Network, features: Features, recipe: ModuleRecipe, device: str) -> float:
     total = 0.0
-    for rows in batches_of(features.held_out, batch=recipe.batch):
+    for rows in row_batches(features.held_out, batch=recipe.batch):
         total += _loss(network, features, rows, recipe, device).item() * len(rows)
     return total / len(features.held_out)

@@ -181,10 +181,10 @@ def _enter(
             manifest["controls_of_instead"] = [*others, figures]
         else:
             if record["file"]:
-                _replace(checkpoints / record["file"], data)
+                replace(checkpoints / record["file"], data)
             manifest["variants"] = [v for v in manifest["variants"] if v["name"] != name] + [record]
         manifest["starts"] = manifest.get("starts", {}) | (starts or {})
-        _replace(path, (json.dumps(manifest, indent=1) + "\n").encode())
+        replace(path, (json.dumps(manifest, indent=1) + "\n").encode())
 
 
 def lineage(run: Path) -> dict[str, Any]:
@@ -212,7 +212,8 @@ def _same_run(a: dict[str, Any], b: dict[str, Any]) -> bool:
     return ours == theirs
 
 
-def _replace(path: Path, data: bytes) -> None:
+def replace(path: Path, data: bytes) -> None:
+    """Write a file so that readers find the old content or the new, never a part."""
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(data)
     os.replace(partial, path)

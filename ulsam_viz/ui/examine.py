@@ -9,6 +9,7 @@ import streamlit as st
 
 from ..analysis import effects, measures
 from ..analysis.attribution import Attribution
+from ..analysis.verdicts import judge, smallest_logit
 from ..figures import comparisons
 from ..figures.colours import subspace_colour
 from ..figures.tiles import attribution_limit, attribution_tile, data_uri, resize_map
@@ -63,12 +64,13 @@ def show_examination(scene: Scene, attributions: Mapping[str, Attribution], numb
 def _take_away(scene: Scene, number: int, k: int) -> None:
     other = next(s for s in list_samples() if s.path.stem not in (scene.picture.key, "blank"))
     crop = prepare(sample_image(other), scene.variant.preprocessing)
+    temperature = scene.variant.calibration.temperature
     results = answer(
         scene,
         ("ablate", number, scene.target, crop.key),
         "changing each subspace's attention in every way",
         lambda model, pause: effects.ablate(
-            model, scene.crop.tensor, layer=number, target=scene.target, other=crop.tensor, pause=pause
+            model, scene.crop.tensor, layer=number, target=scene.target, other=crop.tensor, temperature=temperature, pause=pause
         ),
     )
     if not results:
@@ -77,7 +79,6 @@ def _take_away(scene: Scene, number: int, k: int) -> None:
     of_mine = {e.change: e for e in results if e.subspace == k}
     shuffled, off = of_mine["shuffled"], of_mine["off"]
     spread = max(_NINTH * (shuffled.deviation or 0), _FLOAT_NOISE)
-    band = (shuffled.logit - spread, shuffled.logit + spread)
     name = scene.class_name(scene.target)
     left, right = st.columns([1.2, 1], gap="large")
     with left:
@@ -88,7 +89,7 @@ def _take_away(scene: Scene, number: int, k: int) -> None:
                 [e.logit for e in mine],
                 spreads=[e.deviation and 2 * e.deviation for e in mine],
                 colours=[subspace_colour(k, g)] * len(mine),
-                noise=band,
+                noise=(shuffled.logit - spread, shuffled.logit + spread),
                 unit=f"change of the logit of “{name}”",
             ),
             key="ablation",
@@ -96,11 +97,11 @@ def _take_away(scene: Scene, number: int, k: int) -> None:
             alt="; ".join(f"{effects.CHANGES[e.change]}: {e.logit:+.4f}" for e in mine),
         )
         dead = bool(measures.is_dead(scene.attention.maps[number][k]))
-        st.markdown(_what_it_does(k, name, off.logit, band, dead=dead))
+        st.markdown(_what_it_does(k, name, off.logit, (shuffled.logit, spread), smallest=smallest_logit(temperature), dead=dead))
         st.caption(
             f"Band: where one more shuffle of the same attention's places would fall in 95 of 100 cases, from {shuffled.ways} shuffles; lines are ± 2 standard deviations "
             "where a change can be made in several ways. 0 is the network as trained: where the band holds 0, it makes no difference that can be seen "
-            "*where* the subspace looks."
+            f"*where* the subspace looks. Changes below {smallest_logit(temperature):.3f} are called too small to matter: no logit that moves by less moves a probability by a point."
         )
     with right:
         st.dataframe(
@@ -130,17 +131,31 @@ def _take_away(scene: Scene, number: int, k: int) -> None:
         )
 
 
-def _what_it_does(k: int, name: str, off: float, band: tuple[float, float], *, dead: bool) -> str:
-    """Say in words what subspace k's attention does to the logit, and whether its places matter."""
+def _what_it_does(k: int, name: str, off: float, shuffled: tuple[float, float], *, smallest: float, dead: bool) -> str:
+    """Say in words what subspace k's attention does to the logit, and whether its places matter.
+
+    Args:
+        k: Number of the subspace, from 0.
+        name: The target class.
+        off: Change of the logit without the attention; like all of them against the network as trained.
+        shuffled: Its change with the places shuffled: the mean, and how far from it one more shuffle may fall by chance.
+        smallest: Change of a logit below which none matters.
+        dead: The map is uniform.
+    """
     if abs(off) < _FLOAT_NOISE:
         return f"Subspace {k + 1}'s attention does not move the logit of “{name}”."
-    does = f"Subspace {k + 1}'s attention {'raises' if off < 0 else 'lowers'} the logit of “{name}” by {abs(off):.4f}"
+    little = f", less than the {smallest:.3f} that could matter" if abs(off) < smallest else ""
+    does = f"Without subspace {k + 1}'s attention the logit of “{name}” moves by {off:+.4f}{little}"
     if dead:
         return f"{does}. It is uniform for this picture: there are no places to shuffle, the gain is the same everywhere."
-    elsewhere = f"the same attention at shuffled places moves it by {band[0] - off:+.4f} to {band[1] - off:+.4f}"
-    if band[0] <= 0 <= band[1]:
-        return f"{does}, and {elsewhere}: *where* it looks makes no difference that can be seen."
-    return f"{does}; {elsewhere}: it matters *where* it looks."
+    mean, spread = shuffled
+    elsewhere = f"{does}; with its places shuffled, by {mean - spread:+.4f} to {mean + spread:+.4f}"
+    verdict = judge(mean, chance=spread, smallest=smallest)
+    if verdict == "within chance":
+        return f"{elsewhere}: *where* it looks makes no difference that can be seen."
+    if verdict == "too small":
+        return f"{elsewhere}: more than chance, but with {mean:+.4f} in the mean too little to matter *where* it looks."
+    return f"{elsewhere}: it matters *where* it looks."
 
 
 def _shares(scene: Scene, number: int) -> None:

@@ -9,6 +9,7 @@ from ..analysis import measures
 from ..analysis.methods import METHODS
 from ..analysis.sanity import CHECKS, sanity_checks
 from ..analysis.sources import attribute_attention
+from ..analysis.verdicts import SMALLEST_CORRELATION
 from ..figures.colours import Scaled, scale_maps, subspace_colour
 from ..figures.tiles import attention_tile, attribution_limit, attribution_tile, block_means, data_uri
 from .asking import answer
@@ -91,7 +92,7 @@ def show_sanity(scene: Scene, number: int) -> None:
     for i, check in enumerate(checks, start=1):
         alive = int((~np.isnan(check.correlations)).any(0).sum())
         st.markdown(
-            f"**With {CHECKS[check.check]}**: {int(check.stays.sum())} of {alive} maps stay, that is, agree with the real one beyond chance in most of "
+            f"**With {CHECKS[check.check]}**: {int(check.stays.sum())} of {alive} maps stay, that is, agree with the real one beyond chance and by ρ ≥ {SMALLEST_CORRELATION} in most of "
             f"{len(check.correlations)} shuffles. The first is shown."
         )
         _sanity_row(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from ..analysis.attribution import Attribution
 from ..analysis.computations import baseline_of
 from ..analysis.faithfulness import Box, Faithfulness
 from ..analysis.methods import METHODS
+from ..analysis.verdicts import SMALLEST_PROBABILITY, better_than_blind
 from ..figures.tiles import block_means
 from .asking import answer, examined, subspace_names
 from .boxes import choose_box
@@ -72,6 +73,7 @@ def _scores(
             target=scene.target,
             blank=baseline_of(x, "grey", pre),
             blurred=baseline_of(x, "blurred", pre),
+            temperature=scene.variant.calibration.temperature,
             steps=_STEPS,
             pause=pause,
         ),
@@ -124,15 +126,21 @@ def _show_scores(
             "top 20 % shared": st.column_config.NumberColumn(format="%.0f %%", help=f"With {label}; 20 % by chance."),
         },
     )
-    centre, random = scores["centre"], scores["random"]
-    better = [n for n in maps if scores[n].insertion > centre.insertion and scores[n].deletion < centre.deletion]
-    st.markdown(
-        f"In both insertion and deletion, {' and '.join([', '.join(better[:-1]), better[-1]] if len(better) > 1 else better) if better else 'no map'} "
-        f"{'do' if len(better) > 1 else 'does'} better than a bright spot in the centre, which knows nothing of the network."
-    )
+    random = scores["random"]
+    st.markdown(_who_is_better([name for name in maps if better_than_blind(scores[name], scores)]))
     share = (box.bottom - box.top) * (box.right - box.left) / side**2
     st.caption(
         f"ρ and top 20 %: with {label}. By area the box holds {share:.0%} of the picture{_whose(scene)}. Random: mean of {faithfulness.RANDOM_MAPS} maps, ± "
         f"{random.spread[0]:.3f} and {random.spread[1]:.3f} (standard deviations of insertion and deletion); its other columns are the first one's. The uniform map has no order: its pixels come and go all together. "
+        f"Better means by more than two of them, and by {SMALLEST_PROBABILITY:g} or more. "
         f"Attention was not trained to explain: a low score is no fault of it. {sum(s.passes for s in scores.values())} passes of one picture."
+    )
+
+
+def _who_is_better(names: Sequence[str]) -> str:
+    """Say which maps find what matters better than every map that knows nothing of the network."""
+    who = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names) if names else "no map"
+    return (
+        f"In both insertion and deletion, {who} {'do' if len(names) > 1 else 'does'} better than all three maps that know nothing of the network: "
+        "random, a bright spot in the centre, uniform."
     )

@@ -10,6 +10,7 @@ import streamlit as st
 from .. import paper
 from ..analysis import effects, measures
 from ..analysis.attention import Attention
+from ..analysis.verdicts import smallest_logit
 from ..engine import Pause, default_engine
 from ..figures import comparisons
 from ..figures.colours import Scaled, scale_maps, subspace_colour
@@ -194,9 +195,15 @@ def show_subspace_prediction(walk: Walk) -> None:
     right = names[int(order[0])]
     said = "As you said: " if guess == right else f"You said {guess.lower()}. "
     (st.success if guess == right else st.info)(
-        f"{said}{right} moves it most, by {moved[order[0]]:+.4f}, of a logit of {scene.attention.logits[scene.target]:.2f}. "
+        f"{said}{right} moves it most, by {moved[order[0]]:+.4f}, of a logit of {scene.attention.logits[scene.target]:.2f}"
+        f"{how_little(float(moved[order[0]]), smallest_logit(scene.variant.calibration.temperature))}. "
         "The maps could not have told: they say how strongly, not to what effect. Inspect has the level of noise beside such bars."
     )
+
+
+def how_little(moved: float, smallest: float) -> str:
+    """Say of the largest change of a logit that it does not matter, where it does not."""
+    return "" if abs(moved) >= smallest else f": less than the {smallest:.3f} that could matter, so none of them does"
 
 
 def without_each(walk: Walk) -> np.ndarray | None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from ..analysis.calibration import Familiarity, familiarity
 from ..cost import Latency
 from ..evidence import accuracy_of, finding
 from ..figures import charts
@@ -100,9 +101,32 @@ def show_answer(scene: Scene) -> None:
         on_change=_target_from_row,
         label_visibility="collapsed",
     )
+    if found := familiarity(scene.attention.probabilities, scene.variant.calibration):
+        fits = bool(scene.picture.sample and scene.picture.sample.truths(scene.variant.classes))
+        (st.markdown if found.doubtful and not fits else st.caption)(
+            how_familiar(found, fits=fits),
+            help="From how far the calibrated answer is spread over the classes (its entropy), beside the answers to held-out pictures and to "
+            "pictures that show none of the classes. It cannot be certain: some other subjects get sure answers.",
+        )
     st.caption(
         f"The five most probable of {len(scene.variant.classes)} classes. The filled bar is the target of the attributions; choose another class here, or click its bar."
     )
+
+
+def how_familiar(found: Familiarity, *, fits: bool = False) -> str:
+    """Say whether the picture's subject may be none of the classes, and what that rests on.
+
+    Args:
+        found: How the answer compares with others.
+        fits: A class is known to fit, as for most samples.
+    """
+    known, other = f"{found.less_sure:.0%}", "" if found.as_sure is None else f"{found.as_sure:.0%}"
+    if found.doubtful:
+        others = f", but {other} of pictures of other subjects one at least this sure" if other else ""
+        doubt = "" if fits else "**None of the network's classes may fit.** "
+        return f"{doubt}Only {known} of test pictures get a less sure answer{others}."
+    others = f", and {other} of pictures of other subjects one at least this sure" if other else ""
+    return f"{known} of test pictures get a less sure answer{others}."
 
 
 def _target_from_bar(variant: Variant, numbers: list[int]) -> None:

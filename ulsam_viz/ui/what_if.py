@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..analysis import effects
 from ..analysis.attention import Attention, attend
+from ..analysis.calibration import probabilities_of
 from ..analysis.faithfulness import Box
 from ..engine import Pause
 from ..figures.colours import scale_maps, subspace_colour
@@ -128,7 +129,7 @@ def _covered_maps(scene: Scene, number: int, box: Box, seen: Attention) -> None:
 
 def answers_compared(scene: Scene, before: np.ndarray, after: np.ndarray, name: str) -> None:
     """Set two answers (logits) beside each other, for the target and the most probable classes."""
-    probabilities = [np.exp(v - v.max()) / np.exp(v - v.max()).sum() for v in (before.astype(np.float64), after.astype(np.float64))]
+    probabilities = [probabilities_of(logits, scene.variant.calibration.temperature) for logits in (before, after)]
     numbers = list(dict.fromkeys([scene.target, *np.argsort(-probabilities[0])[:3], *np.argsort(-probabilities[1])[:3]]))
     st.dataframe(
         [

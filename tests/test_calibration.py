@@ -1,0 +1,223 @@
+"""Calibrated answers: temperatures that are found again, one place where logits become probabilities, and unknown subjects."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save
+
+from ulsam_viz import explain, list_variants
+from ulsam_viz.analysis.attention import attend
+from ulsam_viz.analysis.calibration import (
+    FALSE_ALARMS,
+    calibration_error,
+    deciles,
+    familiarity,
+    fit_temperature,
+    probabilities_of,
+    spread_of,
+)
+from ulsam_viz.analysis.effects import ablate, with_strength
+from ulsam_viz.analysis.faithfulness import insertion_and_deletion
+from ulsam_viz.cli import main
+from ulsam_viz.engine import Engine
+from ulsam_viz.images import ModelInput
+from ulsam_viz.models.network import Network, Placement
+from ulsam_viz.models.optimize import optimize
+from ulsam_viz.training.calibrate import calibrate_zoo
+from ulsam_viz.training.data import find_pictures
+from ulsam_viz.ui.summary import how_familiar
+from ulsam_viz.zoo import CHECKPOINTS, Calibration, Variant, get_variant
+
+G4 = "mobilenet_v1-0.5-after11-g4"
+
+
+def answers(temperature: float, count: int = 6000, classes: int = 30) -> tuple[np.ndarray, np.ndarray]:
+    """Logits, and labels drawn with the probabilities that they give at a temperature."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(count, classes)).astype(np.float32) * 2
+    chances = np.exp(logits / temperature)
+    chances /= chances.sum(1, keepdims=True)
+    labels = (chances.cumsum(1) < rng.random((count, 1))).sum(1).clip(max=classes - 1)
+    return logits, labels
+
+
+@pytest.mark.parametrize("temperature", [0.6, 1.0, 1.7])
+def test_the_temperature_that_labels_were_drawn_with_is_found(temperature: float) -> None:
+    logits, labels = answers(temperature)
+    found = fit_temperature(logits, labels)
+    assert found == pytest.approx(temperature, rel=0.05)
+    calibrated, raw = probabilities_of(logits, found), probabilities_of(logits)
+
+    def error(probabilities: np.ndarray) -> float:
+        return calibration_error(probabilities.max(1), probabilities.argmax(1) == labels)
+
+    assert error(calibrated) < 0.03
+    if temperature != 1:
+        assert error(raw) > 2 * error(calibrated)
+
+
+def test_the_likelihood_is_highest_at_the_fitted_temperature() -> None:
+    logits, labels = answers(0.8, count=200)
+    found = fit_temperature(logits, labels)
+
+    def likelihood(temperature: float) -> float:
+        return float(np.log(probabilities_of(logits, temperature)[np.arange(len(labels)), labels]).mean())
+
+    assert likelihood(found) > max(likelihood(0.98 * found), likelihood(1.02 * found))
+
+
+def test_answers_that_are_all_right_or_all_wrong_have_a_temperature_too() -> None:
+    logits = np.eye(4) * 3
+    assert 0.05 <= fit_temperature(logits, np.arange(4)) < 0.1  # as sure as float64 can tell
+    assert fit_temperature(logits, (np.arange(4) + 1) % 4) == pytest.approx(20)
+
+
+def test_a_temperature_of_one_leaves_the_softmax() -> None:
+    logits = torch.randn(5, 9, generator=torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(probabilities_of(logits.numpy()), logits.softmax(1).numpy(), rtol=1e-5)
+    assert probabilities_of(np.array([1e4, 0.0])).tolist() == [1, 0]
+    assert spread_of(np.array([[1.0, 0, 0, 0], [0.25] * 4])) == pytest.approx([0, np.log(4)])
+
+
+def test_what_the_engine_and_explain_return_is_calibrated(picture: ModelInput, astronaut: Image.Image) -> None:
+    variant = replace(get_variant(G4), calibration=Calibration(0.5))
+    seen = Engine(workers=1).attend(picture, variant).result()
+    np.testing.assert_allclose(seen.probabilities, probabilities_of(seen.logits, 0.5), rtol=1e-4, atol=1e-7)
+    found = explain(astronaut, variant, methods=())
+    np.testing.assert_allclose(found.probabilities, probabilities_of(found.logits, 0.5), rtol=1e-4, atol=1e-7)
+
+
+def test_two_temperatures_of_one_network_are_two_results(picture: ModelInput) -> None:
+    engine = Engine(workers=1)
+    variants = [replace(get_variant(G4), calibration=Calibration(t)) for t in (0.5, 1.0)]
+    sharp, plain = (engine.attend(picture, v).result() for v in variants)
+    assert np.array_equal(sharp.logits, plain.logits)
+    assert sharp.probabilities.max() > plain.probabilities.max()
+
+
+def test_effects_and_inserted_pixels_are_told_in_calibrated_probabilities(
+    lively: Callable[..., Network], picture: ModelInput
+) -> None:
+    model = optimize(lively("mobilenet_v1", Placement((11,), 1)))
+    x, target = picture.tensor, attend(model, picture.tensor).top(1)[0]
+    off = next(e for e in ablate(model, x, layer=11, target=target, temperature=0.5) if e.change == "off")
+    before, after = probabilities_of(with_strength(model, x, layer=11, subspace=0, strengths=[1.0, 0.0]), 0.5)[:, target]
+    assert off.probability == pytest.approx(after - before, abs=1e-6)
+
+    class Halved(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return model(x) / 0.5
+
+    zero, values = torch.zeros_like(x), np.random.default_rng(0).random((224, 224))
+    calibrated = insertion_and_deletion(model, x, values, target=target, blank=zero, blurred=zero, temperature=0.5, steps=2)
+    assert calibrated == pytest.approx(
+        insertion_and_deletion(Halved(), x, values, target=target, blank=zero, blurred=zero, steps=2), abs=1e-6
+    )
+
+
+def with_spread(wanted: float, classes: int = 50) -> np.ndarray:
+    """Return an answer of a wanted entropy: the logits 0 to -49 at the temperature that gives it."""
+    low, high = 0.01, 1000.0
+    for _ in range(80):
+        middle = (low * high) ** 0.5
+        spread = float(spread_of(probabilities_of(-np.arange(classes), middle)))
+        low, high = (middle, high) if spread < wanted else (low, middle)
+    return probabilities_of(-np.arange(classes), low)
+
+
+def test_an_answer_less_sure_than_four_of_five_is_doubted_and_no_other() -> None:
+    known, foreign = deciles(np.linspace(0, 2, 101)), deciles(np.linspace(1, 3, 101))
+    calibration = Calibration(0.7, 2.0, known, foreign)
+    border = 2 * (1 - FALSE_ALARMS)
+    unsure, sure = (familiarity(with_spread(border + d), calibration) for d in (0.02, -0.02))
+    assert unsure and sure
+    assert unsure.doubtful and not sure.doubtful
+    assert unsure.less_sure == pytest.approx(0.19, abs=1e-3)
+    assert unsure.as_sure == pytest.approx(0.31, abs=1e-3)
+    assert how_familiar(unsure).startswith("**None of the network's classes may fit.** Only 19% of test pictures")
+    assert "classes may fit" not in how_familiar(sure)
+    assert how_familiar(unsure, fits=True).startswith("Only 19% of test pictures")  # a sample whose class is known
+    assert "29% of pictures of other subjects one at least this sure" in how_familiar(sure)
+
+
+def test_without_foreign_pictures_nothing_is_said_of_them_and_without_any_nothing_at_all() -> None:
+    alone = familiarity(with_spread(1.9), Calibration(1.0, None, deciles(np.linspace(0, 2, 101))))
+    assert alone
+    assert alone.as_sure is None
+    assert "other subjects" not in how_familiar(alone)
+    assert familiarity(with_spread(1.9), Calibration()) is None
+
+
+def test_every_shipped_network_is_calibrated_and_surer_of_what_it_knows() -> None:
+    for variant in list_variants():
+        calibration = variant.calibration
+        assert 0.5 < calibration.temperature < 1, variant.name  # label smoothing made all of them under-confident
+        assert calibration.ece is not None
+        assert calibration.ece < variant.metrics["ece"] / 2
+        assert all(f > k for f, k in zip(calibration.foreign, calibration.known, strict=True))
+        # Where the warning begins for one in five known pictures, it begins for more than half of the foreign ones.
+        foreign = familiarity(with_spread(calibration.known[8] + 0.01), calibration)
+        assert foreign and foreign.doubtful and foreign.as_sure is not None
+        assert foreign.as_sure < 0.5
+
+
+@pytest.fixture
+def own_zoo(tmp_path: Path, lively: Callable[..., Network], folder: Path) -> Path:
+    """A zoo of two networks for the three classes of ``folder``, with a field that nobody knows."""
+    manifest = json.loads((CHECKPOINTS / "manifest.json").read_text())
+    classes = list(find_pictures("imagefolder", folder, "train").classes)
+    records = []
+    for record in manifest["variants"][:2]:
+        placement = record["placement"]
+        network = lively("mobilenet_v1", Placement((11,), placement["groups"]) if placement else None, classes=len(classes))
+        data = save({k: v.half() for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")})
+        (tmp_path / record["file"]).write_bytes(data)
+        own = {"width": 0.25, "classes": "colours", "sha256": hashlib.sha256(data).hexdigest(), "unknown": [0.1, 1e-9]}
+        own["preprocessing"] = {**record["preprocessing"], "input_size": 64}
+        if placement:
+            own["placement"] = {**placement, "layers": [11], "mode": "after"}
+        records.append({k: v for k, v in record.items() if k != "calibration"} | own)
+    manifest |= {"classes": {"colours": classes}, "variants": records}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    return tmp_path
+
+
+def calibrated(zoo: Path, folder: Path, foreign: Path | None, variants: list[Variant]) -> None:
+    train, held_out = (find_pictures("imagefolder", folder, part) for part in ("train", "test"))  # type: ignore[arg-type]
+    others = find_pictures("imagefolder", foreign, "test") if foreign else None
+    for _ in calibrate_zoo(variants, train, held_out, others, zoo / "manifest.json", count=20):
+        pass
+
+
+def test_calibrating_adds_its_record_and_touches_nothing_else(own_zoo: Path, folder: Path, tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign"
+    shutil.copytree(folder / "class0", foreign / "something else")
+    shutil.copytree(folder / "class1", foreign / "class1")  # named like a class: no foreign subject
+    before = json.loads((own_zoo / "manifest.json").read_text())
+    calibrated(own_zoo, folder, foreign, list_variants(own_zoo))
+    after = json.loads((own_zoo / "manifest.json").read_text())
+    records = [v.pop("calibration") for v in after["variants"]]
+    assert after == before
+    assert [r["pictures"] for r in records] == [[10, 12, 4]] * 2
+    for variant, record in zip(list_variants(own_zoo), records, strict=True):
+        assert variant.calibration.temperature == record["temperature"] > 0
+        assert len(variant.calibration.known) == len(variant.calibration.foreign) == 11
+    calibrated(own_zoo, folder, foreign, list_variants(own_zoo))
+    assert [v.pop("calibration") for v in json.loads((own_zoo / "manifest.json").read_text())["variants"]] == records
+
+
+def test_networks_of_other_classes_are_refused(own_zoo: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="other classes than this dataset"):
+        calibrated(own_zoo, folder, None, [get_variant(G4)])
+    assert main(["calibrate", "--data", str(folder), "--dataset", "imagefolder"]) == 2
+    assert "no trained variant has the classes of" in capsys.readouterr().err
