@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .blocks import SameConv2d
-from .ulsam import ULSAM, FastULSAM, has_hooks
+from .ulsam import ULSAM, FastULSAM, fold, has_hooks
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -40,7 +40,7 @@ def optimize(network: M, *, kernel: bool = False) -> M:
     forms: dict[nn.Module, FastULSAM] = {}  # a module in two places stays one
     for parent in list(fast.modules()):
         for name, child in parent._modules.items():
-            if type(child) is ULSAM and not has_hooks(child) and child.is_foldable():
+            if type(child) is ULSAM and not has_hooks(child) and fold(child):
                 parent._modules[name] = forms.setdefault(child, FastULSAM(child, kernel=kernel).eval())
         if isinstance(parent, nn.Sequential) and type(parent).forward is nn.Sequential.forward:
             _fold_norms(parent, places)

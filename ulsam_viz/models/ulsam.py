@@ -83,7 +83,8 @@ class ULSAM(nn.Module):
         else:
             x = _raised(x, self)
             with _without_autocast(x):
-                return _maps_in_place(x, *_fold(self)) if self._takes_fast_way(x) else self._attention_by_parts(x)
+                folded = self._folded_for(x)
+                return self._attention_by_parts(x) if folded is None else _maps_in_place(x, *folded)
 
     def _attention_by_parts(self, x: Tensor) -> Tensor:
         z = self.depthwise_relu(self.depthwise_norm(self.depthwise(x)))
@@ -91,36 +92,14 @@ class ULSAM(nn.Module):
         return self.softmax(logits.flatten(2)).view_as(logits)
 
     @unused
-    def _takes_fast_way(self, x: Tensor) -> bool:
-        """Whether the folded steps may stand for the parts. On the CPU only: on a GPU, folding would be most of the time."""
+    def _folded_for(self, x: Tensor) -> Folded | None:
+        """Return what stands for the parts, if it may. On the CPU only: on a GPU, folding would be most of the time."""
         if self.training or not _is_eager(x) or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
-            return False
+            return None
         if torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in self.parameters())):
-            return False
+            return None
         # What does not fit is refused by the parts, in PyTorch's own words.
-        return x.ndim == 4 and x.shape[1] == self.channels and self.is_foldable(x.dtype)
-
-    @unused
-    def is_foldable(self, dtype: torch.dtype | None = None) -> bool:
-        """Whether the parts are those that ``__init__`` made: none replaced, set otherwise or with a hook that wants to see it.
-
-        Args:
-            dtype: If given, the parts are in eval mode and in this dtype, too.
-        """
-        parts: Any = self._modules.values()
-        if tuple(map(type, parts)) != _KINDS or any(map(has_hooks, parts)) or _has_any_global_hook():
-            return False
-        depthwise, depthwise_norm, _, pool, pointwise, pointwise_norm, _, softmax = parts
-        if (pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode, softmax.dim) != (3, 1, 1, 1, False, -1):
-            return False
-        for conv, norm, groups in ((depthwise, depthwise_norm, self.channels), (pointwise, pointwise_norm, self.groups)):
-            shape = (self.channels, groups, groups, (1, 1), (1, 1), (0, 0))
-            if (conv.in_channels, conv.out_channels, conv.groups, conv.kernel_size, conv.stride, conv.padding) != shape:
-                return False
-            weight, *others = _tensors_of(conv, norm)
-            if weight is None or any(other is None for other in others) or (dtype and (norm.training or weight.dtype != dtype)):
-                return False
-        return True
+        return fold(self, x.dtype) if x.ndim == 4 and x.shape[1] == self.channels else None
 
     def forward_with_attention(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the re-weighted features (N, m, H, W) and the maps (N, g, H, W) of one pass."""
@@ -190,6 +169,9 @@ class ULSAM(nn.Module):
         return module.eval()
 
 
+# What :func:`fold` returns: scale, shift, weight and bias.
+Folded = tuple[Tensor, Tensor, Tensor, Tensor]
+
 # The parts of a ULSAM as it was made, in order.
 _KINDS = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d, nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Softmax)
 
@@ -223,12 +205,13 @@ class FastULSAM(nn.Module):
 
     def __init__(self, module: ULSAM, *, kernel: bool = False) -> None:
         super().__init__()
-        if not module.is_foldable():
+        with torch.no_grad():
+            folded = fold(module)
+        if folded is None:
             raise ValueError("the module cannot be folded: parts of it were replaced, set otherwise or have hooks")
         self.channels, self.groups, self.kernel = module.channels, module.groups, kernel
-        with torch.no_grad():
-            for name, value in zip(("scale", "shift", "weight", "bias"), _fold(module), strict=True):
-                self.register_buffer(name, value)
+        for name, value in zip(("scale", "shift", "weight", "bias"), folded, strict=True):
+            self.register_buffer(name, value)
         # Modules, not functions: guided backpropagation finds non-linearities by their type.
         self.depthwise_relu = nn.ReLU()
         self.pointwise_relu = nn.ReLU()
@@ -306,6 +289,42 @@ def apply_gain(x: Tensor, maps: Tensor) -> Tensor:
     return torch.addcmul(subspaces, subspaces, maps.unsqueeze(2)).flatten(1, 2)
 
 
+def fold(module: ULSAM, dtype: torch.dtype | None = None) -> Folded | None:
+    """Fold a module's norms, as they are in eval mode, into what stands before them.
+
+    Args:
+        module: Read, not changed.
+        dtype: If given, the parts must be in eval mode and in this dtype.
+
+    Returns:
+        Scale and shift of each channel, shape (m, 1, 1) each; weights of the sum over each group, (g, 1, G), and a bias
+        (g, 1, 1). None if the parts are not those that ``__init__`` made: one was replaced, set otherwise, or has a hook.
+    """
+    parts: Any = module._modules.values()
+    if tuple(map(type, parts)) != _KINDS or any(map(has_hooks, parts)) or _has_any_global_hook():
+        return None
+    depthwise, depthwise_norm, _, pool, pointwise, pointwise_norm, _, softmax = parts
+    if (pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode, softmax.dim) != (3, 1, 1, 1, False, -1):
+        return None
+    folded: list[Tensor] = []
+    for conv, norm, groups in ((depthwise, depthwise_norm, module.channels), (pointwise, pointwise_norm, module.groups)):
+        settings = (conv.in_channels, conv.out_channels, conv.groups, conv.kernel_size, conv.stride, conv.padding)
+        if settings != (module.channels, groups, groups, (1, 1), (1, 1), (0, 0)):
+            return None
+        # Straight from the dictionaries: Module.__getattr__ would take as long as the arithmetic.
+        own, affine, measured = conv._parameters.get, norm._parameters.get, norm._buffers.get
+        weight, bias, mean, var = own("weight"), own("bias"), measured("running_mean"), measured("running_var")
+        factor, offset = affine("weight"), affine("bias")
+        if weight is None or bias is None or mean is None or var is None or factor is None or offset is None:
+            return None
+        if dtype is not None and (norm.training or weight.dtype != dtype):
+            return None
+        scale = (var + norm.eps).rsqrt_().mul_(factor)
+        shift = torch.addcmul(offset, bias - mean, scale)
+        folded += [weight.view(groups, 1, -1) * scale.view(groups, 1, 1), shift.view(groups, 1, 1)]
+    return folded[0], folded[1], folded[2], folded[3]
+
+
 def has_hooks(module: nn.Module) -> bool:
     """Whether somebody looks at what the module computes: by a hook, or by a ``forward`` put on this very module."""
     return bool(
@@ -381,33 +400,8 @@ def _without_autocast(x: Tensor) -> AbstractContextManager[object]:
     return nullcontext()
 
 
-def _fold(module: ULSAM) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Fold a module's norms, as they are in eval mode, into what stands before them.
-
-    Depthwise convolution and BatchNorm are one scale and shift a channel, (m, 1, 1) each; pointwise convolution and BatchNorm
-    are one weighted sum over each group, (g, 1, G), and a bias (g, 1, 1).
-    """
-    scale, shift = _folded(module.depthwise, module.depthwise_norm)
-    weight, bias = _folded(module.pointwise, module.pointwise_norm)
-    return scale, shift, weight, bias
-
-
-def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Return weights, shape (groups, 1, channels of a group), and shifts (groups, 1, 1) of both together."""
-    weight, bias, factor, offset, mean, var = _tensors_of(conv, norm)
-    scale = (var + norm.eps).rsqrt_().mul_(factor)
-    return weight.view(len(scale), 1, -1) * scale.view(-1, 1, 1), torch.addcmul(offset, bias - mean, scale).view(-1, 1, 1)
-
-
-def _tensors_of(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Any:
-    """Return weight and bias of both, and the norm's mean and variance; None for what is not there."""
-    # Straight from the dictionaries: Module.__getattr__ would take as long as the arithmetic.
-    a, b, c = conv._parameters.get, norm._parameters.get, norm._buffers.get
-    return a("weight"), a("bias"), b("weight"), b("bias"), c("running_mean"), c("running_var")
-
-
 def _maps_in_place(x: Tensor, scale: Tensor, shift: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Compute the maps (N, g, H, W) from what :func:`_fold` returns; x (N, m, H, W) is read, not changed.
+    """Compute the maps (N, g, H, W) from what :func:`fold` returns; x (N, m, H, W) is read, not changed.
 
     The 3x3 max-pool is separable, so four maxima of shifted views replace ``max_pool2d``, which is up to a hundred times
     slower on the CPU.
