@@ -234,3 +234,15 @@ def test_the_quiz_judges_gives_reasons_and_begins_anew() -> None:
     fine(app.radio(key="quiz-2").set_value(QUIZ[2].answers[0]).run())
     fine(button(app, "See the step").click().run())
     assert f"#### {next(s.title for s in STEPS if s.id == QUIZ[2].step)}" in text_of(app)
+
+
+def test_a_step_that_the_lesson_lacks_is_named() -> None:
+    def page() -> None:
+        from ulsam_viz.ui import learn_steps
+
+        learn_steps._choose_step()
+
+    app = AppTest.from_function(page)
+    app.query_params["step"] = "Convolutions"
+    app.run()
+    assert f"Step “Convolutions” is not known; “{STEPS[0].title}” is shown." in app.caption[0].value

@@ -99,7 +99,7 @@ def as_png(title: str, lines: Sequence[str], rows: Sequence[Row], *, address: st
 
 @lru_cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Return DejaVu Sans, which captum's own dependency matplotlib carries: Pillow's font has no ×, −, ≤ and no accents."""
+    """Return DejaVu Sans, which matplotlib carries and captum needs anyway: Pillow's font has no ×, −, ≤ and no accents."""
     import matplotlib
 
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
