@@ -54,7 +54,7 @@ def test_captums_metrics_come_when_asked_for_and_costly_methods_are_left_out_by_
     assert {name for name in found if name.startswith("sensitivity")} >= {"sensitivity_of_11"}
     assert all(re.fullmatch(r"[a-z-]+_(layer|of)_\w+", name) for name in found)  # no hashes, no brackets
     assert {name.split("_")[0] for name in found} == {"faithful", "marked-places", "infidelity", "sensitivity"}
-    assert found["marked-places_layer_11"]["box"] == {"top": 0, "left": 63, "bottom": 134, "right": 166}  # Grace Hopper's head
+    assert found["marked-places_layer_11"]["box"] == {"top": 11, "left": 40, "bottom": 170, "right": 166}  # the cup
     assert len(found["marked-places_layer_11"]["table"]) == len(table)
 
 
