@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .analysis.interventions import Intervention
-from .zoo import Variant, backbone_name, position_name
+from .zoo import Variant, position_name
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def control_of(variant: Variant, variants: Sequence[Variant]) -> Accuracy | None
         return _accuracy_from([variant.control])
     if variant.placement and variant.placement.mode == "instead":
         return None
-    plain = (v for v in variants if v.placement is None and (v.backbone, v.width) == (variant.backbone, variant.width))
+    plain = (v for v in variants if v.placement is None and v.family == variant.family)
     return next((accuracy_of(v) for v in plain), None)
 
 
@@ -217,8 +217,9 @@ def finding(placed: Sequence[Variant], everything: Sequence[Variant]) -> str:
 
     Args:
         placed: The networks; empty gives an empty text.
-        everything: The zoo, for their control and for the noise.
+        everything: The zoo, for their control and for the noise; other datasets' networks say nothing about either.
     """
+    everything = [v for v in everything if placed and v.dataset == placed[0].dataset]
     if not placed or (control := control_of(placed[0], everything)) is None:
         return ""
     own, noise = [accuracy_of(v) for v in placed], noise_of_differences(everything)
@@ -259,7 +260,7 @@ def what_attention_does(variants: Sequence[Variant]) -> str:
     def most(intervention: Intervention) -> str:
         flips = max(m["effects"][intervention]["flips"] for m in measured)
         moved = max(abs(m["effects"][intervention]["top1"] - m["top1"]) for m in measured)
-        return f"{flips:.1f} % of the held-out pictures (top-1 moves by {moved:.1f} points at most)"
+        return f"{flips:.1f} % of the {variants[0].measured_on} (top-1 moves by {moved:.1f} points at most)"
 
     return (
         f"Take all attention away from any of these {len(measured)} networks, and its answer changes on at most {most('off')}. Make every map "
@@ -277,8 +278,8 @@ def by_position(variants: Sequence[Variant]) -> dict[str, list[Variant]]:
 
 
 def by_backbone(variants: Sequence[Variant]) -> dict[str, list[Variant]]:
-    """Sort variants by backbone and width."""
+    """Sort variants by what may be compared: the network and what it was trained on, in words."""
     backbones: dict[str, list[Variant]] = {}
     for variant in variants:
-        backbones.setdefault(backbone_name(variant), []).append(variant)
+        backbones.setdefault(variant.title, []).append(variant)
     return backbones

@@ -38,7 +38,6 @@ def write_tables(document: Path, variants: Sequence[Variant]) -> None:
 
 def accuracy_tables(variants: Sequence[Variant]) -> str:
     """Write a grid of top-1 for each backbone, positions by g, and under it what the differences show."""
-    spread = seed_spread(variants)
     parts = []
     for backbone, members in by_backbone(variants).items():
         groups = sorted({v.groups for v in members if v.placement})
@@ -49,19 +48,19 @@ def accuracy_tables(variants: Sequence[Variant]) -> str:
             rows.append([position, *(f"{a.seeds[0]:.1f}" if a else "" for a in row)])
             if (seeds := len(common_seeds(a for a in row if a))) > 1:
                 rows.append([f"{position}, {seeds} seeds", *(a.over_seeds if a else "" for a in row)])
-        size, pictures = members[0].input_size, members[0].metrics["pictures"]
-        parts.append(f"**{backbone}**, {size} px, {pictures} held-out pictures:")
+        parts.append(f"**{backbone}**, {members[0].input_size} px, {members[0].measured_on}:")
         parts.append(_table(rows))
         parts += findings(members, variants)
         if said := what_attention_does(members):
             parts.append(said)
-    if spread:
-        parts.append(
-            f"± is the standard deviation over seeds; pooled over all that have several ({trained_anew(variants)}) it is {spread.deviation:.2f} "
-            "points. What chance does to differences is known from these alone, and taken to be the same elsewhere. "
-            "The test set's own standard error, which all variants share, is "
-            f"{max(accuracy_of(v).standard_error for v in variants):.1f} points."
-        )
+    for dataset in dict.fromkeys(v.dataset for v in variants):
+        alike = [v for v in variants if v.dataset == dataset]
+        if spread := seed_spread(alike):
+            parts.append(
+                f"± is the standard deviation over seeds; pooled over all of this data that have several ({trained_anew(alike)}) it is "
+                f"{spread.deviation:.2f} points. What chance does to differences is known from these alone, and taken to be the same elsewhere. "
+                f"The test set's own standard error, which all variants share, is {max(accuracy_of(v).standard_error for v in alike):.1f} points."
+            )
     return "\n\n".join(parts)
 
 

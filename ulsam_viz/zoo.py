@@ -61,7 +61,8 @@ class Variant:
         placement: Its ULSAM modules; None for the plain control.
         classes: Class names by output number.
         preprocessing: Size and normalisation of its input.
-        metrics: Figures on the held-out part: ``top1``, ``top5`` (%), ``ece``, ``pictures``, and ``attention`` by layer.
+        metrics: Figures on pictures it was not trained on: ``top1``, ``top5`` (%), ``ece``, ``pictures`` and which they are
+            (``measured_on``), and ``attention`` by layer.
         made_by: Data, recipe, seed, code version and time of the training run.
         dataset: What it was trained on, which names the classes.
         path: The checkpoint file; None where the network is its base and nothing else.
@@ -115,8 +116,18 @@ class Variant:
     @property
     def knows(self) -> str:
         """What its classes are, for people: ``"101 classes of Caltech-101"``."""
-        titles = {"caltech101": "classes of Caltech-101", "imagenet1k": "classes of ImageNet"}
-        return f"{len(self.classes):,} {titles.get(self.dataset, f'classes of {self.dataset}')}"
+        titles = {"caltech101": "Caltech-101", "imagenet1k": "ImageNet"}
+        return f"{len(self.classes):,} classes of {titles.get(self.dataset, self.dataset)}"
+
+    @property
+    def title(self) -> str:
+        """Its family, for people: ``"MobileNet-V1 0.5, 101 classes of Caltech-101"``."""
+        return f"{self.label}, {self.knows}"
+
+    @property
+    def measured_on(self) -> str:
+        """What its figures are of: ``"2,859 held-out pictures"``."""
+        return f"{self.metrics['pictures']:,} {self.metrics.get('measured_on', 'held-out pictures')}"
 
     @property
     def groups(self) -> int:
@@ -139,11 +150,6 @@ def position_name(variant: Variant) -> str:
     if p is None:
         return "none (plain control)"
     return f"{'instead of' if p.mode == 'instead' else 'after'} {', '.join(map(str, p.layers))}"
-
-
-def backbone_name(variant: Variant) -> str:
-    """Write a variant's backbone: ``"MobileNet-V1 0.5"``."""
-    return f"MobileNet-{variant.backbone[-2:].upper()} {variant.width:g}"
 
 
 def list_variants(folder: Path = CHECKPOINTS) -> list[Variant]:

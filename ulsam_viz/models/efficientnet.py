@@ -22,6 +22,8 @@ class EfficientNetLite0(Network):
 
     backbone = "efficientnet_lite0"
     title = "EfficientNet-Lite0"
+    short = "Lite0"
+    usual_layer = 12
     has_widths = False
     # expansion, kernel, channels, repeats, stride of the first
     STAGES = (

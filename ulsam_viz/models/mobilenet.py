@@ -18,6 +18,8 @@ class MobileNetV1(Network):
 
     backbone = "mobilenet_v1"
     title = "MobileNet-V1"
+    short = "V1"
+    usual_layer = 11
     BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))
 
     @classmethod
@@ -42,6 +44,8 @@ class MobileNetV2(Network):
 
     backbone = "mobilenet_v2"
     title = "MobileNet-V2"
+    short = "V2"
+    usual_layer = 11
     # expansion, channels, repeats, stride of the first
     STAGES = (
         (1, 16, 1, 1),

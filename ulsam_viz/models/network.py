@@ -83,11 +83,15 @@ class Network(nn.Module):
         attention: The ULSAM modules by layer number.
         backbone: Its name in the table of networks and in records.
         title: Its name for people.
+        short: The same where there is little room.
         has_widths: Whether it comes in several widths, which its names then tell.
+        usual_layer: The layer that a module follows where nothing else is asked for.
     """
 
     backbone: ClassVar[str]
     title: ClassVar[str]
+    short: ClassVar[str]
+    usual_layer: ClassVar[int]
     has_widths: ClassVar[bool] = True
 
     def __init__(
@@ -120,6 +124,11 @@ class Network(nn.Module):
     def label_of(cls, width: float) -> str:
         """Return the same for people: ``"MobileNet-V1 0.5"``."""
         return f"{cls.title} {width:g}" if cls.has_widths else cls.title
+
+    @classmethod
+    def short_of(cls, width: float) -> str:
+        """Return the same where there is little room: ``"V1-0.5"``."""
+        return f"{cls.short}-{width:g}" if cls.has_widths else cls.short
 
     @property
     def label(self) -> str:

@@ -19,7 +19,7 @@ from ..figures import comparisons
 from ..figures.colours import scale_maps, subspace_colour
 from ..figures.tiles import attention_tile, block_means, data_uri
 from ..images import ModelInput
-from ..zoo import CheckpointError, Variant, backbone_name, list_variants, position_name
+from ..zoo import CheckpointError, Variant, list_variants, position_name
 from .asking import say_where
 from .compare_two import show_two
 from .controls import View, choose_by_id, pretty
@@ -86,7 +86,7 @@ def show() -> None:
 
 def _variants(everything: Sequence[Variant], chosen: Variant, *, by_groups: bool) -> list[Variant]:
     """Return the control, and all g at the chosen position or all positions at the chosen g."""
-    own = [v for v in everything if backbone_name(v) == backbone_name(chosen)]
+    own = [v for v in everything if v.family == chosen.family]
     if by_groups:
         return [v for v in own if v.placement is None or position_name(v) == position_name(chosen)]
     return [v for v in own if v.placement is None or v.groups == (chosen.groups or 4)]
@@ -128,7 +128,7 @@ def _lattice(rows: Sequence[Row], crop: ModelInput, view: View, target: int, *, 
     chosen = next(row.variant for row in rows if row.layer is not None)
     where = position_name(chosen) if by_groups else f"g = {chosen.groups}"
     st.markdown(
-        f"**{backbone_name(chosen)}, {where}**",
+        f"**{chosen.label}, {where}**",
         help="All maps are on one colour scale. With group counts, the maps of a row stand under the maps whose channels they split: "
         "subspace 1 of g = 2 holds the channels of subspaces 1 and 2 of g = 4. The networks were trained separately, so maps need not agree.",
     )
@@ -156,7 +156,7 @@ def _lattice(rows: Sequence[Row], crop: ModelInput, view: View, target: int, *, 
             cards[-1].html(_card(row, target, None))
         with tiles:
             if row.layer is None:
-                st.caption("No attention: the same network without modules, trained with the same budget.")
+                st.caption("No attention: the same network without modules.")
                 continue
             g = len(row.maps)
             show_tiles(

@@ -12,12 +12,13 @@ from ..analysis.methods import METHODS, Method
 from ..engine import DeviceChoice, default_engine
 from ..figures.colours import SCALES, SEQUENTIAL, Scale
 from ..figures.tiles import Display
+from ..models.backbones import BACKBONES
 from ..zoo import Variant
 from .address import say_missing, take_missing
 
 PLAIN = "plain"
 _BIND: Literal["query-params"] = "query-params"
-_DEFAULT_POSITION, _DEFAULT_GROUPS = "after-11", 4
+_DEFAULT_GROUPS = 4
 # Only keys of controls whose state may be set: no buttons, charts, editors or uploads.
 _KEPT = frozenset(
     [
@@ -75,7 +76,12 @@ def keep_choices() -> None:
 
 def backbone_label(variant: Variant) -> str:
     """Return e.g. ``"V1-0.5"`` for MobileNet-V1 of width 0.5."""
-    return f"{variant.backbone.removeprefix('mobilenet_').upper()}-{variant.width:g}"
+    return BACKBONES[variant.backbone].short_of(variant.width)
+
+
+def usual_position(variant: Variant) -> str:
+    """Return the position that is shown first, ``"after-11"``."""
+    return f"after-{BACKBONES[variant.backbone].usual_layer}"
 
 
 def position_label(variant: Variant) -> str:
@@ -137,17 +143,19 @@ def choose_variant(variants: Sequence[Variant]) -> Variant:
         required=True,
         key="net",
         bind=_BIND,
-        help="Network version and width multiplier.",
+        help="  \n".join(f"{label}: {next(v for v in variants if backbone_label(v) == label).title}." for label in backbones),
     )
     if missing:
         say_missing(f"There is no network “{missing}”; {backbone} is shown")
     of_backbone = [v for v in variants if backbone_label(v) == backbone]
+    st.caption(of_backbone[0].title)
     positions = sorted(
         {position_label(v): v for v in of_backbone}.items(),
         key=lambda item: (item[1].placement is not None, *_position_order(item[1])),
     )
     names = [name for name, _ in positions]
-    usual = _DEFAULT_POSITION if _DEFAULT_POSITION in names else names[-1]
+    usual = usual_position(of_backbone[0])
+    usual = usual if usual in names else names[-1]
     missing = take_missing("position", names, _position_words, usual)
     position = st.select_slider(
         "Position",
@@ -157,7 +165,7 @@ def choose_variant(variants: Sequence[Variant]) -> Variant:
         bind=_BIND,
         format_func=_position_words,
         help="The layer that the attention module follows, or replaces (“instead”), in the paper's numbering: the stem is layer 1. "
-        "“None” is the same network without attention, trained with the same budget.",
+        f"“None” is the same network without attention{'' if of_backbone[0].base else ', trained with the same budget'}.",
     )
     if missing:
         say_missing(f"{backbone} has no position “{missing}”; {_position_words(position)} is shown")

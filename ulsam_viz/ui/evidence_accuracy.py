@@ -34,7 +34,7 @@ def show_accuracy(variants: Sequence[Variant], everything: Sequence[Variant], ch
         st.info("This zoo holds no variant to compare with a plain control.")
         return
     plain = accuracy_of(control)
-    st.markdown(f"**Top-1 on {control.metrics['pictures']} held-out pictures**, in %; plain control {plain}")
+    st.markdown(f"**Top-1 on {control.measured_on}**, in %; plain control {plain}")
     grid, dots = st.columns([1.15, 1], gap="large")
     groups = sorted({v.groups for v in variants if v.placement})
     with grid:

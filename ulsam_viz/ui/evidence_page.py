@@ -17,7 +17,7 @@ from ..evidence import (
     noise_of_differences,
     what_attention_does,
 )
-from ..zoo import CheckpointError, Variant, backbone_name, position_name
+from ..zoo import CheckpointError, Variant, position_name
 from . import controls
 from .evidence_accuracy import show_accuracy
 from .page import open_page
@@ -27,13 +27,14 @@ from .times import measured
 
 def show() -> None:
     """Draw the page."""
-    everything = open_page("evidence")
+    zoo = open_page("evidence")
     with st.sidebar:
-        chosen = controls.choose_variant(everything)
+        chosen = controls.choose_variant(zoo)
         device = controls.choose_device()
         st.caption("The chosen network is marked in every table and plot.")
-    variants = [v for v in everything if backbone_name(v) == backbone_name(chosen)]
-    st.markdown(f"### What the figures of {backbone_name(chosen)} show, and what they do not")
+    everything = [v for v in zoo if v.dataset == chosen.dataset]  # what others' chance does, those of other data do not tell
+    variants = [v for v in everything if v.family == chosen.family]
+    st.markdown(f"### What the figures of {chosen.label} show, and what they do not")
     show_accuracy(variants, everything, chosen)
     _effects(variants, chosen)
     _maps(variants, chosen)
@@ -45,7 +46,7 @@ def show() -> None:
 def _maps(variants: Sequence[Variant], chosen: Variant) -> None:
     st.markdown(
         "**Are the maps alive, and what are they like?**",
-        help="Over the held-out pictures. Dead: exactly uniform. Effective area: exp(entropy) / (H·W), 1 is uniform. Peak: multiples of "
+        help="Over pictures that were not trained on. Dead: exactly uniform. Effective area: exp(entropy) / (H·W), 1 is uniform. Peak: multiples of "
         "uniform. Redundancy: mean correlation between the maps of different subspaces.",
     )
     rows = []
@@ -95,7 +96,7 @@ def _effects(variants: Sequence[Variant], chosen: Variant) -> None:
         return
     st.markdown(
         "**What does attention do?**",
-        help="Over the held-out pictures, all modules of a network at once. Uniform and shuffled maps keep the mean gain, 1 + 1/(H·W), and take "
+        help="Over pictures that were not trained on, all modules of a network at once. Uniform and shuffled maps keep the mean gain, 1 + 1/(H·W), and take "
         "away only where it is; without attention that gain goes too.",
     )
     st.markdown(said)
@@ -132,12 +133,12 @@ def _paper(chosen: Variant) -> None:
             **{f"g = {g}": _pair(pair) for g, pair in zip(paper.GROUPS, row.by_groups, strict=True)},
         }
         for row in paper.ACCURACY
-        if backbone_name(chosen).startswith(row.name.split(",")[0])
+        if chosen.label.startswith(row.name.split(",")[0])
     ]
     st.table(table)
     st.caption(
         "Saini et al., WACV 2020, arXiv:2006.15102; its authors give no spread over seeds. Differences between g there are a few tenths of a "
-        "point, as here between seeds. Ours are other networks (half the width, 101 classes), so only the differences compare."
+        "point, as here between seeds. Ours is another network ({chosen.title}), so only the differences compare."
     )
 
 
@@ -226,7 +227,7 @@ def _conclusions(variants: Sequence[Variant], everything: Sequence[Variant]) -> 
 **What can be concluded.** {sum(alive)} of {len(alive)} maps are alive (uniform for less than a fifth of the pictures){
             f", and maps of one layer correlate by {sum(alike) / len(alike):+.2f} on average" if alike else ""
         }; a module adds few parameters and MACs. {
-            "Networks with subspace attention after a layer differ by more than seeds explain, on these held-out pictures."
+            "Networks with subspace attention after a layer differ by more than seeds explain, on these pictures."
             if told_apart
             else "On this test set, networks with subspace attention after a layer cannot be told from the plain control."
             if told_apart is False

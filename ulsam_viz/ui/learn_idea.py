@@ -48,8 +48,8 @@ def show_why(walk: Walk) -> None:
     show_tiles([picture, *map_tiles(walk)], width=150, key="why")
     top = scene.attention.top(1)[0]
     st.caption(
-        f"{walk.facts.network}, trained for the {len(scene.variant.classes)} classes of Caltech-101, says “{scene.class_name(top)}” with {scene.attention.probabilities[top]:.0%}. "
-        f"{judged(scene) if scene.picture.sample else ''} It is right for {scene.variant.metrics['top1']:.0f} % of the pictures that were held out. Of its {walk.facts.params:.2f} million parameters "
+        f"{walk.facts.network}, which knows {scene.variant.knows}, says “{scene.class_name(top)}” with {scene.attention.probabilities[top]:.0%}. "
+        f"{judged(scene) if scene.picture.sample else ''} It is right for {scene.variant.metrics['top1']:.0f} % of {scene.variant.measured_on}. Of its {walk.facts.params:.2f} million parameters "
         f"one module has {walk.facts.module_values}: {2 * walk.facts.m} weights, the others biases and norms."
     )
     st.caption(

@@ -12,7 +12,7 @@ from ..figures.tiles import data_uri, value_tile
 from ..lesson.formulas import formula
 from ..lesson.steps import STEPS, Step
 from ..zoo import Variant
-from .controls import choose_by_id
+from .controls import choose_by_id, usual_position
 from .learn_idea import ideas
 from .learn_walk import STAGE_NAMES, Walk, choose_walk, take_place
 from .learn_whole import show_subspace_prediction, wholes
@@ -32,7 +32,8 @@ def show_lesson(scene: Scene, everything: Sequence[Variant]) -> Walk | None:
     step = _choose_step()
     if not scene.attention.maps:
         st.info("The plain control carries no module to look into. Choose a position in the sidebar, or take the usual one.")
-        st.button("Put a module after layer 11", on_click=_take_usual_position)
+        position = usual_position(scene.variant)
+        st.button(f"Put a module {position.replace('-', ' layer ')}", on_click=_take, args=(position,))
         return None
     st.markdown(f"#### {step.title}")
     place = st.container()
@@ -71,8 +72,8 @@ def _go(index: int) -> None:
     st.session_state["step"] = STEPS[index].id
 
 
-def _take_usual_position() -> None:
-    st.session_state["position"] = "after-11"
+def _take(position: str) -> None:
+    st.session_state["position"] = position
 
 
 def _show_stage(walk: Walk, stage: Stage) -> None:

@@ -15,7 +15,7 @@ from ..figures.tiles import data_uri, value_range, value_tile
 from ..lesson.steps import Facts
 from ..models.network import Network
 from ..scheduling import Kind
-from ..zoo import Variant, backbone_name, list_variants, load_network, position_name
+from ..zoo import Variant, list_variants, load_network, position_name
 from .scene import Scene, facts, network_name
 from .session import visitor
 from .subspace import choose_subspace
@@ -113,11 +113,7 @@ class Walk:
 
 def at_same_position(variant: Variant) -> list[Variant]:
     """Return the trained networks that differ from this one in g alone, itself among them."""
-    return [
-        v
-        for v in list_variants()
-        if v.placement and (backbone_name(v), position_name(v)) == (backbone_name(variant), position_name(variant))
-    ]
+    return [v for v in list_variants() if v.placement and (v.family, position_name(v)) == (variant.family, position_name(variant))]
 
 
 def choose_walk(scene: Scene) -> Walk:

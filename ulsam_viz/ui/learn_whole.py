@@ -17,7 +17,7 @@ from ..figures.colours import Scaled, scale_maps, subspace_colour
 from ..figures.tiles import attention_tile, data_uri
 from ..lesson.steps import MISCONCEPTIONS
 from ..models.network import Network
-from ..zoo import CheckpointError, Variant, backbone_name, position_name
+from ..zoo import CheckpointError, Variant, position_name
 from .asking import answer, subspace_names
 from .learn_cost import show_cost
 from .learn_idea import map_tiles
@@ -141,7 +141,7 @@ POSITIONS_NOTE = "The mean of the {f.g} subspaces' maps of each network, and its
 def position_tiles(walk: Walk, everything: Sequence[Variant]) -> tuple[list[Tile], Scaled | None]:
     """Draw the mean map of each network with one module and this g, all on one scale."""
     own = walk.scene.variant
-    placed = [v for v in everything if v.placement and backbone_name(v) == backbone_name(own) and v.groups == walk.stages.groups]
+    placed = [v for v in everything if v.placement and v.family == own.family and v.groups == walk.stages.groups]
     seen = look(walk, [v for v in placed if v.placement and len(v.placement.layers) == 1])
     whole = {i: next(iter(attention.maps.values())) for i, (_, attention) in enumerate(seen)}
     scaled = scale_maps({i: maps.mean(0, keepdims=True) for i, maps in whole.items()}, "uniform")

@@ -15,7 +15,7 @@ from ..analysis.attention import Attention
 from ..cost import Cost, count_cost
 from ..engine import DeviceChoice
 from ..images import ModelInput
-from ..zoo import Variant, backbone_name, build_network, position_name
+from ..zoo import Variant, build_network, position_name
 from .controls import View, pretty
 from .pictures import Picture
 
@@ -41,10 +41,10 @@ class Scene:
 def network_name(variant: Variant) -> str:
     """Write a variant's name for people."""
     if variant.placement is None:
-        return f"{backbone_name(variant)} (plain control)"
+        return f"{variant.label} (plain control)"
     g, layers = variant.groups, "layers " if len(variant.placement.layers) > 1 else "layer "
     where = re.sub(r"(?=\d)", layers, position_name(variant), count=1)
-    return f"{backbone_name(variant)} with {g} subspace{'s' if g > 1 else ''} {where}"
+    return f"{variant.label} with {g} subspace{'s' if g > 1 else ''} {where}"
 
 
 def map_note(attention_map: np.ndarray) -> str:

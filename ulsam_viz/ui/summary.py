@@ -12,7 +12,7 @@ from ..analysis.calibration import Familiarity, familiarity
 from ..cost import Latency
 from ..evidence import accuracy_of, finding
 from ..figures import charts
-from ..zoo import Variant, backbone_name, list_variants, position_name, top1_standard_error
+from ..zoo import Variant, list_variants, position_name, top1_standard_error
 from .controls import pretty
 from .scene import Scene, facts, network_name
 from .times import as_text, measured
@@ -53,7 +53,7 @@ def differences_of_positions(variant: Variant) -> str:
 
 def _alike(variant: Variant) -> list[Variant]:
     mode = variant.placement.mode if variant.placement else "after"
-    return [v for v in list_variants() if backbone_name(v) == backbone_name(variant) and v.placement and v.placement.mode == mode]
+    return [v for v in list_variants() if v.family == variant.family and v.placement and v.placement.mode == mode]
 
 
 def _in_words(where: str, placed: list[Variant]) -> str:
@@ -145,7 +145,7 @@ def _variant_card(scene: Scene, times: Mapping[str, Latency] | str | None) -> st
     rows = {
         "Variant": variant.name,
         "Top-1 / top-5": f"{metrics['top1']:.1f} ± {top1_standard_error(variant):.1f} % / {metrics['top5']:.1f} % "
-        f"(± standard error over {metrics['pictures']} held-out pictures)",
+        f"(± standard error over {variant.measured_on})",
         **(
             {f"Over {len(accuracy.seeds)} seeds": f"{accuracy.over_seeds} % top-1"}
             if (accuracy := accuracy_of(variant)).over_seeds
@@ -174,7 +174,7 @@ def show_latency(scene: Scene, card: DeltaGenerator) -> None:
 
 def _plain_control(variant: Variant) -> list[Variant]:
     """Return the plain network beside a variant that carries modules, if the zoo has it."""
-    return [v for v in list_variants() if backbone_name(v) == backbone_name(variant) and variant.placement and not v.placement]
+    return [v for v in list_variants() if v.family == variant.family and variant.placement and not v.placement]
 
 
 def _time_here(variant: Variant, times: Mapping[str, Latency] | str | None) -> str:
