@@ -22,6 +22,7 @@ from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+SMALL_NETWORK = "net=V1-0.5"
 IDLE = '[data-testid="stApp"][data-test-connection-state="CONNECTED"][data-test-script-state="notRunning"]'
 BROWSER_TEST = [
     pytest.mark.browser,
@@ -86,11 +87,16 @@ def open_page(browser: Browser, *, width: int = 1440, dark: bool = False) -> Pag
 
 
 def visit(browser: Browser, address: str, *, width: int = 1440, dark: bool = False) -> Page:
-    """Open an address as a new visitor, and wait until the page is complete."""
+    """Open an address as a new visitor, and wait until the page is complete; the network is a small one unless it names another."""
     page = open_page(browser, width=width, dark=dark)
-    page.goto(address)
+    page.goto(with_small_network(address))
     settle(page)
     return page
+
+
+def with_small_network(address: str) -> str:
+    """Let an address that names no network open a fast one."""
+    return address if "net=" in address else f"{address}{'&' if '?' in address else '?'}{SMALL_NETWORK}"
 
 
 def until(page: Page, holds: Callable[[], bool], what: str) -> None:

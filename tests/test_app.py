@@ -22,7 +22,9 @@ APP = str(Path(__file__).parent.parent / "app.py")
 
 @pytest.fixture
 def app() -> AppTest:
-    return AppTest.from_file(APP, default_timeout=PATIENCE)
+    app = AppTest.from_file(APP, default_timeout=PATIENCE)
+    app.query_params["net"] = "V1-0.5"  # a fast one
+    return app
 
 
 def text_of(app: AppTest) -> str:
@@ -152,6 +154,7 @@ def test_an_upload_outlives_the_uploader_of_a_page_but_not_its_removal() -> None
             st.write(f"shown: {choose_picture().name}")
 
     app = AppTest.from_function(pages, default_timeout=PATIENCE)
+    app.query_params["net"] = "V1-0.5"  # a fast one
     fine(app.run())
     fine(app.file_uploader(key="upload").upload("holiday.jpg", (ASSETS / "coffee.jpg").read_bytes(), "image/jpeg").run())
     assert "shown: holiday.jpg" in text_of(app)
@@ -322,14 +325,16 @@ def test_an_address_brings_an_upload_back_and_says_where_it_is_gone(app: AppTest
     fine(app.file_uploader(key="upload").upload("mine.jpg", (ASSETS / "coffee.jpg").read_bytes(), "image/jpeg").run())
     key = str(app.selectbox(key="picture").value)
     assert key.startswith("own-")  # the list does not claim a sample
-    again = AppTest.from_file(APP, default_timeout=60)
+    again = AppTest.from_file(APP, default_timeout=PATIENCE)
+    again.query_params["net"] = "V1-0.5"
     again.query_params["picture"] = app.query_params["picture"]
     assert "mine.jpg: what" in text_of(fine(again.run()))
     fine(again.selectbox(key="picture").set_value("grace_hopper").run())  # the sample that was shown before it, too
     assert "Grace Hopper: what" in text_of(again)
 
     uploads().remove(key)
-    gone = AppTest.from_file(APP, default_timeout=60)
+    gone = AppTest.from_file(APP, default_timeout=PATIENCE)
+    gone.query_params["net"] = "V1-0.5"
     gone.query_params["picture"] = app.query_params["picture"]
     assert "The uploaded picture is no longer here: upload it again; Coffee cup is shown." in text_of(fine(gone.run()))
     assert "no longer here" in text_of(fine(app.run()))  # in the session that brought it, too

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser import BROWSER_TEST, maps, move_slider, open_page, rerun, settle, until, until_maps, visit
+from tests.browser import BROWSER_TEST, maps, move_slider, open_page, rerun, settle, until, until_maps, visit, with_small_network
 from ulsam_viz.lesson.steps import STEPS
 from ulsam_viz.samples import ASSETS
 
@@ -246,7 +246,7 @@ def test_the_lesson_is_walked_from_end_to_end_and_its_numbers_follow_a_click(bro
     assert page.get_by_role("button", name="Next").is_disabled()
     expect(page).to_have_url(re.compile("step=reading"))
 
-    page.goto(f"{address}/learn?step=Softmax&picture=Coffee+cup")
+    page.goto(with_small_network(f"{address}/learn?step=Softmax&picture=Coffee+cup"))
     settle(page)
     tile = page.locator('figure.tile[data-id="attention"]')
 

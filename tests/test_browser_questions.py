@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, expect
 
-from tests.browser import BROWSER_TEST, ROOT, move_slider, open_page, rerun, running_app, settle, until, visit
+from tests.browser import BROWSER_TEST, ROOT, SMALL_NETWORK, move_slider, open_page, rerun, running_app, settle, until, visit
 
 pytestmark = BROWSER_TEST
 
@@ -106,7 +106,7 @@ def test_a_long_question_shows_how_far_it_is_outlives_a_display_setting_and_stop
 ) -> None:
     """Nine calls of 170 passes, each of which the test lets go: whenever it looks, the computation is where it must be."""
     page = open_page(browser)
-    page.goto(f"{address}/?question=Do+marked+places+matter&methods=Occlusion&robust=true&robust-limit=any+number")
+    page.goto(f"{address}/?{SMALL_NETWORK}&question=Do+marked+places+matter&methods=Occlusion&robust=true&robust-limit=any+number")
 
     def far(calls: int) -> Locator:
         return page.get_by_text(f"Occlusion for noisy pictures: {170 * calls} of 1530 passes")

@@ -30,6 +30,7 @@ from ulsam_viz.ui.session import Asked, Watch
 @pytest.fixture
 def app() -> AppTest:
     app = AppTest.from_file(APP, default_timeout=PATIENCE)
+    app.query_params["net"] = "V1-0.5"  # a fast one
     app.query_params["question"] = "Do marked places matter"
     app.query_params["methods"] = ["Saliency", "Occlusion"]
     return app

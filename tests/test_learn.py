@@ -26,6 +26,7 @@ def learn() -> None:
 
 def page(**query: str) -> AppTest:
     app = AppTest.from_function(learn, default_timeout=PATIENCE)
+    app.query_params["net"] = "V1-0.5"  # a fast one
     for key, value in query.items():
         app.query_params[key] = value
     return fine(app.run())
