@@ -22,6 +22,7 @@ from captum.attr import (
 )
 from torch import Tensor, nn
 
+from tests.patience import PATIENCE
 from ulsam_viz import Placement, load_variant
 from ulsam_viz.analysis.attribution import attribute
 from ulsam_viz.analysis.computations import AttributionError
@@ -225,7 +226,7 @@ def test_a_host_that_draws_numbers_meanwhile_changes_no_attribution(model: Netwo
 
 
 def test_an_attribution_that_draws_numbers_waits_for_no_other(lively: Callable[..., Network], x: Tensor) -> None:
-    meeting = threading.Barrier(2, timeout=120)  # each pass of one needs a pass of the other; the limit only ends a failure
+    meeting = threading.Barrier(2, timeout=PATIENCE)  # each pass of one needs a pass of the other; the limit only ends a failure
 
     def meet(*_: object) -> None:
         meeting.wait()

@@ -48,7 +48,7 @@ def test_a_question_about_a_subspace_is_asked_and_shared_by_its_address(browser:
 
 
 def test_a_box_is_drawn_on_the_picture_and_moved_by_the_sliders(browser: Browser, address: str) -> None:
-    page = visit(browser, f"{address}/?question=Do+marked+places+matter&methods=Grad-CAM")
+    page = visit(browser, f"{address}/?picture=Grace+Hopper&question=Do+marked+places+matter&methods=Grad-CAM")
     frame, mark = (page.locator(f'figure.tile[data-id="box"] {part}') for part in (".frame", ".mark"))
 
     def drag(*corners: tuple[float, float]) -> None:

@@ -317,7 +317,7 @@ def test_who_asks_for_the_gpu_while_it_is_tried_waits_for_the_verdict(monkeypatc
     def trial() -> str:
         trials.append(1)
         trying.set()
-        second_asks.wait(10)
+        second_asks.wait(PATIENCE)
         return "broken"
 
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
@@ -325,7 +325,7 @@ def test_who_asks_for_the_gpu_while_it_is_tried_waits_for_the_verdict(monkeypatc
     engine = Engine(workers=1)
 
     def ask_second() -> DeviceChoice:
-        assert trying.wait(10)
+        assert trying.wait(PATIENCE)
         second_asks.set()
         return engine.choose_device("auto")
 
@@ -410,18 +410,18 @@ def test_requests_that_fail_or_are_abandoned_leave_no_picture_behind(picture: Mo
 
     def busy(*_: object) -> None:
         begun.set()
-        hold.wait(10)
+        hold.wait(PATIENCE)
 
     engine.run("busy", picture, good, "cuda", busy)
-    assert begun.wait(20)
+    assert begun.wait(PATIENCE)
     failing = [engine.attend(p, bad, "cuda") for p in pictures[:2]]
     abandoned = [engine.attend(p, good, "cuda") for p in pictures[2:]]
     engine.release(abandoned)
     hold.set()
     for future in failing:
         with pytest.raises(CheckpointError):
-            future.result(20)
-    engine.run("the last", picture, good, "cuda", lambda *_: None).result(20)  # the thread has let go of what came before
+            future.result(PATIENCE)
+    engine.run("the last", picture, good, "cuda", lambda *_: None).result(PATIENCE)  # the thread has let go of what came before
     del pictures, failing, abandoned, future
     gc.collect()
     assert [ref() for ref in left] == [None] * 4
@@ -437,7 +437,7 @@ def test_effects_on_a_gpu_are_not_rounded_and_the_programs_settings_stay(picture
         assert engine.choose_device("auto").device == "cuda"
         kinds = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
         seen = engine.run("settings", picture, get_variant(G4), "cuda", lambda *_: [kind.fp32_precision for kind in kinds])
-        assert seen.result(20) == ["ieee", "ieee"]
+        assert seen.result(PATIENCE) == ["ieee", "ieee"]
         assert settings() == before == (True, True)
     finally:
         torch.backends.cuda.matmul.allow_tf32 = False
@@ -469,7 +469,7 @@ def test_settings_left_out_and_the_same_ones_given_are_one_computation(picture: 
 def test_warming_runs_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     passes: list[tuple[int, ...]] = []
     monkeypatch.setattr("ulsam_viz.engine.attend", lambda model, x: passes.append(tuple(x.shape)))
-    Engine(workers=1).warm(get_variant(G4)).result(20)
+    Engine(workers=1).warm(get_variant(G4)).result(PATIENCE)
     assert passes == [(1, 3, 224, 224)]
 
 
@@ -484,11 +484,11 @@ def test_times_are_measured_together_and_anew_for_other_networks_or_later(monkey
     monkeypatch.setattr("ulsam_viz.engine.measure_latencies", measure)
     monkeypatch.setattr("ulsam_viz.engine.time.monotonic", lambda: clock[0])
     engine, a, b = Engine(workers=1), get_variant(G4), get_variant("mobilenet_v1-0.5-plain")
-    engine.latency([a, b]).result(20)
-    assert set(engine.latency([b, a]).result(20)) == {a.key, b.key}
-    engine.latency([a]).result(20)
+    engine.latency([a, b]).result(PATIENCE)
+    assert set(engine.latency([b, a]).result(PATIENCE)) == {a.key, b.key}
+    engine.latency([a]).result(PATIENCE)
     clock[0] += 3600
-    engine.latency([a, b]).result(20)
+    engine.latency([a, b]).result(PATIENCE)
     assert measured == [{a.key, b.key}, {a.key}, {a.key, b.key}]
 
 
@@ -499,17 +499,17 @@ def test_a_pass_never_waits_for_times_to_be_measured(picture: ModelInput, monkey
 
     def milliseconds(*_: object) -> float:
         begun.set()
-        asked.wait(10)
+        asked.wait(PATIENCE)
         done.append(futures[0].done())
         return 1.0
 
     monkeypatch.setattr("ulsam_viz.cost._milliseconds", milliseconds)
     engine, variant = Engine(workers=1), get_variant(G4)
     times = engine.latency([variant])
-    assert begun.wait(20)
+    assert begun.wait(PATIENCE)
     futures.append(engine.attend(picture, variant))
     asked.set()
-    assert times.result(20)[variant.key] == Latency(1.0, 1.0, 1.0)
+    assert times.result(PATIENCE)[variant.key] == Latency(1.0, 1.0, 1.0)
     assert done[0] is False and done[-1] is True  # the one thread let it go first
 
 
