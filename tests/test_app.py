@@ -140,6 +140,15 @@ def test_an_upload_is_decoded_and_shown(app: AppTest) -> None:
     assert chart(app, "bar")["text"] == uploaded
 
 
+@pytest.mark.parametrize(("file", "kind", "doubted"), [("chelsea.jpg", "image/jpeg", True), ("sunflower.png", "image/png", False)])
+def test_an_upload_that_no_class_may_fit_is_told_so(app: AppTest, file: str, kind: str, doubted: bool) -> None:
+    """A cat, of which the classes hold only wild ones, and a sunflower, which is one."""
+    fine(app.run())
+    text = text_of(fine(app.file_uploader(key="upload").upload(file, (ASSETS / file).read_bytes(), kind).run()))
+    assert ("None of the network's classes may fit" in text) == doubted
+    assert "of test pictures get a less sure answer" in text
+
+
 def test_an_upload_outlives_the_uploader_of_a_page_but_not_its_removal() -> None:
     """A page may show no uploader; the next one's is empty."""
 
