@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +31,11 @@ from ulsam_viz.analysis.effects import ablate, with_strength
 from ulsam_viz.analysis.faithfulness import insertion_and_deletion
 from ulsam_viz.cli import main
 from ulsam_viz.engine import Engine
-from ulsam_viz.images import ModelInput
+from ulsam_viz.images import ModelInput, Preprocessing, decode_image, prepare
 from ulsam_viz.models.network import Network, Placement
 from ulsam_viz.models.optimize import optimize
-from ulsam_viz.training.calibrate import calibrate_zoo
-from ulsam_viz.training.data import find_pictures
+from ulsam_viz.training.calibrate import calibrate_zoo, gather, gather_for_base, sharing
+from ulsam_viz.training.data import DataError, find_pictures
 from ulsam_viz.ui.summary import how_familiar
 from ulsam_viz.zoo import CHECKPOINTS, Calibration, Variant, get_variant
 
@@ -195,7 +196,7 @@ def own_zoo(tmp_path: Path, lively: Callable[..., Network], folder: Path) -> Pat
 def calibrated(zoo: Path, folder: Path, foreign: Path | None, variants: list[Variant]) -> None:
     train, held_out = (find_pictures("imagefolder", folder, part) for part in ("train", "test"))  # type: ignore[arg-type]
     others = find_pictures("imagefolder", foreign, "test") if foreign else None
-    for _ in calibrate_zoo(variants, train, held_out, others, zoo / "manifest.json", count=20):
+    for _ in calibrate_zoo(variants, partial(gather, train, held_out, others, count=20), zoo / "manifest.json"):
         pass
 
 
@@ -217,7 +218,25 @@ def test_calibrating_adds_its_record_and_touches_nothing_else(own_zoo: Path, fol
 
 
 def test_networks_of_other_classes_are_refused(own_zoo: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ValueError, match="other classes than this dataset"):
-        calibrated(own_zoo, folder, None, [get_variant(G4)])
-    assert main(["calibrate", "--data", str(folder), "--dataset", "imagefolder"]) == 2
-    assert "no trained variant has the classes of" in capsys.readouterr().err
+    command = ["calibrate", "--data", str(folder), "--dataset", "imagefolder"]
+    for more in ([], ["--variant", G4]):
+        assert main([*command, *more]) == 2
+        assert "these are not trained variants with the classes of" in capsys.readouterr().err
+
+
+def test_pictures_whose_class_has_a_name_of_the_bases_get_its_number(folder: Path) -> None:
+    """Names are compared without regard to case, an underscore is a space; other classes are left out."""
+    pictures = find_pictures("imagefolder", folder, "train")
+    pictures = replace(pictures, classes=("sea_horse", "class1", "class2"))
+    shared = sharing(pictures, ("other", "Class2", "Sea horse"))
+    assert {f.parent.name: label for f, label in zip(shared.files, shared.labels, strict=True)} == {"class0": 2, "class2": 1}
+    with pytest.raises(DataError, match="has the name of one of the base's"):
+        sharing(pictures, ("something", "else"))
+
+
+def test_a_base_is_calibrated_on_whole_pictures_that_it_has_not_seen(folder: Path) -> None:
+    pictures = find_pictures("imagefolder", folder, "train")
+    material = gather_for_base(pictures, pictures, Preprocessing(64), count=20)
+    assert [sum(map(len, part)) for part in (material.fitted, material.known, material.foreign)] == [10, 20, 0]
+    first = prepare(decode_image(pictures.files[0].read_bytes()), Preprocessing(64)).tensor
+    assert torch.equal(material.fitted[0][:1], first) and torch.equal(material.known[0][:1], first)

@@ -106,6 +106,12 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_argument("--data", type=Path, required=True, help="folder of the dataset that they were trained on")
     calibrate.add_argument("--dataset", choices=("caltech101", "imagefolder"), default="caltech101")
     calibrate.add_argument("--foreign", type=Path, help="image folder of other subjects; its held-out part is looked at")
+    calibrate.add_argument(
+        "--known",
+        metavar="FOLDER:DATASET",
+        help="calibrate the networks on a base that others trained: fitted on pictures of the dataset whose class has the name of one "
+        "of the base's, measured on these, e.g. photos:numbered",
+    )
     calibrate.add_argument("--variant", nargs="+", help="names from `variants` (default: all with the dataset's classes)")
     calibrate.add_argument(
         "--pictures", type=int, default=1000, help="held-out pictures, and half as many of each other kind (default: 1000)"
@@ -286,17 +292,28 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _calibrate(options: argparse.Namespace) -> None:
-    from .training.calibrate import calibrate_zoo
+    from functools import partial
+
+    from .training.calibrate import calibrate_zoo, gather, gather_for_base, sharing
     from .training.data import find_pictures
+    from .training.mixture import parse_test
     from .zoo import CHECKPOINTS, get_variant, list_variants
 
-    train, held_out = (find_pictures(options.dataset, options.data, part) for part in ("train", "test"))
-    foreign = find_pictures("imagefolder", options.foreign, "test") if options.foreign else None
-    variants = [get_variant(n) for n in options.variant or ()] or [v for v in list_variants() if v.classes == train.classes]
-    if not variants:
-        raise ValueError(f"no trained variant has the classes of '{options.data}'")
-    manifest = CHECKPOINTS / "manifest.json"
-    for variant, record in calibrate_zoo(variants, train, held_out, foreign, manifest, count=options.pictures):
+    train = find_pictures(options.dataset, options.data, "train")
+    chosen = [get_variant(n) for n in options.variant or ()] or list_variants()
+    if options.known:
+        variants = [v for v in chosen if v.base]
+        classes = variants[0].classes if variants else ()
+        test = parse_test(str(options.known)).find(Path(), classes)
+        gathered = partial(gather_for_base, sharing(train, classes), test, count=options.pictures)
+    else:
+        held_out = find_pictures(options.dataset, options.data, "test")
+        foreign = find_pictures("imagefolder", options.foreign, "test") if options.foreign else None
+        variants = [v for v in chosen if v.classes == train.classes]
+        gathered = partial(gather, train, held_out, foreign, count=options.pictures)
+    if not variants or any(v.classes != variants[0].classes for v in variants) or len(variants) < len(options.variant or ()):
+        raise ValueError(f"these are not trained variants with the classes of '{options.data}' (or, with --known, of one base)")
+    for variant, record in calibrate_zoo(variants, gathered, CHECKPOINTS / "manifest.json"):
         print(
             f"{variant.name:42} temperature {record['temperature']:.3f}   ECE {record['ece']:.1f} % (best {record['ece_best']:.1f} %)"
         )

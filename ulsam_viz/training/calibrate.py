@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from ..images import Preprocessing
 from ..models.network import Network
 from ..models.optimize import optimize
 from ..zoo import Variant, load_network
-from .data import AugmentedPictures, Pictures, jitter
+from .data import AugmentedPictures, DataError, Pictures, jitter
 from .evaluate import batches_of
 from .publish import replace
 
@@ -37,15 +37,15 @@ class Material:
     """Pictures ready for networks of one preprocessing.
 
     Attributes:
-        crops: Random crops of training pictures, to fit the temperature on: batches (N, 3, S, S), normalised.
-        crop_labels: Their classes.
+        fitted: Pictures to fit the temperature on, or random crops of them: batches (N, 3, S, S), normalised.
+        fitted_labels: Their classes.
         known: Held-out pictures, as the app prepares them: batches likewise.
         known_labels: Their classes.
         foreign: Pictures that show none of the classes; may be empty.
     """
 
-    crops: Sequence[Tensor]
-    crop_labels: np.ndarray
+    fitted: Sequence[Tensor]
+    fitted_labels: np.ndarray
     known: Sequence[Tensor]
     known_labels: np.ndarray
     foreign: Sequence[Tensor]
@@ -78,6 +78,40 @@ def gather(
     )
 
 
+def gather_for_base(shared: Pictures, known: Pictures, preprocessing: Preprocessing, *, count: int = 1000) -> Material:
+    """Read pictures for networks on a base that others trained: at most ``count`` known ones, and half as many to fit on.
+
+    The base has not seen the pictures that its temperature is fitted on, so they are taken whole.
+
+    Args:
+        shared: Pictures to fit on, with the base's class numbers; see :func:`sharing`.
+        known: Pictures to measure on, likewise.
+        preprocessing: The base's.
+        count: All are held in memory.
+    """
+    shared, known = _thinned(shared, count // 2), _thinned(known, count)
+    ready = [list(batches_of(pictures, preprocessing, _BATCH)) for pictures in (shared, known)]
+    return Material(ready[0], np.array(shared.labels), ready[1], np.array(known.labels), ())
+
+
+def sharing(pictures: Pictures, classes: Sequence[str]) -> Pictures:
+    """Return the pictures whose class has the name of one of a base's classes, with that one's number.
+
+    Raises:
+        DataError: If there are none.
+    """
+
+    def plain(name: str) -> str:
+        return name.replace("_", " ").lower()
+
+    number_of = {plain(name): number for number, name in enumerate(classes)}
+    kept = [i for i, label in enumerate(pictures.labels) if plain(pictures.classes[label]) in number_of]
+    if not kept:
+        raise DataError("no class of these pictures has the name of one of the base's")
+    numbers = [number_of[plain(pictures.classes[pictures.labels[i]])] for i in kept]
+    return Pictures(tuple(pictures.files[i] for i in kept), tuple(numbers), tuple(classes))
+
+
 def measure(model: Network, material: Material) -> dict[str, Any]:
     """Fit a network's temperature on crops, and see what its answers to held-out and foreign pictures are like with it.
 
@@ -87,10 +121,10 @@ def measure(model: Network, material: Material) -> dict[str, Any]:
 
     Returns:
         The manifest's record ``calibration``: ``temperature``, ``ece`` (%, held-out), ``ece_best`` (%, with the temperature
-        that suits the held-out pictures themselves best: what no rule could beat by much), ``pictures`` (count of crops,
+        that suits the held-out pictures themselves best: what no rule could beat by much), ``pictures`` (count of fitted ones,
         held-out and foreign ones), and ``known`` and ``foreign``, see :class:`~ulsam_viz.zoo.Calibration`.
     """
-    temperature = round(fit_temperature(_logits(model, material.crops), material.crop_labels), 3)
+    temperature = round(fit_temperature(_logits(model, material.fitted), material.fitted_labels), 3)
     logits, labels = _logits(model, material.known), material.known_labels
     known = probabilities_of(logits, temperature)
     best = probabilities_of(logits, fit_temperature(logits, labels))
@@ -99,33 +133,27 @@ def measure(model: Network, material: Material) -> dict[str, Any]:
         "temperature": temperature,
         "ece": _percent(known, labels),
         "ece_best": _percent(best, labels),
-        "pictures": [len(material.crop_labels), len(labels), 0 if foreign is None else len(foreign)],
+        "pictures": [len(material.fitted_labels), len(labels), 0 if foreign is None else len(foreign)],
         "known": deciles(spread_of(known)),
         "foreign": () if foreign is None else deciles(spread_of(foreign)),
     }
 
 
 def calibrate_zoo(
-    variants: Sequence[Variant], train: Pictures, held_out: Pictures, foreign: Pictures | None, manifest: Path, *, count: int
+    variants: Sequence[Variant], gathered: Callable[[Preprocessing], Material], manifest: Path
 ) -> Iterator[tuple[Variant, dict[str, Any]]]:
-    """Measure networks of one dataset, one after the other, and enter each result in the manifest at once.
+    """Measure networks with the same classes, one after the other, and enter each result in the manifest at once.
 
     Args:
-        variants: All with the classes of ``train``.
-        train, held_out, foreign, count: See :func:`gather`.
+        variants: The networks.
+        gathered: Returns the pictures for networks of one preprocessing.
         manifest: The zoo's file; nothing else in it is changed.
 
     Yields:
         Each variant with its new record.
-
-    Raises:
-        ValueError: If a variant has other classes.
     """
-    for variant in variants:
-        if variant.classes != train.classes:
-            raise ValueError(f"{variant.name} was trained on other classes than this dataset's")
     for preprocessing in dict.fromkeys(v.preprocessing for v in variants):
-        material = gather(train, held_out, foreign, preprocessing, count=count)
+        material = gathered(preprocessing)
         for variant in tqdm([v for v in variants if v.preprocessing == preprocessing], unit="network"):
             record = measure(optimize(load_network(variant)), material)
             _enter(manifest, variant.name, record)
