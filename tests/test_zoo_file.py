@@ -21,12 +21,12 @@ from ulsam_viz.training.zoo_file import read_zoo_file
 from ulsam_viz.zoo import CHECKPOINTS, list_variants, load_network, variant_name
 
 SHIPPED_ZOO = Path(__file__).parent.parent / "ulsam_viz" / "training" / "zoo.toml"
+IMAGENET_ZOO = SHIPPED_ZOO.with_name("zoo_imagenet.toml")
 
 
 def test_the_shipped_zoo_file_names_every_run_once_and_in_order(tmp_path: Path) -> None:
     runs = read_zoo_file(SHIPPED_ZOO)
-    entered = [r.recipe for r in runs if r.role in (Role.VARIANT, Role.REPEAT)]
-    shown = [r for r in entered if isinstance(r, Recipe)]
+    shown = [r.recipe for r in runs if r.role in (Role.VARIANT, Role.REPEAT) and isinstance(r.recipe, Recipe)]
     promised: dict[tuple[str, Placement | None], int] = {("mobilenet_v1", None): 3, ("mobilenet_v2", None): 1}
     for g in (1, 2, 4, 8, 16):
         promised |= {("mobilenet_v1", Placement(layers, g)): 1 for layers in ((4,), (6,), (8,), (12,), (13,), (6, 8, 11, 13))}
@@ -44,15 +44,6 @@ def test_the_shipped_zoo_file_names_every_run_once_and_in_order(tmp_path: Path) 
     # What stands instead of a layer, and its control, were trained equally long before.
     of_name = {r.name: r.recipe for r in runs if isinstance(r.recipe, Recipe)}
     (control,) = (r for r in runs if r.role is Role.CONTROL_OF_INSTEAD)
-    frozen = [r for r in entered if isinstance(r, ModuleRecipe)]
-    modules: dict[Placement | None, int] = {None: 1}
-    for g in (1, 2, 4, 8, 16):
-        modules[Placement((12,), g)] = 3
-        modules |= {Placement(layers, g): 1 for layers in ((9,), (16,), (9, 12, 16))}
-    modules |= {Placement((6,), g): 1 for g in (1, 2, 4, 8)}
-    assert Counter(r.placement for r in frozen) == modules
-    assert {r.base for r in frozen} == {"efficientnet_lite0"}
-    assert len({replace(r, placement=None, seed=0) for r in frozen}) == 1  # one recipe for all
     bases = [replace(of_name[name], placement=None) for name in ("v1-base-without10", control.init or "")]
     assert bases[0] == bases[1]
     for text, reason in (
@@ -66,15 +57,32 @@ def test_the_shipped_zoo_file_names_every_run_once_and_in_order(tmp_path: Path) 
             read_zoo_file(tmp_path / "zoo.toml")
 
 
+def test_the_zoo_file_of_imagenets_classes_has_one_recipe_for_all() -> None:
+    runs = read_zoo_file(IMAGENET_ZOO)
+    frozen = [r.recipe for r in runs if isinstance(r.recipe, ModuleRecipe)]
+    assert len(frozen) == len(runs) and all(r.role for r in runs)
+    modules: dict[Placement | None, int] = {None: 1}
+    for g in (1, 2, 4, 8, 16):
+        modules[Placement((12,), g)] = 3
+        modules |= {Placement(layers, g): 1 for layers in ((9,), (16,), (9, 12, 16))}
+    modules |= {Placement((6,), g): 1 for g in (1, 2, 4, 8)}
+    assert Counter(r.placement for r in frozen) == modules
+    assert {r.base for r in frozen} == {"efficientnet_lite0"}
+    assert len({replace(r, placement=None, seed=0) for r in frozen}) == 1  # one recipe for all
+    for variant in (v for v in list_variants() if v.base):  # no network ships that the file does not make
+        (recipe,) = (r for r in frozen if r.placement == variant.placement and r.seed == 0)
+        assert variant.made_by["recipe"] == json.loads(json.dumps(recipe.as_dict()))
+
+
 def test_every_run_of_the_shipped_zoo_file_is_in_the_manifest() -> None:
     """Nothing promised is missing, and nothing ships that the file does not make."""
     planned = [run for run in read_zoo_file(SHIPPED_ZOO) if run.role in (Role.VARIANT, Role.REPEAT)]
     names = Counter(variant_name(run.recipe.backbone, run.recipe.width, run.recipe.placement) for run in planned)
-    variants = list_variants()
+    variants = [v for v in list_variants() if not v.base]
     assert {v.name: 1 + len(v.repeats) for v in variants} == names
     assert all(v.control for v in variants if v.placement and v.placement.mode == "instead")
     assert sum(path.stat().st_size for path in CHECKPOINTS.glob("*.safetensors")) < 130e6
-    assert {path.stem for path in CHECKPOINTS.glob("*.safetensors")} == set(names)
+    assert {path.stem for path in CHECKPOINTS.glob("*.safetensors")} == {v.path.stem for v in list_variants() if v.path}
 
 
 ZOO = """

@@ -96,7 +96,13 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(run=_evaluate)
     evaluate.add_argument("--variant", required=True, help="a name from `variants`")
     evaluate.add_argument("--data", type=Path, help="folder of the dataset; without it, only the shipped samples are looked at")
-    evaluate.add_argument("--dataset", choices=("caltech101", "imagefolder"), default="caltech101")
+    evaluate.add_argument(
+        "--dataset",
+        choices=("caltech101", "imagefolder", "numbered"),
+        default="caltech101",
+        help="imagefolder: one folder a class; for networks that know ImageNet's classes, folders of all its synsets, or of some with an "
+        "imagenet_index.tsv beside them; numbered: files that begin with their class number (default: caltech101)",
+    )
     evaluate.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
     calibrate = commands.add_parser(
@@ -266,10 +272,13 @@ def _evaluate(options: argparse.Namespace) -> None:
     from .analysis.interventions import INTERVENTIONS
     from .training.data import find_pictures
     from .training.evaluate import evaluate, sample_pictures
+    from .training.mixture import find_numbered
     from .zoo import get_variant, load_variant
 
     variant = get_variant(options.variant)
-    if options.data:
+    if options.data and variant.base:
+        pictures, recorded = find_numbered(options.dataset, options.data, "test", variant.classes), variant.metrics
+    elif options.data:
         pictures, recorded = find_pictures(options.dataset, options.data, "test"), variant.metrics
         if pictures.classes != variant.classes:
             raise ValueError(f"'{options.data}' has other classes than {variant.name} was trained on")

@@ -121,8 +121,8 @@ def trained_anew(variants: Sequence[Variant]) -> str:
     """Name what was trained with several seeds, e.g. ``"MobileNet-V1 0.5, plain and after 11"``: all that is known of chance."""
     several = [v for v in variants if v.repeats]
     places = {
-        backbone: list(dict.fromkeys(position_name(v) if v.placement else "plain" for v in members))
-        for backbone, members in by_backbone(several).items()
+        members[0].label: list(dict.fromkeys(position_name(v) if v.placement else "plain" for v in members))
+        for members in by_backbone(several).values()
     }
     return "; ".join(f"{backbone}, {' and '.join(names)}" for backbone, names in places.items())
 

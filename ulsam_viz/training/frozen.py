@@ -98,6 +98,7 @@ class ModuleRecipe:
         """Return all settings, for the run's record."""
         return {
             **asdict(self),
+            **({} if self.placement else {"sources": (), "feature_layers": (), "epochs": 0}),
             "backbone": self.backbone,
             "width": self.width,
             "dataset": self.dataset,

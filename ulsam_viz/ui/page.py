@@ -23,7 +23,7 @@ _STYLE = """
 .ulsam-legend { display: flex; gap: 16px; font-size: 12px; line-height: 1.2; font-variant-numeric: tabular-nums; padding-left: 4px; }
 .ulsam-legend .scale { position: relative; width: 170px; height: 24px; }
 .ulsam-legend .bar { width: 100%; height: 9px; border-radius: 2px; }
-.ulsam-legend .scale span { position: absolute; top: 11px; transform: translateX(-50%); }
+.ulsam-legend .scale span { position: absolute; top: 11px; white-space: nowrap; transform: translateX(-50%); }
 .ulsam-card { font-size: 13px; line-height: 1.55; font-variant-numeric: tabular-nums; }
 .ulsam-card td { padding: 1px 14px 1px 0; border: 0; vertical-align: top; }
 .ulsam-card td:first-child { opacity: 0.7; white-space: nowrap; }
