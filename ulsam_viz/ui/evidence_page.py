@@ -135,10 +135,13 @@ def _paper(chosen: Variant) -> None:
         for row in paper.ACCURACY
         if chosen.label.startswith(row.name.split(",")[0])
     ]
+    if not table:
+        st.caption(f"The paper has no figures of {chosen.label}.")
+        return
     st.table(table)
     st.caption(
         "Saini et al., WACV 2020, arXiv:2006.15102; its authors give no spread over seeds. Differences between g there are a few tenths of a "
-        "point, as here between seeds. Ours is another network ({chosen.title}), so only the differences compare."
+        f"point, as here between seeds. Ours is another network ({chosen.title}), so only the differences compare."
     )
 
 
@@ -231,7 +234,7 @@ def _conclusions(variants: Sequence[Variant], everything: Sequence[Variant]) -> 
             if told_apart
             else "On this test set, networks with subspace attention after a layer cannot be told from the plain control."
             if told_apart is False
-            else "There is no plain control to compare accuracies with."
+            else "Nothing here tells differences of accuracy from chance."
         }
 
 **What cannot.** {
@@ -246,7 +249,7 @@ and the mean of that is 1 + 1/(H·W).
 
 
 def _told_apart(variants: Sequence[Variant], everything: Sequence[Variant]) -> bool | None:
-    """Tell whether networks with attention after a layer and their control differ beyond chance; None without a control."""
+    """Tell whether networks with attention after a layer and their control differ beyond chance; None where that is not known."""
     placed = [v for v in variants if v.placement and v.placement.mode == "after"]
-    control = control_of(placed[0], everything) if placed else None
-    return compare([control, *map(accuracy_of, placed)], noise_of_differences(everything)).beyond_chance if control else None
+    control, noise = control_of(placed[0], everything) if placed else None, noise_of_differences(everything)
+    return compare([control, *map(accuracy_of, placed)], noise).beyond_chance if control and noise else None

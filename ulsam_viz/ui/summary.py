@@ -109,7 +109,7 @@ def show_answer(scene: Scene) -> None:
             "pictures that show none of the classes. It cannot be certain: some other subjects get sure answers.",
         )
     st.caption(
-        f"The five most probable of {len(scene.variant.classes)} classes. The filled bar is the target of the attributions; choose another class here, or click its bar."
+        f"The five most probable of {len(scene.variant.classes):,} classes. The filled bar is the target of the attributions; choose another class here, or click its bar."
     )
 
 
