@@ -43,6 +43,16 @@ def fine(app: AppTest) -> AppTest:
     return app
 
 
+def test_the_first_visit_opens_on_a_network_that_knows_the_photograph() -> None:
+    app = fine(AppTest.from_file(APP, default_timeout=PATIENCE).run())
+    text = text_of(app)
+    assert "Coffee cup: what EfficientNet-Lite0 with 4 subspaces after layer 12 attends to" in text
+    assert "EfficientNet-Lite0, 1,000 classes of ImageNet" in text
+    assert "The network says “espresso”, and is right." in text
+    assert len(app.selectbox(key="target").options) == 1001  # and the predicted one
+    assert "Caltech" not in text and "101" not in text
+
+
 def test_the_first_visit_shows_everything_computed(app: AppTest) -> None:
     text = text_of(fine(app.run()))
     assert not app.error

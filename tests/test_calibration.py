@@ -164,7 +164,10 @@ def test_every_shipped_network_is_calibrated_and_surer_of_what_it_knows() -> Non
         calibration = variant.calibration
         assert 0.5 < calibration.temperature < 1, variant.name  # label smoothing made all of them under-confident
         assert calibration.ece is not None
-        assert calibration.ece < variant.metrics["ece"] / 2
+        assert calibration.ece < variant.metrics["ece"] * (0.7 if variant.base else 0.5)
+        if variant.base:  # no pictures of subjects that it does not know
+            assert not calibration.foreign
+            continue
         assert all(f > k for f, k in zip(calibration.foreign, calibration.known, strict=True))
         # Where the warning begins for one in five known pictures, it begins for more than half of the foreign ones.
         foreign = familiarity(with_spread(calibration.known[8] + 0.01), calibration)

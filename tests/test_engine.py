@@ -33,6 +33,7 @@ from ulsam_viz.scheduling import Job
 from ulsam_viz.zoo import Calibration, get_variant
 
 G4 = "mobilenet_v1-0.5-after11-g4"
+LITE = "efficientnet_lite0-after12-g4"
 
 
 def same(a: Explanation, b: Explanation) -> bool:
@@ -71,6 +72,15 @@ def test_the_networks_are_right_about_most_samples_and_wrong_about_one() -> None
     assert {"grace_hopper", "astronaut", "stop_sign", "yin_yang", "sunflower", "pizza", "umbrella"} <= right
     assert len(right) < len(known)
     assert all(s.licence and s.source and s.notice for s in list_samples())
+
+
+def test_the_network_with_imagenets_classes_names_photographs_and_is_wrong_about_one() -> None:
+    classes = get_variant(LITE).classes
+    photographs = [s for s in list_samples() if s.kind == "photograph"]
+    said = {s.path.stem: classes[explain(decode_image(s.path.read_bytes()), LITE, ()).target] for s in photographs}
+    right = {s.path.stem for s in photographs if said[s.path.stem] in s.truths(classes)}
+    assert right >= {"coffee", "chelsea", "camera", "rocket", "grace_hopper", "house", "alps", "sheep", "boats"}
+    assert said["acanthus"] == "pineapple"
 
 
 def test_wrong_wishes_are_refused(astronaut: Image.Image) -> None:

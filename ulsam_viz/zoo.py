@@ -159,7 +159,8 @@ def list_variants(folder: Path = CHECKPOINTS) -> list[Variant]:
         folder: Folder with ``manifest.json`` and the checkpoints it names.
 
     Returns:
-        All variants: by backbone and width, the plain control first, then by mode, layers and groups.
+        All variants: those with weights of their own, then those on a base; by backbone and width, the plain control first, then by
+        mode, layers and groups.
 
     Raises:
         CheckpointError: If the manifest is missing, damaged or of another format. Checkpoint files are not opened here.
@@ -194,7 +195,13 @@ def _parse_manifest(path: Path, text: str) -> tuple[Variant, ...]:
 
 def _order(variant: Variant) -> tuple[Any, ...]:
     p = variant.placement
-    return (variant.backbone, variant.width, p is not None, *((p.mode, len(p.layers), p.layers, p.groups) if p else ()))
+    return (
+        variant.base is not None,
+        variant.backbone,
+        variant.width,
+        p is not None,
+        *((p.mode, len(p.layers), p.layers, p.groups) if p else ()),
+    )
 
 
 def _variant_from(record: Mapping[str, Any], manifest: Mapping[str, Any], folder: Path) -> Variant:

@@ -134,7 +134,8 @@ def choose_by_id(widget: Callable[..., object], label: str, names: Mapping[str, 
 def choose_variant(variants: Sequence[Variant]) -> Variant:
     """Show backbone, position and g; every stop is a trained variant."""
     st.subheader("Network", help="Networks trained by this project. Every stop of the sliders is a network of its own.")
-    backbones = list(dict.fromkeys(backbone_label(v) for v in variants))
+    by_knowledge = sorted(variants, key=lambda v: -len(v.classes))  # first the one that knows most of what people bring
+    backbones = list(dict.fromkeys(backbone_label(v) for v in by_knowledge))
     missing = take_missing("net", backbones, str, backbones[0])
     backbone = st.segmented_control(
         "Backbone",
