@@ -14,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 from tests.conftest import encode, noise
 from tests.patience import PATIENCE
 from ulsam_viz.analysis.methods import METHODS
+from ulsam_viz.models.backbones import BACKBONES
 from ulsam_viz.samples import ASSETS, list_samples
 from ulsam_viz.zoo import Variant, list_variants
 
@@ -77,7 +78,7 @@ def test_each_run_ends_with_its_number(app: AppTest) -> None:
 
 def choose(app: AppTest, variant: Variant) -> None:
     """Move the sliders to a network."""
-    fine(app.segmented_control(key="net").set_value(f"{variant.backbone[-2:].upper()}-{variant.width:g}").run())
+    fine(app.segmented_control(key="net").set_value(BACKBONES[variant.backbone].short_of(variant.width)).run())
     if variant.placement is None:
         fine(app.select_slider(key="position").set_value("plain").run())
     else:
