@@ -318,8 +318,8 @@ def test_what_the_address_asks_for_in_vain_is_said(app: AppTest) -> None:
     text = text_of(fine(app.run()))
     for line in (
         "There is no picture “Dog”; Coffee cup is shown.",
-        "There is no network “V9”; V1-0.5 is shown.",
-        "V1-0.5 has no position “after 99”; after 11 is shown.",
+        "There is no network “V9”; Lite0 is shown.",
+        "Lite0 has no position “after 99”; after 12 is shown.",
         "Nothing was trained here with g = 7; g = 4 is shown.",
         "The network knows no class “dragonfruit”; the predicted class is the target.",
     ):
