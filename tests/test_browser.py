@@ -210,7 +210,7 @@ def test_several_visitors_at_once_see_their_own(browser: Browser, address: str) 
     views = ["/?picture=Coffee+cup&g=2", "/?picture=Astronaut&g=8", "/?picture=Stop+sign&g=4"]
     pages = [open_page(browser) for _ in views]
     for page, view in zip(pages, views, strict=True):  # before anyone has seen them: nothing is in a cache
-        page.goto(address + view, wait_until="commit")
+        page.goto(with_small_network(address + view), wait_until="commit")
     for page in pages:
         settle(page)
     together = [until_maps(page, g) for page, g in zip(pages, (2, 8, 4), strict=True)]
