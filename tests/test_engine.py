@@ -79,8 +79,8 @@ def test_the_network_with_imagenets_classes_names_photographs_and_is_wrong_about
     photographs = [s for s in list_samples() if s.kind == "photograph"]
     said = {s.path.stem: classes[explain(decode_image(s.path.read_bytes()), LITE, ()).target] for s in photographs}
     right = {s.path.stem for s in photographs if said[s.path.stem] in s.truths(classes)}
-    assert right >= {"coffee", "chelsea", "camera", "rocket", "grace_hopper", "house", "alps", "sheep", "boats"}
-    assert said["acanthus"] == "pineapple"
+    assert right >= {"coffee", "chelsea", "camera", "rocket", "grace_hopper", "house", "alps", "sheep"}
+    assert (said["boats"], said["acanthus"]) == ("wreck", "pineapple")
 
 
 def test_wrong_wishes_are_refused(astronaut: Image.Image) -> None:
