@@ -284,13 +284,17 @@ def test_the_lesson_is_walked_from_end_to_end_and_its_numbers_follow_a_click(bro
 def test_a_number_of_the_sandbox_is_edited_on_a_phone(browser: Browser, address: str) -> None:
     page = visit(browser, f"{address}/learn?part=Sandbox", width=420)
     before = page.locator(".ulsam-grid").first.inner_text()
-    cell = page.locator('[data-testid="stDataFrame"] canvas').first.bounding_box()
-    assert cell
-    page.mouse.dblclick(cell["x"] + 30, cell["y"] + 50)
-    page.locator("#portal input, #portal textarea").first.wait_for()  # the cell's editor
-    page.keyboard.type("9")
+    table, editor = page.locator('[data-testid="stDataFrame"] canvas').first, page.locator("#portal input, #portal textarea").first
+
+    def opened() -> bool:  # a click that comes before the table listens is lost
+        if not editor.is_visible():
+            table.dblclick(position={"x": 30, "y": 50}, force=True)
+        return editor.is_visible()
+
+    until(page, opened, "the cell's editor was open")
+    editor.fill("9")
     with rerun(page):
-        page.keyboard.press("Enter")
+        editor.press("Enter")
     after = page.locator(".ulsam-grid").first.inner_text()
     assert "9" in after and after != before
     assert page.evaluate("document.documentElement.scrollWidth") <= 420
