@@ -3,10 +3,13 @@
 import streamlit as st
 import torch
 
-from ulsam_viz.ui import compare_page, evidence_page, inspect_page, learn_page
-from ulsam_viz.ui.controls import keep_choices
-from ulsam_viz.ui.page import end_page
-from ulsam_viz.ui.session import asked
+from ulsam_viz.ui.compare import page as compare_page
+from ulsam_viz.ui.evidence import page as evidence_page
+from ulsam_viz.ui.inspect import page as inspect_page
+from ulsam_viz.ui.learn import page as learn_page
+from ulsam_viz.ui.run.kept import keep_choices
+from ulsam_viz.ui.run.page import end_page
+from ulsam_viz.ui.run.session import asked
 
 torch.set_num_threads(1)  # for each computation: the engine runs as many at once as there are cores
 st.set_page_config(page_title="ulsam_viz: see subspace attention", page_icon="assets/logo.svg", layout="wide")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ulsam_viz.analysis.attribution import Attribution, attribute
-from ulsam_viz.ui import examine_robust
+from ulsam_viz.ui.inspect.questions import robust as examine_robust
 
 _calls = count(1)
 

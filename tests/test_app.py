@@ -91,7 +91,7 @@ def test_every_stop_of_the_sliders_is_its_own_variant() -> None:
     def chooser() -> None:
         import streamlit as st
 
-        from ulsam_viz.ui.controls import choose_variant
+        from ulsam_viz.ui.choose.network import choose_variant
         from ulsam_viz.zoo import list_variants
 
         st.write(f"chosen: {choose_variant(list_variants()).name}")
@@ -166,8 +166,8 @@ def test_an_upload_outlives_the_uploader_of_a_page_but_not_its_removal() -> None
     def pages() -> None:
         import streamlit as st
 
-        from ulsam_viz.ui.controls import keep_choices
-        from ulsam_viz.ui.pictures import choose_picture
+        from ulsam_viz.ui.choose.picture import choose_picture
+        from ulsam_viz.ui.run.kept import keep_choices
 
         keep_choices()
         if st.text_input("page", "a") == "a":
@@ -339,7 +339,7 @@ def test_a_position_that_the_next_network_lacks_is_named_and_leaves_the_address(
 
 
 def test_an_address_brings_an_upload_back_and_says_where_it_is_gone(app: AppTest) -> None:
-    from ulsam_viz.ui.uploads import uploads
+    from ulsam_viz.ui.run.uploads import uploads
 
     fine(app.run())
     fine(app.file_uploader(key="upload").upload("mine.jpg", (ASSETS / "coffee.jpg").read_bytes(), "image/jpeg").run())
@@ -399,7 +399,7 @@ def test_a_method_that_fails_says_so_and_the_page_goes_on(app: AppTest, monkeypa
 
 
 def test_without_a_zoo_the_page_says_so(app: AppTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from ulsam_viz.ui import page
+    from ulsam_viz.ui.run import page
     from ulsam_viz.zoo import list_variants as real
 
     monkeypatch.setattr(page, "list_variants", lambda: real(tmp_path))

@@ -36,7 +36,7 @@ from ulsam_viz.models.network import Network, Placement
 from ulsam_viz.models.optimize import optimize
 from ulsam_viz.training.calibrate import calibrate_zoo, gather, gather_for_base, sharing
 from ulsam_viz.training.data import DataError, find_pictures
-from ulsam_viz.ui.summary import how_familiar
+from ulsam_viz.ui.inspect.summary import how_familiar
 from ulsam_viz.zoo import CHECKPOINTS, Calibration, Variant, get_variant
 
 G4 = "mobilenet_v1-0.5-after11-g4"

@@ -19,12 +19,12 @@ from tests.test_app import APP, fine, text_of
 from ulsam_viz.analysis.faithfulness import BASELINES, Box
 from ulsam_viz.export import flatten
 from ulsam_viz.images import Preprocessing
-from ulsam_viz.ui import boxes
-from ulsam_viz.ui.asking import _remember
-from ulsam_viz.ui.examine import _NINTH, _what_it_does
-from ulsam_viz.ui.examine_places import _who_is_better
-from ulsam_viz.ui.scene import change_note, map_note
-from ulsam_viz.ui.session import Asked, Watch
+from ulsam_viz.ui.choose import box as boxes
+from ulsam_viz.ui.inspect.questions.ablation import _NINTH, _what_it_does
+from ulsam_viz.ui.inspect.questions.places import _who_is_better
+from ulsam_viz.ui.run.asking import _remember
+from ulsam_viz.ui.run.scene import change_note, map_note
+from ulsam_viz.ui.run.session import Asked, Watch
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_a_run_lets_go_of_earlier_ones_when_it_has_asked_itself(monkeypatch: pyt
         def release(self, futures: Iterable[Future[Any]]) -> None:
             gone.append(list(futures))
 
-    monkeypatch.setattr("ulsam_viz.ui.session.default_engine", Records)
+    monkeypatch.setattr("ulsam_viz.ui.run.session.default_engine", Records)
     first, second, third = (Future[Any]() for _ in range(3))
     asked = Asked()
     asked.begin()
@@ -171,7 +171,7 @@ def test_what_two_threads_let_go_of_at_once_is_released_once(monkeypatch: pytest
             if len(gone) < 3:
                 asked.let_go()  # as a second thread does before the first is done
 
-    monkeypatch.setattr("ulsam_viz.ui.session.default_engine", Interrupted)
+    monkeypatch.setattr("ulsam_viz.ui.run.session.default_engine", Interrupted)
     asked.now.append(future)
     asked.begin()
     asked.let_go()
@@ -216,7 +216,7 @@ def test_the_band_holds_one_more_shuffle_in_95_of_100_cases() -> None:
 
 
 def test_a_session_keeps_as_much_as_it_may_and_the_latest_always(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ulsam_viz.ui.asking._KEPT_BYTES", 100)
+    monkeypatch.setattr("ulsam_viz.ui.run.asking._KEPT_BYTES", 100)
     found: dict[str, np.ndarray] = {}
     for name in ("a", "b", "a", "c"):
         _remember(found, name, np.zeros(5))  # 40 bytes
@@ -232,7 +232,7 @@ def test_what_visitors_who_left_had_asked_for_is_let_go(monkeypatch: pytest.Monk
         def release(self, futures: Iterable[Future[Any]]) -> None:
             gone.extend(futures)
 
-    monkeypatch.setattr("ulsam_viz.ui.session.default_engine", Records)
+    monkeypatch.setattr("ulsam_viz.ui.run.session.default_engine", Records)
     first, second, third = (Future[Any]() for _ in range(3))
     watch = Watch({"here": Asked([first]), "left": Asked([second], [third])})
     watch.look(lambda session: session == "here")

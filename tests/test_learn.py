@@ -19,7 +19,7 @@ from ulsam_viz.lesson.steps import QUIZ, STEPS
 
 
 def learn() -> None:
-    from ulsam_viz.ui import learn_page
+    from ulsam_viz.ui.learn import page as learn_page
 
     learn_page.show()
 
@@ -239,7 +239,7 @@ def test_the_quiz_judges_gives_reasons_and_begins_anew() -> None:
 
 def test_a_step_that_the_lesson_lacks_is_named() -> None:
     def page() -> None:
-        from ulsam_viz.ui import learn_steps
+        from ulsam_viz.ui.learn import steps as learn_steps
 
         learn_steps._choose_step()
 

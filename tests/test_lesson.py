@@ -19,8 +19,8 @@ from ulsam_viz.lesson.handout import Figure, Paper, Section, write_handout
 from ulsam_viz.lesson.probes import PROBES, correlation_after_moving, region_means, verdict
 from ulsam_viz.lesson.steps import MISCONCEPTIONS, QUIZ, STEPS, Facts
 from ulsam_viz.models.ulsam import ULSAM
-from ulsam_viz.ui.learn_sandbox import find_trouble
-from ulsam_viz.ui.learn_whole import how_little
+from ulsam_viz.ui.learn.sandbox import find_trouble
+from ulsam_viz.ui.learn.whole import how_little
 
 FACTS = Facts("Cat", "a network", 11, 256, 4, 64, 14, 14, 2, 70, 3, 5, "cup", 0.87, 149.0)
 

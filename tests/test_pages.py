@@ -11,18 +11,18 @@ from streamlit.testing.v1 import AppTest
 
 from tests.patience import PATIENCE
 from tests.test_app import fine, text_of
-from ulsam_viz.ui.scene import network_name
+from ulsam_viz.ui.run.scene import network_name
 from ulsam_viz.zoo import list_variants, position_name
 
 
 def compare() -> None:
-    from ulsam_viz.ui import compare_page
+    from ulsam_viz.ui.compare import page as compare_page
 
     compare_page.show()
 
 
 def evidence() -> None:
-    from ulsam_viz.ui import evidence_page
+    from ulsam_viz.ui.evidence import page as evidence_page
 
     evidence_page.show()
 
@@ -180,5 +180,5 @@ def test_a_broken_manifest_is_said(show: Any, monkeypatch: pytest.MonkeyPatch) -
     def broken() -> None:
         raise CheckpointError("the manifest cannot be read")
 
-    monkeypatch.setattr("ulsam_viz.ui.page.list_variants", broken)
+    monkeypatch.setattr("ulsam_viz.ui.run.page.list_variants", broken)
     assert "There is nothing to show: the manifest cannot be read" in text_of(page(show))

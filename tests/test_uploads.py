@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image
 
-from ulsam_viz.ui.uploads import Uploads
+from ulsam_viz.ui.run.uploads import Uploads
 
 PICTURE = Image.new("RGB", (100, 100))
 

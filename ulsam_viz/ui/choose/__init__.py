@@ -1,0 +1,1 @@
+"""What a visitor chooses: each control lives in the address."""

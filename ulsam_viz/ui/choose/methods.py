@@ -1,0 +1,95 @@
+"""The attribution methods, their settings and costs, and the class that they explain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import streamlit as st
+
+from ...analysis.methods import METHODS, Method
+from ...zoo import Variant
+from ..run.address import say_missing, take_missing
+from ..run.kept import keep
+from ..run.scene import pretty
+
+_BIND: Literal["query-params"] = "query-params"
+_DEFAULT_METHODS = ("grad_cam", "integrated_gradients")
+
+
+def choose_methods(variant: Variant) -> dict[str, dict[str, Any]]:
+    """Show the attribution methods and their settings; return the settings of each chosen method, cheap methods first."""
+    st.subheader(
+        "Attribution", help="Post-hoc methods, by Captum: which pixels speak for one class. Not the same thing as attention."
+    )
+    chosen = st.pills(
+        "Methods",
+        list(METHODS),
+        selection_mode="multi",
+        default=list(_DEFAULT_METHODS),
+        key=keep("methods"),
+        bind=_BIND,
+        format_func=lambda name: METHODS[name].label,
+    )
+    settings: dict[str, dict[str, Any]] = {}
+    with_settings = [name for name in chosen if METHODS[name].settings]
+    if with_settings:
+        with st.expander("Settings of the methods"):
+            for name in with_settings:
+                settings[name] = _settings_of(METHODS[name], variant)
+    passes = {name: count_passes(name, settings.get(name, {}), variant.input_size) for name in chosen}
+    if chosen:
+        listed = ", ".join(f"{METHODS[name].label} {count}" for name, count in sorted(passes.items(), key=lambda item: item[1]))
+        st.caption(
+            f"Cost, in passes of one picture: {listed}.",
+            help="A pass takes the time in the variant's card, with gradients about three times that.",
+        )
+    return {name: settings.get(name, {}) for name in sorted(chosen, key=passes.__getitem__)}
+
+
+def count_passes(name: str, settings: Mapping[str, Any], input_size: int) -> int:
+    """Return how many passes of one picture a method takes with these settings."""
+    method = METHODS[name]
+    return method.passes(method.complete(settings), input_size)
+
+
+def _settings_of(method: Method, variant: Variant) -> dict[str, Any]:
+    # The plain control has no layer that feeds an attention module.
+    settings = [s for s in method.settings if s.name != "layer" or variant.placement]
+    if not settings:
+        return {}
+    st.markdown(f"**{method.label}**")
+    values = {}
+    columns = st.columns(len(settings), gap="small")
+    for column, setting in zip(columns, settings, strict=True):
+        with column:
+            values[setting.name] = st.selectbox(
+                setting.label,
+                setting.options,
+                index=setting.options.index(setting.default),
+                key=keep(f"{method.name}.{setting.name}"),
+                bind=_BIND,
+                help=setting.help,
+            )
+    return values
+
+
+def choose_target(variant: Variant) -> int | None:
+    """Show the target class; None means the predicted one."""
+    names = ["predicted", *variant.classes]
+    missing = take_missing("target", names, _class_words, names[0])
+    target = st.selectbox(
+        "Target class",
+        names,
+        key=keep("target"),
+        bind=_BIND,
+        format_func=_class_words,
+        help="Attributions answer “why this class?” for the target. The attention maps do not depend on it.",
+    )
+    if missing:
+        say_missing(f"The network knows no class “{missing}”; the {_class_words(target)} is the target")
+    return None if target == "predicted" else variant.classes.index(target)
+
+
+def _class_words(name: str) -> str:
+    return "predicted class" if name == "predicted" else pretty(name)

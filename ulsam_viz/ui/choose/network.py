@@ -1,0 +1,123 @@
+"""The network: backbone, position and g; every stop is a trained variant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import streamlit as st
+
+from ...engine import DeviceChoice, default_engine
+from ...models.backbones import BACKBONES
+from ...zoo import Variant
+from ..run.address import say_missing, take_missing
+from ..run.kept import keep
+
+PLAIN = "plain"
+_BIND: Literal["query-params"] = "query-params"
+_DEFAULT_GROUPS = 4
+
+
+def backbone_label(variant: Variant) -> str:
+    """Return e.g. ``"V1-0.5"`` for MobileNet-V1 of width 0.5."""
+    return BACKBONES[variant.backbone].short_of(variant.width)
+
+
+def usual_position(variant: Variant) -> str:
+    """Return the position that is shown first, ``"after-11"``."""
+    return f"after-{BACKBONES[variant.backbone].usual_layer}"
+
+
+def position_label(variant: Variant) -> str:
+    """Return e.g. ``"after-11"`` or ``"after-6-8-11-13"``; ``"plain"`` for the control."""
+    p = variant.placement
+    return PLAIN if p is None else f"{p.mode}-{'-'.join(map(str, p.layers))}"
+
+
+def choose_variant(variants: Sequence[Variant]) -> Variant:
+    """Show backbone, position and g; every stop is a trained variant."""
+    st.subheader("Network", help="Networks trained by this project. Every stop of the sliders is a network of its own.")
+    by_knowledge = sorted(variants, key=lambda v: -len(v.classes))  # first the one that knows most of what people bring
+    backbones = list(dict.fromkeys(backbone_label(v) for v in by_knowledge))
+    missing = take_missing("net", backbones, str, backbones[0])
+    backbone = st.segmented_control(
+        "Backbone",
+        backbones,
+        default=backbones[0],
+        required=True,
+        key=keep("net"),
+        bind=_BIND,
+        help="  \n".join(f"{label}: {next(v for v in variants if backbone_label(v) == label).title}." for label in backbones),
+    )
+    if missing:
+        say_missing(f"There is no network “{missing}”; {backbone} is shown")
+    of_backbone = [v for v in variants if backbone_label(v) == backbone]
+    st.caption(of_backbone[0].title)
+    positions = sorted(
+        {position_label(v): v for v in of_backbone}.items(),
+        key=lambda item: (item[1].placement is not None, *_position_order(item[1])),
+    )
+    names = [name for name, _ in positions]
+    usual = usual_position(of_backbone[0])
+    usual = usual if usual in names else names[-1]
+    missing = take_missing("position", names, _position_words, usual)
+    position = st.select_slider(
+        "Position",
+        names,
+        value=usual,
+        key=keep("position"),
+        bind=_BIND,
+        format_func=_position_words,
+        help="The layer that the attention module follows, or replaces (“instead”), in the paper's numbering: the stem is layer 1. "
+        f"“None” is the same network without attention{'' if of_backbone[0].base else ', trained with the same budget'}.",
+    )
+    if missing:
+        say_missing(f"{backbone} has no position “{missing}”; {_position_words(position)} is shown")
+    here = [v for v in of_backbone if position_label(v) == position]
+    if position == PLAIN:
+        st.caption("The plain control has no subspaces; choose a position to move g.")
+        return here[0]
+    groups = sorted(v.groups for v in here)
+    if len(groups) == 1:
+        st.caption(f"Trained here with g = {groups[0]} only.")
+        return here[0]
+    usual_g = _DEFAULT_GROUPS if _DEFAULT_GROUPS in groups else groups[0]
+    missing = take_missing("g", groups, str, usual_g)
+    g = st.select_slider(
+        "Subspaces g",
+        groups,
+        value=usual_g,
+        key=keep("g"),
+        bind=_BIND,
+        help="The layer's channels are split into g groups of neighbours; each gets one attention map.",
+    )
+    if missing:
+        say_missing(f"Nothing was trained here with g = {missing}; g = {g} is shown")
+    return next(v for v in here if v.groups == g)
+
+
+def _position_words(name: str) -> str:
+    return "none (plain)" if name == PLAIN else name.replace("-", " ", 1).replace("-", ", ")
+
+
+def _position_order(variant: Variant) -> tuple[Any, ...]:
+    p = variant.placement
+    return (p.mode, len(p.layers), p.layers) if p else ()
+
+
+def choose_device() -> DeviceChoice:
+    """Show the device control, and the reason where a wish cannot be met."""
+    wish = st.segmented_control(
+        "Device",
+        ["auto", "cpu", "cuda"],
+        default="auto",
+        required=True,
+        key=keep("device"),
+        bind=_BIND,
+        format_func={"auto": "Auto", "cpu": "CPU", "cuda": "CUDA"}.__getitem__,
+        help="Auto takes a CUDA GPU if there is one.",
+    )
+    choice = default_engine().choose_device(wish or "auto")
+    if choice.reason:
+        st.caption(f":material/info: {choice.reason}")
+    return choice

@@ -1,0 +1,78 @@
+"""What is left of the maps without what was learnt."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from ....analysis import measures
+from ....analysis.sanity import CHECKS, sanity_checks
+from ....analysis.verdicts import SMALLEST_CORRELATION
+from ....figures.colours import Scaled, scale_maps, subspace_colour
+from ....figures.tiles import attention_tile, data_uri
+from ...run.asking import answer
+from ...run.scene import Scene, map_note
+from ...widgets.tiles import Tile, show_tiles
+
+
+def show_sanity(scene: Scene, number: int) -> None:
+    """Show a layer's maps as they are, and with weights or groups shuffled."""
+    checks = answer(
+        scene,
+        ("sanity", number),
+        "the maps with weights and groups shuffled, eight times each",
+        lambda model, pause: sanity_checks(model, scene.crop.tensor, layer=number, pause=pause),
+    )
+    if checks is None:
+        return
+    real = scene.attention.maps[number]
+    scaled = scale_maps(dict(enumerate([real, *(c.maps for c in checks)])), scene.view.scale, shared=True)
+    st.markdown("**As trained**")
+    _sanity_row(scene, real, scaled[0], [map_note(m) for m in real], "trained")
+    for i, check in enumerate(checks, start=1):
+        alive = int((~np.isnan(check.correlations)).any(0).sum())
+        st.markdown(
+            f"**With {CHECKS[check.check]}**: {int(check.stays.sum())} of {alive} maps stay, that is, agree with the real one beyond chance and by ρ ≥ {SMALLEST_CORRELATION} in most of "
+            f"{len(check.correlations)} shuffles. The first is shown."
+        )
+        _sanity_row(
+            scene,
+            check.maps,
+            scaled[i],
+            [_agreement_note(column, bool(measures.is_dead(m))) for column, m in zip(check.correlations.T, real, strict=True)],
+            check.check,
+        )
+    st.caption(
+        "A map that stays when the weights go shows the picture, not what was learnt (Adebayo et al. 2018). ρ: Spearman's rank correlation with the real map of that "
+        "number, mean ± standard deviation over the shuffles; it compares the order of places, not how strong the preference is. Chance: what the real map reaches "
+        "when it is shifted to every other place (the 95th percentile)."
+        + (" Dealing channels to groups at random keeps every weight: what remains is what groups share." if len(real) > 1 else "")
+    )
+
+
+def _sanity_row(scene: Scene, maps: np.ndarray, scaled: Scaled, notes: list[str], key: str) -> None:
+    show_tiles(
+        [
+            Tile(
+                f"{key}-{i}",
+                f"Subspace {i + 1}",
+                note=notes[i],
+                source=data_uri(attention_tile(scene.crop.pixels, scaled.fractions[i], scene.view.display)),
+                values=scaled.values[i],
+                colour=subspace_colour(i, len(maps)),
+            )
+            for i in range(len(maps))
+        ],
+        width=124,
+        key=f"sanity-{key}",
+    )
+
+
+def _agreement_note(correlations: np.ndarray, real_is_dead: bool) -> str:
+    if real_is_dead:
+        return "the real map is uniform"
+    known = correlations[~np.isnan(correlations)]
+    dead = len(correlations) - len(known)
+    if not len(known):
+        return "uniform each time"
+    return f"ρ {known.mean():+.2f} ± {known.std():.2f}" + (f", uniform {dead} times" if dead else "")

@@ -1,0 +1,53 @@
+"""The page "Learn": a guided lesson on the visitor's own picture, and places to try things out."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ...engine import default_engine
+from ...zoo import CheckpointError
+from ..choose.ids import choose_by_id
+from ..choose.picture import model_input
+from ..choose.sidebar import choose
+from ..run.page import open_page
+from ..run.scene import Scene
+from ..run.session import visitor
+from .handout import offer_handout
+from .probes import show_probes
+from .quiz import show_quiz
+from .sandbox import show_sandbox
+from .steps import show_lesson
+from .trained import show_experiments
+
+_PARTS = {"lesson": "Lesson", "sandbox": "Sandbox", "experiments": "Experiments", "probes": "Probes", "quiz": "Quiz"}
+
+
+def show() -> None:
+    """Draw the page."""
+    variants = open_page("learn")
+    choices = choose(variants)
+    variant, device = choices.variant, choices.device
+    st.markdown("### How subspace attention works")
+    part = choose_by_id(st.segmented_control, "Part", _PARTS, key="part", required=True)
+    if part == "sandbox":
+        show_sandbox(choices.view)
+        return
+    if part == "quiz":
+        show_quiz()
+        return
+    crop = model_input(choices.picture, variant.preprocessing)
+    try:
+        seen = default_engine().attend(crop, variant, device.device, visitor=visitor())
+        attention = seen.result()
+    except CheckpointError as error:
+        st.error(f"{error}. The other variants still work: choose another position or g.")
+        return
+    target = attention.top(1)[0] if choices.target is None else choices.target
+    device = default_engine().really(seen, device)  # where the pass was made, the rest is
+    scene = Scene(choices.picture, crop, variant, device, {}, choices.view, attention, target)
+    if part == "probes":
+        show_probes(scene)
+    elif part == "experiments":
+        show_experiments(scene)
+    elif walk := show_lesson(scene, variants):
+        offer_handout(walk, variants)

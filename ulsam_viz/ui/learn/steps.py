@@ -1,0 +1,167 @@
+"""The lesson's guided path: one step at a time, each with its words, its picture and its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import streamlit as st
+
+from ...analysis.stages import STAGES, Stage
+from ...figures.tiles import data_uri, value_tile
+from ...lesson.formulas import formula
+from ...lesson.steps import STEPS, Step
+from ...zoo import Variant
+from ..choose.ids import choose_by_id
+from ..choose.network import usual_position
+from ..run.scene import Scene
+from ..widgets.tiles import Tile, show_tiles
+from .idea import ideas
+from .walk import STAGE_NAMES, Walk, choose_walk, take_place
+from .whole import show_subspace_prediction, wholes
+
+_TITLES = {step.id: step.title for step in STEPS}
+#: What a stage's step shows beside its result: what it is made from.
+_BEFORE: dict[Stage, Stage] = {stage: STAGES[i - 1] for i, stage in enumerate(STAGES) if i} | {"output": "features"}
+
+#: Stages that hold one map a subspace; the others hold one a channel.
+_OF_SUBSPACES: frozenset[Stage] = frozenset({"pointwise", "pointwise_normed", "logits", "attention", "gain"})
+
+
+def show_lesson(scene: Scene, everything: Sequence[Variant]) -> Walk | None:
+    """Draw the chosen step; return what it followed, or None for the plain control."""
+    step = _choose_step()
+    if not scene.attention.maps:
+        st.info("The plain control carries no module to look into. Choose a position in the sidebar, or take the usual one.")
+        position = usual_position(scene.variant)
+        st.button(f"Put a module {position.replace('-', ' layer ')}", on_click=_take, args=(position,))
+        return None
+    st.markdown(f"#### {step.title}")
+    place = st.container()
+    walk = choose_walk(scene)
+    with place:
+        st.markdown(step.write(walk.facts))
+        if step.stage:
+            _show_stage(walk, step.stage)
+        else:
+            (ideas() | wholes(everything))[step.id](walk)
+    return walk
+
+
+def _choose_step() -> Step:
+    """Show progress, back, next and jump; the chosen step lives in the address."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        before = st.container(width="content")
+        index = list(_TITLES).index(choose_by_id(st.selectbox, "Step", _TITLES, key="step", width=360))
+        with before:
+            st.button("Back", icon=":material/arrow_back:", disabled=index == 0, on_click=_go, args=(index - 1,), shortcut="B")
+        st.button(
+            "Next",
+            icon=":material/arrow_forward:",
+            disabled=index == len(STEPS) - 1,
+            on_click=_go,
+            args=(index + 1,),
+            type="primary",
+            shortcut="N",
+        )
+    step = STEPS[index]
+    st.progress((index + 1) / len(STEPS), text=f"{step.chapter}: step {index + 1} of {len(STEPS)}")
+    return step
+
+
+def _go(index: int) -> None:
+    st.session_state["step"] = STEPS[index].id
+
+
+def _take(position: str) -> None:
+    st.session_state["position"] = position
+
+
+def _show_stage(walk: Walk, stage: Stage) -> None:
+    pictures, numbers = st.columns([1, 1.15], gap="large")
+    with pictures:
+        show_tiles(stage_tiles(walk, stage), width=148, key=f"stage-{stage}", on_place=lambda: take_place(f"stage-{stage}"))
+        st.caption(f"Shapes, channels or subspaces × rows × columns: {_shape(walk, _BEFORE[stage])} → {_shape(walk, stage)}.")
+    with numbers:
+        _show_formula(walk, stage)
+    if stage == "pointwise":
+        _show_terms(walk)
+    _show_strip(walk, stage)
+    if stage == "output":
+        show_subspace_prediction(walk)
+
+
+def _shape(walk: Walk, stage: Stage) -> str:
+    return " × ".join(map(str, getattr(walk.stages, stage).shape))
+
+
+def stage_tiles(walk: Walk, stage: Stage) -> list[Tile]:
+    """Draw what a stage is made from, and what it makes."""
+    before = _BEFORE[stage]
+    tiles = [
+        walk.tile(before, name=f"Before: {STAGE_NAMES[before]}", pick=True, window=stage == "pooled"),
+        walk.tile(stage, name=f"After: {STAGE_NAMES[stage]}", pick=True),
+    ]
+    if stage == "output":
+        tiles.insert(1, walk.tile("gain", name="Gain of the subspace", pick=True))
+    return tiles
+
+
+def _show_formula(walk: Walk, stage: Stage) -> None:
+    d = walk.derivation
+    written = formula(walk.stages, d, stage)
+    of = f"subspace {walk.k + 1}" if stage in _OF_SUBSPACES else f"channel {d.channel}"
+    st.markdown(f"At row {d.row}, column {d.column} of {of}:")
+    st.latex(written.symbols)
+    st.caption(written.legend)
+    st.latex(written.numbers)
+    note = "" if stage != "attention" else f" That is {written.result * walk.facts.places:.2f} times uniform."
+    apart = f"differs by {written.difference:.0e}" if written.difference else "is exactly that"
+    st.caption(
+        f"Computed from the numbers before it; the module's own tensor {apart}.{note}",
+        help="Numbers are written with five digits and computed with all.",
+    )
+
+
+def _show_terms(walk: Walk) -> None:
+    d, first = walk.derivation, walk.derivation.terms[:4]
+    st.markdown(
+        f"The {len(first)} channels that say most here, before the sum:" if len(first) > 1 else "The channel that speaks here:"
+    )
+    show_tiles(
+        [
+            Tile(
+                f"term-{t.channel}",
+                f"Channel {t.channel}",
+                note=f"{t.value:.3g} × {t.weight:+.3g} = {t.product + 0.0:+.3g}",
+                source=data_uri(value_tile(walk.stages.pooled[t.channel], walk.scene.view.display)),
+                values=walk.stages.pooled[t.channel],
+                colour=walk.hue,
+                mark=walk.mark(),
+            )
+            for t in first
+        ],
+        width=132,
+        key="terms",
+    )
+    positive = sum(t.product > 0 for t in d.terms)
+    st.caption(
+        f"Of {len(d.terms)} channel{'s' * (len(d.terms) > 1)}, {positive} call for attention here and {sum(t.product < 0 for t in d.terms)} speak against it; {sum(t.product == 0 for t in d.terms)} are 0."
+    )
+
+
+def _show_strip(walk: Walk, current: Stage) -> None:
+    st.markdown(f"The whole way of channel {walk.derivation.channel} and subspace {walk.k + 1}:")
+    tiles = []
+    for stage in STAGES:
+        values = walk.stages.map_of(stage, walk.k, walk.derivation.channel)
+        note = f"{values.min():.4g} … {values.max():.4g}"
+        tiles.append(replace(walk.tile(stage), note=note, selectable=stage != "features", selected=stage == current))
+    show_tiles(tiles, width=76, key="strip-stages", on_select=_jump)
+    st.caption("Each on its own colours; the smallest and largest value below. Click one to go to its step.")
+
+
+def _jump() -> None:
+    stage = getattr(st.session_state.get("strip-stages"), "selected", None)
+    if step := next((step for step in STEPS if step.stage == stage), None):
+        st.session_state["step"] = step.id

@@ -1,0 +1,106 @@
+"""What a page is about to show: the visitor's choices, resolved, and what is known about them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from ...analysis import measures
+from ...analysis.attention import Attention
+from ...cost import Cost, count_cost
+from ...engine import DeviceChoice
+from ...figures.colours import Scale
+from ...figures.tiles import Display
+from ...images import ModelInput
+from ...samples import Sample
+from ...zoo import Variant, build_network, position_name
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What was chosen: the decoded picture, its name, what identifies it, and the sample's record where it is one."""
+
+    image: Image.Image
+    name: str
+    key: str
+    sample: Sample | None
+
+
+@dataclass(frozen=True)
+class View:
+    """How results are shown; changing it recomputes nothing."""
+
+    scale: Scale
+    blend: bool
+    display: Display
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the page is about to show: the visitor's choices, resolved."""
+
+    picture: Picture
+    crop: ModelInput
+    variant: Variant
+    device: DeviceChoice
+    methods: Mapping[str, Mapping[str, Any]]
+    view: View
+    attention: Attention
+    target: int
+
+    def class_name(self, number: int) -> str:
+        """Return a class's name for people."""
+        return pretty(self.variant.classes[number])
+
+
+def network_name(variant: Variant) -> str:
+    """Write a variant's name for people."""
+    if variant.placement is None:
+        return f"{variant.label} (plain control)"
+    g, layers = variant.groups, "layers " if len(variant.placement.layers) > 1 else "layer "
+    where = re.sub(r"(?=\d)", layers, position_name(variant), count=1)
+    return f"{variant.label} with {g} subspace{'s' if g > 1 else ''} {where}"
+
+
+def map_note(attention_map: np.ndarray) -> str:
+    """Say in a few words what one map (H, W) is like."""
+    if measures.is_dead(attention_map):
+        return "uniform for this picture"
+    return f"area {measures.effective_area(attention_map):.0%}, peak {measures.peak(attention_map):.1f}×"
+
+
+def change_note(after: np.ndarray, before: np.ndarray) -> str:
+    """Say in a few words what one map (H, W) is like, and what it was like before."""
+    if measures.is_dead(after) or measures.is_dead(before):
+        return f"{map_note(after)} (was: {map_note(before)})"
+    area, was = measures.effective_area(after), measures.effective_area(before)
+    return f"area {area:.0%} (was {was:.0%}), peak {measures.peak(after):.1f}× (was {measures.peak(before):.1f}×)"
+
+
+@st.cache_data(max_entries=256)
+def facts(key: str, _variant: Variant) -> tuple[Cost, dict[int, int]]:
+    """Return the variant's cost, and the channels of each layer that carries a module."""
+    network = build_network(_variant)
+    return count_cost(network, _variant.input_size), {int(n): m.channels for n, m in network.attention.items()}  # type: ignore[misc]
+
+
+def channels_of(variant: Variant, number: int) -> int:
+    """Return the channels of a layer that carries a module."""
+    return facts(variant.key, variant)[1][number]
+
+
+def channel_range(variant: Variant, number: int, k: int) -> str:
+    """Name the channels of subspace k of a layer."""
+    size = channels_of(variant, number) // variant.groups
+    return f"channels {k * size} to {(k + 1) * size - 1}" if size > 1 else f"channel {k * size}"
+
+
+def pretty(class_name: str) -> str:
+    """Write a class name for people: ``"stop_sign"`` -> ``"stop sign"``."""
+    return class_name.replace("_", " ")

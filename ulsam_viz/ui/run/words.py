@@ -1,0 +1,41 @@
+"""Sentences that several pages say of a view."""
+
+from __future__ import annotations
+
+from ...evidence import finding
+from ...zoo import Variant, list_variants, position_name
+from .scene import Scene, pretty
+
+
+def differences(variant: Variant) -> str:
+    """Say how much the networks at this variant's position, and the control, differ, and whether that is more than chance."""
+    if not variant.placement:
+        return differences_of_positions(variant)
+    return _in_words("At this position", [v for v in _alike(variant) if position_name(v) == position_name(variant)])
+
+
+def differences_of_positions(variant: Variant) -> str:
+    """Say the same of all networks of its backbone and mode ("after" for the plain control)."""
+    return _in_words("At all positions", _alike(variant))
+
+
+def _alike(variant: Variant) -> list[Variant]:
+    mode = variant.placement.mode if variant.placement else "after"
+    return [v for v in list_variants() if v.family == variant.family and v.placement and v.placement.mode == mode]
+
+
+def _in_words(where: str, placed: list[Variant]) -> str:
+    found = finding(placed, list_variants())
+    return found and f"{where}, {found}"
+
+
+def judged(scene: Scene) -> str:
+    """Say of a sample whether the network is right about it."""
+    sample, answer = scene.picture.sample, scene.attention.top(1)[0]
+    truths = [pretty(name) for name in sample.truths(scene.variant.classes)] if sample else []
+    if not truths:
+        return "None of the network's classes is right for it."
+    said = scene.class_name(answer)
+    if said in truths:
+        return f"The network says “{said}”, and is right."
+    return f"The network knows this subject as “{truths[0]}”; it says “{said}”, which is wrong."
