@@ -31,7 +31,7 @@ BROWSER_TEST = [
 ]
 BUSY = '[data-testid="stStatusWidget"],[data-testid="stSkeleton"],[data-stale="true"]'
 # What `end_page` writes: nothing that a run of the page has drawn is missing when its number is there.
-_RUNS = "() => Number(document.querySelector('[data-run]')?.dataset.run ?? 0)"
+RUNS = "() => Number(document.querySelector('[data-run]')?.dataset.run ?? 0)"
 _CALM = 4  # looks at the page in a row: a component that has just been mounted shows its skeleton a moment later
 
 expect.set_options(timeout=PATIENCE * 1000)
@@ -72,7 +72,7 @@ def running_browser() -> Iterator[Browser]:
     """Start headless Chromium."""
     assert CHROMIUM, "chromium is needed: apt-get install chromium"
     quiet = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"]
-    quiet += ["--disable-component-update", "--disable-sync", "--no-first-run"]
+    quiet += ["--disable-component-update", "--disable-sync", "--no-first-run", "--use-fake-device-for-media-stream"]
     with sync_playwright() as playwright:
         instance = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
         yield instance
@@ -118,7 +118,7 @@ def settle(page: Page, *, after: int = 0) -> None:
 
     def settled() -> bool:
         nonlocal calm
-        quiet = page.evaluate(_RUNS) > after and page.locator(IDLE).count() == 1 and page.locator(BUSY).count() == 0
+        quiet = page.evaluate(RUNS) > after and page.locator(IDLE).count() == 1 and page.locator(BUSY).count() == 0
         calm = calm + 1 if quiet else 0
         return calm == _CALM
 
@@ -129,7 +129,7 @@ def settle(page: Page, *, after: int = 0) -> None:
 @contextmanager
 def rerun(page: Page) -> Iterator[None]:
     """Wait until the page has run again, to its end, because of what is done inside."""
-    before = page.evaluate(_RUNS)
+    before = page.evaluate(RUNS)
     yield
     settle(page, after=before)
 
@@ -141,11 +141,57 @@ def move_slider(page: Page, name: str, key: str) -> None:
 
 
 def maps(page: Page) -> list[str]:
-    """Return the pictures of layer 11's map tiles."""
-    return [src or "" for src in page.locator('button.tile[data-id^="11."] img').evaluate_all("all => all.map(e => e.src)")]
+    """Return what is drawn on layer 11's map tiles: the picture's name, the numbers' print, and how they are drawn."""
+    return page.locator('button.tile[data-id^="11."] canvas').evaluate_all("all => all.map(e => e.dataset.drawn ?? '')")
+
+
+_SHARE = """(root, [role, width, height]) => {
+  const all = (node) => [...node.querySelectorAll('*')].flatMap((e) => [e, ...(e.shadowRoot ? all(e.shadowRoot) : [])]);
+  const shown = all(document).filter((e) => e.dataset.role === role).map((e) => e.getBoundingClientRect());
+  const side = (low, high, end) => Math.max(0, Math.min(high, end) - Math.max(low, 0));
+  return shown.reduce((sum, b) => sum + side(b.left, b.right, width) * side(b.top, b.bottom, height), 0) / width / height;
+}"""
+
+
+def share(page: Page, *roles: str) -> float:
+    """Return the share of the window that tiles of these roles cover: "map", "attribution", "picture"."""
+    size = page.viewport_size
+    assert size
+    return sum(page.locator("body").evaluate(_SHARE, [role, size["width"], size["height"]]) for role in roles)
 
 
 def until_maps(page: Page, count: int, *, other_than: Collection[str] = ()) -> list[str]:
     """Wait for layer 11 to show so many maps, none of them among others; return their pictures."""
-    until(page, lambda: len(maps(page)) == count and not set(maps(page)) & set(other_than), f"{count} new maps were there")
+
+    def there() -> bool:
+        shown = maps(page)
+        return len(shown) == count and all(shown) and not set(shown) & set(other_than)
+
+    until(page, there, f"{count} new maps were there")
     return maps(page)
+
+
+def words_above_the_fold(page: Page, *, fold: int = 900) -> list[str]:
+    """Return the words in sight before a visitor scrolls: what holds a letter, charts' and components' labels too; not the sidebar, the navigation and icons."""
+    texts = page.evaluate(
+        """fold => {
+          const aside = 'header, [data-testid="stSidebar"], [data-testid="stIconMaterial"], style, script';
+          const texts = [];
+          const read = (root) => {
+            const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT | NodeFilter.SHOW_ELEMENT);
+            while (walker.nextNode()) {
+              const node = walker.currentNode, range = document.createRange();
+              if (node.shadowRoot) read(node.shadowRoot);
+              if (node.nodeType !== Node.TEXT_NODE || node.parentElement?.closest(aside) !== null) continue;
+              if (!node.parentElement.checkVisibility({visibilityProperty: true, opacityProperty: true})) continue;
+              range.selectNodeContents(node);
+              const box = range.getBoundingClientRect();
+              if (box.width * box.height > 0 && box.top < fold) texts.push(node.data);
+            }
+          };
+          read(document.querySelector('[data-testid="stMain"]'));
+          return texts;
+        }""",
+        fold,
+    )
+    return [word for text in texts for word in text.split() if any(map(str.isalpha, word))]

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from tests.components import answers, mounted, tiles, words_of
 from tests.conftest import encode, noise
 from tests.patience import PATIENCE
 from ulsam_viz.analysis.methods import METHODS
@@ -30,7 +31,8 @@ def app() -> AppTest:
 
 def text_of(app: AppTest) -> str:
     elements = [*app.markdown, *app.caption, *app.subheader, *app.info, *app.error]
-    return "\n".join(str(e.value) for e in elements) + "\n".join(e.proto.body for e in app.get("html"))
+    written = [*(str(e.value) for e in elements), words_of(app), *(e.proto.body for e in app.get("html"))]
+    return "\n".join(written)
 
 
 def chart(app: AppTest, kind: str, index: int = 0) -> dict[str, Any]:
@@ -47,7 +49,8 @@ def fine(app: AppTest) -> AppTest:
 def test_the_first_visit_opens_on_a_network_that_knows_the_photograph() -> None:
     app = fine(AppTest.from_file(APP, default_timeout=PATIENCE).run())
     text = text_of(app)
-    assert "Coffee cup: what EfficientNet-Lite0 with 4 subspaces after layer 12 attends to" in text
+    assert "EfficientNet-Lite0 with 4 subspaces after layer 12" in text
+    assert mounted(app, "strip")[0]["title"] == "Coffee cup"
     assert "EfficientNet-Lite0, 1,000 classes of ImageNet" in text
     assert "The network says “espresso”, and is right." in text
     assert len(app.selectbox(key="target").options) == 1001  # and the predicted one
@@ -59,10 +62,13 @@ def test_the_first_visit_shows_everything_computed(app: AppTest) -> None:
     assert not app.error
     assert "Coffee cup" in text
     assert "4 subspaces after layer 11" in text
-    assert "14 × 14, 256 channels in g = 4 subspaces of 64" in text
+    assert "14 × 14 places; 256 channels in 4 subspaces of 64" in text
     assert "mobilenet_v1-0.5-after11-g4" in text
     assert "convergence delta" in text
-    assert len(chart(app, "bar")["x"]) == 5
+    assert len(answers(app)) == 3
+    assert [t["id"] for t in tiles(app, role="map")] == [*(f"11.{k}" for k in range(4)), "11.blend"]
+    assert [t["id"] for t in tiles(app, role="attribution")] == ["grad_cam", "integrated_gradients"]
+    assert "What attention does here" not in text  # nothing is open
     assert len(chart(app, "heatmap", 0)["z"]) == 4  # agreement: g rows
     assert len(chart(app, "heatmap", 0)["z"][0]) == 2  # two methods
     redundancy = chart(app, "heatmap", 1)["z"]
@@ -108,7 +114,6 @@ ONE_OF_EACH_KIND = {(v.backbone, v.width, v.placement and v.placement.mode): v f
 @pytest.mark.parametrize("variant", ONE_OF_EACH_KIND.values(), ids=lambda v: v.name)
 def test_a_network_of_each_kind_shows_what_it_is(app: AppTest, variant: Variant) -> None:
     app.query_params["methods"] = "Grad-CAM"
-    app.query_params["question"] = "Nothing"
     fine(app.run())
     choose(app, variant)
     assert variant.name in text_of(app)
@@ -135,20 +140,22 @@ def test_each_method_can_be_chosen_alone(app: AppTest, method: str) -> None:
 def test_no_method_is_fine_too(app: AppTest) -> None:
     fine(app.run())
     fine(app.button_group(key="methods").set_value([]).run())
-    assert "No attribution method is chosen" in text_of(app)
+    assert not tiles(app, role="attribution")
+    assert [len(row["offers"]) for row in mounted(app, "tiles") if row["offers"]] == [len(METHODS)]
+    assert "Choose an attribution method to compare with." in text_of(app)
 
 
 def test_an_upload_is_decoded_and_shown(app: AppTest) -> None:
     fine(app.run())
     data = (ASSETS / "coffee.jpg").read_bytes()
     fine(app.file_uploader(key="upload").upload("holiday.jpg", data, "image/jpeg").run())
-    assert "holiday.jpg" in text_of(app)
+    assert str(app.selectbox(key="picture").value).startswith("own-")
     assert not app.error
     # The sample of the same picture gives the same answer; choosing one leaves the upload.
-    uploaded = chart(app, "bar")["text"]
+    uploaded = answers(app)
     fine(app.selectbox(key="picture").set_value("coffee").run())
     assert "Coffee cup" in text_of(app)
-    assert chart(app, "bar")["text"] == uploaded
+    assert answers(app) == uploaded
 
 
 @pytest.mark.parametrize(("file", "kind", "doubted"), [("chelsea.jpg", "image/jpeg", True), ("sunflower.png", "image/png", False)])
@@ -226,10 +233,10 @@ def test_a_large_upload_gives_the_crop_of_the_whole_picture(app: AppTest) -> Non
     large = Image.open(ASSETS / "coffee.jpg").resize((3600, 2400))
     fine(app.run())
     fine(app.file_uploader(key="upload").upload("*large*.jpg", encode(large, "JPEG"), "image/jpeg").run())
-    assert "_large_.jpg" in text_of(app)
+    assert any(option.startswith("_large_.jpg") for option in app.selectbox(key="picture").options)
     classes = next(v for v in list_variants() if v.groups == 4).classes
     top = classes[explain(large, "mobilenet_v1-0.5-after11-g4").target].replace("_", " ")
-    assert chart(app, "bar")["text"][0].startswith(top)
+    assert next(iter(answers(app))) == top
 
 
 def test_a_bad_upload_after_a_good_one_keeps_the_good_one(app: AppTest) -> None:
@@ -237,7 +244,7 @@ def test_a_bad_upload_after_a_good_one_keeps_the_good_one(app: AppTest) -> None:
     fine(app.file_uploader(key="upload").upload("good.jpg", (ASSETS / "chelsea.jpg").read_bytes(), "image/jpeg").run())
     fine(app.file_uploader(key="upload").upload("bad.jpg", b"not a picture", "image/jpeg").run())
     assert len(app.error) == 1
-    assert "good.jpg" in text_of(app)
+    assert str(app.selectbox(key="picture").value).startswith("own-")
 
 
 @pytest.mark.parametrize("sample", list_samples(), ids=lambda s: s.path.stem)
@@ -251,37 +258,26 @@ def test_every_sample_says_where_it_is_from(app: AppTest, sample: Any) -> None:
 def test_a_target_can_be_chosen_and_shows_in_the_bars(app: AppTest) -> None:
     fine(app.run())
     fine(app.selectbox(key="target").set_value("accordion").run())
-    assert "for “accordion”" in text_of(app)
-    bars = chart(app, "bar")
-    assert any(t.startswith("accordion ") for t in bars["text"])
+    assert "Why “accordion”?" in text_of(app)
+    assert "accordion" in answers(app)
 
 
-def test_a_class_among_the_most_probable_becomes_the_target_without_a_pointer(app: AppTest) -> None:
+def test_the_address_says_how_maps_are_drawn(app: AppTest) -> None:
+    wished = {"scale": "gain", "colours": "magma", "opacity": "0.3", "smooth": "true", "blend": "true"}
+    app.query_params.update(wished)
     fine(app.run())
-    row = app.button_group(key="target-of-top")
-    first, second = row.options[:2]
-    assert f"for “{first}”" in text_of(app)
-    fine(row.set_value(second.replace(" ", "_")).run())
-    assert f"for “{second}”" in text_of(app)
-    assert app.selectbox(key="target").value == second.replace(" ", "_")
-    fine(app.selectbox(key="target").set_value("accordion").run())
-    assert app.button_group(key="target-of-top").value == "accordion"  # it follows the list
+    (view,) = mounted(app, "view")
+    assert view["display"] == {"scale": "gain", "colours": "magma", "opacity": 0.3, "smooth": True, "blend": True}
+    assert {name: app.query_params[name] for name in wished} == wished
 
 
-@pytest.mark.parametrize("scale", ["uniform", "raw", "gain", "stretched"])
-@pytest.mark.parametrize("blend", [False, True])
-def test_display_settings_draw_and_compute_nothing(app: AppTest, scale: str, blend: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("wished", [{"scale": "x"}, {"opacity": "nan"}, {"opacity": "1e99"}, {"colours": ""}, {"smooth": "maybe"}])
+def test_nonsense_about_how_maps_are_drawn_falls_back(app: AppTest, wished: dict[str, str]) -> None:
+    app.query_params.update(wished)
     fine(app.run())
-    computed: list[object] = []
-    for name in ("attend", "attribute"):
-        monkeypatch.setattr(f"ulsam_viz.engine.{name}", lambda *things, **_: computed.append(things))
-    app.selectbox(key="scale").set_value(scale)
-    app.toggle(key="blend").set_value(blend)
-    app.toggle(key="smooth").set_value(True)
-    app.selectbox(key="colours").set_value("magma")
-    app.slider(key="opacity").set_value(0.3)
-    fine(app.run())
-    assert not computed
+    opacity = 1.0 if "1e99" in wished.values() else 0.65
+    (view,) = mounted(app, "view")
+    assert view["display"] == {"scale": "uniform", "colours": "viridis", "opacity": opacity, "smooth": False, "blend": False}
 
 
 def test_the_address_restores_the_view(app: AppTest) -> None:
@@ -295,7 +291,8 @@ def test_the_address_restores_the_view(app: AppTest) -> None:
     assert "Coffee cup" in text
     assert "channels 192 to 207" in text
     assert "Zeiler" in text
-    assert "for “cup”" in text
+    assert "Why “cup”?" in text
+    assert [t["id"] for t in tiles(app) if t["selected"] and "." in t["id"]] == ["11.12"]
 
 
 def test_nonsense_in_the_address_falls_back(app: AppTest) -> None:
@@ -348,9 +345,11 @@ def test_an_address_brings_an_upload_back_and_says_where_it_is_gone(app: AppTest
     again = AppTest.from_file(APP, default_timeout=PATIENCE)
     again.query_params["net"] = "V1-0.5"
     again.query_params["picture"] = app.query_params["picture"]
-    assert "mine.jpg: what" in text_of(fine(again.run()))
+    fine(again.run())
+    assert any("mine.jpg" in option for option in again.selectbox(key="picture").options)
+    assert again.selectbox(key="picture").value == key
     fine(again.selectbox(key="picture").set_value("grace_hopper").run())  # the sample that was shown before it, too
-    assert "Grace Hopper: what" in text_of(again)
+    assert mounted(again, "strip")[0]["title"] == "Grace Hopper"
 
     uploads().remove(key)
     gone = AppTest.from_file(APP, default_timeout=PATIENCE)
@@ -394,8 +393,9 @@ def test_a_method_that_fails_says_so_and_the_page_goes_on(app: AppTest, monkeypa
     monkeypatch.setattr(engine, "attribute", fails)
     monkeypatch.setattr(engine, "_default", engine.Engine(workers=1))
     text = text_of(fine(app.run()))
-    assert "One subspace, large" in text
-    assert "Take it with you" in text
+    assert all("no memory left" in t["wait"] for t in tiles(app) if t["id"] in METHODS)
+    assert len(tiles(app, role="map")) == 5
+    assert "This address restores the view" in text
 
 
 def test_without_a_zoo_the_page_says_so(app: AppTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -407,35 +407,34 @@ def test_without_a_zoo_the_page_says_so(app: AppTest, monkeypatch: pytest.Monkey
     assert "no manifest of trained variants" in app.error[0].value
 
 
+FIRST = "layer 11, subspace 1"
 QUESTIONS = {
-    "Take it away": "with its places shuffled, by",
-    "Share of the effect": "All 16 coalitions were evaluated",
-    "What makes it look there": "Which pixels make subspace 1 attend",
-    "Through it": "summed over each group's channels",
-    "Do marked places matter": "maps that know nothing of the network",
-    "Without what was learnt": "beyond chance and by ρ ≥ 0.3 in most of 8 shuffles",
-    "What if": "Turn subspace 1's attention up or down",
-    "Nothing": "What attention does here",
+    "Effect if removed": "with its places shuffled, by",
+    "Shapley share": "All 16 coalitions were evaluated",
+    "Why there?": "Which pixels make subspace 1 attend",
+    "Contribution through it": "summed over each group's channels",
+    "Is it faithful?": "maps that know nothing of the network",
+    "Random-weight check": "beyond chance and by ρ ≥ 0.3 in most of 8 shuffles",
+    "Cover a part": "Turn subspace 1's attention up or down",
 }
 
 
 @pytest.mark.parametrize(("question", "answer"), QUESTIONS.items())
 def test_each_question_about_a_subspace_is_answered(app: AppTest, question: str, answer: str) -> None:
+    app.query_params["subspace"] = FIRST
     app.query_params["question"] = question
     app.query_params["methods"] = "Grad-CAM"
     assert answer in text_of(fine(app.run()))
     assert not app.error
 
 
-@pytest.mark.parametrize("address", ["shapley", "Share of the effect"])
+@pytest.mark.parametrize("address", ["shapley", "Shapley share"])
 def test_questions_have_ids_as_their_address_and_names_of_old_addresses_become_ids(app: AppTest, address: str) -> None:
+    app.query_params["subspace"] = FIRST
     app.query_params["question"] = address
     assert "All 16 coalitions were evaluated" in text_of(fine(app.run()))
     assert app.query_params["question"] == "shapley"
     assert app.button_group(key="question-shown").value == "shapley"
-    fine(app.button_group(key="question-shown").set_value("none").run())
-    assert "coalitions" not in text_of(app)
-    assert app.query_params["question"] == "none"
     fine(app.button_group(key="question-shown").set_value("ablation").run())
     assert "with its places shuffled" in text_of(app)
     assert "question" not in app.query_params
@@ -447,7 +446,8 @@ def test_the_plain_control_is_asked_nothing(app: AppTest) -> None:
 
 
 def test_shares_and_parts_sum_to_the_whole_on_the_page(app: AppTest) -> None:
-    app.query_params["question"] = "Share of the effect"
+    app.query_params["subspace"] = FIRST
+    app.query_params["question"] = "Shapley share"
     (numbers,) = re.findall(r"sum to ([+-][\d.]+); the logit .* is ([+-][\d.]+)\.", text_of(fine(app.run())))
     assert float(numbers[0]) == pytest.approx(float(numbers[1]), abs=2e-5)
     bars = next(c for c in (json.loads(c.proto.spec)["data"][0] for c in app.get("plotly_chart")) if "error_x" in c)
@@ -455,7 +455,8 @@ def test_shares_and_parts_sum_to_the_whole_on_the_page(app: AppTest) -> None:
 
 
 def test_covering_and_strength_move_the_answer(app: AppTest) -> None:
-    app.query_params["question"] = "What if"
+    app.query_params["subspace"] = FIRST
+    app.query_params["question"] = "Cover a part"
     fine(app.run())
     before = [frame.value for frame in app.dataframe]
     fine(next(s for s in app.slider if s.label == "Rows").set_value((0, 200)).run())

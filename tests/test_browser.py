@@ -28,22 +28,24 @@ def heading(page: Page, part: str) -> Locator:
 def test_the_first_visit(browser: Browser, address: str) -> None:
     page = visit(browser, address)
     shown = until_maps(page, 4)
-    assert all(src.startswith("data:image/jpeg") for src in shown)
     assert len(set(shown)) == 4
     assert len(notes(page)) == 4
     assert all(re.fullmatch(r"area \d+%, peak \d+\.\d×|uniform for this picture", n) for n in notes(page))
-    expect(page.locator('figure.tile[data-id="grad_cam"] img')).to_have_count(1)
+    expect(page.locator('figure.tile[data-id="grad_cam"] canvas[data-drawn]')).to_have_count(1)
     assert page.locator('[data-testid="stAlert"]').count() == 0
     page.context.close()
 
 
 def test_the_pointer_reads_every_map_at_its_place_and_so_do_the_arrow_keys(browser: Browser, address: str) -> None:
     page = visit(browser, address)
-    expect(page.locator("figure.tile img")).to_have_count(2)
-    page.locator('button.tile[data-id="11.1"] .frame').hover(position={"x": 75, "y": 75})
+    expect(page.locator('figure.tile canvas[data-role="attribution"][data-drawn]')).to_have_count(2)
+    frame = page.locator('button.tile[data-id="11.1"] .frame')
+    box = frame.bounding_box()
+    assert box
+    frame.hover(position={"x": box["width"] * 7.5 / 14, "y": box["height"] * 7.5 / 14})
     until(page, lambda: any(n.startswith("row") for n in notes(page, ".tile")), "the pointer was read")
     read = notes(page, ".tile")
-    assert sum(n.startswith("row 7, col 7: ") and n.endswith("×") for n in read) == 4
+    assert sum(n.startswith("row 7, col 7: ") and n.endswith("×") for n in notes(page)) == 4
     assert sum(bool(re.match(r"row \d+, col \d+: [+-]", n)) for n in read) == 2  # the attributions, on their own grid
     page.mouse.move(5, 5)
     until(page, lambda: not any(n.startswith("row") for n in notes(page, ".tile")), "the pointer had left")
@@ -74,11 +76,8 @@ def test_choices_travel_between_the_pages(browser: Browser, address: str) -> Non
     until_maps(page, 8)
     with rerun(page):
         page.get_by_role("link", name="Evidence").click()
-    assert page.get_by_text("plain control 77").count() >= 1
+    expect(heading(page, "What can be concluded")).to_have_count(1)
     expect(page.locator(".js-plotly-plot")).to_have_count(2)
-    with rerun(page):
-        page.get_by_role("button", name=re.compile("^Measure all")).click()
-    expect(page.get_by_role("button", name=re.compile("^Measure all"))).to_have_count(0)
     move_slider(page, "Subspaces g", "ArrowRight")
     with rerun(page):
         page.get_by_role("link", name="Inspect").click()
@@ -104,7 +103,7 @@ def test_the_lattice_nests_child_groups_under_their_parents(browser: Browser, ad
     with rerun(page):
         page.get_by_text("Two side by side", exact=True).click()
     expect(page).to_have_url(re.compile("way=two"))
-    expect(page.locator('figure.tile[data-id^="difference-"] img').first).to_be_attached()
+    expect(page.locator('figure.tile[data-id^="difference-"] canvas').first).to_be_attached()
     page.context.close()
 
 
@@ -125,7 +124,6 @@ def test_an_upload_a_bad_one_and_back_to_a_sample(browser: Browser, address: str
     before = until_maps(page, 4)
     with rerun(page):
         page.locator("input[type=file]").set_input_files(str(ASSETS / "grace_hopper.jpg"))
-    expect(heading(page, "grace_hopper.jpg")).to_have_count(1)
     uploaded = until_maps(page, 4, other_than=before)
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no picture at all")
@@ -138,30 +136,37 @@ def test_an_upload_a_bad_one_and_back_to_a_sample(browser: Browser, address: str
             page.locator(f'button.tile[data-id^="{tile}"]').click()
         until(page, lambda wanted=expected: maps(page) == wanted, f"the maps of {tile} were there")  # type: ignore[misc]
     page.locator("input[type=file]").set_input_files(str(ASSETS / "chelsea.jpg"))
-    heading(page, "chelsea.jpg").wait_for()
+    until_maps(page, 4, other_than=before + uploaded)
     page.context.close()
 
 
 def test_a_slider_moves_on_while_slow_methods_compute(browser: Browser, address: str) -> None:
     page = visit(browser, address)
-    for name in ("Occlusion", "SmoothGrad", "Gradient SHAP"):
-        page.get_by_role("button", name=name, exact=True).click()
+    for name in ("occlusion", "smoothgrad", "gradient_shap"):
+        page.get_by_label("Add a method").select_option(name)
+        expect(page.locator(f'figure.tile[data-id="{name}"]')).to_have_count(1)
     for g in (8, 16):  # as soon as the maps are there, whatever else is computed
         page.get_by_role("slider", name=re.compile("Subspaces g")).first.press("ArrowRight")
         until_maps(page, g)
-    expect(page.locator("figure.tile img")).to_have_count(5)
+    expect(page.locator('figure.tile canvas[data-role="attribution"][data-drawn]')).to_have_count(5)
     settle(page)
     page.context.close()
 
 
-def test_a_method_is_added_and_a_bar_becomes_the_target(browser: Browser, address: str) -> None:
+def test_a_method_is_added_and_removed_and_a_class_becomes_the_target(browser: Browser, address: str) -> None:
     page = visit(browser, address)
     with rerun(page):
-        page.get_by_role("button", name="Saliency", exact=True).click()
-    expect(page.locator('figure.tile[data-id="saliency"] img')).to_have_count(1)
+        page.get_by_label("Add a method").select_option("saliency")
+    expect(page.locator('figure.tile[data-id="saliency"] canvas[data-drawn]')).to_have_count(1)
     with rerun(page):
-        page.locator(".barlayer .point path").nth(1).click(force=True)
+        page.get_by_role("button", name="Remove Grad-CAM").click()
+    expect(page.locator('figure.tile[data-id="grad_cam"]')).to_have_count(0)
+    second = page.get_by_role("group", name="Most probable classes").get_by_role("button").nth(1)
+    name = second.locator(".label span").inner_text()
+    with rerun(page):
+        second.click()
     expect(page).to_have_url(re.compile("target="))
+    expect(heading(page, f"Why “{name}”?")).to_have_count(1)
     page.context.close()
 
 
@@ -169,7 +174,8 @@ def test_downloads_hold_what_is_shown(browser: Browser, address: str, tmp_path: 
     import numpy as np
     from PIL import Image
 
-    page = visit(browser, f"{address}/?picture=Coffee+cup")
+    page = visit(browser, f"{address}/?picture=Coffee+cup&subspace=layer+11,+subspace+1")
+    page.locator('[data-testid="stPopover"]').last.get_by_role("button").click()
     for name, suffix in (("Picture", "png"), ("Numbers", "npz")):
         with page.expect_download() as download:
             page.get_by_role("button", name=re.compile(name)).last.click()
@@ -227,10 +233,9 @@ def test_an_upload_stays_on_every_page(browser: Browser, address: str) -> None:
     page = visit(browser, address)
     with rerun(page):
         page.locator('input[type="file"]').first.set_input_files(str(ASSETS / "chelsea.jpg"))
-    for link, title in (("Compare", "chelsea.jpg, looked at"), ("Learn", "How subspace"), ("Inspect", "chelsea.jpg: what")):
+    for link in ("Compare", "Learn", "Inspect"):
         with rerun(page):
             page.get_by_role("link", name=link, exact=True).first.click()
-        expect(heading(page, title)).to_have_count(1)
         expect(page.locator('button.tile[data-id^="own-"][aria-pressed="true"]')).to_have_count(1)
     page.context.close()
 
@@ -239,7 +244,7 @@ def test_the_lesson_is_walked_from_end_to_end_and_its_numbers_follow_a_click(bro
     page = visit(browser, f"{address}/learn?picture=Coffee+cup")
     for i, step in enumerate(STEPS):
         page.get_by_role("heading", name=step.title, exact=True).wait_for()
-        expect(page.locator(".katex-display")).to_have_count(2 if step.stage else 0)
+        expect(page.locator(".katex-display")).to_have_count(2 if step.stage == "output" else int(bool(step.stage)))
         if i + 1 < len(STEPS):
             with rerun(page):
                 page.keyboard.press("n") if i % 2 else page.get_by_role("button", name="Next").click()
@@ -257,7 +262,9 @@ def test_the_lesson_is_walked_from_end_to_end_and_its_numbers_follow_a_click(bro
         until(page, lambda: tile.locator(".mark").evaluate(place) == [row, column], "the place was marked")
 
     with rerun(page):
-        tile.locator(".frame").click(position={"x": 90, "y": 90})  # 148 px for 14 places
+        box = tile.locator(".frame").bounding_box()
+        assert box
+        tile.locator(".frame").click(position={"x": box["width"] * 8.5 / 14, "y": box["height"] * 8.5 / 14})
     marked(8, 8)
     expect(page).to_have_url(re.compile("(?=.*row=8)(?=.*column=8)"))
     tile.focus()

@@ -58,7 +58,6 @@ def test_back_from_another_page_shows_the_view_that_was_left(browser: Browser, a
     left = until_maps(page, 8)
     with rerun(page):
         page.get_by_role("link", name="Learn", exact=True).first.click()
-    expect(page.get_by_role("heading", name="How subspace attention works")).to_be_visible()
     assert "g=8" in page.url  # the address says what is shown on every page
     with rerun(page):
         page.get_by_role("button", name="Next").click()
@@ -74,7 +73,7 @@ def test_a_reload_keeps_an_upload_and_back_leads_to_the_sample_before_it(browser
     coffee = until_maps(page, 4)
     with rerun(page):
         page.locator("input[type=file]").set_input_files(str(ASSETS / "chelsea.jpg"))
-    title = page.get_by_role("heading", name=re.compile(r"chelsea\.jpg: what"))
+    title = page.locator('button.tile[data-id^="own-"][aria-pressed="true"]')
     expect(title).to_be_visible()
     uploaded = until_maps(page, 4, other_than=coffee)
     page.reload()

@@ -26,6 +26,9 @@ def let_go(held: Path, calls: int) -> None:
         (held / str(call)).touch()
 
 
+OPEN = "subspace=layer+11,+subspace+1"
+
+
 @pytest.fixture(scope="module")
 def address(held: Path) -> Iterator[str]:
     with running_app(ROOT / "tests" / "held_app.py", HELD=str(held)) as app:
@@ -34,21 +37,21 @@ def address(held: Path) -> Iterator[str]:
 
 
 def test_a_question_about_a_subspace_is_asked_and_shared_by_its_address(browser: Browser, address: str) -> None:
-    page = visit(browser, address)
+    page = visit(browser, f"{address}/?{OPEN}")
     with rerun(page):
-        page.get_by_text("Share of the effect", exact=True).click()
+        page.get_by_text("Shapley share", exact=True).click()
     assert page.get_by_text("All 16 coalitions were evaluated").count() == 1
     with rerun(page):
-        page.get_by_text("Without what was learnt", exact=True).click()
-    expect(page.locator('figure.tile[data-id^="groups-"] img')).to_have_count(4)
+        page.get_by_text("Random-weight check", exact=True).click()
+    expect(page.locator('figure.tile[data-id^="groups-"] canvas[data-drawn]')).to_have_count(4)
     page.reload()
     settle(page)
-    expect(page.locator('figure.tile[data-id^="groups-"] img')).to_have_count(4)
+    expect(page.locator('figure.tile[data-id^="groups-"] canvas[data-drawn]')).to_have_count(4)
     page.context.close()
 
 
 def test_a_box_is_drawn_on_the_picture_and_moved_by_the_sliders(browser: Browser, address: str) -> None:
-    page = visit(browser, f"{address}/?picture=Grace+Hopper&question=Do+marked+places+matter&methods=Grad-CAM")
+    page = visit(browser, f"{address}/?picture=Grace+Hopper&{OPEN}&question=places&methods=Grad-CAM")
     frame, mark = (page.locator(f'figure.tile[data-id="box"] {part}') for part in (".frame", ".mark"))
 
     def drag(*corners: tuple[float, float]) -> None:
@@ -89,7 +92,7 @@ def test_a_box_is_drawn_on_the_picture_and_moved_by_the_sliders(browser: Browser
     settle(page)
     assert ends("Rows") == [top - 1, bottom]
     with rerun(page):
-        page.get_by_text("What if", exact=True).click()
+        page.get_by_text("Cover a part", exact=True).click()
     note = page.locator('figure.tile[data-id="covered-0"] .note')
     expect(note).to_have_text(re.compile(r"^area \d+% \(was \d+%\), peak [\d.]+× \(was [\d.]+×\)$"))
     before = note.inner_text()
@@ -106,15 +109,17 @@ def test_a_long_question_shows_how_far_it_is_outlives_a_display_setting_and_stop
 ) -> None:
     """Nine calls of 170 passes, each of which the test lets go: whenever it looks, the computation is where it must be."""
     page = open_page(browser)
-    page.goto(f"{address}/?{SMALL_NETWORK}&question=Do+marked+places+matter&methods=Occlusion&robust=true&robust-limit=any+number")
+    page.goto(f"{address}/?{SMALL_NETWORK}&{OPEN}&question=places&methods=Occlusion&robust=true&robust-limit=any+number")
 
     def far(calls: int) -> Locator:
         return page.get_by_text(f"Occlusion for noisy pictures: {170 * calls} of 1530 passes")
 
     let_go(held, 2)
     far(2).wait_for()
-    page.get_by_text("Smooth", exact=True).click()
+    page.get_by_role("button", name="View").click()
+    page.get_by_label("Smooth").check()
     expect(page).to_have_url(re.compile("smooth=true"))
+    page.keyboard.press("Escape")
     let_go(held, 3)
     far(3).wait_for()  # it goes on: begun anew, the third call would be its first
     stop = page.locator('[data-testid="stButton"] button', has_text=re.compile("Stop$"))  # there is a sample "Stop sign", too
@@ -127,5 +132,5 @@ def test_a_long_question_shows_how_far_it_is_outlives_a_display_setting_and_stop
     let_go(held, 5)  # the fourth call was that of the computation that has been stopped, which notices it at its next pass
     far(1).wait_for()  # from its beginning
     with rerun(page):
-        page.get_by_text("Nothing", exact=True).click()
+        page.get_by_text("Effect if removed", exact=True).click()
     page.context.close()

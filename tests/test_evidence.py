@@ -11,11 +11,13 @@ import pytest
 from ulsam_viz import paper
 from ulsam_viz.cli import main
 from ulsam_viz.evidence import (
+    SMALLEST_TOP1,
     Accuracy,
     accuracy_of,
     by_backbone,
     by_position,
     compare,
+    conclusions,
     difference,
     finding,
     findings,
@@ -154,6 +156,59 @@ def test_what_attention_does_is_told_of_the_networks_that_were_measured() -> Non
         in said
     )
     assert "(one order for each subspace): at most 0.4 %" in said
+
+
+def concluded(above: float, chance: float = 0.05) -> tuple[str, str, str]:
+    """Conclude about one network so many points above its control, where seeds move their difference by so much."""
+    plain = made_up("plain", None, 77.0, 77.0, 77.0)
+    after = made_up("after", Placement((11,), 2), *(77.0 + above + seed for seed in (chance, 0.0, -chance)))
+    return conclusions([plain, after], [plain, after], after)
+
+
+def test_accuracy_is_judged_beyond_chance_and_beyond_the_smallest_size() -> None:
+    noise = noise_of_differences([made_up("plain", None, 77, 77, 77), made_up("a", Placement((11,), 2), 77.05, 77.0, 76.95)])
+    two = [Accuracy({0: 77.0, 1: 77.0, 2: 77.0}, 0.8), Accuracy({0: 77.1, 1: 77.1, 2: 77.1}, 0.8)]
+    border = compare(two, noise).by_chance
+    assert border is not None and 0.05 < border < SMALLEST_TOP1 - 0.05
+    for above, judged, open_ in (
+        (border - 0.01, "within chance", "all are equal"),
+        (border + 0.01, "too small to matter", "attention is why"),
+        (SMALLEST_TOP1 - 0.01, "too small to matter", "attention is why"),
+        (SMALLEST_TOP1 + 0.01, f"beyond chance ({border:.2f}).", "attention is why"),
+    ):
+        accuracy, _, left_open = concluded(above)
+        assert accuracy.startswith(f"After a layer, top-1 differs by {above:.2f} points: ")
+        assert judged in accuracy
+        assert open_ in left_open
+    assert "within chance" in concluded(SMALLEST_TOP1 + 0.01, chance=0.2)[0]  # large, and yet chance
+
+
+def test_where_chance_is_not_known_nothing_is_judged() -> None:
+    plain, after = made_up("plain", None, 77.0), made_up("after", Placement((11,), 2), 79.0)
+    assert conclusions([plain, after], [plain, after], plain)[0] == (
+        "After a layer, top-1 differs by 2.00 points; one seed each, chance unknown."
+    )
+    instead = made_up("instead", Placement((10,), 2, "instead"), 78.5)
+    assert "Nothing here compares" in conclusions([plain, instead], [plain, instead], instead)[0]
+    record = {"name": "plain", "metrics": {"top1": 79.0, "pictures": 2859}, "made_by": {"recipe": {"seed": 0}}}
+    instead = replace(instead, control=record)
+    everything = [plain, after, instead]
+    assert conclusions(everything, everything, instead)[0] == "Instead of a layer: -0.5 points; chance between bases unknown."
+    assert conclusions(everything, everything, after)[0].startswith("After a layer, top-1 differs by 2.00")
+    assert "Nothing here compares" in conclusions([plain], [plain], plain)[0]
+
+
+def test_maps_are_alive_that_are_uniform_for_less_than_a_fifth_of_the_pictures() -> None:
+    def attends(*dead: float, off: float | None = None) -> str:
+        variant = made_up("after", Placement((11,), 2), 77.0)
+        effects = {} if off is None else {"effects": {"off": {"flips": off}}}
+        variant = replace(variant, metrics={**variant.metrics, "attention": {"11": {"dead_share": dead}}} | effects)
+        return conclusions([variant], [variant], variant)[1]
+
+    assert attends(0.0, 0.199) == "All 2 maps are alive."
+    assert attends(0.199, 0.2) == "1 of 2 maps are alive."
+    assert attends(0.1, off=1.26) == "All 1 maps are alive; without attention, at most 1.3\u00a0% of answers change."
+    assert attends() == "No maps were measured."
 
 
 def test_the_documents_hold_the_manifests_figures(tmp_path: Path) -> None:

@@ -18,29 +18,35 @@ from tests.patience import PATIENCE
 from tests.test_app import APP, fine, text_of
 from ulsam_viz.analysis.faithfulness import BASELINES, Box
 from ulsam_viz.export import flatten
-from ulsam_viz.images import Preprocessing
+from ulsam_viz.images import ModelInput, Preprocessing
 from ulsam_viz.ui.choose import box as boxes
 from ulsam_viz.ui.inspect.questions.ablation import _NINTH, _what_it_does
 from ulsam_viz.ui.inspect.questions.places import _who_is_better
 from ulsam_viz.ui.run.asking import _remember
-from ulsam_viz.ui.run.scene import change_note, map_note
 from ulsam_viz.ui.run.session import Asked, Watch
+from ulsam_viz.ui.widgets.words import change_note, map_note
 
 
 @pytest.fixture
 def app() -> AppTest:
     app = AppTest.from_file(APP, default_timeout=PATIENCE)
     app.query_params["net"] = "V1-0.5"  # a fast one
-    app.query_params["question"] = "Do marked places matter"
+    app.query_params["subspace"] = "layer 11, subspace 1"
+    app.query_params["question"] = "Is it faithful?"
     app.query_params["methods"] = ["Saliency", "Occlusion"]
     return app
 
 
+def tables(app: AppTest) -> list[Any]:
+    """Return the tables that have a row for each map."""
+    return [found.value for found in app.dataframe if "map" in found.value]
+
+
 def test_captums_metrics_come_when_asked_for_and_costly_methods_are_left_out_by_name(app: AppTest) -> None:
     fine(app.run())
-    assert len(app.dataframe) == 1
+    assert len(tables(app)) == 1
     fine(app.toggle(key="robust").set_value(True).run())
-    table = app.dataframe[-1].value.set_index("map")
+    table = tables(app)[-1].set_index("map")
     assert list(table.index)[-3:] == [f"{name} (knows nothing)" for name in BASELINES]
     assert table["infidelity"].between(0, 100).all()
     assert table["max-sensitivity"].isna().sum() == 1  # occlusion
@@ -61,7 +67,7 @@ def test_captums_metrics_come_when_asked_for_and_costly_methods_are_left_out_by_
 
 def test_the_attribution_that_maps_are_compared_with_is_not_compared_with_itself(app: AppTest) -> None:
     fine(app.run())
-    table = app.dataframe[0].value.set_index("map")[["ρ", "top 20 % shared"]]
+    table = tables(app)[0].set_index("map")[["ρ", "top 20 % shared"]]
     (compared_with,) = {
         found["compared with"] for name, found in app.session_state["examined"].items() if name.startswith("marked")
     }
@@ -71,14 +77,17 @@ def test_the_attribution_that_maps_are_compared_with_is_not_compared_with_itself
 
 
 def test_what_is_covered_has_the_colour_that_the_network_gets() -> None:
-    pixels = np.full((32, 32, 3), 7, np.uint8)
+    crop = ModelInput(torch.ones(1, 3, 32, 32), np.full((32, 32, 3), 7, np.uint8), "grey")
     box = Box(4, 8, 12, 16)
     for preprocessing in (Preprocessing(32), Preprocessing(32, mean=(0.5, 0.25, 0.125))):
-        covered = boxes.cover(pixels, box, preprocessing)
+        found = boxes.cover(crop, box, preprocessing)
+        covered = found.pixels
         assert ((covered != 7).all(2).sum(), (covered[4:12, 8:16] != 7).all()) == (64, True)  # the box and nothing else
         seen = preprocessing.normalize(torch.from_numpy(covered).permute(2, 0, 1))[:, 4:12, 8:16]
         assert float(seen.abs().max()) < 0.51 / 255 / 0.22  # 0, but for whole grey levels
-    assert tuple(boxes.cover(pixels, box, Preprocessing(32))[4, 8]) == (124, 116, 104)
+        assert (int((found.tensor == 0).sum()), float(found.tensor[:, :, 4:12, 8:16].abs().max())) == (3 * 64, 0.0)
+        assert found.key != crop.key
+    assert tuple(boxes.cover(crop, box, Preprocessing(32)).pixels[4, 8]) == (124, 116, 104)
 
 
 def test_the_address_restores_box_and_measures(app: AppTest) -> None:
@@ -90,7 +99,7 @@ def test_the_address_restores_box_and_measures(app: AppTest) -> None:
     text = text_of(fine(app.run()))
     assert "the box holds 25% of the picture" in text
     assert "Left out" not in text
-    assert len(app.dataframe) == 2
+    assert len(tables(app)) == 2
 
 
 def test_nonsense_in_the_address_falls_back(app: AppTest) -> None:
@@ -103,7 +112,7 @@ def test_nonsense_in_the_address_falls_back(app: AppTest) -> None:
         app.query_params[key] = value
     assert "of the picture. Random: mean of 4 maps" in text_of(fine(app.run()))
     assert not app.error
-    app.query_params["question"] = "What if"
+    app.query_params["question"] = "Cover a part"
     app.query_params["cover-rows"] = ["224", "224"]  # an empty box covers one row
     fine(app.run())
     assert not app.error
@@ -131,12 +140,12 @@ def test_a_stopped_question_is_not_computed_until_it_is_asked_again(app: AppTest
     app.session_state["stopped"] = Everything()
     text = text_of(fine(app.run()))
     assert "Stopped: inserting and deleting pixels for 9 maps." in text
-    assert "Take it with you" in text
-    assert not app.dataframe
+    assert "This address restores the view" in text
+    assert not tables(app)
     (again,) = (button for button in app.button if button.label == "Ask again")
     text = text_of(fine(again.click().run()))
     assert "Stopped" not in text
-    assert len(app.dataframe) == 1
+    assert len(tables(app)) == 1
 
 
 def test_a_run_lets_go_of_earlier_ones_when_it_has_asked_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,12 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.conftest import noise
 from ulsam_viz.export import ColourBar, Panel, Row, as_npz, as_png, flatten
 from ulsam_viz.figures import charts, comparisons, tiles
-from ulsam_viz.figures.colours import SCALES, SEQUENTIAL, Scale, colour_table, scale_maps, subspace_colour
+from ulsam_viz.figures.colours import SCALES, SEQUENTIAL, Scale, all_scales, colour_table, scale_maps, subspace_colour
+from ulsam_viz.figures.drawing import draw_attribution, draw_map, draw_picture, draw_values, paint
+from ulsam_viz.figures.tiles import Display, attention_tile, attribution_tile, value_tile
+from ulsam_viz.images import ModelInput
+from ulsam_viz.ui.widgets.tiles import as_data
+from ulsam_viz.ui.widgets.words import where_it_peaks
 from ulsam_viz.zoo import list_variants
 
 DEAD = np.full((1, 7, 7), 1 / 49, np.float32)
@@ -150,27 +156,59 @@ def test_colour_scales_rise_evenly_in_lightness(name: str) -> None:
 def test_charts_are_valid_plotly_and_say_their_numbers() -> None:
     import plotly.graph_objects as go
 
-    scaled = scale_maps(MAPS, "uniform")[11]
     matrix = np.array([[1.0, np.nan], [-0.25, 0.5]])
     figures = [
-        charts.top_classes(["cup", "chair"], [0.7, 0.1], marked=0),
         charts.correlation_matrix(matrix, ["S1", "S2"], ["a", "b"], notes=[["x", "y"], ["z", "w"]]),
-        charts.large_map(PIXELS, scaled, 1, names=["Subspace 1", "Subspace 2"], colours="magma", opacity=0.5, smooth=True),
     ]
     for figure in figures:
         go.Figure(figure.to_dict())  # validates what was built without validation
         json.loads(figure.to_json())
-    assert "cup  70.0%" in figures[0].to_json()
-    assert figures[1].data[0].z[0] == [1.0, None]
-    assert "Subspace 1: 1<br><b>Subspace 2: 25" in figures[2].data[0].text[3][3]
+    assert figures[0].data[0].z[0] == [1.0, None]
 
 
-def test_the_large_map_lies_over_a_grey_picture() -> None:
-    scaled = scale_maps(MAPS, "uniform")[11]
-    drawn = charts.large_map(PIXELS, scaled, 1, names=["1", "2"], colours="viridis", opacity=0.5, smooth=False)
-    source = drawn.layout.images[0].source
-    under = np.asarray(Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))).convert("RGB")).astype(int)
-    assert np.ptp(under, axis=-1).max() <= 2  # JPEG rounds
+DISPLAY = Display(opacity=0.5)
+
+
+def test_a_map_is_painted_on_each_scale_as_its_fractions_say() -> None:
+    crop = ModelInput(torch.zeros(1), PIXELS, "noise")
+    scales = all_scales(MAPS)[11]
+    drawing = draw_map(scales, 1, crop)
+    for name in SCALES:
+        scaled = scales[name]
+        expected = attention_tile(PIXELS, scale_maps(MAPS, name)[11].fractions[1], DISPLAY)
+        assert (paint(drawing, DISPLAY, name) == expected).all()
+        assert scaled.values[1] == pytest.approx(scale_maps(MAPS, name)[11].values[1])
+
+
+def test_other_kinds_are_painted_as_files_are() -> None:
+    crop = ModelInput(torch.zeros(1), PIXELS, "noise")
+    side = len(PIXELS)
+    values = np.linspace(-1, 2, side * side, dtype=np.float32).reshape(side, side)
+    for signed in (True, False):
+        drawn = paint(draw_attribution(values, 1.5, crop, signed=signed), DISPLAY)
+        assert (drawn == attribution_tile(PIXELS, values, 1.5, DISPLAY, signed=signed)).all()
+    assert (paint(draw_picture(crop), DISPLAY) == PIXELS).all()
+    assert (paint(draw_values(values), DISPLAY) == value_tile(values, DISPLAY)).all()
+
+
+def test_the_browser_gets_the_numbers_themselves_or_within_a_32767th() -> None:
+    crop = ModelInput(torch.zeros(1), PIXELS, "noise")
+    few = as_data(draw_map(all_scales(MAPS)[11], 0, crop))
+    assert (np.frombuffer(base64.b64decode(few["values"]), "<f4") == MAPS[11][0].ravel()).all()
+    assert few["step"] is None
+    values = np.random.default_rng(0).normal(size=(80, 80)).astype(np.float32)
+    many = as_data(draw_attribution(values, 1, crop, signed=True))
+    read = np.frombuffer(base64.b64decode(many["values"]), "<i2") * many["step"]
+    assert abs(read - values.ravel()).max() <= abs(values).max() / 32767
+    assert as_data(draw_attribution(np.zeros((80, 80), np.float32), 0, crop, signed=True))["values"]
+
+
+def test_words_say_where_a_map_peaks() -> None:
+    maps = np.full((3, 6, 6), 1 / 36, np.float32)
+    maps[1, 0, 5], maps[2, 2, 3] = 0.5, 0.5
+    assert where_it_peaks(maps[0]) == "uniform, no place is preferred"
+    assert where_it_peaks(maps[1]) == "peaks at the top right (row 0, column 5), 18.0 times uniform"
+    assert where_it_peaks(maps[2]).startswith("peaks at the centre (row 2, column 3)")
 
 
 def test_error_bars_stand_out_on_the_light_and_on_the_dark_background() -> None:

@@ -48,7 +48,8 @@ def test_each_step_has_its_address_its_words_and_its_numbers(step: Any) -> None:
     assert "g = 8" in text or step.id != "subspaces"
     assert not app.error
     if step.stage:
-        assert len(latex(app)) == 2
+        assert len(latex(app)) == (2 if step.stage == "output" else 1)
+        assert "Click any cell" in text
         assert "256 × 14 × 14 →" in text or "8 × 14 × 14 →" in text
         assert re.search(r"the module's own tensor (differs by \de-\d\d|is exactly that)", text)
 
@@ -58,12 +59,9 @@ def test_steps_have_ids_as_their_address_and_titles_of_old_addresses_become_ids(
     app = page(**query)
     assert "#### Max-pool" in text_of(app)
     assert app.query_params["step"] == "max-pool" and "part" not in app.query_params  # the usual part needs none
-    assert next(s for s in app.selectbox if s.key == "step-shown").value == "max-pool"
-    fine(app.selectbox(key="step-shown").set_value("softmax").run())
-    assert "#### Softmax" in text_of(app)
-    assert app.query_params["step"] == "softmax"
     fine(button(app, "Next").click().run())
-    assert app.query_params["step"] == "gain"
+    assert "#### Pointwise sum" in text_of(app)
+    assert app.query_params["step"] == "pointwise"
     assert "#### Why attention" in text_of(page(step="No such step"))
 
 
@@ -92,10 +90,10 @@ def test_back_and_next_walk_the_path_and_end_at_its_ends() -> None:
 def test_another_place_channel_and_subspace_change_the_numbers_and_bad_ones_fall_back() -> None:
     app = page(step="Softmax", row="3", column="4")
     assert "row 3, column 4 of subspace 1" in text_of(app)
-    first = latex(app)[1]
+    first = latex(app)[0]
     fine(app.number_input(key="row").set_value(9).run())
     assert "row 9, column 4 of subspace 1" in text_of(app)
-    assert latex(app)[1] != first
+    assert latex(app)[0] != first
     fine(app.selectbox(key="subspace").set_value("layer 11, subspace 3").run())
     assert "row 9, column 4 of subspace 3" in text_of(app)
     assert app.number_input(key="channel").value in range(128, 192)
@@ -229,12 +227,28 @@ def test_the_quiz_judges_gives_reasons_and_begins_anew() -> None:
         fine(app.radio(key=f"quiz-{i}").set_value(question.answers[question.right if i else 0]).run())
     assert len(app.success) == 5 and len(app.info) == 1
     assert QUIZ[0].reason in app.info[0].value
+    marks = [list(app.radio(key=f"quiz-{i}").proto.captions) for i in range(len(QUIZ))]
+    assert all("the right one" in mark[question.right] for mark, question in zip(marks, QUIZ, strict=True))
+    assert ["your answer" in mark[0] for mark in marks] == [True] + [False] * 5
     assert "6 of 6 answered, 5 right" in app.get("progress")[0].proto.text
     fine(button(app, "Start again").click().run())
     assert not app.success and not app.info
     fine(app.radio(key="quiz-2").set_value(QUIZ[2].answers[0]).run())
     fine(button(app, "See the step").click().run())
     assert f"#### {next(s.title for s in STEPS if s.id == QUIZ[2].step)}" in text_of(app)
+
+
+def test_in_present_mode_answers_come_on_demand() -> None:
+    app = page(part="quiz", present="1")
+    assert not app.info and not any(app.radio(key="quiz-0").proto.captions)
+    fine(app.toggle(key="answer-quiz-0").set_value(True).run())
+    assert QUIZ[0].reason in app.info[0].value
+    assert "the right one" in app.radio(key="quiz-0").proto.captions[QUIZ[0].right]
+    assert not app.success and "0 of 6 answered" in app.get("progress")[0].proto.text
+    app = page(step="output", present="1")
+    fine(app.toggle(key="answer-subspace").set_value(True).run())
+    assert any("moves it most" in e.value and "You said" not in e.value for e in app.info)
+    assert not page(step="output").get("toggle")
 
 
 def test_a_step_that_the_lesson_lacks_is_named() -> None:

@@ -29,7 +29,7 @@ def test_the_path_goes_through_every_stage_once_and_in_order() -> None:
     assert [s.stage for s in STEPS if s.stage] == list(STAGES[1:])
     assert len({s.title for s in STEPS}) == len({s.id for s in STEPS}) == len(STEPS)
     for step in STEPS:
-        text = step.write(FACTS)
+        text = " ".join(step.write(FACTS))
         assert "{" not in text
         assert 1 <= text.count(". ") + text.endswith(".") <= 5  # a few sentences, no more
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tests.components import mounted
 from tests.patience import PATIENCE
 from tests.test_app import fine, text_of
-from ulsam_viz.ui.run.scene import network_name
 from ulsam_viz.zoo import list_variants, position_name
 
 
@@ -39,13 +39,20 @@ def charts(app: AppTest) -> list[dict[str, Any]]:
     return [json.loads(c.proto.spec) for c in app.get("plotly_chart")]
 
 
+def lattice(app: AppTest) -> list[dict[str, Any]]:
+    return [row for row in mounted(app, "tiles") if row["span"]]
+
+
 def test_the_lattice_shows_every_group_count_at_a_position() -> None:
     app = page(compare, picture="Coffee cup")
-    text = text_of(app)
-    for row in ("control", *(f"g = {g}" for g in (1, 2, 4, 8, 16))):
-        assert f"<b>{row}</b>" in text
-    assert "No attention: the same network" in text
-    assert len(re.findall(r"Time here</td><td>[\d.]+ ms \([\d.]+ to [\d.]+\)</td>", text)) == 6
+    rows = lattice(app)
+    assert [len(row["tiles"]) for row in rows] == [1, 2, 4, 8, 16]
+    assert all(re.fullmatch(rf"g = {len(row['tiles'])} · .+ [\d.]+%", row["heading"]) for row in rows)
+    assert all(not tile["note"] and "area" in tile["title"] and tile["selectable"] for row in rows for tile in row["tiles"])
+    assert [bool(row["legend"]) for row in rows] == [True] + [False] * 4  # one scale for all
+    (table,) = (frame.value for frame in app.dataframe)
+    assert table["network"].tolist() == ["control", *(f"g = {g}" for g in (1, 2, 4, 8, 16))]
+    assert table["time"].notna().all()
     area = charts(app)[0]
     assert len(area["data"][1]["x"]) == 1 + 2 + 4 + 8 + 16  # a dot a subspace
     accuracy = next(c for c in charts(app) if c["layout"]["yaxis"]["title"]["text"] == "top-1 %")
@@ -57,27 +64,63 @@ def test_the_lattice_shows_every_group_count_at_a_position() -> None:
     assert not app.error
 
 
+def test_a_chart_without_a_difference_is_one_sentence() -> None:
+    from ulsam_viz.ui.compare.numbers import Plot
+
+    def sentence(*values: float) -> str:
+        return Plot("Traffic", 20, "MB", [""] * len(values), [[v] for v in values], "").constant
+
+    assert sentence(9, 9, 9) == "**Traffic**: 9 MB, all alike."
+    assert sentence(9, 9.5) == "**Traffic**: 9 to 9.5 MB, all alike."
+    assert sentence(9, 11) == ""
+    assert sentence(float("nan")) == "**Traffic**: not defined for one map alone."
+
+
 @pytest.mark.parametrize("g", [1, 8])
 def test_positions_are_compared_at_one_group_count(g: int) -> None:
-    app = page(compare, way="Positions", g=str(g))
+    app = page(compare, way="positions", g=str(g))
     shown = [v for v in list_variants() if v.backbone == "mobilenet_v1" and v.groups == g]
     layers = sum(len(v.placement.layers) for v in shown if v.placement)
-    assert text_of(app).count("Time here") == layers + 1
-    assert all(f"<b>{'after' if v.placement and v.placement.mode == 'after' else 'instead'}" in text_of(app) for v in shown)
+    assert [len(row["tiles"]) for row in lattice(app)] == [g] * layers
+    assert len(app.dataframe[0].value) == len(shown) + 1  # and the control
 
 
 def test_two_pictures_or_networks_stand_side_by_side_with_their_difference() -> None:
-    same = text_of(page(compare, way="Two side by side", second="MobileNet-V1 0.5 with 4 subspaces after layer 11"))
-    assert "differences come from the picture alone" in same
-    other = page(compare, way="Two side by side", second="MobileNet-V1 0.5 with 8 subspaces after layer 11")
+    def two(**second: str) -> AppTest:
+        return page(compare, way="two", **{f"second-{name}": value for name, value in second.items()})
+
+    def sides(app: AppTest) -> list[list[dict[str, Any]]]:
+        return [row["tiles"] for row in mounted(app, "tiles") if row["tiles"] and re.match(r"[01]\.", row["tiles"][0]["id"])]
+
+    def row(app: AppTest, first: str) -> dict[str, Any]:
+        return next(row for row in mounted(app, "tiles") if row["tiles"] and row["tiles"][0]["id"] == first)
+
+    same = two(g="4")
+    assert "differences come from the picture alone" in text_of(same)
+    assert all(tile["mark"] is None for side in sides(same) for tile in side)  # nothing differs
+    other = two(g="8")
     assert "With 4 and 8 subspaces, only the means" in text_of(other)
-    both = list_variants()
-    elsewhere = next(v for v in both if v.placement and v.placement.mode == "instead" and v.groups == 4)
-    assert "trained apart" in text_of(page(compare, way="Two side by side", second=network_name(elsewhere)))
-    fine(other.selectbox(key="second-picture").set_value("Coffee cup").run())
-    assert "Coffee cup: " in text_of(other)
-    plain = text_of(page(compare, way="Two side by side", second="MobileNet-V1 0.5 (plain control)"))
-    assert "The plain control carries no attention." in plain
+    assert [len(side) for side in sides(other)] == [4, 8]
+    marks = {tuple(tile["mark"]) for side in sides(other) for tile in side}
+    assert marks == {tuple(row(other, "difference-0")["tiles"][0]["mark"])}  # where the means differ most, on both
+    over = row(other, "over-0")
+    assert over["swipe"] == ["after 11, g = 4", "after 11, g = 8"]
+    assert over["tiles"][0]["over"]["values"] != over["tiles"][0]["drawing"]["values"]
+    apart = two(position="instead 10", g="4")
+    assert "trained apart" in text_of(apart)
+    if any(tile["mark"] for tile in sides(apart)[0]):  # one grid: each subspace has its own place
+        assert [tile["mark"] for tile in sides(apart)[0]] == [tile["mark"] for tile in sides(apart)[1]]
+    fine(same.selectbox(key="second-picture").set_value("Cat").run())
+    assert row(same, "over-0")["swipe"] == ["Coffee cup", "Cat"]
+    assert any(tile["mark"] for tile in sides(same)[0])
+    plain = two(position="none (plain)")
+    assert "The plain control carries no attention." in text_of(plain)
+
+
+def test_an_older_address_of_two_opens_the_same_networks() -> None:
+    app = page(compare, way="Two side by side", second="MobileNet-V1 0.5 with 16 subspaces after layer 11")
+    assert app.select_slider(key="second-g").value == 16
+    assert app.select_slider(key="second-position").value == "after-11"
 
 
 def test_the_plain_control_alone_compares_nothing() -> None:
@@ -85,21 +128,85 @@ def test_the_plain_control_alone_compares_nothing() -> None:
     assert "choose a position to compare group counts there" in info.value
 
 
-def test_evidence_shows_each_variant_and_says_what_differences_mean() -> None:
+def open_evidence(**query: str) -> AppTest:
+    """Show the page Evidence with its cost open, where it is counted."""
+    app = AppTest.from_function(evidence, default_timeout=PATIENCE)
+    app.session_state["evidence-cost"] = True
+    app.query_params["net"] = "V1-0.5"
+    for key, value in query.items():
+        app.query_params[key] = value
+    return fine(app.run())
+
+
+TABLES = ("accuracy", "effects", "maps", "cost", "paper")
+
+
+def tables(app: AppTest) -> dict[str, Any]:
+    return dict(zip(TABLES, (frame.value for frame in app.dataframe), strict=True))
+
+
+def test_evidence_says_first_what_can_be_concluded_and_what_not() -> None:
     app = page(evidence)
-    text = text_of(app)
-    assert "largest difference is" in text
-    assert "What cannot." in text
+    heading, *sentences = (m.value for m in app.markdown[:4])
+    assert heading == "### What can be concluded, and what not"
+    assert [s.partition(" ")[0] for s in sentences] == ["After", "All", "Not"]
+    assert len(app.dataframe) == len(TABLES) - 1  # the cost is counted only for those who open it
+    assert not any(box.proto.expanded for box in app.expander)
+
+
+@pytest.mark.parametrize("position", ["after 11", "instead 10", "none (plain)"])
+def test_tables_are_whole_sort_by_number_and_mark_the_chosen_network(position: str) -> None:
+    shown = tables(open_evidence(position=position))
     of_backbone = [v for v in list_variants() if v.backbone == "mobilenet_v1"]
-    maps, cost = (frame.value for frame in app.dataframe[-2:])
-    assert len(cost) == len(of_backbone)
-    assert len(maps) == sum(len(v.metrics["attention"]) for v in of_backbone)
-    assert cost["position"].str.startswith("▸").sum() == 1
-    grid = charts(app)[0]["data"][0]["z"]
     placed = [v for v in of_backbone if v.placement]
-    with_seeds = {position_name(v) for v in placed if v.repeats}
-    assert sum(value is not None for line in grid for value in line) == len(placed) + 5 * len(with_seeds)
-    assert max(abs(value) for line in grid[:-1] for value in line) < 0.3  # like is compared with like: seeds alone differ by more
+    maps = sum(len(v.metrics["attention"]) for v in placed)
+    rows = {"accuracy": len(of_backbone), "effects": len(placed), "maps": maps, "cost": len(of_backbone), "paper": 25}
+    assert {name: len(table) for name, table in shown.items()} == rows
+    plain = position.startswith("none")
+    for name, table in shown.items():
+        marked = table[table["shown"] != ""]
+        missing = (name == "paper" and not position.startswith("after")) or (name in ("effects", "maps") and plain)
+        assert len(marked) == (0 if missing else 1), name
+        assert all(marked["position"].str.startswith(position.split(" ")[0]))
+        assert missing or plain or marked["g"].tolist() == [4]
+        words = {"shown", "position", "network"}
+        assert all(table[column].dtype.kind in "if" for column in table.columns if column not in words), name
+
+
+def test_charts_compare_like_with_like_and_mark_the_chosen_network() -> None:
+    grid, dots = charts(page(evidence))
+    placed = [v for v in list_variants() if v.backbone == "mobilenet_v1" and v.placement]
+    z = grid["data"][0]["z"]
+    assert sum(value is not None for line in z for value in line) == len(placed) + len({position_name(v) for v in placed})
+    assert max(abs(value) for line in z[:-1] for value in line) < 0.3  # like is compared with like: seeds alone differ by more
+    assert len(grid["layout"]["shapes"]) == 1
+    (row,) = (i for i, name in enumerate(grid["layout"]["yaxis"]["ticktext"]) if name == "11")
+    frame = grid["layout"]["shapes"][0]
+    assert (frame["x0"] + 0.5, frame["y0"] + 0.5) == (3, row)  # none, 1, 2, 4
+    large = [text for text, size in zip(dots["data"][0]["text"], dots["data"][0]["marker"]["size"], strict=True) if size > 7]
+    assert len(large) == 3 and all(text.startswith("11, g = 4: ") for text in large)
+
+
+def test_the_plain_control_is_marked_where_it_is_the_control() -> None:
+    grid, dots = charts(page(evidence, position="none (plain)"))
+    after = len(grid["layout"]["yaxis"]["ticktext"]) - 1  # what stands instead of a layer has another control
+    assert [shape["x0"] for shape in grid["layout"]["shapes"]] == [-0.5] * after
+    assert sum(shape["line"]["width"] == 3 for shape in dots["layout"]["shapes"]) == after
+
+
+@pytest.mark.parametrize(("top1", "drawn"), [(77.04, 0), (77.06, 2)])
+def test_charts_in_which_all_is_alike_are_one_sentence(top1: float, drawn: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    zoo = [
+        replace(v, metrics={**v.metrics, "top1": top1 if v.groups == 8 else 77.0}, repeats=())
+        for v in list_variants()
+        if v.backbone == "mobilenet_v1" and (v.placement is None or v.placement.layers == (11,))
+    ]
+    monkeypatch.setattr("ulsam_viz.ui.run.page.list_variants", lambda: zoo)
+    app = page(evidence)
+    assert len(charts(app)) == drawn
+    assert ("in every training run: 77.0 %." in text_of(app)) == (not drawn)
 
 
 def test_a_visitor_is_told_what_was_computed_on_the_cpu_since_the_gpu_was_full(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,16 +251,16 @@ def test_times_in_one_table_are_of_one_measurement_and_a_damaged_network_has_non
     monkeypatch.setattr(engine, "load_network", load)
     monkeypatch.setattr(engine, "measure_latencies", measure)
     monkeypatch.setattr(engine, "_default", engine.Engine(workers=1))
-    app = page(evidence)
+    app = open_evidence()
     (button,) = (b for b in app.button if b.label.startswith("Measure all"))
     fine(button.click().run())
     of_backbone = [v for v in list_variants() if v.backbone == "mobilenet_v1"]
-    cost = app.dataframe[-1].value
+    cost = tables(app)["cost"]
     assert [[name.split()[0] for name in one] for one in asked] == [[v.name for v in of_backbone[1:]]]
     assert of_backbone[0].name == "mobilenet_v1-0.5-plain"
     times = cost[next(c for c in cost.columns if c.startswith("ms here"))]
     assert times.isna().tolist() == [True] + [False] * (len(of_backbone) - 1)
-    assert cost["half of the runs"].tolist()[1:3] == ["0.5 to 1.5", "1.5 to 2.5"]
+    assert cost[["from", "to"]].to_numpy().tolist()[1:3] == [[0.5, 1.5], [1.5, 2.5]]
     assert not any(b.label.startswith("Measure all") for b in app.button)
 
 

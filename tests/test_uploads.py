@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from PIL import Image
 
-from ulsam_viz.ui.run.uploads import Uploads
+from ulsam_viz.ui.run.uploads import Upload, Uploads
 
 PICTURE = Image.new("RGB", (100, 100))
+UPLOAD = Upload("a.jpg", PICTURE, PICTURE)
 
 
 def test_a_picture_outlives_its_visitor_by_ten_minutes() -> None:
     now = [0.0]
     kept = Uploads(clock=lambda: now[0])
-    kept.put("a", "a.jpg", PICTURE, "first")
+    kept.put("a", UPLOAD, "first")
     now[0] = 10_000
     kept.look(lambda session: session == "first")  # an idle visitor is still a visitor
     now[0] += 599
     kept.look(lambda _: False)
-    assert kept.get("a", "second") == ("a.jpg", PICTURE)  # a reload is another session
+    assert kept.get("a", "second") == UPLOAD  # a reload is another session
     now[0] += 5_000
     kept.look(lambda session: session == "second")
     now[0] += 601
@@ -28,15 +29,22 @@ def test_a_picture_outlives_its_visitor_by_ten_minutes() -> None:
 def test_the_picture_that_was_not_looked_at_for_longest_makes_room() -> None:
     kept = Uploads(limit=2 * 30_000)
     for key in ("a", "b"):
-        kept.put(key, key, PICTURE, "one")
+        kept.put(key, UPLOAD, "one")
     assert kept.get("a", "two")
-    kept.put("c", "c", PICTURE, "three")
+    kept.put("c", UPLOAD, "three")
     assert [bool(kept.get(key, "one")) for key in ("a", "b", "c")] == [True, False, True]
 
 
 def test_a_picture_that_is_taken_away_is_forgotten_at_once() -> None:
     kept = Uploads()
-    kept.put("a", "a.jpg", PICTURE, "one")
+    kept.put("a", UPLOAD, "one")
     kept.remove("a")
     assert kept.get("a", "one") is None
     kept.remove("a")  # twice is fine: two windows may show it
+
+
+def test_the_whole_of_a_large_picture_counts_too() -> None:
+    kept = Uploads(limit=2 * 30_000)
+    kept.put("a", UPLOAD, "one")
+    kept.put("b", Upload("b.jpg", PICTURE, Image.new("RGB", (150, 100))), "one")  # 75,000 bytes: more than there is room for
+    assert kept.get("a", "one") is None and kept.get("b", "one") is None

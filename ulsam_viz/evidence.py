@@ -12,7 +12,13 @@ from typing import Any
 import numpy as np
 
 from .analysis.interventions import Intervention
+from .analysis.verdicts import judge
 from .zoo import Variant, position_name
+
+# Points of top-1. The paper's own gains are tenths of a point, the largest 0.39; less than this is not worth choosing a network by.
+SMALLEST_TOP1 = 0.3
+# A map is alive that is uniform for less than this share of the pictures.
+_ALIVE = 0.2
 
 
 @dataclass(frozen=True)
@@ -266,6 +272,50 @@ def what_attention_does(variants: Sequence[Variant]) -> str:
         f"Take all attention away from any of these {len(measured)} networks, and its answer changes on at most {most('off')}. Make every map "
         f"uniform: at most {most('uniform')}. Shuffle the places of every map (one order for each subspace): at most {most('shuffled')}."
     )
+
+
+def conclusions(variants: Sequence[Variant], everything: Sequence[Variant], chosen: Variant) -> tuple[str, str, str]:
+    """Say in three sentences what the figures of one backbone allow to conclude: of accuracy, of attention, and what they leave open.
+
+    Args:
+        variants: Those of one backbone.
+        everything: The zoo, for what chance does.
+        chosen: One of them; accuracy is told of its mode of placement ("after" for the plain control).
+    """
+    mode = chosen.placement.mode if chosen.placement else "after"
+    placed = [v for v in variants if v.placement and v.placement.mode == mode]
+    control = control_of(placed[0], everything) if placed else None
+    if control is None:
+        return "Nothing here compares with a plain control.", _of_attention(variants), "Not shown: what attention does to accuracy."
+    if placed[0].control is not None:  # of a base of its own: no comparison tells what chance does
+        gaps = sorted(difference(accuracy_of(v), control) for v in placed)
+        span = " to ".join(dict.fromkeys(f"{gap:+.1f}" for gap in (gaps[0], gaps[-1])))
+        return f"Instead of a layer: {span} points; chance between bases unknown.", _of_attention(variants), _OPEN
+    comparison = compare([control, *map(accuracy_of, placed)], noise_of_differences(everything))
+    differs, by_chance = f"After a layer, top-1 differs by {comparison.largest:.2f} points", comparison.by_chance
+    if by_chance is None:
+        return f"{differs}; one seed each, chance unknown.", _of_attention(variants), _OPEN
+    said = {
+        "within chance": f"within chance ({by_chance:.2f}).",
+        "too small": f"beyond chance ({by_chance:.2f}), too small to matter.",
+        "matters": f"beyond chance ({by_chance:.2f}).",
+    }
+    verdict = judge(comparison.largest, chance=by_chance, smallest=SMALLEST_TOP1)
+    open_ = _OPEN if verdict == "within chance" else "Not shown: that attention is why, that other pictures agree."
+    return f"{differs}: {said[verdict]}", _of_attention(variants), open_
+
+
+_OPEN = "Not shown: that attention helps, one g is best, all are equal."
+
+
+def _of_attention(variants: Sequence[Variant]) -> str:
+    dead = [share for v in variants for figures in v.metrics["attention"].values() for share in figures["dead_share"]]
+    flips = [v.metrics["effects"]["off"]["flips"] for v in variants if "effects" in v.metrics]
+    if not dead:
+        return "No maps were measured."
+    alive = sum(share < _ALIVE for share in dead)
+    maps = f"{f'All {alive}' if alive == len(dead) else f'{alive} of {len(dead)}'} maps are alive"
+    return f"{maps}; without attention, at most {max(flips):.1f}\u00a0% of answers change." if flips else f"{maps}."
 
 
 def by_position(variants: Sequence[Variant]) -> dict[str, list[Variant]]:

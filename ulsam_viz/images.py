@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -57,6 +59,70 @@ class Preprocessing:
         mean = torch.tensor(self.mean, device=pixels.device).view(3, 1, 1) * 255
         std = torch.tensor(self.std, device=pixels.device).view(3, 1, 1) * 255
         return (pixels.float() - mean) / std
+
+
+@dataclass(frozen=True)
+class Square:
+    """Which square of a picture is looked at, in hundredths: an address writes no more.
+
+    Attributes:
+        top, left: Of its upper left corner, in fractions of the picture's height and width.
+        side: As a fraction of the picture's shorter side, from ``SMALLEST`` to 1.
+    """
+
+    SMALLEST: ClassVar[float] = 0.1
+
+    top: float
+    left: float
+    side: float
+
+    @classmethod
+    def read(cls, values: Sequence[Any], size: tuple[int, int]) -> Square:
+        """Take what came from outside as a square.
+
+        Args:
+            values: Top, left and side: numbers, or text of them.
+            size: Width and height of the picture, in pixels.
+
+        Returns:
+            The nearest square in hundredths that lies in the picture.
+
+        Raises:
+            ValueError: If these are not three finite numbers, or not a square in the picture. What leaves it by no more than
+                a hundredth is only rounded.
+        """
+        try:
+            top, left, side = map(float, values)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError("a crop is three numbers: top, left and side") from error
+        high, wide = cls._room(side, size) if math.isfinite(side) else (math.nan, math.nan)
+        if not (cls.SMALLEST <= side <= 1 and 0 <= top <= high + 0.01 and 0 <= left <= wide + 0.01):  # NaN is not, either
+            raise ValueError("a crop is a square that lies in the picture")
+        return cls(*(round(v, 2) for v in (min(top, high), min(left, wide), side)))
+
+    @classmethod
+    def centre(cls, size: tuple[int, int]) -> Square:
+        """Return the largest square in the middle of a picture of this width and height."""
+        high, wide = cls._room(1, size)
+        return cls(round(high / 2, 2), round(wide / 2, 2), 1.0)
+
+    @staticmethod
+    def _room(side: float, size: tuple[int, int]) -> tuple[float, float]:
+        """Return how far down and to the right the corner may be, in fractions."""
+        width, height = size
+        pixels = side * min(size)
+        return 1 - pixels / height, 1 - pixels / width
+
+    def box(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Return left, top, right and bottom in pixels of a picture of this width and height; all of it lies inside."""
+        width, height = size
+        side = max(1, round(self.side * min(size)))
+        left, top = min(round(self.left * width), width - side), min(round(self.top * height), height - side)
+        return left, top, left + side, top + side
+
+    def __str__(self) -> str:
+        """Write it as an address does: ``"0.10,0.25,0.80"``."""
+        return f"{self.top:.2f},{self.left:.2f},{self.side:.2f}"
 
 
 @dataclass(frozen=True)

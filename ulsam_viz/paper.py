@@ -14,9 +14,11 @@ GROUPS = (1, 2, 4, 8, 16)
 
 @dataclass(frozen=True)
 class PaperRow:
-    """One network of the paper: its name there, MACs, vanilla accuracy, and accuracy for each g of :data:`GROUPS`."""
+    """One network of the paper: where its module is, millions of MACs where told, vanilla accuracy, and that for each g of :data:`GROUPS`."""
 
-    name: str
+    backbone: str
+    position: str
+    macs: float | None
     vanilla: tuple[float, float]
     by_groups: tuple[tuple[float, float], ...]
 
@@ -24,26 +26,36 @@ class PaperRow:
 _V1, _V2 = (70.65, 89.76), (71.25, 90.19)
 ACCURACY = (
     PaperRow(
-        "MobileNet-V1, after 11, 569.2 M MACs",
+        "MobileNet-V1",
+        "after 11",
+        569.2,
         _V1,
         ((70.69, 89.85), (70.84, 89.87), (70.77, 89.91), (70.59, 89.83), (70.89, 89.74)),
     ),
     PaperRow(
-        "MobileNet-V1, after 12, 569.2 M MACs",
+        "MobileNet-V1",
+        "after 12",
+        569.2,
         _V1,
         ((70.62, 89.86), (70.88, 89.88), (70.61, 89.79), (70.92, 89.98), (70.73, 89.78)),
     ),
     PaperRow(
-        "MobileNet-V1, after 13, 569.1 M MACs",
+        "MobileNet-V1",
+        "after 13",
+        569.1,
         _V1,
         ((70.63, 89.60), (70.85, 89.97), (70.86, 89.85), (70.74, 89.81), (70.82, 90.05)),
     ),
     PaperRow(
-        "MobileNet-V1, instead of a layer, 517 M MACs",
+        "MobileNet-V1",
+        "instead of a layer",
+        517,
         _V1,
         ((69.92, 89.25), (70.14, 89.67), (70.43, 89.92), (70.29, 89.96), (70.04, 89.98)),
     ),
-    PaperRow("MobileNet-V2, after 17", _V2, ((71.31, 90.28), (71.39, 90.34), (71.64, 90.27), (71.35, 90.36), (71.42, 90.43))),
+    PaperRow(
+        "MobileNet-V2", "after 17", None, _V2, ((71.31, 90.28), (71.39, 90.34), (71.64, 90.27), (71.35, 90.36), (71.42, 90.43))
+    ),
 )
 
 

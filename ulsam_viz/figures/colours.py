@@ -70,19 +70,27 @@ class Scaled:
     """Maps of one layer on the scale they are shown on.
 
     Attributes:
-        values: Shape (g, H, W), in ``unit``.
+        maps: Shape (g, H, W), as the network made them.
+        factor, offset: Shape (g, 1, 1) or a number: what turns a map into ``values``.
         low, high: Ends of the colour scale.
         unit: What the numbers are, for labels.
         logarithmic: Equal ratios are equal steps of colour.
         open_end: Values above ``high`` (on a logarithmic scale, below ``low`` too) have the colour of that end.
     """
 
-    values: np.ndarray
+    maps: np.ndarray
     low: float
     high: float
     unit: str
+    factor: np.ndarray | float = 1.0
+    offset: np.ndarray | float = 0.0
     logarithmic: bool = False
     open_end: bool = False
+
+    @property
+    def values(self) -> np.ndarray:
+        """The maps in ``unit``, shape (g, H, W)."""
+        return self.offset + self.factor * self.maps
 
     @property
     def fractions(self) -> np.ndarray:
@@ -134,19 +142,22 @@ def scale_maps(attention: Mapping[int, np.ndarray], scale: Scale, *, shared: boo
     """
     if scale == "uniform":
         high = max((scale_end(m) for m in attention.values()), default=1.0)
-        return {
-            n: Scaled(measures.relative_attention(m), 0.25, high, "× uniform", logarithmic=True, open_end=True)
-            for n, m in attention.items()
-        }
-    ends = {n: scale_end(m) / (m.shape[-2] * m.shape[-1]) for n, m in attention.items()}
+        return {n: Scaled(m, 0.25, high, "× uniform", m[0].size, logarithmic=True, open_end=True) for n, m in attention.items()}
+    ends = {n: scale_end(m) / m[0].size for n, m in attention.items()}
     if scale == "gain":
-        return {n: Scaled(1 + m, 1.0, 1 + max(ends.values()), "gain", open_end=True) for n, m in attention.items()}
+        return {n: Scaled(m, 1.0, 1 + max(ends.values()), "gain", offset=1.0, open_end=True) for n, m in attention.items()}
     if scale == "raw":
         return {n: Scaled(m, 0.0, max(ends.values()) if shared else ends[n], "A", open_end=True) for n, m in attention.items()}
     stretched = {}
     for number, maps in attention.items():
         low, high = maps.min((1, 2), keepdims=True), maps.max((1, 2), keepdims=True)
-        dead = measures.is_dead(maps)[:, None, None]
-        values = np.where(dead, 0.0, (maps - low) / np.where(high > low, high - low, 1))
-        stretched[number] = Scaled(values, 0.0, 1.0, "of its own range")
+        alive = ~measures.is_dead(maps)[:, None, None] & (high > low)
+        factor = np.where(alive, 1 / np.where(alive, high - low, 1), 0)
+        stretched[number] = Scaled(maps, 0.0, 1.0, "of its own range", factor, -low * factor)
     return stretched
+
+
+def all_scales(attention: Mapping[int, np.ndarray], *, shared: bool = False) -> dict[int, dict[str, Scaled]]:
+    """Return the maps of each layer on every scale of :data:`SCALES`; arguments as for :func:`scale_maps`."""
+    by_scale = {scale: scale_maps(attention, scale, shared=shared) for scale in SCALES}
+    return {number: {scale: scaled[number] for scale, scaled in by_scale.items()} for number in attention}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ import plotly.graph_objects as go
 from .charts import NEUTRAL, colour_scale, figure, labelled
 from .colours import DIVERGING
 
+_CHOSEN = "#2f6f8f"
+
 
 def difference_matrix(
     differences: Sequence[Sequence[float | None]],
@@ -18,7 +20,8 @@ def difference_matrix(
     rows: Sequence[str],
     columns: Sequence[str],
     *,
-    marked: tuple[str, str],
+    titles: tuple[str, str],
+    marked: Collection[tuple[int, int]],
     limit: float,
     unit: str,
 ) -> go.Figure:
@@ -26,9 +29,10 @@ def difference_matrix(
 
     Args:
         differences: What the colours show, (rows, columns).
-        texts: What is written; `<br>` breaks a line.
+        texts: What is written.
         rows, columns: Labels.
-        marked: Labels of the cell that gets a frame; none if they are not there.
+        titles: Of the rows and of the columns.
+        marked: Cells that get a frame, (row, column).
         limit: Difference at the ends of the colour scale, both ways.
         unit: Of the differences.
     """
@@ -49,17 +53,16 @@ def difference_matrix(
         "hoverongaps": False,
         "colorbar": {"thickness": 8, "len": 1, "outlinewidth": 0, "tickvals": [-limit, 0, limit], "tickformat": "+.2~f"},
     }
-    shapes = []
-    if marked[0] in rows and marked[1] in columns:
-        x, y = columns.index(marked[1]), rows.index(marked[0])
-        frame = {"x0": x - 0.5, "x1": x + 0.5, "y0": y - 0.5, "y1": y + 0.5}
-        shapes.append({"type": "rect", **frame, "line": {"width": 2, "color": "#2f6f8f"}, "fillcolor": "rgba(0,0,0,0)"})
+    frames = [
+        {"type": "rect", "x0": x - 0.5, "x1": x + 0.5, "y0": y - 0.5, "y1": y + 0.5, "line": {"width": 2.5, "color": _CHOSEN}}
+        for y, x in marked
+    ]
     return figure(
         [heat],
-        height=70 + 40 * len(rows),
-        shapes=shapes,
-        xaxis=labelled(columns) | {"side": "top"},
-        yaxis=labelled(rows) | {"autorange": "reversed"},
+        height=80 + 34 * len(rows),
+        shapes=frames,
+        xaxis=labelled(columns) | {"side": "top", "title": {"text": titles[1]}},
+        yaxis=labelled(rows) | {"autorange": "reversed", "title": {"text": titles[0]}},
     )
 
 
@@ -67,24 +70,29 @@ def accuracy_dots(
     rows: Sequence[str],
     runs: Sequence[Sequence[tuple[int, Sequence[float]]]],
     *,
+    title: str,
     controls: Sequence[float | None],
     standard_error: float,
+    marked: Collection[tuple[int, int | None]],
 ) -> go.Figure:
     """Draw every training run's accuracy as a dot, positions as rows, g as height within the row.
 
     Args:
         rows: Names of positions.
         runs: For each position, (g, accuracies over seeds) in order of g.
+        title: Of the rows.
         controls: For each position, the accuracy of the plain network it is compared with.
         standard_error: Of one accuracy, from the size of the test set.
+        marked: Dots of (row, g) that stand out; (row, None) is the row's control.
     """
-    x, y, text = [], [], []
+    x, y, text, chosen = [], [], [], []
     for i, (name, placed) in enumerate(zip(rows, runs, strict=True)):
         for j, (g, seeds) in enumerate(placed):
             for seed in seeds:
                 x.append(float(seed))
                 y.append(i + (j - (len(placed) - 1) / 2) * 0.15)
                 text.append(f"{name}, g = {g}: {seed:.2f} %")
+                chosen.append((i, g) in marked)
     bands, ends = [], list(x)
     for i, control in enumerate(controls):
         if control is not None:
@@ -92,9 +100,8 @@ def accuracy_dots(
             bands.append(
                 {"type": "rect", "x0": low, "x1": high, **height, "line": {"width": 0}, "fillcolor": "rgba(110,130,145,0.18)"}
             )
-            bands.append(
-                {"type": "line", "x0": control, "x1": control, **height, "line": {"width": 1, "color": "rgba(110,130,145,0.8)"}}
-            )
+            line = {"width": 3, "color": _CHOSEN} if (i, None) in marked else {"width": 1, "color": "rgba(110,130,145,0.8)"}
+            bands.append({"type": "line", "x0": control, "x1": control, **height, "line": line})
             ends += [low, high]
     marks = {
         "type": "scatter",
@@ -102,15 +109,19 @@ def accuracy_dots(
         "x": x,
         "y": y,
         "text": text,
-        "marker": {"size": 7, "color": "#2f6f8f", "opacity": 0.8},
+        "marker": {
+            "size": [12 if c else 7 for c in chosen],
+            "color": [_CHOSEN if c else NEUTRAL for c in chosen],
+            "opacity": [1 if c else 0.75 for c in chosen],
+        },
         "hovertemplate": "%{text}<extra></extra>",
     }
     return figure(
         [marks],
-        height=70 + 40 * len(rows),
+        height=80 + 34 * len(rows),
         shapes=[band | {"layer": "below"} for band in bands],
         xaxis={"fixedrange": True, "title": {"text": "top-1 %"}, "range": [min(ends) - 0.1, max(ends) + 0.1], "zeroline": False},
-        yaxis=labelled(rows) | {"range": [len(rows) - 0.5, -0.5]},
+        yaxis=labelled(rows) | {"range": [len(rows) - 0.5, -0.5], "title": {"text": title}},
     )
 
 

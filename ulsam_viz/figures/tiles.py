@@ -55,12 +55,13 @@ def attribution_tile(pixels: np.ndarray, values: np.ndarray, limit: float, displ
 
     Args:
         pixels: The crop, shape (S, S, 3), uint8.
-        values: Shape (S, S).
+        values: Shape (H, W).
         limit: Value at the end of the colour scale; larger ones are clipped.
         display: Opacity; colours for magnitudes.
         signed: Red speaks for the class, blue against; otherwise the sequential scale.
     """
-    fractions = np.clip(values / limit, -1, 1) if limit > 0 else np.zeros_like(values)
+    large = resize_map(values, len(pixels), smooth=display.smooth) if len(values) != len(pixels) else values
+    fractions = np.clip(large / limit, -1, 1) if limit > 0 else np.zeros_like(large)
     strength = np.abs(fractions).astype(np.float32)
     table = colour_table(DIVERGING if signed else display.colours)
     index = (fractions + 1) / 2 if signed else fractions
@@ -89,18 +90,19 @@ def blend_tile(pixels: np.ndarray, relative: np.ndarray, hues: list[str], displa
     return _mix(grey(pixels), coloured, alpha[..., None].astype(np.float32))
 
 
-def value_tile(values: np.ndarray, display: Display, *, side: int = 160) -> np.ndarray:
+def value_tile(values: np.ndarray, display: Display, *, side: int = 160, ends: tuple[float, float] | None = None) -> np.ndarray:
     """Draw one map's values by themselves, cell by cell, from the smallest to the largest; about 0 where some are negative.
 
     Args:
         values: Shape (H, W).
         display: Colours for values without a sign.
         side: Of the result, in pixels.
+        ends: Of the colours, in place of the values' own.
 
     Returns:
         Shape (side, side, 3), uint8.
     """
-    low, high = value_range(values)
+    low, high = ends or value_range(values)
     fractions = (values - low) / (high - low) if high > low else np.zeros_like(values)
     table = colour_table(DIVERGING if low < 0 else display.colours)
     return table[np.clip(resize_map(fractions, side, smooth=False) * 255, 0, 255).round().astype(np.uint8)]

@@ -147,6 +147,17 @@ def verdict(rises: Mapping[str, np.ndarray], correlations: np.ndarray | None = N
     return text
 
 
+def whole_cells(region: tuple[float, float, float, float], shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Widen a box (top, left, bottom, right, in fractions) to whole cells of a grid: the same four, in cells."""
+    (top, left, bottom, right), (height, width) = region, shape
+    return (
+        int(np.floor(top * height + 1e-9)),
+        int(np.floor(left * width + 1e-9)),
+        int(np.ceil(bottom * height - 1e-9)),
+        int(np.ceil(right * width - 1e-9)),
+    )
+
+
 def region_means(relative: np.ndarray, region: tuple[float, float, float, float]) -> np.ndarray:
     """Average maps over a box.
 
@@ -157,11 +168,8 @@ def region_means(relative: np.ndarray, region: tuple[float, float, float, float]
     Returns:
         Shape (g,), in multiples of uniform.
     """
-    height, width = relative.shape[1:]
-    top, left, bottom, right = region
-    rows = slice(int(np.floor(top * height + 1e-9)), int(np.ceil(bottom * height - 1e-9)))
-    columns = slice(int(np.floor(left * width + 1e-9)), int(np.ceil(right * width - 1e-9)))
-    return relative[:, rows, columns].mean((1, 2))
+    top, left, bottom, right = whole_cells(region, relative.shape[1:])
+    return relative[:, top:bottom, left:right].mean((1, 2))
 
 
 def correlation_after_moving(before: np.ndarray, after: np.ndarray, move: tuple[float, float]) -> np.ndarray:

@@ -81,7 +81,8 @@ class Step:
         id: Unique and lasting; it is the step's address.
         title: For people.
         chapter: Which part of the way it belongs to.
-        text: Two or three sentences, with ``{f.name}`` for :class:`Facts`.
+        text: One or two sentences, with ``{f.name}`` for :class:`Facts`.
+        more: What can be read after them.
         stage: The stage of the module that it shows, for the steps that go through one.
     """
 
@@ -89,11 +90,12 @@ class Step:
     title: str
     chapter: str
     text: str
+    more: str = ""
     stage: Stage | None = None
 
-    def write(self, facts: Facts) -> str:
-        """Return the text with the facts of the picture and network at hand."""
-        return self.text.format(f=facts)
+    def write(self, facts: Facts) -> tuple[str, str]:
+        """Return the text, and the rest of it, with the facts of the picture and network at hand."""
+        return self.text.format(f=facts), self.more.format(f=facts)
 
 
 _IDEA, _THROUGH, _WHOLE = "The idea", "Through one subspace", "The whole"
@@ -102,45 +104,46 @@ STEPS = (
         "why",
         "Why attention",
         _IDEA,
-        "A small network has few features, and treats all places of the picture alike. *Spatial attention* multiplies features more in some places than in others; "
-        "the maps say how much, for each group of features of layer {f.layer}. *ULSAM* (Ultra-Lightweight Subspace Attention Module, Saini et al. 2020) needs {f.module_macs:.2f} million "
+        "*Spatial attention* multiplies features more in some places of the picture than in others. Each map says how much, for one group of features.",
+        "A small network has few features, and by itself treats all places alike. *ULSAM* (Ultra-Lightweight Subspace Attention Module, Saini et al. 2020) needs {f.module_macs:.2f} million "
         "multiply-accumulates (MACs) for it, {f.share_of_macs:.2f} % of this network's {f.macs:.0f} million.",
     ),
     Step(
         "channels",
         "The channels of a layer",
         _IDEA,
-        "Layer {f.layer} describes the picture by {f.m} *channels*, each a map of {f.h} × {f.w} places: how much of one learnt feature is where. "
+        "Layer {f.layer} describes the picture by {f.m} *channels*, each a map of {f.h} × {f.w} places: how much of one learnt feature is where.",
         "What a channel has learnt to answer to can only be guessed from where it is strong.",
     ),
     Step(
         "subspaces",
         "Splitting into subspaces",
         _IDEA,
-        "ULSAM cuts the {f.m} channels, in their order, into g = {f.g} *subspaces* of {f.size}. Each subspace gets **one** attention map, which all its channels share. "
+        "ULSAM cuts the {f.m} channels, in their order, into g = {f.g} *subspaces* of {f.size}. Each gets **one** attention map, which all its channels share.",
         "Nobody sorts the channels first: training has to make the best of the cut. Move g: every stop is a network of its own.",
     ),
     Step(
         "depthwise",
         "Depthwise weight",
         _THROUGH,
-        "Follow channel {f.channel} of subspace {f.k}. First each channel is multiplied by a weight of its own, and a bias is added: a 1 × 1 *depthwise* "
-        "convolution. It looks at one channel and one place at a time, so it costs one multiplication a value.",
+        "Each channel is multiplied by a weight of its own, and a bias is added: a 1 × 1 *depthwise* convolution.",
+        "It looks at one channel and one place at a time, so it costs one multiplication a value. Channel {f.channel} of subspace {f.k} is followed.",
         "depthwise",
     ),
     Step(
         "batchnorm",
         "BatchNorm",
         _THROUGH,
-        "*BatchNorm* subtracts the channel's mean and divides by its standard deviation, both measured over the training pictures, then scales and shifts by two learnt numbers. In use it is "
-        "one scale and one shift, so together with the step before it is a single multiplication and addition.",
+        "*BatchNorm* subtracts the channel's mean and divides by its standard deviation, then scales and shifts by two learnt numbers.",
+        "Mean and deviation were measured over the training pictures. In use it is one scale and one shift, so together with the step before it is a single multiplication and addition.",
         "normed",
     ),
     Step(
         "relu",
         "ReLU",
         _THROUGH,
-        "*ReLU* sets what is negative to 0. With the weight before it, which may be negative, each channel chooses what counts: where its feature is strong, "
+        "*ReLU* sets what is negative to 0.",
+        "With the weight before it, which may be negative, each channel chooses what counts: where its feature is strong, "
         "or where it is weak.",
         "rectified",
     ),
@@ -148,15 +151,15 @@ STEPS = (
         "max-pool",
         "Max-pool",
         _THROUGH,
-        "Each place takes the largest value of itself and its 8 neighbours (at the border there are fewer). Spots grow to 3 × 3: a feature that is near counts, too. "
-        "Before the softmax, it is the only step where neighbours meet.",
+        "Each place takes the largest value of itself and its 8 neighbours: spots grow to 3 × 3.",
+        "A feature that is near counts, too; at the border there are fewer neighbours. Before the softmax, it is the only step where neighbours meet.",
         "pooled",
     ),
     Step(
         "pointwise",
         "Pointwise sum",
         _THROUGH,
-        "From the channels of subspace {f.k}, {f.size} here, comes **one** number per place: a weighted sum, a 1 × 1 *pointwise* convolution. "
+        "From the channels of subspace {f.k}, {f.size} here, comes **one** number per place: a weighted sum, a 1 × 1 *pointwise* convolution.",
         "Channels with a positive weight call for attention, those with a negative one speak against it.",
         "pointwise",
     ),
@@ -164,21 +167,24 @@ STEPS = (
         "map-batchnorm",
         "BatchNorm of the map",
         _THROUGH,
-        "The one map of subspace {f.k} is normalised as the channels were. How far its values are spread decides how sharp the attention can become.",
+        "The one map of subspace {f.k} is normalised as the channels were.",
+        "How far its values are spread decides how sharp the attention can become.",
         "pointwise_normed",
     ),
     Step(
         "map-relu",
         "ReLU of the map",
         _THROUGH,
-        "ReLU once more: all places below 0 become equal. If that happens everywhere, the map will be uniform for this picture: a *dead* map, which expresses no preference. The sandbox begins with one.",
+        "ReLU once more: all places below 0 become equal.",
+        "If that happens everywhere, the map will be uniform for this picture: a *dead* map, which expresses no preference. The sandbox begins with one.",
         "logits",
     ),
     Step(
         "softmax",
         "Softmax",
         _THROUGH,
-        "*Softmax* raises e to each value and divides by the sum over all {f.places} places, so that the map sums to 1. No preference is "
+        "*Softmax* raises e to each value and divides by the sum over all {f.places} places: the map sums to 1.",
+        "No preference is "
         "1/{f.places} everywhere; that is why maps are shown in *multiples of uniform*. Each place competes with all others. (Dividing by a *temperature* first would sharpen the map or even it out; a sigmoid would weigh each place by itself: see Experiments.)",
         "attention",
     ),
@@ -186,15 +192,16 @@ STEPS = (
         "gain",
         "Gain",
         _THROUGH,
-        "Features are not replaced by attention, they are multiplied by the *gain* 1 + A. The 1, the *residual*, keeps them: A alone is tiny. The gain's mean is 1 + 1/{f.places} = {f.mean_gain:.4f}, whatever the picture: "
-        "the re-weighting is gentle, even where the map looks dramatic.",
+        "Features are multiplied by the *gain* 1 + A. Both maps are on one scale: the re-weighting is gentle, even where the map looks dramatic.",
+        "The 1, the *residual*, keeps them: A alone is tiny. The gain's mean is 1 + 1/{f.places} = {f.mean_gain:.4f}, whatever the picture.",
         "gain",
     ),
     Step(
         "output",
         "Output and joining",
         _THROUGH,
-        "Every channel of subspace {f.k} is multiplied by the same gain map. The {f.g} subspaces are put together in their old order, and layer {f.layer} hands on "
+        "Every channel of subspace {f.k} is multiplied by the same gain map. Before and after are on one scale: little changes.",
+        "The {f.g} subspaces are put together in their old order, and layer {f.layer} hands on "
         "{f.m} channels as before: a module can be put in anywhere.",
         "output",
     ),
@@ -202,28 +209,31 @@ STEPS = (
         "groups",
         "What changes with g",
         _WHOLE,
-        "More subspaces give more maps from fewer channels each; parameters hardly change (three numbers a map), MACs not at all. Whether the maps become more varied, or only more, "
+        "More subspaces give more maps, from fewer channels each.",
+        "Parameters hardly change (three numbers a map), MACs not at all. Whether the maps become more varied, or only more, "
         "is seen here, for the picture at hand. Accuracy does not follow g: see Evidence.",
     ),
     Step(
         "positions",
         "Where to put it",
         _WHOLE,
-        "Early layers have fine grids and simple features, late ones coarse grids and parts of objects. A softmax over more places has smaller values: the mean gain is 1.005 at "
+        "Early layers have fine grids and simple features, late ones coarse grids and parts of objects.",
+        "A softmax over more places has smaller values: the mean gain is 1.005 at "
         "14 × 14, and 1.0003 at 56 × 56. The fewer places there are, the larger the mean gain.",
     ),
     Step(
         "cost",
         "What it costs",
         _WHOLE,
-        "The table sets ULSAM beside other attention modules of a layer of this size. But MACs do not tell the time: most of ULSAM's steps count none and still read and write every value, and "
+        "The table sets ULSAM beside other attention modules of a layer of this size. But MACs do not tell the time.",
+        "Most of ULSAM's steps count none and still read and write every value, and "
         "equal MACs can take very different times. So the time is measured, step by step: as the paper's code does it, and rewritten.",
     ),
     Step(
         "reading",
         "How to read a map, and how not to",
         _WHOLE,
-        "A map says where a group of features is made stronger, by how much, for this picture. It does not say why the network answered, or that the place mattered. "
+        "A map says where a group of features is made stronger, by how much. It does not say why the network answered, or that the place mattered.",
         "Six sentences that sound right are below, with what is true instead.",
     ),
 )

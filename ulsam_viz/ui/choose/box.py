@@ -6,8 +6,8 @@ import numpy as np
 import streamlit as st
 
 from ...analysis.faithfulness import Box
-from ...figures.tiles import data_uri
-from ...images import Preprocessing
+from ...figures.drawing import draw_picture
+from ...images import ModelInput, Preprocessing
 from ..run.kept import keep
 from ..run.scene import Scene
 from ..widgets.tiles import Tile, show_tiles
@@ -40,7 +40,8 @@ def choose_box(scene: Scene, name: str, heading: str, start: Box, *, of_picture:
                     name,
                     heading,
                     note="draw with the pointer, or move the sliders",
-                    source=data_uri(cover(scene.crop.pixels, box, scene.variant.preprocessing) if covered else scene.crop.pixels),
+                    drawing=draw_picture(cover(scene.crop, box, scene.variant.preprocessing) if covered else scene.crop),
+                    role="picture",
                     ask="box",
                     mark=(top / side, left / side, (box.bottom - top) / side, (box.right - left) / side),
                 )
@@ -52,11 +53,12 @@ def choose_box(scene: Scene, name: str, heading: str, start: Box, *, of_picture:
     return box
 
 
-def cover(pixels: np.ndarray, box: Box, preprocessing: Preprocessing) -> np.ndarray:
-    """Return the picture (S, S, 3) with a rectangle in the mean colour that inputs are normalised by, as the network gets it."""
-    result = pixels.copy()
-    result[box.top : box.bottom, box.left : box.right] = np.round(255 * np.array(preprocessing.mean))
-    return result
+def cover(crop: ModelInput, box: Box, preprocessing: Preprocessing) -> ModelInput:
+    """Return the picture with a rectangle in the mean colour that inputs are normalised by, which is 0 to the network."""
+    pixels, tensor = crop.pixels.copy(), crop.tensor.clone()
+    pixels[box.top : box.bottom, box.left : box.right] = np.round(255 * np.array(preprocessing.mean))
+    tensor[:, :, box.top : box.bottom, box.left : box.right] = 0
+    return ModelInput(tensor, pixels, f"{crop.key}, {box} covered")
 
 
 def _take(name: str, side: int) -> None:

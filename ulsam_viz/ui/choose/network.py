@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from ...engine import DeviceChoice, default_engine
 from ...models.backbones import BACKBONES
@@ -34,8 +35,14 @@ def position_label(variant: Variant) -> str:
     return PLAIN if p is None else f"{p.mode}-{'-'.join(map(str, p.layers))}"
 
 
-def choose_variant(variants: Sequence[Variant]) -> Variant:
-    """Show backbone, position and g; every stop is a trained variant."""
+def choose_variant(variants: Sequence[Variant], *, place: DeltaGenerator | None = None, without: str = "") -> Variant:
+    """Show backbone, position and g; every stop is a trained variant.
+
+    Args:
+        variants: All that are offered.
+        place: Where position and g are shown, if not below the backbone.
+        without: ``"position"`` or ``"g"``: out of sight where it has no effect; its state and its address stay.
+    """
     st.subheader("Network", help="Networks trained by this project. Every stop of the sliders is a network of its own.")
     by_knowledge = sorted(variants, key=lambda v: -len(v.classes))  # first the one that knows most of what people bring
     backbones = list(dict.fromkeys(backbone_label(v) for v in by_knowledge))
@@ -53,50 +60,71 @@ def choose_variant(variants: Sequence[Variant]) -> Variant:
         say_missing(f"There is no network “{missing}”; {backbone} is shown")
     of_backbone = [v for v in variants if backbone_label(v) == backbone]
     st.caption(of_backbone[0].title)
+    with place or st.container():
+        return choose_module(of_backbone, without=without)
+
+
+def choose_module(of_backbone: Sequence[Variant], *, name: str = "", near: Variant | None = None, without: str = "") -> Variant:
+    """Show position and g of one backbone's variants.
+
+    Args:
+        of_backbone: All variants of one backbone.
+        name: Begins the names of the state, ``{name}position`` and ``{name}g``.
+        near: Its position and g are chosen at first; the usual ones otherwise.
+        without: See :func:`choose_variant`.
+    """
+    if without:
+        st.html(f"<style>.st-key-{name}{without} {{ display: none; }}</style>")
+    backbone = backbone_label(of_backbone[0])
     positions = sorted(
         {position_label(v): v for v in of_backbone}.items(),
         key=lambda item: (item[1].placement is not None, *_position_order(item[1])),
     )
-    names = [name for name, _ in positions]
-    usual = usual_position(of_backbone[0])
+    names = [label for label, _ in positions]
+    usual = position_label(near) if near else usual_position(of_backbone[0])
     usual = usual if usual in names else names[-1]
-    missing = take_missing("position", names, _position_words, usual)
+    missing = take_missing(f"{name}position", names, position_words, usual)
     position = st.select_slider(
         "Position",
         names,
         value=usual,
-        key=keep("position"),
+        key=keep(f"{name}position"),
         bind=_BIND,
-        format_func=_position_words,
+        format_func=position_words,
         help="The layer that the attention module follows, or replaces (“instead”), in the paper's numbering: the stem is layer 1. "
         f"“None” is the same network without attention{'' if of_backbone[0].base else ', trained with the same budget'}.",
     )
     if missing:
-        say_missing(f"{backbone} has no position “{missing}”; {_position_words(position)} is shown")
+        say_missing(f"{backbone} has no position “{missing}”; {position_words(position)} is shown")
     here = [v for v in of_backbone if position_label(v) == position]
-    if position == PLAIN:
+    if without == "position":
+        here = [v for v in of_backbone if v.placement]
+    if position == PLAIN and without != "position":
         st.caption("The plain control has no subspaces; choose a position to move g.")
         return here[0]
-    groups = sorted(v.groups for v in here)
+    groups = sorted({v.groups for v in here})
     if len(groups) == 1:
-        st.caption(f"Trained here with g = {groups[0]} only.")
+        if without != "g":
+            st.caption(f"Trained here with g = {groups[0]} only.")
         return here[0]
-    usual_g = _DEFAULT_GROUPS if _DEFAULT_GROUPS in groups else groups[0]
-    missing = take_missing("g", groups, str, usual_g)
+    wished_g = near.groups if near else _DEFAULT_GROUPS
+    usual_g = wished_g if wished_g in groups else groups[0]
+    missing = take_missing(f"{name}g", groups, str, usual_g)
     g = st.select_slider(
         "Subspaces g",
         groups,
         value=usual_g,
-        key=keep("g"),
+        key=keep(f"{name}g"),
         bind=_BIND,
         help="The layer's channels are split into g groups of neighbours; each gets one attention map.",
     )
     if missing:
         say_missing(f"Nothing was trained here with g = {missing}; g = {g} is shown")
-    return next(v for v in here if v.groups == g)
+    return min((v for v in here if v.groups == g), key=lambda v: position_label(v) != position)
 
 
-def _position_words(name: str) -> str:
+def position_words(name: str) -> str:
+    """Write a :func:`position_label` for people, and for the address: ``"after 6, 8, 11, 13"``."""
     return "none (plain)" if name == PLAIN else name.replace("-", " ", 1).replace("-", ", ")
 
 

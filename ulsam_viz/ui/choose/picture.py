@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
+from dataclasses import replace
 
 import streamlit as st
 from PIL import Image
@@ -16,12 +17,15 @@ from ..run import address
 from ..run.kept import keep
 from ..run.scene import Picture
 from ..run.session import visitor
-from ..run.uploads import uploads
+from ..run.uploads import Upload, uploads
 from ..widgets.tiles import Tile, show_tiles
+from .crop import choose_crop, cut
+from .paste import pasted, show_paste
 
 _TYPES = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]
 _THUMBNAIL = Preprocessing(input_size=96)
-_KEPT_SIDE = 1024
+_KEPT_SIDE = 1024  # pixels, of the shorter side
+_KEPT_LONGER = 3072
 _OWN = re.compile(r"\((own-[0-9a-f]{16})\)$")  # at the end of an own picture's name in the address
 _OWN_LIMIT = 3  # own pictures that are offered
 _DECODING = threading.Lock()  # one at a time, of all visitors: 50 megapixels take up to 0.8 GB while they are decoded
@@ -43,16 +47,22 @@ def _thumbnail_of(image: Image.Image) -> str:
 
 
 def choose_picture() -> Picture:
-    """Show the samples and the upload; whichever was chosen last is looked at. A bad file changes nothing else."""
+    """Show the samples and the ways to bring a picture; whichever was chosen last is looked at. A bad file changes nothing else."""
     st.subheader("Picture", help="Your pictures stay in memory while you are here and ten minutes more, never on a disk.")
     st.file_uploader(
         "Upload a photograph",
         type=_TYPES,
         key="upload",
         max_upload_size=MAX_BYTES // 2**20,
-        help="JPEG, PNG, WebP, GIF, BMP or TIFF. The network sees the centre square.",
+        help="JPEG, PNG, WebP, GIF, BMP or TIFF. The network sees one square of it: the centre, or your crop.",
         on_change=_take_upload,
     )
+    ways = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    with ways:
+        with st.popover("Camera", icon=":material/photo_camera:", key="camera-open", on_change="rerun") as camera:
+            if camera.open:  # only now does the browser ask for the camera
+                st.camera_input("Camera", key="camera", on_change=_take_shot, label_visibility="collapsed")
+        show_paste(_take_paste)
     if error := st.session_state.get("upload_error"):
         st.error(error, icon=":material/error:")
     elif note := st.session_state.get("upload_note"):
@@ -79,11 +89,21 @@ def choose_picture() -> Picture:
             else f"There is no picture “{missing}”"
         )
         address.say_missing(f"{lost}; {samples[chosen].title} is shown")
+        st.query_params.pop("crop", None)  # it was the other picture's
     with strip_place:
         strip = [Tile(k, p.name, source=_thumbnail_of(p.image), selectable=True, selected=k == chosen) for k, p in own.items()]
         strip += [Tile(k, s.title, source=_thumbnail(s), selectable=True, selected=k == chosen) for k, s in samples.items()]
         show_tiles(strip, width=40, key="strip", small=True, on_select=_choose_of_strip)
-    return own.get(chosen) or Picture(sample_image(samples[chosen]), samples[chosen].title, chosen, samples[chosen])
+    if chosen in own:
+        picture, whole = Picture(own[chosen].image, own[chosen].name, chosen, None), own[chosen].whole
+    else:
+        whole = sample_image(samples[chosen])
+        picture = Picture(whole, samples[chosen].title, chosen, samples[chosen])
+    square = choose_crop(chosen, whole)
+    if not square:
+        return picture
+    sample = picture.sample and cut(picture.sample, whole.size, square)
+    return replace(picture, image=whole.crop(square.box(whole.size)), sample=sample, square=square)
 
 
 def _choose_of_strip() -> None:
@@ -92,13 +112,13 @@ def _choose_of_strip() -> None:
         st.session_state["picture"] = selected
 
 
-def _own_pictures() -> dict[str, Picture]:
+def _own_pictures() -> dict[str, Upload]:
     """Return the visitor's own pictures that are still kept, the one that the address names among them."""
     named = _OWN.search(st.query_params.get("picture", ""))
     keys: list[str] = st.session_state.setdefault("own", [])
     if named and named[1] not in keys and uploads().get(named[1], visitor()):
         st.session_state["own"] = keys = [*keys, named[1]][-_OWN_LIMIT:]
-    return {key: Picture(found[1], found[0], key, None) for key in keys if (found := uploads().get(key, visitor()))}
+    return {key: found for key in keys if (found := uploads().get(key, visitor()))}
 
 
 def _take_upload() -> None:
@@ -115,35 +135,78 @@ def _take_upload() -> None:
             state["picture"] = list_samples()[0].path.stem
         return
     key, before, looked_at = state.pop("taken_away", ("", None, False))
-    data, name = upload.getvalue(), _plain(upload.name)
+    if new := _bring(upload.getvalue(), _plain(upload.name)):
+        state["uploaded"] = new
+    elif before:
+        _offer(key, before)
+        if looked_at:
+            state["picture"] = key
+
+
+def _take_shot() -> None:
+    """Take what the camera holds now: a picture to look at, or nothing, before another is taken."""
+    if shot := st.session_state.get("camera"):
+        _bring_next("camera", shot.getvalue())
+
+
+def _take_paste() -> None:
+    """Take what was pasted: a picture to look at, or what is none."""
+    try:
+        data = pasted(getattr(st.session_state.get("paste"), "pasted", None))
+    except ImageError as error:
+        st.session_state["upload_error"], st.session_state["upload_note"] = str(error), ""
+    else:
+        _bring_next("pasted", data)
+
+
+def _bring_next(way: str, data: bytes) -> None:
+    """Bring a picture that has no name: ``"camera 1"``, ``"camera 2"``."""
+    number = st.session_state.get(f"{way}-count", 0) + 1
+    if _bring(data, f"{way} {number}"):
+        st.session_state[f"{way}-count"] = number
+
+
+def _bring(data: bytes, name: str) -> str | None:
+    """Make a file the picture that is looked at, and return its key; None for a bad one, which is said and changes nothing."""
+    state = st.session_state
+    state["upload_error"] = state["upload_note"] = ""
     try:
         with _DECODING:
-            image = _shrunk(decode_image(data))
+            upload = _shrunk(decode_image(data), name)
     except ImageError as error:
         state["upload_error"] = str(error)
-        if not before:
-            return
-        name, image = before
-    else:
-        # Of the name, too: two visitors who bring the same picture do not learn what the other calls it.
-        key, looked_at = "own-" + hashlib.sha256(name.encode() + b"\0" + data).hexdigest()[:16], True
-        state["uploaded"] = key
-        if is_animated(data):
-            state["upload_note"] = "The first frame of the animation is shown."
-    uploads().put(key, name, image, visitor())
-    state["own"] = [*(k for k in state["own"] if k != key), key][-_OWN_LIMIT:]
-    if looked_at:
-        state["picture"] = key
+        return None
+    if is_animated(data):
+        state["upload_note"] = "The first frame of the animation is shown."
+    # Of the name, too: two visitors who bring the same picture do not learn what the other calls it.
+    key = "own-" + hashlib.sha256(name.encode() + b"\0" + data).hexdigest()[:16]
+    _offer(key, upload)
+    state["picture"] = key
+    return key
 
 
-def _shrunk(image: Image.Image) -> Image.Image:
-    """Keep of a large picture what the networks look at, the centre square, at a size a session can hold."""
-    shorter = min(image.size)
-    if shorter <= _KEPT_SIDE:
-        return image
-    left, top = (image.width - shorter) // 2, (image.height - shorter) // 2
-    square = image.crop((left, top, left + shorter, top + shorter))
-    return square.resize((_KEPT_SIDE, _KEPT_SIDE), Image.Resampling.LANCZOS, reducing_gap=3)
+def _offer(key: str, upload: Upload) -> None:
+    uploads().put(key, upload, visitor())
+    st.session_state["own"] = [*(k for k in st.session_state["own"] if k != key), key][-_OWN_LIMIT:]
+
+
+def _shrunk(image: Image.Image, name: str) -> Upload:
+    """Keep of a large picture the centre square and the whole, each at a size a session can hold."""
+    (shorter, longer), (width, height) = sorted(image.size), image.size
+    if shorter <= _KEPT_SIDE and longer <= _KEPT_LONGER:
+        return Upload(name, image, image)
+    if shorter > _KEPT_SIDE:
+        left, top = (width - shorter) // 2, (height - shorter) // 2
+        centre = image.crop((left, top, left + shorter, top + shorter))
+        centre = centre.resize((_KEPT_SIDE, _KEPT_SIDE), Image.Resampling.LANCZOS, reducing_gap=3)
+    else:  # of a strip, as much from both ends: its middle stays what it is
+        off = (longer - _KEPT_LONGER + 1) // 2
+        centre = image.crop((off, 0, width - off, height) if width > height else (0, off, width, height - off))
+    if width == height:
+        return Upload(name, centre, centre)
+    scale = min(_KEPT_SIDE / shorter, _KEPT_LONGER / longer)
+    size = round(width * scale), round(height * scale)
+    return Upload(name, centre, image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3))
 
 
 def _plain(file_name: str) -> str:
@@ -154,7 +217,7 @@ def _plain(file_name: str) -> str:
 def model_input(picture: Picture, preprocessing: Preprocessing) -> ModelInput:
     """Prepare the chosen picture for a variant, once as long as neither changes."""
     state = st.session_state
-    key = (picture.key, preprocessing)
+    key = (picture.key, picture.square, preprocessing)
     if state.get("input_key") != key:
         state["input_key"], state["input"] = key, prepare(picture.image, preprocessing)
     prepared: ModelInput = state["input"]

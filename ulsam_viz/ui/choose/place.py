@@ -1,4 +1,4 @@
-"""One subspace, large: which one is looked at, its map, and its numbers."""
+"""Which subspace is looked at: on the tiles, in a control, and in the address."""
 
 from __future__ import annotations
 
@@ -10,30 +10,52 @@ import streamlit as st
 from ..run.kept import keep
 from ..run.scene import Scene
 
+_KEY = "subspace"
+
 
 def subspace_name(number: int, k: int) -> str:
     """Name subspace k (from 0) of a layer as the page and the address do."""
     return f"layer {number}, subspace {k + 1}"
 
 
-def select(key: str) -> None:
-    """Take a click on a tile over into the control that the address knows."""
+def toggle(key: str) -> None:
+    """Open the subspace whose tile was clicked, or close it; the control and the address follow."""
     selected = getattr(st.session_state.get(key), "selected", None)
     if selected and re.fullmatch(r"\d+\.\d+", selected):
         number, _, k = selected.partition(".")
-        st.session_state["subspace"] = subspace_name(int(number), int(k))
+        name = subspace_name(int(number), int(k))
+        if _wish() == name:
+            close()
+        else:
+            st.session_state[_KEY] = name
+
+
+def close() -> None:
+    """Look at no subspace."""
+    st.session_state.pop(_KEY, None)
+    st.query_params.pop(_KEY, None)
+
+
+def opened(scene: Scene) -> tuple[int, int] | None:
+    """Return (layer, index) of the subspace that is looked at, or None."""
+    wish = _wish()
+    places = [(number, k) for number, maps in scene.attention.maps.items() for k in range(len(maps))]
+    return next((place for place in places if subspace_name(*place) == wish), None)
 
 
 def selection(scene: Scene) -> tuple[int, int]:
-    """Return (layer, index) of the subspace that is looked at, the first where the wish does not exist here."""
-    wish = st.session_state.get("subspace") or st.query_params.get("subspace", "")
-    places = [(number, k) for number, maps in scene.attention.maps.items() for k in range(len(maps))]
-    return next((place for place in places if subspace_name(*place) == wish), places[0])
+    """Return the same, the first subspace where none is looked at or the wish does not exist here."""
+    return opened(scene) or (next(iter(scene.attention.maps)), 0)
 
 
 def choose_subspace(scene: Scene, *, label_visibility: Literal["visible", "collapsed"] = "visible") -> tuple[int, int]:
     """Show the control, and return (layer, index)."""
     places = {subspace_name(n, i): (n, i) for n, maps in scene.attention.maps.items() for i in range(len(maps))}
-    st.session_state["subspace"] = subspace_name(*selection(scene))
-    chosen = st.selectbox("Subspace", list(places), key=keep("subspace"), bind="query-params", label_visibility=label_visibility)
+    st.session_state[_KEY] = subspace_name(*selection(scene))
+    chosen = st.selectbox("Subspace", list(places), key=keep(_KEY), bind="query-params", label_visibility=label_visibility)
     return places[chosen]
+
+
+def _wish() -> str:
+    wish: str = st.session_state.get(_KEY) or st.query_params.get(_KEY, "")
+    return wish

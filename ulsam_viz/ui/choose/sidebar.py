@@ -10,7 +10,7 @@ import streamlit as st
 from ...engine import DeviceChoice
 from ...zoo import Variant
 from ..run.scene import Picture, View
-from .display import choose_view
+from .display import current_view
 from .methods import choose_target
 from .network import choose_device, choose_variant
 from .picture import choose_picture
@@ -32,4 +32,4 @@ def choose(variants: Sequence[Variant]) -> Choices:
     with st.sidebar:
         picture = choose_picture()
         variant = choose_variant(variants)
-        return Choices(picture, variant, choose_device(), choose_target(variant), choose_view())
+        return Choices(picture, variant, choose_device(), choose_target(variant), current_view())

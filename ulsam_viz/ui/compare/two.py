@@ -1,29 +1,37 @@
-"""Two pictures or two networks side by side, and what differs between their maps."""
+"""Two networks, or two pictures, side by side on one scale, one over the other, and where their maps differ most."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from ...analysis import measures
 from ...analysis.attention import Attention
 from ...engine import DeviceChoice, default_engine
-from ...figures.colours import scale_maps, subspace_colour
-from ...figures.tiles import attention_tile, attribution_tile, data_uri, resize_map
+from ...figures.colours import Scaled, all_scales, subspace_colour
+from ...figures.drawing import draw_attribution, draw_map, draw_picture
 from ...images import ModelInput, prepare
 from ...samples import list_samples
 from ...zoo import CheckpointError, Variant, position_name
+from ..choose.network import backbone_label, choose_module, position_label, position_words
 from ..choose.picture import sample_image
+from ..run.address import say_missing, take_missing
 from ..run.kept import keep
-from ..run.scene import Picture, View, map_note, network_name, pretty
+from ..run.scene import Picture, network_name, pretty
 from ..run.session import visitor
-from ..widgets.legends import legend, signed_legend
-from ..widgets.tiles import Tile, show_tiles
+from ..widgets.legends import map_legend, signed_legend
+from ..widgets.tiles import Tile, map_tile, show_tiles
 
 _SAME = "the same picture"
+_COLUMNS = 2  # tiles a row of each side: 200 px and more in a window of 1440
+_NAME = "second-"  # begins the names of the second one's choices
+_OLD = "second"  # named the second network in older addresses
+
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -40,122 +48,192 @@ class Side:
         """Maps of the last layer that carries a module, (g, H, W); none for the plain control."""
         return self.seen.maps[max(self.seen.maps)] if self.seen.maps else np.empty((0, 1, 1))
 
+    @property
+    def short(self) -> str:
+        """Position and g, as a heading has room for."""
+        return f"{position_name(self.variant)}, g = {self.variant.groups}" if self.variant.placement else "plain control"
+
+    @property
+    def heading(self) -> str:
+        """The same with the network's answer."""
+        top = self.seen.top(1)[0]
+        return f"{self.short} · {pretty(self.variant.classes[top])} {self.seen.probabilities[top]:.1%}"
+
+
+def choose_second(everything: Sequence[Variant], first: Variant, place: DeltaGenerator) -> tuple[Variant, str]:
+    """Let the visitor choose the second one, at first the next g at the same position.
+
+    Args:
+        everything: All networks.
+        first: The first one.
+        place: Where position and g are shown; backbone and picture are shown here.
+
+    Returns:
+        The network, and the title of a sample or that the picture is the same.
+    """
+    _take_old_address(everything)
+    st.subheader("The second", help="Beside what is chosen above: another network, another picture, or both.")
+    backbones = list(dict.fromkeys(backbone_label(v) for v in everything))
+    missing = take_missing(f"{_NAME}net", backbones, str, backbone_label(first))
+    backbone = st.selectbox(
+        "Its backbone", backbones, index=backbones.index(backbone_label(first)), key=keep(f"{_NAME}net"), bind="query-params"
+    )
+    if missing:
+        say_missing(f"There is no network “{missing}”; {backbone} is shown")
+    st.selectbox("Its picture", [_SAME, *(s.title for s in list_samples())], key=keep(f"{_NAME}picture"), bind="query-params")
+    of_backbone = [v for v in everything if backbone_label(v) == backbone]
+    beside = [v for v in of_backbone if v.placement and position_name(v) == position_name(first) and v is not first]
+    near = min(beside, key=lambda v: (v.groups < first.groups, abs(v.groups - first.groups)), default=None)
+    with place:
+        return choose_module(of_backbone, name=_NAME, near=near), st.session_state[f"{_NAME}picture"]
+
+
+def _take_old_address(everything: Sequence[Variant]) -> None:
+    """Write an address that names the second network as today's do, before its controls read it."""
+    named = next((v for v in everything if network_name(v) == st.query_params.get(_OLD)), None)
+    st.query_params.pop(_OLD, None)
+    if named:
+        st.query_params[f"{_NAME}net"] = backbone_label(named)
+        st.query_params[f"{_NAME}position"] = position_words(position_label(named))
+        st.query_params[f"{_NAME}g"] = str(named.groups)
+        st.rerun()  # Streamlit reads the address before the script can
+
 
 def show_two(
-    everything: Sequence[Variant], chosen: Variant, picture: Picture, crop: ModelInput, device: DeviceChoice, view: View
+    sides: Sequence[DeltaGenerator],
+    first: tuple[Picture, ModelInput, Variant],
+    second: tuple[Variant, str],
+    device: DeviceChoice,
 ) -> None:
-    """Let the visitor choose the second network and picture, and show both on one scale, with their difference."""
-    names = {v.name: v for v in everything}
-    samples = {s.title: s for s in list_samples()}
-    scale_place = st.container()
-    left, right = st.columns(2, gap="large")
-    # At first, the nearest: the next g at the same position, where there is one.
-    near = [
-        v
-        for v in everything
-        if v is not chosen and v.placement and position_name(v) == position_name(chosen) and v.backbone == chosen.backbone
-    ]
-    default = min(near, key=lambda v: (v.groups < chosen.groups, abs(v.groups - chosen.groups)), default=chosen)
-    with left:
-        st.selectbox("First", [f"{network_name(chosen)}, {picture.name}"], disabled=True, help="As chosen in the sidebar.")
-    with right:
-        name = st.selectbox(
-            "Second: network",
-            list(names),
-            index=list(names).index(default.name),
-            format_func=lambda n: network_name(names[n]),
-            key=keep("second"),
-            bind="query-params",
-        )
-        title = st.selectbox("Second: picture", [_SAME, *samples], key=keep("second-picture"), bind="query-params")
-    other = names[name]
-    other_crop = prepare(picture.image if title == _SAME else sample_image(samples[title]), other.preprocessing)
+    """Show both on one scale below their choosers, one over the other, and their difference."""
+    picture, crop, chosen = first
+    other, title = second
+    image = picture.image if title == _SAME else next(sample_image(s) for s in list_samples() if s.title == title)
+    other_crop = crop if title == _SAME and other.preprocessing == chosen.preprocessing else prepare(image, other.preprocessing)
     engine = default_engine()
     try:
-        passes = [engine.attend(c, v, device.device, visitor=visitor()).result() for c, v in ((crop, chosen), (other_crop, other))]
+        futures = [engine.attend(c, v, device.device, visitor=visitor()) for c, v in ((crop, chosen), (other_crop, other))]
+        passes = [future.result() for future in futures]
     except CheckpointError as error:
         st.error(str(error))
         return
-    first = Side(picture.name, crop, chosen, passes[0])
-    second = Side(picture.name if title == _SAME else title, other_crop, other, passes[1])
-    both = {i: side.last for i, side in enumerate((first, second)) if len(side.last)}
-    if not both:
+    both = (
+        Side(picture.name, crop, chosen, passes[0]),
+        Side(picture.name if title == _SAME else title, other_crop, other, passes[1]),
+    )
+    maps = {i: side.last for i, side in enumerate(both) if len(side.last)}
+    if not maps:
         st.info("Neither network carries attention: choose a position for one of them.")
         return
-    scaled = scale_maps(both, view.scale, shared=True)
-    with scale_place:
-        legend(view.display.colours, next(iter(scaled.values())))
-    for i, (side, place) in enumerate(zip((first, second), (left, right), strict=True)):
+    scaled = all_scales(maps, shared=True)
+    a, b = (measures.relative_attention(side.last) for side in both)
+    differences = None
+    if len(maps) == 2 and a.shape[1:] == b.shape[1:]:
+        differences = b - a if len(a) == len(b) else (b.mean(0) - a.mean(0))[None]
+    for i, (side, place) in enumerate(zip(both, sides, strict=True)):
         with place:
-            st.image(side.crop.pixels, width=150, alt=f"{side.picture} as the network sees it")
-            top = side.seen.top(3)
-            says = ", ".join(f"{pretty(side.variant.classes[n])} {side.seen.probabilities[n]:.1%}" for n in top)
-            st.markdown(f"**{network_name(side.variant)}**, {side.picture}: {says}")
-            if i not in both:
-                st.caption("The plain control carries no attention.")
-                continue
-            g = len(side.last)
-            show_tiles(
-                [
-                    Tile(
-                        f"{i}.{k}",
-                        f"Subspace {k + 1}",
-                        note=map_note(side.last[k]),
-                        source=data_uri(attention_tile(side.crop.pixels, scaled[i].fractions[k], view.display)),
-                        values=scaled[i].values[k],
-                        unit="×" if view.scale == "uniform" else "",
-                        colour=subspace_colour(k, g),
-                    )
-                    for k in range(g)
-                ],
-                width=110,
-                key=f"side-{i}",
-            )
-    if len(both) == 2:
-        _difference(first, second, view)
+            _show_side(i, side, scaled.get(i), differences)
+    if len(maps) == 2:
+        _show_over(both, scaled)
+        _show_difference(both, differences)
 
 
-def _difference(first: Side, second: Side, view: View) -> None:
+def _show_side(i: int, side: Side, scales: Mapping[str, Scaled] | None, differences: np.ndarray | None) -> None:
+    if scales is None:
+        picture = Tile(f"{i}.picture", "The picture", drawing=draw_picture(side.crop), role="picture", alt=side.picture)
+        st.caption("The plain control carries no attention.")
+        show_tiles([picture], columns=_COLUMNS, heading=side.heading, key=f"side-{i}")
+        return
+    marks: list[Box | None] = [None] * len(side.last)
+    if differences is not None:
+        marks = [_most(differences[k if len(differences) > 1 else 0]) for k in range(len(side.last))]
+    show_tiles(
+        [map_tile(scales, k, side.crop, id=f"{i}.{k}", mark=marks[k]) for k in range(len(side.last))],
+        columns=_COLUMNS,
+        heading=side.heading,
+        help=f"{network_name(side.variant)}, {side.picture}. Both sides are on one colour scale."
+        + (" A box marks where they differ most." if differences is not None else ""),
+        legend=map_legend(scales),
+        key=f"side-{i}",
+    )
+
+
+def _show_over(both: tuple[Side, Side], scaled: Mapping[int, Mapping[str, Scaled]]) -> None:
+    """Draw each map of the second over the first one's, divided by a line that the visitor moves; means where g differs."""
+    first, second = both
+    each = len(first.last) == len(second.last)
+    if not each:
+        scaled = all_scales({i: side.last.mean(0, keepdims=True) for i, side in enumerate(both)}, shared=True)
+    count = len(first.last) if each else 1
+    names = [side.short for side in both] if first.short != second.short else [side.picture for side in both]
+    if len({*names}) == 1:
+        names = ["first", "second"]
+    tiles = [
+        map_tile(
+            scaled[0],
+            k,
+            first.crop,
+            id=f"over-{k}",
+            name=f"Subspace {k + 1}" if each else "Mean of the subspaces",
+            note="",
+            alt="Two maps, one over the other",
+            colour=subspace_colour(k, count) if each else "",
+            over=draw_map(scaled[1], k, second.crop),
+        )
+        for k in range(count)
+    ]
+    show_tiles(
+        tiles,
+        columns=2 * _COLUMNS,
+        heading="One over the other",
+        swipe=(names[0], names[1]),
+        legend=map_legend(scaled[0]),
+        key="over",
+    )
+
+
+def _show_difference(both: tuple[Side, Side], differences: np.ndarray | None) -> None:
     """Show second less first, in multiples of uniform: each subspace where both have as many, their means otherwise."""
-    a, b = measures.relative_attention(first.last), measures.relative_attention(second.last)
-    st.markdown("**Difference**: second less first, in multiples of uniform")
-    if a.shape[1:] != b.shape[1:]:
+    first, second = both
+    a, b = first.last, second.last
+    if differences is None:
         st.caption(
             f"The maps lie on different grids ({a.shape[1]} × {a.shape[2]} and {b.shape[1]} × {b.shape[2]}): they have no difference."
         )
         return
     each = len(a) == len(b)
-    differences = b - a if each else (b.mean(0) - a.mean(0))[None]
     limit = max(float(np.abs(differences).max()), 1e-9)
-    signed_legend(f"the second attends less / more, up to {limit:.1f} times uniform")
     show_tiles(
         [
             Tile(
                 f"difference-{k}",
                 f"Subspace {k + 1}" if each else "Mean of the subspaces",
-                note=f"{d.min():+.1f} to {d.max():+.1f}",
-                source=data_uri(
-                    attribution_tile(
-                        first.crop.pixels,
-                        resize_map(d, first.variant.input_size, smooth=view.display.smooth),
-                        limit,
-                        view.display,
-                        signed=True,
-                    )
-                ),
-                values=d,
-                unit="signed",
+                note=f"{d.min():+.1f} to {d.max():+.1f} × uniform",
+                drawing=draw_attribution(d, limit, first.crop, signed=True),
                 colour=subspace_colour(k, len(differences)) if each else "",
+                mark=_most(d),
             )
             for k, d in enumerate(differences)
         ],
-        width=130,
+        columns=2 * _COLUMNS,
+        heading="Second less first",
+        help="In multiples of uniform; a box marks the largest difference. "
+        + (
+            "The same network: differences come from the picture alone."
+            if first.variant is second.variant
+            else "Subspace k of one network and of the other were trained apart: only the numbers of their channels are the same."
+            if each
+            else f"With {len(a)} and {len(b)} subspaces, only the means over subspaces can be compared."
+        ),
+        legend=signed_legend(f"the second attends less / more, up to {limit:.1f} times uniform"),
         key="difference",
     )
-    st.caption(
-        "The same network: differences come from the picture alone."
-        if first.variant is second.variant
-        else "Subspace k of one network and of the other were trained apart: only the numbers of their channels are the same."
-        if each
-        else f"With {len(a)} and {len(b)} subspaces, only the means over subspaces can be compared."
-    )
+
+
+def _most(difference: np.ndarray) -> Box | None:
+    """Return the place of the largest difference, (H, W), as a tile's mark; None where there is none."""
+    if not difference.any():
+        return None
+    height, width = difference.shape
+    row, column = np.unravel_index(int(np.abs(difference).argmax()), difference.shape)
+    return float(row / height), float(column / width), 1 / height, 1 / width

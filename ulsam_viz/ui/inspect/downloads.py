@@ -17,7 +17,8 @@ from ...figures.colours import DIVERGING, colour_table, scale_maps, subspace_col
 from ...figures.tiles import attention_tile, attribution_limit, attribution_tile
 from ..run.address import this_view
 from ..run.asking import examined
-from ..run.scene import Scene, map_note, network_name
+from ..run.scene import Scene, network_name
+from ..widgets.words import map_note
 
 
 def show_downloads(scene: Scene, attributions: Mapping[str, Attribution]) -> None:

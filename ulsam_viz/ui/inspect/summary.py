@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -10,73 +11,109 @@ from streamlit.delta_generator import DeltaGenerator
 from ...analysis.calibration import Familiarity, familiarity
 from ...cost import Latency
 from ...evidence import accuracy_of
-from ...figures import charts
-from ...zoo import Variant, list_variants, top1_standard_error
-from ..run.scene import Scene, facts, network_name, pretty
+from ...zoo import Variant, list_variants, position_name, top1_standard_error
+from ..choose.display import show_view
+from ..run.scene import Scene, facts, network_name
 from ..run.times import as_text, measured
 from ..run.words import differences, judged
+from ..widgets.strip import Answer, show_strip
 from ..widgets.tables import table
 
-
-def show_summary(scene: Scene) -> tuple[DeltaGenerator, DeltaGenerator]:
-    """Show picture and variant; return the places of the answer, which the maps go before, and of the variant's card."""
-    st.markdown(f"### {scene.picture.name}: what {network_name(scene.variant)} attends to")
-    seen, answer, card = st.columns([1.1, 1.7, 1.9], gap="medium")
-    with seen:
-        st.image(scene.crop.pixels, width=224, alt="the picture as the network sees it")
-        st.caption(f"As the network sees it: {scene.variant.input_size} × {scene.variant.input_size} pixels.")
-    with card:
-        place = st.empty()
-        place.html(_variant_card(scene, None))
-        st.caption(
-            f"{differences(scene.variant)} More on the page Evidence.",
-            help="The attention's mean gain is 1 + 1/(H·W), 1.005 at 14 × 14: maps are vivid, their effect is small. "
-            "A bright place has not decided anything.",
-        )
-    sample = scene.picture.sample
-    if sample:
-        st.caption(f"{sample.notice} {judged(scene)} Picture: {sample.source}; {sample.licence}.")
-    return answer, place
+_ANSWERS = 3
+_BUTTONS = 350  # px
 
 
-def show_answer(scene: Scene) -> None:
-    """Draw the most probable classes, and a row of them by name; a click on a bar, or a choice in the row, makes one the target."""
-    numbers = scene.attention.top(5)
+@dataclass(frozen=True)
+class Head:
+    """The places of the head: the strip, what is behind (i), the methods, and what is taken along."""
+
+    strip: DeltaGenerator
+    details: DeltaGenerator
+    methods: DeltaGenerator
+    share: DeltaGenerator
+    doubt: DeltaGenerator
+
+
+def show_head_room() -> Head:
+    """Lay the head out: a strip, and its buttons."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        strip = st.container(width="stretch")
+        with st.container(horizontal=True, width=_BUTTONS, gap="small"):
+            details = st.popover(
+                "", icon=":material/info:", help="The picture, the answer and the network in numbers", key="details"
+            )
+            with st.container(width=76):
+                show_view()
+            methods = st.popover(
+                "Methods", help="Attribution methods, their settings, and the class that they explain", key="explain"
+            )
+            share = st.popover("", icon=":material/share:", help="Take it with you: files and the address", key="share")
+    return Head(strip, details.container(), methods.container(), share.container(), st.container())
+
+
+def show_head(scene: Scene, head: Head) -> DeltaGenerator:
+    """Show the picture, its answer and the network in the strip; return the place of the network's card."""
+    numbers = scene.attention.top(_ANSWERS)
     if scene.target not in numbers:
         numbers.append(scene.target)
-    st.plotly_chart(
-        charts.top_classes(
-            [scene.class_name(n) for n in numbers],
-            [float(scene.attention.probabilities[n]) for n in numbers],
-            marked=numbers.index(scene.target),
-        ),
-        key="top5",
-        on_select=lambda: _target_from_bar(scene.variant, numbers),
-        selection_mode="points",
-        config={"displayModeBar": False},
-        alt="most probable classes: " + ", ".join(f"{scene.class_name(n)} {scene.attention.probabilities[n]:.1%}" for n in numbers),
-    )
-    classes = [scene.variant.classes[n] for n in numbers]
-    st.session_state["target-of-top"] = classes[numbers.index(scene.target)]  # it shows the target, whichever control set it
-    st.pills(
-        "Target among these",
-        classes,
-        required=True,
-        key="target-of-top",
-        format_func=pretty,
-        on_change=_target_from_row,
-        label_visibility="collapsed",
-    )
-    if found := familiarity(scene.attention.probabilities, scene.variant.calibration):
-        fits = bool(scene.picture.sample and scene.picture.sample.truths(scene.variant.classes))
-        (st.markdown if found.doubtful and not fits else st.caption)(
-            how_familiar(found, fits=fits),
-            help="From how far the calibrated answer is spread over the classes (its entropy), beside the answers to held-out pictures and to "
-            "pictures that show none of the classes. It cannot be certain: some other subjects get sure answers.",
+    probabilities = scene.attention.probabilities
+    answers = [
+        Answer(n, scene.class_name(n), float(probabilities[n]), f"{probabilities[n]:.0%}", n == scene.target) for n in numbers
+    ]
+    sample = scene.picture.sample
+    with head.strip:
+        show_strip(
+            sample.title if sample else f"“{scene.class_name(scene.attention.top(1)[0])}”, it says",
+            scene.crop,
+            scene.variant.label if not scene.variant.placement else f"{position_name(scene.variant)}, g = {scene.variant.groups}",
+            f"{network_name(scene.variant)}; it knows {scene.variant.knows}",
+            answers,
+            key="answer",
+            on_target=lambda: _take_target(scene.variant),
         )
+    found = familiarity(probabilities, scene.variant.calibration)
+    if found and found.doubtful and not _fits(scene):
+        head.doubt.markdown(how_familiar(found))
+    with head.details:
+        return _show_details(scene)
+
+
+def _fits(scene: Scene) -> bool:
+    return bool(scene.picture.sample and scene.picture.sample.truths(scene.variant.classes))
+
+
+def _show_details(scene: Scene) -> DeltaGenerator:
+    """Show what stands behind the strip; return the place of the network's card."""
+    st.markdown(f"**{network_name(scene.variant)}**")
+    place = st.empty()
+    place.html(_variant_card(scene, None))
     st.caption(
-        f"The five most probable of {len(scene.variant.classes):,} classes. The filled bar is the target of the attributions; choose another class here, or click its bar."
+        f"{differences(scene.variant)} The attention's mean gain is 1 + 1/(H·W), 1.005 at 14 × 14: maps are vivid, their effect is small. "
+        "A bright place has not decided anything. More on the page Evidence."
     )
+    st.markdown("**The picture**")
+    sample = scene.picture.sample
+    if sample:
+        st.caption(f"{sample.notice} {judged(scene)} {sample.source}; {sample.licence}.")
+    st.caption(f"The network sees {scene.variant.input_size} × {scene.variant.input_size} pixels. It knows {scene.variant.knows}.")
+    if found := familiarity(scene.attention.probabilities, scene.variant.calibration):
+        st.caption(
+            how_familiar(found, fits=_fits(scene))
+            + " That is from how far the calibrated answer is spread over the classes (its entropy). It cannot be certain: some other subjects get sure answers."
+        )
+    table_of = [(scene.class_name(n), 100 * float(scene.attention.probabilities[n])) for n in scene.attention.top(5)]
+    st.dataframe(
+        [{"class": name, "probability": share} for name, share in table_of],
+        hide_index=True,
+        column_config={"probability": st.column_config.NumberColumn(format="%.1f %%")},
+    )
+    return place
+
+
+def _take_target(variant: Variant) -> None:
+    number = getattr(st.session_state.get("answer"), "target", None)
+    if isinstance(number, int | float) and 0 <= int(number) < len(variant.classes):
+        st.session_state["target"] = variant.classes[int(number)]
 
 
 def how_familiar(found: Familiarity, *, fits: bool = False) -> str:
@@ -93,16 +130,6 @@ def how_familiar(found: Familiarity, *, fits: bool = False) -> str:
         return f"{doubt}Only {known} of test pictures get a less sure answer{others}."
     others = f", and {other} of pictures of other subjects one at least this sure" if other else ""
     return f"{known} of test pictures get a less sure answer{others}."
-
-
-def _target_from_bar(variant: Variant, numbers: list[int]) -> None:
-    points = st.session_state["top5"]["selection"]["points"]
-    if points and 0 <= (index := int(points[0]["point_index"])) < len(numbers):
-        st.session_state["target"] = variant.classes[numbers[index]]
-
-
-def _target_from_row() -> None:
-    st.session_state["target"] = st.session_state["target-of-top"]
 
 
 def _variant_card(scene: Scene, times: Mapping[str, Latency] | str | None) -> str:

@@ -8,6 +8,7 @@ import streamlit as st
 
 from ... import paper
 from ...figures.colours import scale_maps
+from ...figures.drawing import paint
 from ...figures.tiles import data_uri, mosaic
 from ...lesson.formulas import formula
 from ...lesson.handout import Figure, Paper, Section, write_handout
@@ -47,35 +48,38 @@ def _paper(walk: Walk, everything: Sequence[Variant]) -> Paper:
 
 
 def _section(walk: Walk, step: Step, everything: Sequence[Variant]) -> Section:
-    text = step.write(walk.facts)
+    text = " ".join(step.write(walk.facts))
     if step.stage:
         written = formula(walk.stages, walk.derivation, step.stage)
         d = walk.derivation
         note = f"{written.legend} At row {d.row}, column {d.column} of channel {d.channel}, subspace {walk.k + 1}: the place that is marked."
         return Section(
-            step.title, step.chapter, text, _figures(stage_tiles(walk, step.stage)), (written.symbols, written.numbers), note
+            step.title, step.chapter, text, _figures(walk, stage_tiles(walk, step.stage)), (written.symbols, written.numbers), note
         )
     figures: tuple[Figure, ...] = ()
     table: tuple[tuple[str, ...], ...] = ()
     note = ""
     if step.id == "why":
-        figures = (Figure(data_uri(walk.scene.crop.pixels), "The picture", "as the network sees it"), *_figures(map_tiles(walk)))
+        figures = (
+            Figure(data_uri(walk.scene.crop.pixels), "The picture", "as the network sees it"),
+            *_figures(walk, map_tiles(walk)),
+        )
     elif step.id == "channels":
         sheet = data_uri(mosaic(walk.stages.features, walk.scene.view.display, least_side=520))
         figures = (Figure(sheet, f"All {walk.facts.m} channels", "in rows from the top left", wide=True),)
     elif step.id == "subspaces":
-        figures = _figures(group_tiles(walk))
+        figures = _figures(walk, group_tiles(walk))
     elif step.id == "groups":
         by_groups = {v.groups: a.maps[walk.layer] for v, a in look(walk, at_same_position(walk.scene.variant))}
         scaled = scale_maps(by_groups, "uniform")
         figures = tuple(
             figure
             for g in sorted(by_groups)
-            for figure in _figures(groups_tiles(walk, by_groups[g], scaled[g])[:8], f"g = {g}, map ")
+            for figure in _figures(walk, groups_tiles(walk, by_groups[g], scaled[g])[:8], f"g = {g}, map ")
         )
         note = "At most eight maps of each network."
     elif step.id == "positions":
-        figures, note = _figures(position_tiles(walk, everything)[0]), POSITIONS_NOTE.format(f=walk.facts)
+        figures, note = _figures(walk, position_tiles(walk, everything)[0]), POSITIONS_NOTE.format(f=walk.facts)
     elif step.id == "cost":
         f = walk.facts
         rows = [(m.name, f"{m.params(f.m):,.0f}", f"{m.macs(f.m, f.h, f.w) / 1e6:.3f}") for m in paper.MODULES]
@@ -84,5 +88,7 @@ def _section(walk: Walk, step: Step, everything: Sequence[Variant]) -> Section:
     return Section(step.title, step.chapter, text, figures, note=note, table=table)
 
 
-def _figures(tiles: Sequence[Tile], prefix: str = "") -> tuple[Figure, ...]:
-    return tuple(Figure(t.source, prefix + t.name, t.note, t.colour, mark=t.mark) for t in tiles)
+def _figures(walk: Walk, tiles: Sequence[Tile], prefix: str = "") -> tuple[Figure, ...]:
+    display = walk.scene.view.display
+    drawn = [(data_uri(paint(t.drawing, display)) if t.drawing else t.source, t) for t in tiles if not t.card]
+    return tuple(Figure(source, prefix + t.name, t.note, t.colour, mark=t.mark) for source, t in drawn)

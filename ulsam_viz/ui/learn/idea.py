@@ -7,13 +7,12 @@ from collections.abc import Callable
 import streamlit as st
 
 from ...analysis import measures
-from ...figures.colours import scale_maps, subspace_colour
-from ...figures.tiles import attention_tile, data_uri, mosaic, value_range
-from ..run.scene import map_note
+from ...figures.colours import Scaled, scale_maps, subspace_colour
+from ...figures.tiles import data_uri, mosaic, value_range
 from ..run.words import judged
-from ..widgets.legends import legend
-from ..widgets.tiles import Tile, show_tiles
-from .walk import Walk, at_same_position
+from ..widgets.legends import map_legend
+from ..widgets.tiles import Tile, map_tile, show_tiles
+from .walk import Walk, at_same_position, row_of, take_place
 
 
 def ideas() -> dict[str, Callable[[Walk], None]]:
@@ -23,29 +22,24 @@ def ideas() -> dict[str, Callable[[Walk], None]]:
 
 def map_tiles(walk: Walk, *, chosen: bool = True) -> list[Tile]:
     """Draw the layer's maps over the picture, in multiples of uniform."""
-    maps = walk.scene.attention.maps[walk.layer]
-    scaled = scale_maps(walk.scene.attention.maps, "uniform")[walk.layer]
-    return [
-        Tile(
-            f"map-{i}",
-            f"Subspace {i + 1}",
-            note=map_note(maps[i]),
-            source=data_uri(attention_tile(walk.scene.crop.pixels, scaled.fractions[i], walk.scene.view.display)),
-            values=scaled.values[i],
-            unit="×",
-            colour=subspace_colour(i, len(maps)),
-            selected=chosen and i == walk.k,
-        )
-        for i in range(len(maps))
-    ]
+    scales = uniform(walk)
+    return [map_tile(scales, i, walk.scene.crop, id=f"map-{i}", selected=chosen and i == walk.k) for i in range(walk.stages.groups)]
+
+
+def uniform(walk: Walk) -> dict[str, Scaled]:
+    """Return the layer's maps in multiples of uniform, whatever scale is chosen: that is what the lesson speaks of."""
+    return {"": scale_maps(walk.scene.attention.maps, "uniform")[walk.layer]}
 
 
 def show_why(walk: Walk) -> None:
     """Show the picture and what the maps make of it."""
+    tiles = [walk.picture(), *map_tiles(walk)]
+    show_tiles(tiles, columns=row_of(tiles), legend=map_legend(uniform(walk)), key="why", on_place=lambda: take_place("why"))
+
+
+def tell_more(walk: Walk) -> None:
+    """Say what the network answers, and what the numbers at the maps are."""
     scene = walk.scene
-    legend(scene.view.display.colours, scale_maps(scene.attention.maps, "uniform")[walk.layer])
-    picture = Tile("picture", "The picture", note="as the network sees it", source=data_uri(scene.crop.pixels))
-    show_tiles([picture, *map_tiles(walk)], width=150, key="why")
     top = scene.attention.top(1)[0]
     st.caption(
         f"{walk.facts.network}, which knows {scene.variant.knows}, says “{scene.class_name(top)}” with {scene.attention.probabilities[top]:.0%}. "
@@ -61,28 +55,31 @@ def show_why(walk: Walk) -> None:
 def show_channels(walk: Walk) -> None:
     """Show every channel of the layer, and the one that is followed."""
     features = walk.stages.features
-    left, right = st.columns([1.6, 1], gap="large")
     low, high = value_range(features)
-    with left:
-        st.image(
-            mosaic(features, walk.scene.view.display, least_side=520),
-            width=min(560, 16 * features.shape[-1] * 3),
-            alt=f"all {len(features)} channels",
-        )
-        silent = int((features.reshape(len(features), -1).max(1) <= 0).sum())
-        st.caption(
-            f"All {len(features)} channels, in rows from the top left, on one scale from {low:.3g} to {high:.3g}. {silent or 'None'} of them {'is' if silent < 2 else 'are'} 0 everywhere for this picture."
-        )
-    with right:
-        show_tiles([walk.tile("features", name=f"Channel {walk.derivation.channel}", pick=True)], width=220, key="one-channel")
-        st.caption("One of them, on its own scale. Choose another below.")
+    silent = int((features.reshape(len(features), -1).max(1) <= 0).sum())
+    sheet = Tile(
+        "channels",
+        f"All {len(features)} channels",
+        note=f"from the top left, on one scale from {low:.3g} to {high:.3g}",
+        source=data_uri(mosaic(features, walk.scene.view.display, least_side=520)),
+    )
+    show_tiles(
+        [walk.picture(), sheet, walk.tile("features", name=f"Channel {walk.derivation.channel}", pick=True)],
+        columns=3,
+        key="one-channel",
+        on_place=lambda: take_place("one-channel"),
+    )
+    st.caption(
+        f"{silent or 'None'} of them {'is' if silent < 2 else 'are'} 0 everywhere for this picture. Click any cell to follow it; choose another channel below."
+    )
 
 
 def show_split(walk: Walk) -> None:
     """Show the channels of each subspace apart, and let g be moved."""
     _move_g(walk)
     s = walk.stages
-    show_tiles(group_tiles(walk), width=210 if s.groups <= 4 else 124, key="groups")
+    tiles = [walk.picture(), *group_tiles(walk)]
+    show_tiles(tiles, columns=row_of(tiles), key="groups", on_place=lambda: take_place("groups"))
     means = measures.effective_area(s.attention)
     st.caption(
         f"Each square holds the channels of one subspace; its colour is the subspace's on every page. One map each; their effective areas are {means.min():.0%} to {means.max():.0%}."

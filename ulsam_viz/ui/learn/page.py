@@ -6,6 +6,7 @@ import streamlit as st
 
 from ...engine import default_engine
 from ...zoo import CheckpointError
+from ..choose.display import show_view
 from ..choose.ids import choose_by_id
 from ..choose.picture import model_input
 from ..choose.sidebar import choose
@@ -13,6 +14,7 @@ from ..run.page import open_page
 from ..run.scene import Scene
 from ..run.session import visitor
 from .handout import offer_handout
+from .present import offer_presentation, style_presentation
 from .probes import show_probes
 from .quiz import show_quiz
 from .sandbox import show_sandbox
@@ -27,8 +29,12 @@ def show() -> None:
     variants = open_page("learn")
     choices = choose(variants)
     variant, device = choices.variant, choices.device
-    st.markdown("### How subspace attention works")
-    part = choose_by_id(st.segmented_control, "Part", _PARTS, key="part", required=True)
+    style_presentation()
+    with st.container(horizontal=True, vertical_alignment="center", key="learn-head"):
+        part = choose_by_id(st.segmented_control, "Part", _PARTS, key="part", required=True)
+        with st.container(width="content"):
+            show_view()
+        offer_presentation()
     if part == "sandbox":
         show_sandbox(choices.view)
         return

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import numpy as np
 import streamlit as st
 
 from ...analysis import measures
 from ...analysis.attention import Attention
 from ...engine import default_engine
-from ...figures.colours import scale_maps, subspace_colour
-from ...figures.tiles import attention_tile, data_uri
+from ...figures.colours import Scaled, scale_maps
+from ...figures.drawing import draw_picture
 from ...images import ModelInput, Preprocessing, prepare
-from ...lesson.probes import PROBES, Probe, correlation_after_moving, empty, region_means, verdict
+from ...lesson.probes import PROBES, Probe, correlation_after_moving, empty, region_means, verdict, whole_cells
 from ..choose.ids import choose_by_id
 from ..choose.place import selection
-from ..run.scene import Scene, map_note
+from ..run.scene import Scene
 from ..run.session import visitor
-from ..widgets.legends import legend
-from ..widgets.tiles import Tile, show_tiles
+from ..widgets.legends import map_legend
+from ..widgets.tiles import Tile, map_tile, show_tiles
+from .walk import row_of
 
 _PROBES = {probe.id: probe for probe in PROBES}
 
@@ -45,29 +45,24 @@ def show_probes(scene: Scene) -> None:
     futures = [default_engine().attend(i, scene.variant, scene.device.device, visitor=visitor()) for i in inputs]
     seen = [f.result() for f in futures]
     scaled = scale_maps({i: a.maps[layer] for i, a in enumerate(seen)}, "uniform")
-    legend(scene.view.display.colours, scaled[0])
-    for i, (crop, attention) in enumerate(zip(inputs[:-1], seen[:-1], strict=True)):
-        _row(scene, probe, crop, attention.maps[layer], scaled[i].fractions, scaled[i].values, key=f"probe-{i}")
+    for i, crop in enumerate(inputs[:-1]):
+        _row(probe, crop, scaled[i], key=f"probe-{i}")
     _numbers(scene, probe, layer, seen)
 
 
-def _row(
-    scene: Scene, probe: Probe, crop: ModelInput, maps: np.ndarray, fractions: np.ndarray, values: np.ndarray, *, key: str
-) -> None:
-    tiles = [Tile("picture", "The probe", note=probe.title, source=data_uri(crop.pixels))]
-    tiles += [
-        Tile(
-            f"map-{k}",
-            f"Subspace {k + 1}",
-            note=map_note(maps[k]),
-            source=data_uri(attention_tile(crop.pixels, fractions[k], scene.view.display)),
-            values=values[k],
-            unit="×",
-            colour=subspace_colour(k, len(maps)),
-        )
-        for k in range(len(maps))
-    ]
-    show_tiles(tiles, width=140 if len(maps) <= 4 else 112, key=key)
+def _row(probe: Probe, crop: ModelInput, scaled: Scaled, *, key: str) -> None:
+    g, grid = len(scaled.maps), scaled.maps.shape[1:]
+    boxes = [(name, _in_fractions(region, grid)) for name, region in probe.regions.items()]
+    unnamed = [("", box) for _, box in boxes]
+    tiles = [Tile("picture", "The probe", note=probe.title, drawing=draw_picture(crop), role="picture", boxes=boxes, grid=grid)]
+    tiles += [map_tile({"": scaled}, k, crop, id=f"map-{k}", boxes=unnamed) for k in range(g)]
+    show_tiles(tiles, columns=row_of(tiles), legend=map_legend({"": scaled}), key=key)
+
+
+def _in_fractions(region: tuple[float, float, float, float], grid: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Return the cells that a box is widened to as a tile's mark: top, left, height, width."""
+    (top, left, bottom, right), (height, width) = whole_cells(region, grid), grid
+    return top / height, left / width, (bottom - top) / height, (right - left) / width
 
 
 def _numbers(scene: Scene, probe: Probe, layer: int, seen: list[Attention]) -> None:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from ...lesson.steps import QUIZ, STEPS
 from ..run.kept import keep
+from .present import answer_wanted
 
 _TITLES = {step.id: step.title for step in STEPS}
 
@@ -13,14 +14,26 @@ _TITLES = {step.id: step.title for step in STEPS}
 def show_quiz() -> None:
     """Draw the questions; an answer is judged at once."""
     st.markdown("#### Six questions")
-    st.caption("Each can be answered from what the lesson shows. Choose, and read the reason.")
     right = answered = 0
     for i, question in enumerate(QUIZ):
-        chosen = st.radio(f"**{i + 1}.** {question.text}", question.answers, index=None, key=keep(f"quiz-{i}"))
-        if chosen is None:
+        answer = question.answers[question.right]
+        chosen = st.session_state.get(f"quiz-{i}")
+        shown = st.container()  # the question; whether its answer is wanted is known below it
+        wanted = answer_wanted(f"quiz-{i}")
+        with shown:
+            st.radio(
+                f"**{i + 1}.** {question.text}",
+                question.answers,
+                index=None,
+                key=keep(f"quiz-{i}"),
+                captions=[_mark(a, chosen, answer) for a in question.answers] if chosen or wanted else None,
+            )
+        if wanted and not chosen:
+            st.info(question.reason)
+        if not chosen:
             continue
         answered += 1
-        correct = chosen == question.answers[question.right]
+        correct = chosen == answer
         right += correct
         verdict, other = st.columns([4, 1], vertical_alignment="center")
         with verdict:
@@ -30,6 +43,12 @@ def show_quiz() -> None:
     st.progress(answered / len(QUIZ), text=f"{answered} of {len(QUIZ)} answered, {right} right")
     if answered:
         st.button("Start again", on_click=_forget)
+
+
+def _mark(option: str, chosen: str | None, right: str) -> str:
+    if option == right:
+        return ":green[**✓ the right one**]"
+    return ":red[✗ your answer]" if option == chosen else ""
 
 
 def _go_to(step: str) -> None:

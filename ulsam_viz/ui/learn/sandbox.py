@@ -40,27 +40,30 @@ def show_sandbox(view: View) -> None:
         "subspace's channels, ReLU, softmax, gain."
     )
     presets = _presets()
-    preset = st.selectbox(
-        "Start from", list(presets), key=keep("preset"), bind="query-params", help="Choosing again brings its numbers back."
-    )
-    tensor = _edit(presets[preset], preset)
-    weights, bias, groups = _choose_weights()
-    switches = choose_switches("sand")
+    inputs, outputs = st.columns([1, 1.45], gap="medium")
+    with inputs:
+        preset = st.selectbox(
+            "Start from", list(presets), key=keep("preset"), bind="query-params", help="Choosing again brings its numbers back."
+        )
+        tensor = _edit(presets[preset], preset)
+        weights, bias, groups = _choose_weights()
+        switches = choose_switches("sand", columns=2)
     if trouble := find_trouble(tensor):
-        st.error(trouble)
+        outputs.error(trouble)
         return
     module = transparent_module(_CHANNELS, groups)
     with torch.no_grad():
         module.pointwise.weight.copy_(torch.tensor(weights, dtype=torch.float32).view(groups, -1, 1, 1))
         module.state_dict()["pointwise.bias"].fill_(bias)
     stages = run_stages(module, torch.from_numpy(tensor).float()[None], switches)
-    _show(stages, view)
+    with outputs:
+        _show(stages, view)
 
 
 def _edit(start: np.ndarray, preset: str) -> np.ndarray:
     """Show the four channels as editors; return the tensor, NaN where a cell was emptied."""
     edited = []
-    for c, column in enumerate(st.columns(_CHANNELS)):
+    for c, column in enumerate([*st.columns(2), *st.columns(2)]):
         with column:
             st.markdown(f"Channel {c + 1}")
             rows = st.data_editor(
@@ -84,9 +87,8 @@ def find_trouble(tensor: np.ndarray) -> str:
 
 
 def _choose_weights() -> tuple[list[float], float, int]:
-    left, *columns = st.columns([1.5, 1, 1, 1, 1, 1])
-    with left:
-        groups = st.segmented_control("Subspaces g", [1, 2, 4], default=2, required=True, key=keep("sand-g"), bind="query-params")
+    groups = st.segmented_control("Subspaces g", [1, 2, 4], default=2, required=True, key=keep("sand-g"), bind="query-params")
+    columns = [*st.columns(3), *st.columns(3)]
     weights = [
         column.number_input(
             f"Weight {c + 1}",
@@ -100,7 +102,7 @@ def _choose_weights() -> tuple[list[float], float, int]:
         )
         for c, column in enumerate(columns[:_CHANNELS])
     ]
-    bias = columns[-1].number_input(
+    bias = columns[_CHANNELS].number_input(
         "Bias",
         -100.0,
         100.0,
@@ -113,12 +115,12 @@ def _choose_weights() -> tuple[list[float], float, int]:
     return weights, bias, groups or 1
 
 
-def choose_switches(prefix: str) -> Switches:
-    """Show what can be changed about a module, under keys of its own."""
-    columns = st.columns(4)
+def choose_switches(prefix: str, *, columns: int = 4) -> Switches:
+    """Show what can be changed about a module, under keys of its own, in so many columns of four."""
+    places = [column for _ in range(4 // columns) for column in st.columns(columns)]
 
     def toggle(place: int, label: str, name: str, *, value: bool = True, text: str = "") -> bool:
-        return bool(columns[place].toggle(label, value=value, key=keep(f"{prefix}-{name}"), bind="query-params", help=text))
+        return bool(places[place].toggle(label, value=value, key=keep(f"{prefix}-{name}"), bind="query-params", help=text))
 
     pool = toggle(0, "Max-pool", "pool", text="Off: neighbours no longer count.")
     residual = toggle(0, "Residual", "residual", text="Off: the gain is A instead of 1 + A; a softmax then makes features tiny.")
@@ -127,7 +129,7 @@ def choose_switches(prefix: str) -> Switches:
     sigmoid = toggle(
         2, "Sigmoid instead of softmax", "sigmoid", value=False, text="Each place is weighted by itself; maps need not sum to 1."
     )
-    temperature = columns[3].select_slider(
+    temperature = places[3].select_slider(
         "Temperature",
         [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0],
         value=1.0,
@@ -135,7 +137,7 @@ def choose_switches(prefix: str) -> Switches:
         bind="query-params",
         help="Logits are divided by it: small makes one place win, large makes all equal.",
     )
-    strength = columns[2].slider(
+    strength = places[2].slider(
         "Gain strength s",
         0.0,
         40.0,
@@ -149,8 +151,8 @@ def choose_switches(prefix: str) -> Switches:
 
 
 def _show(stages: Stages, view: View) -> None:
-    for sentence in _remarks(stages):
-        st.markdown(f"- {sentence}")
+    st.html("<style>.ulsam-grids { gap: 10px; } .ulsam-grid td { min-width: 34px; height: 26px; }</style>")
+    st.markdown("\n".join(f"- {sentence}" for sentence in _remarks(stages)))
     owners = [c // stages.group_size for c in range(_CHANNELS)]
     hues = [subspace_colour(k, stages.groups) for k in range(stages.groups)]
 

@@ -8,15 +8,18 @@ from dataclasses import replace
 import streamlit as st
 
 from ...analysis.stages import STAGES, Stage
-from ...figures.tiles import data_uri, value_tile
+from ...figures.drawing import draw_values
 from ...lesson.formulas import formula
+from ...lesson.operators import operator
 from ...lesson.steps import STEPS, Step
 from ...zoo import Variant
 from ..choose.ids import choose_by_id
 from ..choose.network import usual_position
 from ..run.scene import Scene
 from ..widgets.tiles import Tile, show_tiles
-from .idea import ideas
+from .diagram import show_diagram
+from .idea import ideas, tell_more
+from .present import presenting
 from .walk import STAGE_NAMES, Walk, choose_walk, take_place
 from .whole import show_subspace_prediction, wholes
 
@@ -36,41 +39,48 @@ def show_lesson(scene: Scene, everything: Sequence[Variant]) -> Walk | None:
         position = usual_position(scene.variant)
         st.button(f"Put a module {position.replace('-', ' layer ')}", on_click=_take, args=(position,))
         return None
-    st.markdown(f"#### {step.title}")
     place = st.container()
     walk = choose_walk(scene)
     with place:
-        st.markdown(step.write(walk.facts))
+        text, more = step.write(walk.facts)
+        st.markdown(text)
         if step.stage:
             _show_stage(walk, step.stage)
         else:
             (ideas() | wholes(everything))[step.id](walk)
+        with st.expander("More"):
+            st.markdown(more)
+            if step.id == "why":
+                tell_more(walk)
     return walk
 
 
 def _choose_step() -> Step:
-    """Show progress, back, next and jump; the chosen step lives in the address."""
+    """Show the way with its blocks, the title, back and next; the chosen step lives in the address."""
+
+    def blocks(*_: object, key: str, **__: object) -> None:
+        show_diagram(st.session_state[key], _go)
+
+    index = list(_TITLES).index(choose_by_id(blocks, "Step", _TITLES, key="step"))
+    back, forth = ("Left", "Right") if presenting() else ("B", "N")
     with st.container(horizontal=True, vertical_alignment="center"):
-        before = st.container(width="content")
-        index = list(_TITLES).index(choose_by_id(st.selectbox, "Step", _TITLES, key="step", width=360))
-        with before:
-            st.button("Back", icon=":material/arrow_back:", disabled=index == 0, on_click=_go, args=(index - 1,), shortcut="B")
-        st.button(
-            "Next",
-            icon=":material/arrow_forward:",
-            disabled=index == len(STEPS) - 1,
-            on_click=_go,
-            args=(index + 1,),
-            type="primary",
-            shortcut="N",
-        )
-    step = STEPS[index]
-    st.progress((index + 1) / len(STEPS), text=f"{step.chapter}: step {index + 1} of {len(STEPS)}")
-    return step
+        st.markdown(f"#### {STEPS[index].title}", width="stretch")
+        for label, to, icon, key in (("Back", index - 1, "arrow_back", back), ("Next", index + 1, "arrow_forward", forth)):
+            there = 0 <= to < len(STEPS)
+            st.button(
+                label,
+                icon=f":material/{icon}:",
+                disabled=not there,
+                on_click=_go,
+                args=(STEPS[to].id if there else "",),
+                type="primary" if to > index else "secondary",
+                shortcut=key,
+            )
+    return STEPS[index]
 
 
-def _go(index: int) -> None:
-    st.session_state["step"] = STEPS[index].id
+def _go(step: str) -> None:
+    st.session_state["step"] = step
 
 
 def _take(position: str) -> None:
@@ -78,11 +88,13 @@ def _take(position: str) -> None:
 
 
 def _show_stage(walk: Walk, stage: Stage) -> None:
-    pictures, numbers = st.columns([1, 1.15], gap="large")
-    with pictures:
-        show_tiles(stage_tiles(walk, stage), width=148, key=f"stage-{stage}", on_place=lambda: take_place(f"stage-{stage}"))
-        st.caption(f"Shapes, channels or subspaces × rows × columns: {_shape(walk, _BEFORE[stage])} → {_shape(walk, stage)}.")
-    with numbers:
+    key = f"stage-{stage}"
+    show_tiles([walk.picture(), *stage_tiles(walk, stage)], columns=4, key=key, on_place=lambda: take_place(key))
+    st.caption(
+        f"Click any cell to follow it. {_shape(walk, _BEFORE[stage])} → {_shape(walk, stage)}",
+        help="Shapes: channels or subspaces × rows × columns. Arrow keys move on a map, Enter chooses.",
+    )
+    with st.expander("Show the numbers") if presenting() else st.container():
         _show_formula(walk, stage)
     if stage == "pointwise":
         _show_terms(walk)
@@ -96,15 +108,17 @@ def _shape(walk: Walk, stage: Stage) -> str:
 
 
 def stage_tiles(walk: Walk, stage: Stage) -> list[Tile]:
-    """Draw what a stage is made from, and what it makes."""
+    """Draw what a stage is made from, by what, and what it makes; on one scale where the lesson is that little changes."""
     before = _BEFORE[stage]
-    tiles = [
-        walk.tile(before, name=f"Before: {STAGE_NAMES[before]}", pick=True, window=stage == "pooled"),
-        walk.tile(stage, name=f"After: {STAGE_NAMES[stage]}", pick=True),
+    alike = stage in ("gain", "output")
+    by = Tile("operator", STAGE_NAMES[stage], colour=walk.hue, card=operator(walk.stages, walk.derivation, stage))
+    return [
+        walk.tile(
+            before, name=f"Before: {STAGE_NAMES[before]}", pick=True, window=stage == "pooled", alike=stage if alike else None
+        ),
+        walk.tile("gain", name="× gain of the subspace", pick=True) if stage == "output" else by,
+        walk.tile(stage, name=f"After: {STAGE_NAMES[stage]}", pick=True, alike=before if alike else None),
     ]
-    if stage == "output":
-        tiles.insert(1, walk.tile("gain", name="Gain of the subspace", pick=True))
-    return tiles
 
 
 def _show_formula(walk: Walk, stage: Stage) -> None:
@@ -112,9 +126,10 @@ def _show_formula(walk: Walk, stage: Stage) -> None:
     written = formula(walk.stages, d, stage)
     of = f"subspace {walk.k + 1}" if stage in _OF_SUBSPACES else f"channel {d.channel}"
     st.markdown(f"At row {d.row}, column {d.column} of {of}:")
-    st.latex(written.symbols)
-    st.caption(written.legend)
+    if stage == "output":  # elsewhere the operator's card has them
+        st.latex(written.symbols)
     st.latex(written.numbers)
+    st.caption(written.legend)
     note = "" if stage != "attention" else f" That is {written.result * walk.facts.places:.2f} times uniform."
     apart = f"differs by {written.difference:.0e}" if written.difference else "is exactly that"
     st.caption(
@@ -134,8 +149,7 @@ def _show_terms(walk: Walk) -> None:
                 f"term-{t.channel}",
                 f"Channel {t.channel}",
                 note=f"{t.value:.3g} × {t.weight:+.3g} = {t.product + 0.0:+.3g}",
-                source=data_uri(value_tile(walk.stages.pooled[t.channel], walk.scene.view.display)),
-                values=walk.stages.pooled[t.channel],
+                drawing=draw_values(walk.stages.pooled[t.channel]),
                 colour=walk.hue,
                 mark=walk.mark(),
             )
@@ -157,7 +171,7 @@ def _show_strip(walk: Walk, current: Stage) -> None:
         values = walk.stages.map_of(stage, walk.k, walk.derivation.channel)
         note = f"{values.min():.4g} … {values.max():.4g}"
         tiles.append(replace(walk.tile(stage), note=note, selectable=stage != "features", selected=stage == current))
-    show_tiles(tiles, width=76, key="strip-stages", on_select=_jump)
+    show_tiles(tiles, width=130 if presenting() else 76, key="strip-stages", on_select=_jump)
     st.caption("Each on its own colours; the smallest and largest value below. Click one to go to its step.")
 
 

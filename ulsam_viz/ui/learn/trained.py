@@ -6,16 +6,15 @@ import numpy as np
 import streamlit as st
 
 from ...analysis.stages import Experiment, Switches, experiment
-from ...figures.colours import Scaled, subspace_colour
-from ...figures.tiles import attention_tile, data_uri
+from ...figures.colours import Scaled
 from ...models.network import Network
 from ...zoo import load_network
 from ..choose.place import selection
 from ..inspect.questions.what_if import answers_compared
 from ..run.asking import answer
 from ..run.scene import Scene
-from ..widgets.legends import legend
-from ..widgets.tiles import Tile, show_tiles
+from ..widgets.legends import map_legend
+from ..widgets.tiles import map_tile, show_tiles
 from .sandbox import choose_switches
 
 
@@ -43,26 +42,23 @@ def show_experiments(scene: Scene) -> None:
         st.caption("Nothing is changed yet: move a switch, the temperature or the strength, and compare the rows.")
     before = 1 + scene.attention.maps[layer]
     both = np.stack([before, found.stages.gain])
-    scaled = Scaled(both, float(both.min()), float(both.max()), "gain")
-    legend(scene.view.display.colours, scaled)
-    for title, name, values, fractions in (
-        ("As trained", "before", before, scaled.fractions[0]),
-        ("Changed", "after", found.stages.gain, scaled.fractions[1]),
-    ):
+    for title, name, values in (("As trained", "before", before), ("Changed", "after", found.stages.gain)):
+        scales = {"": Scaled(values, float(both.min()), float(both.max()), "gain")}
         st.markdown(f"**{title}**")
         show_tiles(
             [
-                Tile(
-                    f"{name}-{k}",
-                    f"Subspace {k + 1}",
+                map_tile(
+                    scales,
+                    k,
+                    scene.crop,
+                    id=f"{name}-{k}",
+                    alt="",
                     note=f"gain {values[k].min():.4g} to {values[k].max():.4g}",
-                    source=data_uri(attention_tile(scene.crop.pixels, fractions[k], scene.view.display)),
-                    values=values[k],
-                    colour=subspace_colour(k, len(values)),
                 )
                 for k in range(len(values))
             ],
             width=124,
+            legend=map_legend(scales),
             key=f"experiment-{name}",
         )
     st.caption("Gains, on one linear scale for both rows.")

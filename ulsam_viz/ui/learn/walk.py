@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,8 @@ from ...analysis.derivation import Derivation, derive
 from ...analysis.stages import Stage, Stages, run_stages
 from ...engine import Pause, default_engine
 from ...figures.colours import subspace_colour
-from ...figures.tiles import data_uri, value_range, value_tile
+from ...figures.drawing import draw_picture, draw_values
+from ...figures.tiles import value_range
 from ...lesson.steps import Facts
 from ...models.network import Network
 from ...scheduling import Kind
@@ -88,20 +90,49 @@ class Walk:
             macs=cost.macs / 1e6,
         )
 
-    def tile(self, stage: Stage, *, name: str = "", pick: bool = False, window: bool = False) -> Tile:
-        """Draw a stage's map of the followed channel or subspace, with the place marked."""
-        values = self.stages.map_of(stage, self.k, self.derivation.channel)
-        low, high = value_range(values)
+    def picture(self) -> Tile:
+        """Draw the picture, with the place marked; a click on it follows another place."""
+        return Tile(
+            "picture",
+            "Picture",
+            drawing=draw_picture(self.scene.crop),
+            role="picture",
+            ask="place",
+            mark=self.mark(),
+            grid=self.grid,
+        )
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the layer."""
+        height, width = self.stages.attention.shape[1:]
+        return height, width
+
+    def tile(self, stage: Stage, *, name: str = "", pick: bool = False, window: bool = False, alike: Stage | None = None) -> Tile:
+        """Draw a stage's map of the followed channel or subspace, with the place marked.
+
+        Args:
+            stage: Which.
+            name: Heading; or the stage's own.
+            pick: A click follows another place.
+            window: The max-pool's window is marked, and framed under the pointer, in place of one cell.
+            alike: Another stage that shares the scale of colours.
+        """
+        values = self._values(stage)
+        low, high = value_range(np.stack([values, self._values(alike)]) if alike else values)
         return Tile(
             id=stage,
             name=name or STAGE_NAMES[stage],
-            note=f"colours from {low:.4g} to {high:.4g}",
-            source=data_uri(value_tile(values, self.scene.view.display)),
-            values=values,
+            note=f"{'one scale,' if alike else 'colours'} from {low:.4g} to {high:.4g}",
+            drawing=draw_values(values, (low, high)),
             colour=self.hue,
             ask="place" if pick else "",
             mark=self.mark(window=window),
+            reach=int(window),
         )
+
+    def _values(self, stage: Stage) -> np.ndarray:
+        return self.stages.map_of(stage, self.k, self.derivation.channel)
 
     def mark(self, *, window: bool = False) -> tuple[float, float, float, float]:
         """Return the place that is followed, or the window that the max-pool takes there, in fractions of the picture."""
@@ -164,6 +195,11 @@ def _bounded(label: str, low: int, high: int, default: int, *, key: str) -> int:
         return low
     fits = len(st.query_params.get(key, "")) < _MOST_DIGITS  # Streamlit stumbles over a number that is no float
     return int(st.number_input(label, low, high, key=keep(key), bind="query-params" if fits else None))
+
+
+def row_of(tiles: Sequence[Tile]) -> int:
+    """Return how many tiles share a row: with few of them they stay large, with many small."""
+    return min(max(len(tiles), 4), 6)
 
 
 def take_place(key: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from ... import paper
 from ...analysis import effects, measures
@@ -14,20 +15,20 @@ from ...analysis.verdicts import smallest_logit
 from ...engine import Pause, default_engine
 from ...figures import comparisons
 from ...figures.colours import Scaled, scale_maps, subspace_colour
-from ...figures.tiles import attention_tile, data_uri
 from ...lesson.steps import MISCONCEPTIONS
 from ...models.network import Network
 from ...zoo import CheckpointError, Variant, position_name
 from ..run.asking import answer, subspace_names
 from ..run.kept import keep
-from ..run.scene import map_note
 from ..run.session import visitor
 from ..run.words import differences, differences_of_positions
-from ..widgets.legends import legend
-from ..widgets.tiles import Tile, show_tiles
+from ..widgets.legends import map_legend
+from ..widgets.tiles import Tile, map_tile, show_tiles
+from ..widgets.words import map_note
 from .cost import show_cost
-from .idea import map_tiles
-from .walk import Walk, at_same_position
+from .idea import map_tiles, uniform
+from .present import answer_wanted
+from .walk import Walk, at_same_position, row_of, take_place
 
 _UNDECIDED = "I do not know yet"
 _SAME, _NARROWER, _WIDER = "about as wide as now", "narrower: a smaller effective area", "wider: a larger effective area"
@@ -38,9 +39,14 @@ def wholes(everything: Sequence[Variant]) -> dict[str, Callable[[Walk], None]]:
     return {
         "groups": show_groups,
         "positions": lambda walk: show_positions(walk, everything),
-        "cost": show_cost,
+        "cost": _show_cost,
         "reading": show_reading,
     }
+
+
+def _show_cost(walk: Walk) -> None:
+    with _beside_picture(walk):
+        show_cost(walk)
 
 
 def look(walk: Walk, variants: Sequence[Variant]) -> list[tuple[Variant, Attention]]:
@@ -58,25 +64,42 @@ def look(walk: Walk, variants: Sequence[Variant]) -> list[tuple[Variant, Attenti
 
 def show_groups(walk: Walk) -> None:
     """Show the maps for every g at this position; those of the largest g after a prediction."""
+    with _beside_picture(walk):
+        _show_groups(walk)
+
+
+def _beside_picture(walk: Walk) -> DeltaGenerator:
+    """Show the picture, and return the room at its right."""
+    left, right = st.columns([1, 3], gap="medium")
+    with left:
+        show_tiles([walk.picture()], columns=1, key="beside", on_place=lambda: take_place("beside"))
+    return right
+
+
+def _show_groups(walk: Walk) -> None:
     seen = look(walk, at_same_position(walk.scene.variant))
     by_groups = {v.groups: a.maps[walk.layer] for v, a in seen}
     last = max(by_groups)
     scaled = scale_maps(by_groups, "uniform")
-    legend(walk.scene.view.display.colours, scaled[last])
     for g in sorted(by_groups):
         if g != last or len(by_groups) == 1:
-            _row_of_groups(walk, by_groups[g], scaled[g])
+            _row_of_groups(walk, by_groups[g], scaled[g], first=g == min(by_groups))
     if len(by_groups) > 1 and _predict_width(walk, by_groups, last):
-        _row_of_groups(walk, by_groups[last], scaled[last])
+        _row_of_groups(walk, by_groups[last], scaled[last], first=False)
     st.caption(
         "The networks were trained separately: subspace 1 of one row need not resemble its children in the next. All rows are on one scale."
     )
 
 
-def _row_of_groups(walk: Walk, maps: np.ndarray, scaled: Scaled) -> None:
+def _row_of_groups(walk: Walk, maps: np.ndarray, scaled: Scaled, *, first: bool) -> None:
     g = len(maps)
     st.markdown(groups_title(maps))
-    show_tiles(groups_tiles(walk, maps, scaled), width=120 if g <= 4 else 92 if g <= 8 else 64, key=f"groups-{g}")
+    show_tiles(
+        groups_tiles(walk, maps, scaled),
+        columns=8,
+        legend=map_legend({"": scaled}) if first else None,  # all rows are on one scale
+        key=f"groups-{g}",
+    )
 
 
 def groups_title(maps: np.ndarray) -> str:
@@ -88,14 +111,13 @@ def groups_tiles(walk: Walk, maps: np.ndarray, scaled: Scaled) -> list[Tile]:
     """Draw one network's maps (g, H, W)."""
     g = len(maps)
     return [
-        Tile(
-            f"g{g}.{i}",
-            f"{i + 1}",
+        map_tile(
+            {"": scaled},
+            i,
+            walk.scene.crop,
+            id=f"g{g}.{i}",
+            name=f"{i + 1}",
             note=map_note(maps[i]) if g <= 4 else f"{measures.effective_area(maps[i]):.0%}",
-            source=data_uri(attention_tile(walk.scene.crop.pixels, scaled.fractions[i], walk.scene.view.display)),
-            values=scaled.values[i],
-            unit="×",
-            colour=subspace_colour(i, g),
         )
         for i in range(g)
     ]
@@ -110,7 +132,7 @@ def _predict_width(walk: Walk, by_groups: Mapping[int, np.ndarray], last: int) -
         key=keep("predict-width"),
         captions=["", "within a tenth", "", ""],
     )
-    if guess == _UNDECIDED:
+    if guess == _UNDECIDED and not answer_wanted("width"):
         return False
     areas = {g: float(measures.effective_area(by_groups[g]).mean()) for g in (base, last)}
     ratio = areas[last] / areas[base]
@@ -118,9 +140,8 @@ def _predict_width(walk: Walk, by_groups: Mapping[int, np.ndarray], last: int) -
     text = (
         f"The maps are {truth}: their mean effective area is {areas[last]:.1%} with g = {last}, {areas[base]:.1%} with g = {base}."
     )
-    (st.success if guess == truth else st.info)(
-        ("As you said. " if guess == truth else "Not so here. ") + text + " That is this picture; try another."
-    )
+    said = {_UNDECIDED: "", truth: "As you said. "}.get(guess, "Not so here. ")
+    (st.success if guess == truth else st.info)(said + text + " That is this picture; try another.")
     return True
 
 
@@ -130,8 +151,14 @@ def show_positions(walk: Walk, everything: Sequence[Variant]) -> None:
     if not scaled:
         st.caption("No network with a single module is trained for this g.")
         return
-    legend(walk.scene.view.display.colours, scaled)
-    show_tiles(tiles, width=150, key="positions")
+    tiles = [walk.picture(), *tiles]
+    show_tiles(
+        tiles,
+        columns=row_of(tiles),
+        legend=map_legend({"": scaled}),
+        key="positions",
+        on_place=lambda: take_place("positions"),
+    )
     st.caption(POSITIONS_NOTE.format(f=walk.facts))
     st.markdown(differences_of_positions(walk.scene.variant))
 
@@ -147,13 +174,15 @@ def position_tiles(walk: Walk, everything: Sequence[Variant]) -> tuple[list[Tile
     whole = {i: next(iter(attention.maps.values())) for i, (_, attention) in enumerate(seen)}
     scaled = scale_maps({i: maps.mean(0, keepdims=True) for i, maps in whole.items()}, "uniform")
     tiles = [
-        Tile(
-            f"position-{i}",
-            position_name(variant),
+        map_tile(
+            {"": scaled[i]},
+            0,
+            walk.scene.crop,
+            id=f"position-{i}",
+            name=position_name(variant),
+            alt="",
+            colour="",
             note=f"{whole[i].shape[1]} × {whole[i].shape[2]}, gain {1 + whole[i].mean(0).min():.4f} to {1 + whole[i].mean(0).max():.4f}",
-            source=data_uri(attention_tile(walk.scene.crop.pixels, scaled[i].fractions[0], walk.scene.view.display)),
-            values=scaled[i].values[0],
-            unit="×",
             selected=variant.name == own.name,
         )
         for i, (variant, _) in enumerate(seen)
@@ -166,14 +195,14 @@ def show_subspace_prediction(walk: Walk) -> None:
     if walk.stages.groups == 1:
         return
     scene, names = walk.scene, subspace_names(walk.scene, walk.layer)
-    show_tiles(map_tiles(walk), width=124, key="whose")
+    show_tiles(map_tiles(walk), width=124, legend=map_legend(uniform(walk)), key="whose")
     guess = st.radio(
         f"**Predict:** whose attention matters most for “{scene.class_name(scene.target)}”? (Whose gain, set to 1 everywhere, moves the logit most?)",
         [_UNDECIDED, *names],
         key=keep(f"predict-subspace-{walk.stages.groups}"),
         horizontal=True,
     )
-    if guess == _UNDECIDED:
+    if guess == _UNDECIDED and not answer_wanted("subspace"):
         st.caption("Guess; the answer is computed for this picture and target.")
         return
     moved = without_each(walk)
@@ -194,7 +223,7 @@ def show_subspace_prediction(walk: Walk) -> None:
         alt="; ".join(f"{names[i]}: {moved[i]:+.4f}" for i in order),
     )
     right = names[int(order[0])]
-    said = "As you said: " if guess == right else f"You said {guess.lower()}. "
+    said = {_UNDECIDED: "", right: "As you said: "}.get(guess, f"You said {guess.lower()}. ")
     (st.success if guess == right else st.info)(
         f"{said}{right} moves it most, by {moved[order[0]]:+.4f}, of a logit of {scene.attention.logits[scene.target]:.2f}"
         f"{how_little(float(moved[order[0]]), smallest_logit(scene.variant.calibration.temperature))}. "
@@ -230,8 +259,14 @@ def effects_of_each(walk: Walk) -> tuple[tuple[str, int, int], Callable[[Network
 
 def show_reading(walk: Walk) -> None:
     """Show the misconceptions; each opens on what is true here."""
-    legend(walk.scene.view.display.colours, scale_maps(walk.scene.attention.maps, "uniform")[walk.layer])
-    show_tiles(map_tiles(walk), width=124, key="reading")
+    tiles = [walk.picture(), *map_tiles(walk)]
+    show_tiles(
+        tiles,
+        columns=row_of(tiles),
+        legend=map_legend(uniform(walk)),
+        key="reading",
+        on_place=lambda: take_place("reading"),
+    )
     moved = without_each(walk)
     for card in misconceptions(walk, moved):
         with st.expander(f"“{card[0]}”", icon=":material/help:"):

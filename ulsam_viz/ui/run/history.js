@@ -3,7 +3,7 @@
 // sets its controls by the address.
 if (!window.ulsamHistory) {
   window.ulsamHistory = true; // every run of the page brings this script again
-  const VIEW = ["picture", "net", "position", "g"];
+  const VIEW = ["picture", "crop", "net", "position", "g"];
   const { pushState, replaceState } = history;
   let stepped = true; // one input of the visitor makes one step at most: dragging a slider, too
   for (const input of ["pointerdown", "keydown", "click", "change", "drop"]) window.addEventListener(input, () => (stepped = false), true);

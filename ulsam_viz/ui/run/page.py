@@ -8,20 +8,22 @@ import streamlit as st
 
 from ...zoo import CheckpointError, Variant, list_variants
 from .address import walk_by_history
+from .pictures import send_pictures_again
 from .session import asked
 
 _STYLE = """
 <style>
-.stMainBlockContainer { padding: 3.2rem 2rem 3rem; max-width: 1500px; }
+.stMainBlockContainer { padding: 3.9rem 1.5rem 3rem; max-width: none; }
 [data-testid="stSidebar"] h3 { padding: 0.4rem 0 0; font-size: 1rem; }
 .st-key-history { display: none; }
-.ulsam-legend { display: flex; gap: 16px; font-size: 12px; line-height: 1.2; font-variant-numeric: tabular-nums; padding-left: 4px; }
-.ulsam-legend .scale { position: relative; width: 170px; height: 24px; }
-.ulsam-legend .bar { width: 100%; height: 9px; border-radius: 2px; }
-.ulsam-legend .scale span { position: absolute; top: 11px; white-space: nowrap; transform: translateX(-50%); }
 .ulsam-card { font-size: 13px; line-height: 1.55; font-variant-numeric: tabular-nums; }
 .ulsam-card td { padding: 1px 14px 1px 0; border: 0; vertical-align: top; }
 .ulsam-card td:first-child { opacity: 0.7; white-space: nowrap; }
+/* Streamlit's own faded text and the dark theme's primary button have less contrast than WCAG AA asks for. */
+[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] * { color: inherit !important; }
+[data-testid="stCaptionContainer"] { opacity: 0.82; }
+[data-testid^="stBaseButton"] kbd { color: inherit !important; opacity: 1 !important; }
+[data-testid="stBaseButton-primary"] * { color: light-dark(#ffffff, #12171b) !important; }
 .stMarkdown .katex-display { overflow-x: auto; overflow-y: hidden; padding: 2px 0; }
 .ulsam-grids { display: flex; flex-wrap: wrap; gap: 14px; }
 .ulsam-grid { border-collapse: separate; border-spacing: 2px; font-size: 12px; font-variant-numeric: tabular-nums; }
@@ -50,6 +52,7 @@ def let_the_browser_draw() -> None:
 def open_page(name: str) -> list[Variant]:
     """Begin a page; return the trained variants, or end it with the reason why there are none."""
     st.html(_STYLE)
+    send_pictures_again()
     walk_by_history()
     asked().begin()
     if st.session_state.get("page") != name:

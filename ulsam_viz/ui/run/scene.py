@@ -7,29 +7,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import streamlit as st
 from PIL import Image
 
-from ...analysis import measures
 from ...analysis.attention import Attention
 from ...cost import Cost, count_cost
 from ...engine import DeviceChoice
 from ...figures.colours import Scale
 from ...figures.tiles import Display
-from ...images import ModelInput
+from ...images import ModelInput, Square
 from ...samples import Sample
 from ...zoo import Variant, build_network, position_name
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What was chosen: the decoded picture, its name, what identifies it, and the sample's record where it is one."""
+    """What was chosen.
+
+    Attributes:
+        image: What is looked at: the square that the visitor chose of it, else what the network takes the centre of.
+        name: For people.
+        key: Identifies the picture, of whatever square.
+        sample: The sample's record where it is one.
+        square: The chosen one; None for the centre.
+    """
 
     image: Image.Image
     name: str
     key: str
     sample: Sample | None
+    square: Square | None = None
 
 
 @dataclass(frozen=True)
@@ -66,21 +73,6 @@ def network_name(variant: Variant) -> str:
     g, layers = variant.groups, "layers " if len(variant.placement.layers) > 1 else "layer "
     where = re.sub(r"(?=\d)", layers, position_name(variant), count=1)
     return f"{variant.label} with {g} subspace{'s' if g > 1 else ''} {where}"
-
-
-def map_note(attention_map: np.ndarray) -> str:
-    """Say in a few words what one map (H, W) is like."""
-    if measures.is_dead(attention_map):
-        return "uniform for this picture"
-    return f"area {measures.effective_area(attention_map):.0%}, peak {measures.peak(attention_map):.1f}×"
-
-
-def change_note(after: np.ndarray, before: np.ndarray) -> str:
-    """Say in a few words what one map (H, W) is like, and what it was like before."""
-    if measures.is_dead(after) or measures.is_dead(before):
-        return f"{map_note(after)} (was: {map_note(before)})"
-    area, was = measures.effective_area(after), measures.effective_area(before)
-    return f"area {area:.0%} (was {was:.0%}), peak {measures.peak(after):.1f}× (was {measures.peak(before):.1f}×)"
 
 
 @st.cache_data(max_entries=256)

@@ -15,16 +15,32 @@ _LIMIT = 256 * 2**20  # bytes of all visitors' pictures together
 _AFTERWARDS = 600.0  # seconds that a picture outlives its visitor's connection: a reload, a phone that slept
 
 
-@dataclass
-class _Kept:
+@dataclass(frozen=True)
+class Upload:
+    """A picture that a visitor brought.
+
+    Attributes:
+        name: For people.
+        image: What is looked at where no crop is chosen: the whole (RGB), or the centre square of a large one.
+        whole: What a crop is chosen from.
+    """
+
     name: str
     image: Image.Image
-    sessions: set[str] = field(default_factory=set)
-    seen: float = 0.0
+    whole: Image.Image
 
     @property
     def size(self) -> int:
-        return self.image.width * self.image.height * 3
+        """Bytes in memory."""
+        images = [self.image] if self.whole is self.image else [self.image, self.whole]
+        return sum(image.width * image.height * 3 for image in images)
+
+
+@dataclass
+class _Kept:
+    upload: Upload
+    sessions: set[str] = field(default_factory=set)
+    seen: float = 0.0
 
 
 class Uploads:
@@ -43,23 +59,23 @@ class Uploads:
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
-    def put(self, key: str, name: str, image: Image.Image, session: str) -> None:
-        """Keep a picture (RGB) that a session looks at."""
+    def put(self, key: str, upload: Upload, session: str) -> None:
+        """Keep a picture that a session looks at."""
         with self._lock:
             self._kept.pop(key, None)
-            self._kept[key] = _Kept(name, image, {session}, self._clock())
-            while sum(kept.size for kept in self._kept.values()) > self._limit:
+            self._kept[key] = _Kept(upload, {session}, self._clock())
+            while sum(kept.upload.size for kept in self._kept.values()) > self._limit:
                 self._kept.popitem(last=False)
 
-    def get(self, key: str, session: str) -> tuple[str, Image.Image] | None:
-        """Return a picture's name and pixels for a session that looks at it; None if it is not here any more."""
+    def get(self, key: str, session: str) -> Upload | None:
+        """Return a picture for a session that looks at it; None if it is not here any more."""
         with self._lock:
             if not (kept := self._kept.get(key)):
                 return None
             self._kept.move_to_end(key)
             kept.sessions.add(session)
             kept.seen = self._clock()
-            return kept.name, kept.image
+            return kept.upload
 
     def remove(self, key: str) -> None:
         """Forget a picture at once."""

@@ -1,29 +1,32 @@
-"""Colour scales with their ticks, as the pages show them above pictures."""
+"""Colour scales with their ticks, as the tiles' script draws them above a row."""
 
 from __future__ import annotations
 
-import streamlit as st
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from ...figures.colours import DIVERGING, Scaled, colour_stops
-
-
-def legend(colours: str, layer: Scaled) -> None:
-    """Draw the colour scale with its ticks."""
-    ticks = "".join(f'<span style="left:{position:.1%}">{label}</span>' for position, label in layer.ticks)
-    mark = " (1 = no preference)" if layer.unit == "× uniform" else ""
-    st.html(
-        f'<div class="ulsam-legend"><div class="scale"><div class="bar" style="{_gradient(colours)}"></div>{ticks}</div>'
-        f"<div>{layer.unit}{mark}</div></div>"
-    )
+from ...figures.colours import Scaled
 
 
-def _gradient(colours: str) -> str:
-    return f"background:linear-gradient(90deg,{', '.join(colour_stops(colours))})"
+@dataclass(frozen=True)
+class Legend:
+    """The scale of a row of tiles.
+
+    Attributes:
+        scales: Ticks (position in [0, 1], label) and unit by scale; ``""`` for one that is always shown.
+        signed: Blue to red, instead of the chosen colours.
+    """
+
+    scales: Mapping[str, tuple[list[tuple[float, str]], str]]
+    signed: bool = False
 
 
-def signed_legend(meaning: str) -> None:
-    """Draw the scale of signed maps, blue to red; ``meaning`` names both ends."""
-    ticks = '<span style="left:0%">−</span><span style="left:50%">0</span><span style="left:100%">+</span>'
-    st.html(
-        f'<div class="ulsam-legend"><div class="scale"><div class="bar" style="{_gradient(DIVERGING)}"></div>{ticks}</div><div>{meaning}</div></div>'
-    )
+def map_legend(scales: Mapping[str, Scaled]) -> Legend:
+    """Return the legend of maps that are shown on whichever of these scales is chosen; ``""`` for one alone."""
+    mark = {"× uniform": " (1 = no preference)"}
+    return Legend({name: (s.ticks, s.unit + mark.get(s.unit, "")) for name, s in scales.items()})
+
+
+def signed_legend(meaning: str) -> Legend:
+    """Return the legend of signed maps, blue to red; ``meaning`` names both ends."""
+    return Legend({"": ([(0.0, "−"), (0.5, "0"), (1.0, "+")], meaning)}, signed=True)

@@ -1,11 +1,12 @@
-// Draws tiles (a picture, a name, a note) and links them: the place under the pointer, or moved with the arrow keys, is
-// marked on every tile of the page, and each tile writes its own value there in place of its note. A tile may ask for a
-// place (a click, or Enter) or for a box (drawn with the pointer).
+// Draws tiles (a picture or a map, a name, a note) and links them: the place under the pointer, or moved with the arrow
+// keys, is marked on every tile of the page, and each tile writes its own value there in place of its note. A tile may ask
+// for a place (a click, or Enter) or for a box (drawn with the pointer).
 const PLACE = "ulsam-viz:place";
 
-function decode(base64) {
-  const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
-  return new Float32Array(bytes.buffer);
+function make(name, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(name), properties);
+  element.append(...children);
+  return element;
 }
 
 function write(value, unit) {
@@ -14,10 +15,11 @@ function write(value, unit) {
   return (unit === "signed" && value > 0 ? "+" : "") + digits + (unit === "signed" ? "" : unit === "×" ? unit : " " + unit);
 }
 
+const UNITS = { "× uniform": "×", "of its own range": "(stretched)" };
+
 function fractions(event, frame) {
   const box = frame.getBoundingClientRect();
-  const clip = (v) => Math.min(Math.max(v, 0), 1);
-  return [clip((event.clientX - box.left) / box.width), clip((event.clientY - box.top) / box.height)];
+  return [within((event.clientX - box.left) / box.width), within((event.clientY - box.top) / box.height)];
 }
 
 function outline(element, [top, left, height, width]) {
@@ -53,107 +55,220 @@ function askForBox(frame, mark, kept, done) {
   });
 }
 
+// What is under the pointer: the grid that is read, and a value of it in words.
+function reader(drawing, values) {
+  const block = drawing.block;
+  const [rows, columns] = [drawing.rows / block, drawing.columns / block];
+  const cells = drawing.rows * drawing.columns;
+  const read = (row, column) => {
+    if (drawing.kind === "blend") return Math.max(...Array.from({ length: values.length / cells }, (_, p) => values[p * cells + row * columns + column]));
+    let sum = 0;
+    for (let y = 0; y < block; y++) for (let x = 0; x < block; x++) sum += values[(row * block + y) * drawing.columns + column * block + x];
+    const reading = readingOf(drawing, store.display);
+    const mean = sum / block ** 2;
+    return reading ? reading.offset + reading.factor * mean : mean;
+  };
+  const words = (row, column) => {
+    const unit = readingOf(drawing, store.display)?.unit ?? drawing.unit;
+    return write(read(row, column), UNITS[unit] ?? unit);
+  };
+  return { rows, columns, words };
+}
+
+function drawLegend(place, legend) {
+  const scale = legend.scales[store.display.scale] ?? legend.scales[""];
+  const bar = make("div", { className: "bar" });
+  bar.style.background = gradient(legend.signed ? "signed" : store.display.colours);
+  const ticks = scale.ticks.map(([position, label]) => {
+    const tick = make("span", { textContent: label });
+    tick.style.left = 100 * position + "%";
+    return tick;
+  });
+  place.replaceChildren(make("div", { className: "scale" }, bar, ...ticks), make("div", { textContent: scale.unit }));
+}
+
+// One control for the whole row, which stays where it was when the page runs again.
+function swipeBetween(root, [first, second]) {
+  const range = make("input", { type: "range", min: 0, max: 100, value: root.swipe ?? 50 });
+  range.setAttribute("aria-label", `Left of the line ${first}, right of it ${second}`);
+  const move = (value) => {
+    root.swipe = range.value = value;
+    root.style.setProperty("--swipe", value + "%");
+  };
+  range.oninput = () => move(range.value);
+  move(range.value);
+  const blink = make("button", { type: "button", textContent: "Blink", title: "Turn over from one to the other", onclick: () => move(range.value > 50 ? 0 : 100) });
+  return make("div", { className: "swipe" }, make("span", { textContent: first }), range, make("span", { textContent: second }), blink);
+}
+
+// Names numbers, for who waits until they are drawn.
+function fingerprint(text) {
+  let hash = 0;
+  for (let i = 0; i < text.length; i++) hash = (Math.imul(hash, 31) + text.charCodeAt(i)) | 0;
+  return hash;
+}
+
+function build(tile, data, report) {
+  const drawing = tile.drawing;
+  const values = drawing?.values ? decode(drawing) : null;
+  const over = tile.over ? decode(tile.over) : null;
+  const print = fingerprint(drawing?.values ?? "");
+  const element = make(tile.selectable ? "button" : "figure", { className: "tile" });
+  if (tile.selectable) element.type = "button";
+  element.dataset.id = tile.id;
+  element.dataset.selectable = tile.selectable;
+  element.setAttribute("aria-label", [tile.name, tile.alt || tile.note].filter(Boolean).join(". "));
+  if (tile.selectable) element.setAttribute("aria-pressed", tile.selected);
+  else if (values || tile.grid) Object.assign(element, { tabIndex: 0, role: "group" });
+  if (!tile.selectable && tile.selected) element.setAttribute("aria-current", "true");
+  if (tile.hue) element.style.setProperty("--hue", tile.hue);
+  if (data.span) element.title = tile.title; // its name is not in sight
+  const stretched = make("span");
+  const name = make("div", { className: "name", title: tile.title || tile.name }, ...(tile.hue ? [make("span", { className: "swatch" })] : []), make("span", { className: "text", textContent: tile.name }), stretched);
+  const frame = make("div", { className: "frame" });
+  let canvas = null;
+  if (drawing) {
+    canvas = make("canvas");
+    canvas.dataset.role = tile.role;
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", tile.alt || tile.name);
+    frame.append(canvas);
+  } else if (tile.card) {
+    frame.append(make("div", { className: "card", innerHTML: tile.card }));
+  } else if (tile.src) {
+    const picture = make("img", { src: tile.src, alt: "", draggable: false });
+    picture.dataset.role = tile.role;
+    frame.append(picture);
+  } else {
+    frame.append(make("div", { className: "wait", textContent: tile.wait || "" }));
+  }
+  const above = over ? make("canvas", { className: "over" }) : null;
+  if (above) frame.append(above, make("div", { className: "edge" }));
+  const cell = make("div", { className: "cell" });
+  const mark = make("div", { className: "mark" });
+  for (const [name, box] of tile.boxes) {
+    const named = make("div", { className: "mark named" }, ...(name ? [make("span", { textContent: name })] : []));
+    outline(named, box);
+    frame.append(named);
+  }
+  frame.append(mark, cell);
+  if (tile.mark) outline(mark, tile.mark);
+  if (tile.ask === "box") askForBox(frame, mark, tile.mark, (box) => report("boxed", { id: tile.id, box }));
+  const note = make("div", { className: "note", textContent: tile.note });
+  element.append(...(data.small ? [frame, name] : [name, frame, note]));
+  const drop = make("button", { type: "button", className: "drop", textContent: "×", title: `Remove ${tile.name}`, onclick: () => report("dropped", tile.id) });
+  drop.setAttribute("aria-label", `Remove ${tile.name}`);
+  if (tile.drops) name.append(drop);
+  if (tile.selectable) element.onclick = () => report("selected", tile.id);
+
+  const reading = values ? reader(drawing, values) : tile.grid ? { rows: tile.grid[0], columns: tile.grid[1], words: () => "" } : null;
+  const readingOver = over ? reader(tile.over, over) : null;
+  const place = (u, v) => window.dispatchEvent(new CustomEvent(PLACE, { detail: u === null ? null : { u, v } }));
+  const cellAt = (u, v, { rows, columns } = reading) => [Math.min(Math.floor(u * columns), columns - 1), Math.min(Math.floor(v * rows), rows - 1)];
+  const said = data.said;
+  if (reading) {
+    const pick = (column, row) => report("picked", { id: tile.id, row, column });
+    frame.onpointermove = frame.onpointerdown = (event) => place(...fractions(event, frame));
+    if (tile.ask === "place") {
+      frame.style.cursor = "crosshair";
+      frame.onclick = (event) => pick(...cellAt(...fractions(event, frame)));
+    }
+    // A finger that lifts also "leaves": its reading stays until the next touch.
+    frame.onpointerleave = (event) => event.pointerType === "mouse" && place(null);
+    element.onblur = () => place(null);
+    let at = null; // where a place is asked for, the arrow keys begin at the one that is marked
+    if (tile.ask === "place" && tile.mark) {
+      const [top, left, height, width] = tile.mark;
+      at = cellAt(left + width / 2, top + height / 2);
+    }
+    element.onkeydown = (event) => {
+      if (event.key === "Enter" && at && tile.ask === "place") pick(...at);
+      const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      event.stopPropagation(); // the page's own arrow keys do something else
+      at = at ? [at[0] + step[0], at[1] + step[1]] : [reading.columns >> 1, reading.rows >> 1];
+      at = [within(at[0], 0, reading.columns - 1), within(at[1], 0, reading.rows - 1)];
+      place((at[0] + 0.5) / reading.columns, (at[1] + 0.5) / reading.rows);
+      said.textContent = `${tile.name}, ${note.textContent}`; // of the tile in hand alone: all at once would be noise
+    };
+  }
+  const show = (detail) => {
+    cell.style.display = detail && reading ? "block" : "none";
+    if (!reading) return;
+    if (!detail) {
+      note.textContent = tile.note;
+      return;
+    }
+    const [column, row] = cellAt(within(detail.u), within(detail.v));
+    const [top, left] = [Math.max(row - tile.reach, 0), Math.max(column - tile.reach, 0)];
+    const [bottom, right] = [Math.min(row + tile.reach + 1, reading.rows), Math.min(column + tile.reach + 1, reading.columns)];
+    outline(cell, [top / reading.rows, left / reading.columns, (bottom - top) / reading.rows, (right - left) / reading.columns]);
+    let words = reading.words(row, column);
+    if (readingOver) {
+      const [x, y] = cellAt(within(detail.u), within(detail.v), readingOver);
+      words += ` | ${readingOver.words(y, x)}`;
+    }
+    note.textContent = data.span ? words : `row ${row}, col ${column}` + (words && `: ${words}`);
+  };
+  const redraw = () => {
+    if (drawing?.kind === "blend") element.hidden = !store.display.blend;
+    stretched.textContent = drawing?.readings?.stretched && store.display.scale === "stretched" ? " (stretched)" : "";
+    if (above) paint(above, tile.over, over, store.display);
+    if (canvas && !element.hidden && paint(canvas, drawing, values, store.display)) canvas.dataset.drawn = `${drawing.picture} ${print} ${JSON.stringify(store.display)}`;
+  };
+  return { element, frame, show, redraw };
+}
+
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
+  takePictures(data.pictures);
   const root = parentElement.querySelector(".tiles");
+  root.className = "tiles" + (data.small ? " small" : "") + (data.columns ? " fluid" : "") + (data.columns > 2 && !data.span ? " many" : "") + (data.span ? " lattice" : "");
   root.style.setProperty("--tile", data.width + "px");
-  root.classList.toggle("small", data.small);
-  root.classList.toggle("lattice", data.columns > 0);
   root.style.setProperty("--columns", data.columns);
-  root.style.setProperty("--span", data.columns / Math.max(1, data.tiles.length));
-  const said = document.createElement("div");
-  said.className = "said";
-  said.setAttribute("aria-live", "polite");
+  root.style.setProperty("--span", data.span);
   const focused = [...root.children].indexOf(root.getRootNode().activeElement);
-  root.replaceChildren();
-  const tiles = data.tiles.map((tile) => {
-    const element = document.createElement(tile.selectable ? "button" : "figure");
-    element.className = "tile";
-    element.dataset.selectable = tile.selectable;
-    element.dataset.id = tile.id;
-    element.setAttribute("aria-label", tile.name + ". " + tile.note);
-    if (tile.selectable) element.setAttribute("aria-pressed", tile.selected);
-    else if (tile.values) element.tabIndex = 0;
-    if (!tile.selectable && tile.selected) element.setAttribute("aria-current", "true");
-    if (tile.hue) element.style.setProperty("--hue", tile.hue);
-    const name = document.createElement("div");
-    name.className = "name";
-    if (tile.hue) name.appendChild(Object.assign(document.createElement("span"), { className: "swatch" }));
-    name.appendChild(document.createTextNode(tile.name));
-    name.title = tile.title || tile.name;
-    const frame = document.createElement("div");
-    frame.className = "frame";
-    if (tile.src) {
-      frame.appendChild(Object.assign(document.createElement("img"), { src: tile.src, alt: "", draggable: false }));
-    } else {
-      frame.appendChild(Object.assign(document.createElement("div"), { className: "wait", textContent: tile.wait || "" }));
-    }
-    const cell = Object.assign(document.createElement("div"), { className: "cell" });
-    const mark = Object.assign(document.createElement("div"), { className: "mark" });
-    frame.append(mark, cell);
-    if (tile.mark) outline(mark, tile.mark);
-    if (tile.ask === "box") askForBox(frame, mark, tile.mark, (box) => setTriggerValue("boxed", { id: tile.id, box }));
-    const note = Object.assign(document.createElement("div"), { className: "note", textContent: tile.note });
-    element.append(...(data.small ? [frame, name] : [name, frame, note]));
-    root.appendChild(element);
-    const values = tile.values ? decode(tile.values) : null;
-    if (tile.selectable) element.onclick = () => setTriggerValue("selected", tile.id);
-
-    const place = (u, v) => window.dispatchEvent(new CustomEvent(PLACE, { detail: u === null ? null : { u, v } }));
-    if (values) {
-      const pick = (column, row) => setTriggerValue("picked", { id: tile.id, row, column });
-      frame.onpointermove = frame.onpointerdown = (event) => place(...fractions(event, frame));
-      if (tile.ask === "place") {
-        frame.style.cursor = "crosshair";
-        frame.onclick = (event) => {
-          const [u, v] = fractions(event, frame);
-          pick(Math.min(Math.floor(u * tile.columns), tile.columns - 1), Math.min(Math.floor(v * tile.rows), tile.rows - 1));
-        };
-      }
-      // A finger that lifts also "leaves": its reading stays until the next touch.
-      frame.onpointerleave = (event) => event.pointerType === "mouse" && place(null);
-      element.onblur = () => place(null);
-      let at = null; // where a place is asked for, the arrow keys begin at the one that is marked
-      if (tile.ask === "place" && tile.mark) {
-        const [top, left, height, width] = tile.mark;
-        at = [Math.floor((left + width / 2) * tile.columns), Math.floor((top + height / 2) * tile.rows)];
-      }
-      element.onkeydown = (event) => {
-        if (event.key === "Enter" && at && tile.ask === "place") pick(...at);
-        const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-        if (!step) return;
-        event.preventDefault();
-        at = at ? [at[0] + step[0], at[1] + step[1]] : [tile.columns >> 1, tile.rows >> 1];
-        at = [Math.min(Math.max(at[0], 0), tile.columns - 1), Math.min(Math.max(at[1], 0), tile.rows - 1)];
-        place((at[0] + 0.5) / tile.columns, (at[1] + 0.5) / tile.rows);
-        said.textContent = `${tile.name}, ${note.textContent}`; // of the tile in hand alone: all at once would be noise
-      };
-    }
-    const show = (detail) => {
-      cell.style.display = detail && values ? "block" : "none";
-      if (!values) return;
-      if (!detail) {
-        note.textContent = tile.note;
-        return;
-      }
-      const column = Math.min(Math.max(Math.floor(detail.u * tile.columns), 0), tile.columns - 1);
-      const row = Math.min(Math.max(Math.floor(detail.v * tile.rows), 0), tile.rows - 1);
-      Object.assign(cell.style, {
-        left: (100 * column) / tile.columns + "%",
-        top: (100 * row) / tile.rows + "%",
-        width: 100 / tile.columns + "%",
-        height: 100 / tile.rows + "%",
-      });
-      note.textContent = `row ${row}, col ${column}: ` + write(values[row * tile.columns + column], tile.unit);
-    };
-    return show;
-  });
-  root.appendChild(said);
+  const said = make("div", { className: "said" });
+  said.setAttribute("aria-live", "polite");
+  const tiles = data.tiles.map((tile) => build(tile, { ...data, said }, setTriggerValue));
+  root.replaceChildren(...tiles.map((tile) => tile.element));
+  if (data.offers.length) {
+    const choice = make("select", { onchange: () => setTriggerValue("offered", choice.value) }, make("option", { value: "", textContent: data.offer }), ...data.offers.map(([value, label]) => make("option", { value, textContent: label })));
+    choice.setAttribute("aria-label", data.offer);
+    root.append(make("div", { className: "tile offer" }, make("div", { className: "name", textContent: "\u00a0" }), make("div", { className: "frame" }, choice)));
+  }
+  root.append(said);
+  const [head, legend] = [".head", ".legend"].map((part) => parentElement.querySelector(part));
+  head.hidden = !data.heading && !data.legend;
+  legend.hidden = !data.legend;
+  const help = make("span", { className: "help", tabIndex: 0, textContent: "?", title: data.help });
+  help.setAttribute("role", "img");
+  help.setAttribute("aria-label", data.help);
+  head.replaceChildren(...(data.heading ? [make("h2", { textContent: data.heading, title: data.heading })] : []), ...(data.help ? [help] : []), ...(data.swipe ? [swipeBetween(root, data.swipe)] : []), legend);
   if (focused >= 0 && root.children[focused]) root.children[focused].focus();
-  const listen = (event) => tiles.forEach((show) => show(event.detail));
+  if (data.arrive && root.arrived !== data.arrive) {
+    root.arrived = data.arrive;
+    root.scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+  }
+  const redraw = () => {
+    if (data.legend) drawLegend(legend, data.legend);
+    tiles.forEach((tile) => tile.redraw());
+  };
+  const listen = (event) => tiles.forEach((tile) => tile.show(event.detail));
   // New data runs this function again on the same root, without the cleanup that only an unmount calls.
   root.stop?.();
-  root.stop = () => window.removeEventListener(PLACE, listen);
+  const sizes = new ResizeObserver(redraw);
+  tiles.forEach((tile) => sizes.observe(tile.frame));
   window.addEventListener(PLACE, listen);
+  window.addEventListener(DISPLAY, redraw);
+  window.addEventListener(PICTURE, redraw);
+  root.stop = () => {
+    sizes.disconnect();
+    window.removeEventListener(PLACE, listen);
+    window.removeEventListener(DISPLAY, redraw);
+    window.removeEventListener(PICTURE, redraw);
+  };
+  redraw();
   return () => root.stop();
 }

@@ -35,16 +35,13 @@ class Question:
 
 
 QUESTIONS = (
-    Question("ablation", "Take it away", lambda scene, _, number, k: show_ablation(scene, number, k)),
-    Question("shapley", "Share of the effect", lambda scene, _, number, k: show_shares(scene, number)),
-    Question("sources", "What makes it look there", lambda scene, _, number, k: show_sources(scene, number, k)),
-    Question("through", "Through it", lambda scene, _, number, k: show_through(scene, number)),
-    Question(
-        "places", "Do marked places matter", lambda scene, attributions, number, k: show_faithfulness(scene, number, attributions)
-    ),
-    Question("sanity", "Without what was learnt", lambda scene, _, number, k: show_sanity(scene, number)),
-    Question("what-if", "What if", lambda scene, _, number, k: show_what_if(scene, number, k)),
-    Question("none", "Nothing", lambda *_: None),
+    Question("ablation", "Effect if removed", lambda scene, _, number, k: show_ablation(scene, number, k)),
+    Question("shapley", "Shapley share", lambda scene, _, number, k: show_shares(scene, number)),
+    Question("sources", "Why there?", lambda scene, _, number, k: show_sources(scene, number, k)),
+    Question("through", "Contribution through it", lambda scene, _, number, k: show_through(scene, number)),
+    Question("places", "Is it faithful?", lambda scene, attributions, number, k: show_faithfulness(scene, number, attributions)),
+    Question("sanity", "Random-weight check", lambda scene, _, number, k: show_sanity(scene, number)),
+    Question("what-if", "Cover a part", lambda scene, _, number, k: show_what_if(scene, number, k)),
 )
 
 

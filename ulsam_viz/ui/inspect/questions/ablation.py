@@ -41,30 +41,28 @@ def show_ablation(scene: Scene, number: int, k: int) -> None:
     shuffled, off = of_mine["shuffled"], of_mine["off"]
     spread = max(_NINTH * (shuffled.deviation or 0), _FLOAT_NOISE)
     name = scene.class_name(scene.target)
-    left, right = st.columns([1.2, 1], gap="large")
-    with left:
-        mine = sorted((e for e in of_mine.values() if e.change != "features_off"), key=lambda e: -abs(e.logit))
-        st.plotly_chart(
-            comparisons.diverging_bars(
-                [effects.CHANGES[e.change] for e in mine],
-                [e.logit for e in mine],
-                spreads=[e.deviation and 2 * e.deviation for e in mine],
-                colours=[subspace_colour(k, g)] * len(mine),
-                noise=(shuffled.logit - spread, shuffled.logit + spread),
-                unit=f"change of the logit of “{name}”",
-            ),
-            key="ablation",
-            config=_PLOT,
-            alt="; ".join(f"{effects.CHANGES[e.change]}: {e.logit:+.4f}" for e in mine),
-        )
-        dead = bool(measures.is_dead(scene.attention.maps[number][k]))
-        st.markdown(_what_it_does(k, name, off.logit, (shuffled.logit, spread), smallest=smallest_logit(temperature), dead=dead))
-        st.caption(
-            f"Band: where one more shuffle of the same attention's places would fall in 95 of 100 cases, from {shuffled.ways} shuffles; lines are ± 2 standard deviations "
-            "where a change can be made in several ways. 0 is the network as trained: where the band holds 0, it makes no difference that can be seen "
-            f"*where* the subspace looks. Changes below {smallest_logit(temperature):.3f} are called too small to matter: no logit that moves by less moves a probability by a point."
-        )
-    with right:
+    mine = sorted((e for e in of_mine.values() if e.change != "features_off"), key=lambda e: -abs(e.logit))
+    st.plotly_chart(
+        comparisons.diverging_bars(
+            [effects.CHANGES[e.change] for e in mine],
+            [e.logit for e in mine],
+            spreads=[e.deviation and 2 * e.deviation for e in mine],
+            colours=[subspace_colour(k, g)] * len(mine),
+            noise=(shuffled.logit - spread, shuffled.logit + spread),
+            unit=f"change of the logit of “{name}”",
+        ),
+        key="ablation",
+        config=_PLOT,
+        alt="; ".join(f"{effects.CHANGES[e.change]}: {e.logit:+.4f}" for e in mine),
+    )
+    dead = bool(measures.is_dead(scene.attention.maps[number][k]))
+    st.markdown(_what_it_does(k, name, off.logit, (shuffled.logit, spread), smallest=smallest_logit(temperature), dead=dead))
+    st.caption(
+        f"Band: where one more shuffle of the same attention's places would fall in 95 of 100 cases, from {shuffled.ways} shuffles; lines are ± 2 standard deviations "
+        "where a change can be made in several ways. 0 is the network as trained: where the band holds 0, it makes no difference that can be seen "
+        f"*where* the subspace looks. Changes below {smallest_logit(temperature):.3f} are called too small to matter: no logit that moves by less moves a probability by a point."
+    )
+    with st.expander("All changes, of every subspace"):
         st.dataframe(
             [
                 {

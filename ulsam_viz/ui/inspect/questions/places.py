@@ -31,7 +31,7 @@ def show_faithfulness(scene: Scene, number: int, attributions: Mapping[str, Attr
     if len(attention) > 1:
         maps["mean of the subspaces"] = attention.mean(0)
     maps |= {METHODS[name].label: a.values for name, a in attributions.items()}
-    left, right = st.columns([1, 2.6], gap="large")
+    left, right = st.columns([1, 1.4], gap="medium")
     with left:
         box = choose_box(scene, "box", "Box around the subject", _subject(scene), of_picture=True)
     with right:

@@ -8,11 +8,11 @@ import streamlit as st
 from ....analysis import measures
 from ....analysis.sanity import CHECKS, sanity_checks
 from ....analysis.verdicts import SMALLEST_CORRELATION
-from ....figures.colours import Scaled, scale_maps, subspace_colour
-from ....figures.tiles import attention_tile, data_uri
+from ....figures.colours import Scaled, all_scales
 from ...run.asking import answer
-from ...run.scene import Scene, map_note
-from ...widgets.tiles import Tile, show_tiles
+from ...run.scene import Scene
+from ...widgets.tiles import map_tile, show_tiles
+from ...widgets.words import map_note
 
 
 def show_sanity(scene: Scene, number: int) -> None:
@@ -26,7 +26,7 @@ def show_sanity(scene: Scene, number: int) -> None:
     if checks is None:
         return
     real = scene.attention.maps[number]
-    scaled = scale_maps(dict(enumerate([real, *(c.maps for c in checks)])), scene.view.scale, shared=True)
+    scaled = all_scales(dict(enumerate([real, *(c.maps for c in checks)])), shared=True)
     st.markdown("**As trained**")
     _sanity_row(scene, real, scaled[0], [map_note(m) for m in real], "trained")
     for i, check in enumerate(checks, start=1):
@@ -50,19 +50,9 @@ def show_sanity(scene: Scene, number: int) -> None:
     )
 
 
-def _sanity_row(scene: Scene, maps: np.ndarray, scaled: Scaled, notes: list[str], key: str) -> None:
+def _sanity_row(scene: Scene, maps: np.ndarray, scales: dict[str, Scaled], notes: list[str], key: str) -> None:
     show_tiles(
-        [
-            Tile(
-                f"{key}-{i}",
-                f"Subspace {i + 1}",
-                note=notes[i],
-                source=data_uri(attention_tile(scene.crop.pixels, scaled.fractions[i], scene.view.display)),
-                values=scaled.values[i],
-                colour=subspace_colour(i, len(maps)),
-            )
-            for i in range(len(maps))
-        ],
+        [map_tile(scales, i, scene.crop, id=f"{key}-{i}", note=notes[i]) for i in range(len(maps))],
         width=124,
         key=f"sanity-{key}",
     )

@@ -7,7 +7,8 @@ import streamlit as st
 
 from ....analysis.methods import METHODS
 from ....analysis.sources import attribute_attention
-from ....figures.tiles import attribution_limit, attribution_tile, block_means, data_uri
+from ....figures.drawing import draw_attribution
+from ....figures.tiles import attribution_limit
 from ...run.asking import answer
 from ...run.kept import keep
 from ...run.scene import Scene
@@ -19,7 +20,7 @@ def show_sources(scene: Scene, number: int, k: int) -> None:
     maps = scene.attention.maps[number]
     height, width = maps.shape[1:]
     peak_row, peak_column = np.unravel_index(int(maps[k].argmax()), (height, width))
-    left, right = st.columns([1, 2], gap="large")
+    left, right = st.columns([1, 1.4], gap="medium")
     with left:
         method = st.selectbox(
             "Method",
@@ -52,15 +53,13 @@ def show_sources(scene: Scene, number: int, k: int) -> None:
         return
     with right:
         limit = attribution_limit(result.values)
-        pixels = attribution_tile(scene.crop.pixels, result.values, limit, scene.view.display, signed=result.signed)
         show_tiles(
             [
                 Tile(
                     "source",
                     METHODS[method].label,
                     note="signed" if result.signed else "magnitude",
-                    source=data_uri(pixels),
-                    values=block_means(result.values, len(result.values) // 4),
+                    drawing=draw_attribution(result.values, limit, scene.crop, signed=result.signed, block=4),
                 )
             ],
             width=260,

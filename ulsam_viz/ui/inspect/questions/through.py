@@ -6,7 +6,8 @@ import streamlit as st
 
 from ....analysis import effects
 from ....figures.colours import subspace_colour
-from ....figures.tiles import attribution_limit, attribution_tile, data_uri, resize_map
+from ....figures.drawing import draw_attribution
+from ....figures.tiles import attribution_limit
 from ...run.asking import answer, subspace_names
 from ...run.scene import Scene
 from ...widgets.legends import signed_legend
@@ -24,33 +25,24 @@ def show_through(scene: Scene, number: int) -> None:
     if result is None:
         return
     limit = attribution_limit(result.maps)
-    signed_legend("lowers / raises the logit")
     show_tiles(
         [
             Tile(
                 f"through-{i}",
                 name,
                 note=f"{result.parts[i]:+.3f}",
-                source=data_uri(
-                    attribution_tile(
-                        scene.crop.pixels,
-                        resize_map(result.maps[i], scene.variant.input_size, smooth=scene.view.display.smooth),
-                        limit,
-                        scene.view.display,
-                        signed=True,
-                    )
-                ),
-                values=result.maps[i],
+                drawing=draw_attribution(result.maps[i], limit, scene.crop, signed=True),
                 colour=subspace_colour(i, len(result.maps)),
             )
             for i, name in enumerate(subspace_names(scene, number))
         ],
         width=130,
+        legend=signed_legend("lowers / raises the logit"),
         key="through",
     )
     st.caption(
         f"Gradient × activation behind the module, summed over each group's channels, on one signed scale. The groups sum to "
         f"{result.parts.sum():+.4f}, all channels together to {result.total:+.4f}. It is about the group's features, not its attention, and only "
         f"a first-order estimate of what “{scene.class_name(scene.target)}” owes to them: setting them to zero altogether can do otherwise, even with the other sign "
-        "(“Take it away” measures that)."
+        "(“Effect if removed” measures that)."
     )

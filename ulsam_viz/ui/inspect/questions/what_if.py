@@ -11,14 +11,14 @@ from ....analysis.attention import Attention, attend
 from ....analysis.calibration import probabilities_of
 from ....analysis.faithfulness import Box
 from ....engine import Pause
-from ....figures.colours import scale_maps, subspace_colour
-from ....figures.tiles import attention_tile, data_uri
+from ....figures.colours import all_scales
 from ....models.network import Network
 from ...choose.box import choose_box, cover
 from ...run.asking import answer
 from ...run.kept import keep
-from ...run.scene import Scene, change_note
-from ...widgets.tiles import Tile, show_tiles
+from ...run.scene import Scene
+from ...widgets.tiles import map_tile, show_tiles
+from ...widgets.words import change_note
 
 _OTHERS = 8
 
@@ -26,14 +26,14 @@ _OTHERS = 8
 def show_what_if(scene: Scene, number: int, k: int) -> None:
     """Let the visitor cover a part of the picture, and turn one map up or down."""
     side = scene.variant.input_size
-    left, right = st.columns([1, 2.6], gap="large")
+    left, right = st.columns([1, 1.4], gap="medium")
     with left:
         third = Box(side // 3, side // 3, 2 * side // 3, 2 * side // 3)
         box = choose_box(scene, "cover", "Cover a part of the picture", third, covered=True)
         st.caption("Covered with the mean colour that inputs are normalised by.")
     with right:
         _covered(scene, number, box)
-    left, right = st.columns([1, 2.6], gap="large")
+    left, right = st.columns([1, 1.4], gap="medium")
     with left:
         st.markdown(f"Turn subspace {k + 1}'s attention up or down")
         strength = st.slider(
@@ -108,21 +108,11 @@ def _other_places(box: Box, side: int) -> list[Box]:
 def _covered_maps(scene: Scene, number: int, box: Box, seen: Attention) -> None:
     """Show the maps of the covered picture, and how they differ from those before, all on one scale."""
     before, after = scene.attention.maps[number], seen.maps[number]
-    pixels = cover(scene.crop.pixels, box, scene.variant.preprocessing)
-    both = scale_maps({number: np.concatenate([before, after])}, scene.view.scale)[number]
+    covered = cover(scene.crop, box, scene.variant.preprocessing)
+    scales = all_scales({number: after})[number]  # their ends follow from the grid: those of the maps before
     g = len(after)
     show_tiles(
-        [
-            Tile(
-                f"covered-{i}",
-                f"Subspace {i + 1}",
-                note=change_note(after[i], before[i]),
-                source=data_uri(attention_tile(pixels, both.fractions[g + i], scene.view.display)),
-                values=both.values[g + i],
-                colour=subspace_colour(i, g),
-            )
-            for i in range(g)
-        ],
+        [map_tile(scales, i, covered, id=f"covered-{i}", note=change_note(after[i], before[i])) for i in range(g)],
         width=124,
         key="covered",
     )

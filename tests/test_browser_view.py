@@ -1,0 +1,128 @@
+"""What a visitor sees first, in a real browser: how much of the window maps cover, in which colours, and who can use it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser import BROWSER_TEST, RUNS, maps, open_page, rerun, settle, share, until, until_maps, visit, with_small_network
+from ulsam_viz import explain
+from ulsam_viz.figures.colours import SCALES, Scale, colour_table, scale_maps
+from ulsam_viz.samples import ASSETS
+
+pytestmark = BROWSER_TEST
+
+
+def first_visit(browser: Browser, address: str, width: int, height: int, *, dark: bool = False) -> Page:
+    """Open the first page in a window of this size; wait for four maps and two attributions."""
+    page = open_page(browser, width=width, dark=dark)
+    page.set_viewport_size({"width": width, "height": height})
+    page.goto(with_small_network(address))
+    until_maps(page, 4)
+    expect(page.locator('canvas[data-role="attribution"][data-drawn]')).to_have_count(2)
+    settle(page)
+    return page
+
+
+@pytest.mark.parametrize(("width", "height", "least"), [(1440, 900, 0.20), (1920, 1080, 0.25)])
+def test_maps_fill_the_window(browser: Browser, address: str, width: int, height: int, least: float) -> None:
+    page = first_visit(browser, address, width, height)
+    assert share(page, "map") >= least
+    assert share(page, "map", "attribution") >= 0.30
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.context.close()
+
+
+def test_on_a_phone_the_first_map_begins_in_the_first_screen(browser: Browser, address: str) -> None:
+    page = first_visit(browser, address, 420, 900)
+    box = page.locator('button.tile[data-id="11.0"] canvas').bounding_box()
+    assert box and box["y"] < 450
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    page.context.close()
+
+
+def centres(page: Page, k: int) -> np.ndarray:
+    """Return the colours at the middle of each cell of a map of layer 11, shape (14, 14, 3)."""
+    read = """(canvas, n) => {
+      const pixels = canvas.getContext('2d');
+      const at = (i) => Math.floor(((i + 0.5) * canvas.width) / n);
+      return Array.from({length: n * n}, (_, i) => [...pixels.getImageData(at(i % n), at(Math.floor(i / n)), 1, 1).data.slice(0, 3)]);
+    }"""
+    found: Any = page.locator(f'button.tile[data-id="11.{k}"] canvas').evaluate(read, 14)
+    return np.array(found, int).reshape(14, 14, 3)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_browser_colours_maps_as_python_does(browser: Browser, address: str, scale: Scale) -> None:
+    page = visit(browser, f"{address}/?picture=Coffee+cup&opacity=1.0&colours=magma&scale={scale}&methods=Saliency")
+    until_maps(page, 4)
+    maps_here = explain(Image.open(ASSETS / "coffee.jpg"), "mobilenet_v1-0.5-after11-g4").attention[11]
+    fractions = scale_maps({11: maps_here}, scale)[11].fractions
+    for k in range(4):
+        expected = colour_table("magma")[np.round(255 * fractions[k]).astype(int)].astype(int)
+        assert abs(centres(page, k) - expected).max() <= 8  # a step of the table, where rounding differs
+    page.context.close()
+
+
+def test_the_view_changes_without_a_run_and_the_address_follows(browser: Browser, address: str) -> None:
+    page = visit(browser, f"{address}/?picture=Coffee+cup&methods=Saliency")
+    before = until_maps(page, 4)
+    runs = page.evaluate(RUNS)
+    page.get_by_role("button", name="View").click()
+    page.locator('.view select[name="colours"]').select_option("inferno")
+    assert all("inferno" in drawn for drawn in maps(page))  # at once: nothing was waited for
+    page.locator('.view input[name="smooth"]').check()
+    page.locator('.view input[name="blend"]').check()
+    expect(page.locator('figure.tile[data-id="11.blend"] canvas[data-drawn]')).to_be_visible()
+    expect(page).to_have_url(re.compile("(?=.*colours=inferno)(?=.*smooth=true)(?=.*blend=true)"))
+    assert page.evaluate(RUNS) == runs
+    again = visit(browser, page.url)
+    until(again, lambda: all("inferno" in drawn for drawn in maps(again)), "the address was followed")
+    assert not set(maps(again)) & set(before)
+    page.context.close()
+    again.context.close()
+
+
+def test_a_map_opens_in_its_place_and_closes(browser: Browser, address: str) -> None:
+    page = visit(browser, f"{address}/?picture=Coffee+cup&methods=Saliency")
+    tile = page.locator('button.tile[data-id="11.2"]')
+    with rerun(page):
+        tile.click()
+    large = page.locator('figure.tile[data-id="large"] canvas[data-drawn]')
+    expect(large).to_be_in_viewport()
+    box, row = large.bounding_box(), tile.bounding_box()
+    assert box and row and box["width"] >= 400 and box["y"] > row["y"]
+    with rerun(page):
+        tile.click()
+    expect(large).to_have_count(0)
+    assert "subspace" not in page.url
+    page.context.close()
+
+
+def test_the_upload_and_g_are_within_the_first_stops_of_the_keyboard(browser: Browser, address: str) -> None:
+    page = first_visit(browser, address, 1440, 900)
+    stops = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        stops.append(
+            page.evaluate("""() => { let e = document.activeElement; while (e?.shadowRoot?.activeElement) e = e.shadowRoot.activeElement;
+              return [e?.getAttribute('aria-label') ?? '', e?.innerText ?? '', e?.closest('[data-testid]')?.dataset.testid ?? ''].join(' ').slice(0, 80); }""")
+        )
+    assert any("Upload" in stop for stop in stops[:10]), stops[:10]
+    page.context.close()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("path", ["/", "/?subspace=layer+11,+subspace+2", "/compare", "/learn", "/evidence"])
+def test_nothing_serious_stands_in_anyones_way(browser: Browser, address: str, path: str, dark: bool) -> None:
+    page = visit(browser, address + path, dark=dark)
+    found = Axe().run(page, options={"resultTypes": ["violations"], "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]})
+    serious = [v for v in found.response["violations"] if v["impact"] in ("serious", "critical")]
+    assert not [(v["id"], [node["html"][:200] for node in v["nodes"]][:3]) for v in serious]
+    page.context.close()
