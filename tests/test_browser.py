@@ -142,8 +142,8 @@ def test_an_upload_a_bad_one_and_back_to_a_sample(browser: Browser, address: str
 
 def test_a_slider_moves_on_while_slow_methods_compute(browser: Browser, address: str) -> None:
     page = visit(browser, address)
-    for name in ("occlusion", "smoothgrad", "gradient_shap"):
-        page.get_by_label("Add a method").select_option(name)
+    for name in ("occlusion", "smooth_grad", "gradient_shap"):
+        page.get_by_label("Add a method").filter(visible=True).select_option(name)
         expect(page.locator(f'figure.tile[data-id="{name}"]')).to_have_count(1)
     for g in (8, 16):  # as soon as the maps are there, whatever else is computed
         page.get_by_role("slider", name=re.compile("Subspaces g")).first.press("ArrowRight")
@@ -156,7 +156,7 @@ def test_a_slider_moves_on_while_slow_methods_compute(browser: Browser, address:
 def test_a_method_is_added_and_removed_and_a_class_becomes_the_target(browser: Browser, address: str) -> None:
     page = visit(browser, address)
     with rerun(page):
-        page.get_by_label("Add a method").select_option("saliency")
+        page.get_by_label("Add a method").filter(visible=True).select_option("saliency")
     expect(page.locator('figure.tile[data-id="saliency"] canvas[data-drawn]')).to_have_count(1)
     with rerun(page):
         page.get_by_role("button", name="Remove Grad-CAM").click()

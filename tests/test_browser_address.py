@@ -38,9 +38,9 @@ def test_back_and_forward_walk_through_g_position_network_and_picture(browser: B
     expect(page.get_by_role("heading", name=re.compile("Cat"))).to_be_visible()
     with rerun(page):
         page.get_by_role("radio", name="V2-0.5").click()
-    expect(page.get_by_text("mobilenet_v2-0.5-after11-g8").first).to_be_attached()
+    until_maps(page, 8)
     walk(page, "back")
-    expect(page.get_by_text("mobilenet_v1-0.5-after11-g8")).to_have_count(1)
+    expect(page.get_by_role("radio", name="V1-0.5")).to_be_checked()
     walk(page, "back")
     until_these(page, eight)
     expect(page.get_by_role("heading", name=re.compile("Coffee cup"))).to_be_visible()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, expect
 
-from tests.browser import BROWSER_TEST, ROOT, SMALL_NETWORK, move_slider, open_page, rerun, running_app, settle, until, visit
+from tests.browser import BROWSER_TEST, ROOT, SMALL_NETWORK, maps, move_slider, open_page, rerun, running_app, settle, until, visit
 
 pytestmark = BROWSER_TEST
 
@@ -118,7 +118,7 @@ def test_a_long_question_shows_how_far_it_is_outlives_a_display_setting_and_stop
     far(2).wait_for()
     page.get_by_role("button", name="View").click()
     page.get_by_label("Smooth").check()
-    expect(page).to_have_url(re.compile("smooth=true"))
+    until(page, lambda: all('"smooth":true' in drawn for drawn in maps(page)), "the maps were smooth")
     page.keyboard.press("Escape")
     let_go(held, 3)
     far(3).wait_for()  # it goes on: begun anew, the third call would be its first
@@ -126,6 +126,7 @@ def test_a_long_question_shows_how_far_it_is_outlives_a_display_setting_and_stop
     with rerun(page):
         stop.click()
     assert page.get_by_text("Stopped: Occlusion for noisy pictures.").count() == 1
+    expect(page).to_have_url(re.compile("smooth=true"))  # a fragment runs when the page's run has ended
     assert stop.count() == 0
     assert page.get_by_role("button", name=re.compile("Numbers")).count() == 1  # the rest of the page is there
     page.get_by_role("button", name="Ask again").click()

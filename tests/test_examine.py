@@ -77,7 +77,7 @@ def test_the_attribution_that_maps_are_compared_with_is_not_compared_with_itself
 
 
 def test_what_is_covered_has_the_colour_that_the_network_gets() -> None:
-    crop = ModelInput(torch.ones(1, 3, 32, 32), np.full((32, 32, 3), 7, np.uint8), "grey")
+    crop = ModelInput(np.full((32, 32, 3), 7, np.uint8), "grey", torch.ones(1, 3, 32, 32))
     box = Box(4, 8, 12, 16)
     for preprocessing in (Preprocessing(32), Preprocessing(32, mean=(0.5, 0.25, 0.125))):
         found = boxes.cover(crop, box, preprocessing)

@@ -170,7 +170,7 @@ DISPLAY = Display(opacity=0.5)
 
 
 def test_a_map_is_painted_on_each_scale_as_its_fractions_say() -> None:
-    crop = ModelInput(torch.zeros(1), PIXELS, "noise")
+    crop = ModelInput(PIXELS, "noise", torch.zeros(1))
     scales = all_scales(MAPS)[11]
     drawing = draw_map(scales, 1, crop)
     for name in SCALES:
@@ -181,7 +181,7 @@ def test_a_map_is_painted_on_each_scale_as_its_fractions_say() -> None:
 
 
 def test_other_kinds_are_painted_as_files_are() -> None:
-    crop = ModelInput(torch.zeros(1), PIXELS, "noise")
+    crop = ModelInput(PIXELS, "noise", torch.zeros(1))
     side = len(PIXELS)
     values = np.linspace(-1, 2, side * side, dtype=np.float32).reshape(side, side)
     for signed in (True, False):
@@ -192,7 +192,7 @@ def test_other_kinds_are_painted_as_files_are() -> None:
 
 
 def test_the_browser_gets_the_numbers_themselves_or_within_a_32767th() -> None:
-    crop = ModelInput(torch.zeros(1), PIXELS, "noise")
+    crop = ModelInput(PIXELS, "noise", torch.zeros(1))
     few = as_data(draw_map(all_scales(MAPS)[11], 0, crop))
     assert (np.frombuffer(base64.b64decode(few["values"]), "<f4") == MAPS[11][0].ravel()).all()
     assert few["step"] is None

@@ -1,13 +1,17 @@
 """ulsam_viz: see how subspace attention (ULSAM, WACV 2020) works, on trained networks."""
 
-from .cost import Cost, count_cost
-from .explanation import Explanation, explain
-from .images import ImageError, decode_image
-from .models.mobilenet import MobileNetV1, MobileNetV2
-from .models.network import Placement
-from .models.optimize import optimize
-from .models.ulsam import ULSAM
-from .zoo import CheckpointError, Variant, list_variants, load_variant
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .cost import Cost, count_cost
+    from .explanation import Explanation, explain
+    from .images import ImageError, decode_image
+    from .models.mobilenet import MobileNetV1, MobileNetV2
+    from .models.network import Placement
+    from .models.optimize import optimize
+    from .models.ulsam import ULSAM
+    from .zoo import CheckpointError, Variant, list_variants, load_variant
 
 __all__ = [
     "ULSAM",
@@ -26,3 +30,29 @@ __all__ = [
     "load_variant",
     "optimize",
 ]
+
+# Names are imported when they are first used: torch takes seconds, and the app shows its first picture without it.
+_HOMES = {
+    "ULSAM": ".models.ulsam",
+    "CheckpointError": ".zoo",
+    "Cost": ".cost",
+    "Explanation": ".explanation",
+    "ImageError": ".images",
+    "MobileNetV1": ".models.mobilenet",
+    "MobileNetV2": ".models.mobilenet",
+    "Placement": ".models.network",
+    "Variant": ".zoo",
+    "count_cost": ".cost",
+    "decode_image": ".images",
+    "explain": ".explanation",
+    "list_variants": ".zoo",
+    "load_variant": ".zoo",
+    "optimize": ".models.optimize",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name], __name__), name)
+    return value

@@ -7,12 +7,13 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
+
+if TYPE_CHECKING:  # torch takes seconds to import, and pictures can be shown without it
+    from torch import Tensor
 
 # Only well-tested decoders: Pillow would otherwise try some forty, one of which starts Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
@@ -56,6 +57,8 @@ class Preprocessing:
 
     def normalize(self, pixels: Tensor) -> Tensor:
         """Map uint8 pixels, shape (..., 3, H, W), to normalised float32 of the same shape."""
+        import torch
+
         mean = torch.tensor(self.mean, device=pixels.device).view(3, 1, 1) * 255
         std = torch.tensor(self.std, device=pixels.device).view(3, 1, 1) * 255
         return (pixels.float() - mean) / std
@@ -126,18 +129,36 @@ class Square:
 
 
 @dataclass(frozen=True)
-class ModelInput:
-    """What a network is given, and the pixels that it was made from, so that overlays align.
+class Crop:
+    """The square of a picture that a network sees.
 
     Attributes:
-        tensor: Normalised input, shape (1, 3, S, S), float32.
-        pixels: The same crop, shape (S, S, 3), uint8.
+        pixels: Shape (S, S, 3), uint8.
         key: Names the crop: equal keys, equal pixels.
     """
 
-    tensor: Tensor
     pixels: np.ndarray
     key: str
+
+
+@dataclass(frozen=True)
+class ModelInput(Crop):
+    """What a network is given, with the very pixels that it was made from, so that overlays align.
+
+    Attributes:
+        tensor: Normalised input, shape (1, 3, S, S), float32.
+    """
+
+    tensor: Tensor
+
+
+def crop_centre(image: Image.Image, preprocessing: Preprocessing) -> Crop:
+    """Crop the centre square of an RGB picture of any size, and resize it to the input size (antialiased)."""
+    size = preprocessing.input_size
+    border = (1 - preprocessing.crop) / 2  # of each side, and so of the centre square's
+    crop = ImageOps.fit(image, (size, size), _FILTERS[preprocessing.interpolation], bleed=border)
+    pixels = np.asarray(crop, dtype=np.uint8)
+    return Crop(pixels, hashlib.sha256(repr(preprocessing).encode() + pixels.tobytes()).hexdigest())
 
 
 def prepare(image: Image.Image, preprocessing: Preprocessing) -> ModelInput:
@@ -148,15 +169,13 @@ def prepare(image: Image.Image, preprocessing: Preprocessing) -> ModelInput:
         preprocessing: Size and normalisation, from the variant.
 
     Returns:
-        The tensor and the crop. The picture itself is not changed.
+        The crop and the tensor. The picture itself is not changed.
     """
-    size = preprocessing.input_size
-    border = (1 - preprocessing.crop) / 2  # of each side, and so of the centre square's
-    crop = ImageOps.fit(image, (size, size), _FILTERS[preprocessing.interpolation], bleed=border)
-    pixels = np.asarray(crop, dtype=np.uint8)
-    tensor = preprocessing.normalize(torch.from_numpy(pixels.copy()).permute(2, 0, 1))
-    key = hashlib.sha256(repr(preprocessing).encode() + pixels.tobytes()).hexdigest()
-    return ModelInput(tensor.unsqueeze(0).contiguous(memory_format=torch.channels_last), pixels, key)
+    import torch
+
+    crop = crop_centre(image, preprocessing)
+    tensor = preprocessing.normalize(torch.from_numpy(crop.pixels.copy()).permute(2, 0, 1))
+    return ModelInput(crop.pixels, crop.key, tensor.unsqueeze(0).contiguous(memory_format=torch.channels_last))
 
 
 def decode_image(data: bytes) -> Image.Image:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..images import ModelInput
+from ..images import Crop
 from .colours import Scaled
 from .tiles import Display, attention_tile, attribution_tile, blend_tile, value_tile
 
@@ -47,7 +47,7 @@ class Drawing:
 
     kind: Kind
     values: np.ndarray
-    picture: ModelInput | None = None
+    picture: Crop | None = None
     readings: Mapping[str, Reading] | None = None
     limit: float = 0.0
     ends: tuple[float, float] | None = None
@@ -56,7 +56,7 @@ class Drawing:
     block: int = 1
 
 
-def draw_map(scales: Mapping[str, Scaled], k: int, picture: ModelInput) -> Drawing:
+def draw_map(scales: Mapping[str, Scaled], k: int, picture: Crop) -> Drawing:
     """Return map k of a layer over the picture; ``scales`` as from :func:`~ulsam_viz.figures.colours.all_scales`."""
     readings = {
         name: Reading(_at(s.factor, k), _at(s.offset, k), s.low, s.high, s.unit, s.logarithmic) for name, s in scales.items()
@@ -64,13 +64,13 @@ def draw_map(scales: Mapping[str, Scaled], k: int, picture: ModelInput) -> Drawi
     return Drawing("map", next(iter(scales.values())).maps[k], picture, readings)
 
 
-def draw_attribution(values: np.ndarray, limit: float, picture: ModelInput, *, signed: bool, block: int = 1) -> Drawing:
+def draw_attribution(values: np.ndarray, limit: float, picture: Crop, *, signed: bool, block: int = 1) -> Drawing:
     """Return values (H, W) over the picture, on a scale that is symmetrical about 0 where they are signed."""
     kind: Kind = "signed" if signed else "magnitude"
     return Drawing(kind, values, picture, limit=limit, unit="signed" if signed else "", block=block)
 
 
-def draw_picture(picture: ModelInput) -> Drawing:
+def draw_picture(picture: Crop) -> Drawing:
     """Return the picture itself."""
     return Drawing("picture", np.empty((0, 0), np.float32), picture)
 

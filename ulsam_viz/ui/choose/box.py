@@ -58,7 +58,7 @@ def cover(crop: ModelInput, box: Box, preprocessing: Preprocessing) -> ModelInpu
     pixels, tensor = crop.pixels.copy(), crop.tensor.clone()
     pixels[box.top : box.bottom, box.left : box.right] = np.round(255 * np.array(preprocessing.mean))
     tensor[:, :, box.top : box.bottom, box.left : box.right] = 0
-    return ModelInput(tensor, pixels, f"{crop.key}, {box} covered")
+    return ModelInput(pixels, f"{crop.key}, {box} covered", tensor)
 
 
 def _take(name: str, side: int) -> None:

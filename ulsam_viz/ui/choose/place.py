@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import streamlit as st
 
-from ..run.kept import keep
-from ..run.scene import Scene
+if TYPE_CHECKING:  # it needs torch, and a click on a map is taken before that is there
+    from ..run.scene import Scene
 
-_KEY = "subspace"
+_KEY = "subspace"  # the control's, and in the address
+_KEPT = "subspace_opened"  # what was last looked at, on the other pages and where they lead back to
 
 
 def subspace_name(number: int, k: int) -> str:
@@ -27,12 +28,12 @@ def toggle(key: str) -> None:
         if _wish() == name:
             close()
         else:
-            st.session_state[_KEY] = name
+            _look_at(name)
 
 
 def close() -> None:
     """Look at no subspace."""
-    st.session_state.pop(_KEY, None)
+    st.session_state.pop(_KEPT, None)
     st.query_params.pop(_KEY, None)
 
 
@@ -52,10 +53,19 @@ def choose_subspace(scene: Scene, *, label_visibility: Literal["visible", "colla
     """Show the control, and return (layer, index)."""
     places = {subspace_name(n, i): (n, i) for n, maps in scene.attention.maps.items() for i in range(len(maps))}
     st.session_state[_KEY] = subspace_name(*selection(scene))
-    chosen = st.selectbox("Subspace", list(places), key=keep(_KEY), bind="query-params", label_visibility=label_visibility)
+    # Not bound to the address: Streamlit leaves out what stands first, and here that differs from looking at none.
+    chosen = st.selectbox("Subspace", list(places), key=_KEY, on_change=_follow_control, label_visibility=label_visibility)
     return places[chosen]
 
 
+def _follow_control() -> None:
+    _look_at(st.session_state[_KEY])
+
+
+def _look_at(name: str) -> None:
+    st.session_state[_KEPT] = st.query_params[_KEY] = name
+
+
 def _wish() -> str:
-    wish: str = st.session_state.get(_KEY) or st.query_params.get(_KEY, "")
+    wish: str = st.query_params.get(_KEY) or st.session_state.get(_KEPT, "")
     return wish

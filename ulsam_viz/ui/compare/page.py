@@ -29,16 +29,17 @@ _GROUP_COUNTS, _POSITIONS, _TWO = "groups", "positions", "two"
 _WAYS = {_GROUP_COUNTS: "Group counts", _POSITIONS: "Positions", _TWO: "Two side by side"}
 #: What has no effect on a way of comparing, is not in sight there.
 _WITHOUT = {_GROUP_COUNTS: "g", _POSITIONS: "position", _TWO: ""}
-# The picture stays in sight while the page scrolls below it; the theme's colours are no variables outside of components.
+# The picture stays in sight while the page scrolls below it: what sticks is the wrapper that Streamlit lays around a
+# container, for the container itself fills its wrapper and has nowhere to go. The theme's colours are no variables outside of components.
 _STYLE = """
 <style>
 .st-key-compare {{ gap: 0.5rem; }}
 .st-key-lattice {{ gap: 0.25rem; }}
 .st-key-lattice [data-testid="stHorizontalBlock"] {{ gap: 0.5rem 0.75rem; }}
-.st-key-compare-head {{ position: sticky; top: 3.7rem; z-index: 90; padding-bottom: 4px; background: {background}; }}
+:has(> .st-key-compare-head) {{ position: sticky; top: 3.7rem; z-index: 90; padding-bottom: 4px; background: {background}; }}
 @media (max-width: 640px) {{
-  .st-key-compare-head {{ display: contents; }}
-  .st-key-compare-picture {{ position: sticky; top: 3.7rem; z-index: 90; background: {background}; }}
+  .st-key-compare-head, :has(> .st-key-compare-head) {{ display: contents; }}
+  :has(> .st-key-compare-picture) {{ position: sticky; top: 3.7rem; z-index: 90; background: {background}; }}
 }}
 </style>
 """

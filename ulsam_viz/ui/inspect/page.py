@@ -9,33 +9,32 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from ...analysis import measures
 from ...analysis.attribution import Attribution
 from ...analysis.methods import METHODS
 from ...engine import default_engine
-from ...figures.colours import Scaled, all_scales, subspace_colour
-from ...figures.drawing import Drawing, draw_attribution, draw_picture
+from ...figures.colours import all_scales
+from ...figures.drawing import draw_attribution, draw_picture
 from ...figures.tiles import attribution_limit, block_means
 from ...zoo import CheckpointError, Variant
 from ..choose.display import current_view
 from ..choose.methods import choose_methods, choose_target, count_passes
 from ..choose.network import choose_device, choose_variant
 from ..choose.picture import choose_picture, model_input
-from ..choose.place import opened, toggle
+from ..choose.place import opened
 from ..run.asking import say_where
 from ..run.page import let_the_browser_draw, open_page
-from ..run.scene import Scene, channel_range, channels_of
+from ..run.scene import Scene, channels_of
 from ..run.session import asked, visitor
-from ..widgets.legends import map_legend, signed_legend
-from ..widgets.tiles import Tile, map_tile, show_tiles
+from ..widgets.legends import signed_legend
+from ..widgets.tiles import Tile, show_tiles
 from ..widgets.words import where
 from .downloads import show_downloads
 from .large import show_large
+from .maps import COLUMNS, Layer, show_layer
 from .questions import show_questions
 from .statistics import show_statistics
 from .summary import show_head, show_head_room, show_latency
 
-_COLUMNS = 4
 _READOUT = 4  # attributions are read under the pointer as means of 4x4 pixels: enough for the eye, little on the wire
 
 
@@ -50,7 +49,7 @@ def show() -> None:
     head = st.container()
     beside = variant.groups in (1, 2) and variant.placement is not None and len(variant.placement.layers) == 1
     if beside:  # few maps leave room in their row
-        maps_place, attributions_place = st.columns([variant.groups, _COLUMNS - variant.groups])
+        maps_place, attributions_place = st.columns([variant.groups, COLUMNS - variant.groups])
     else:
         maps_place, attributions_place = st.container(), st.container()
     crop = model_input(picture, variant.preprocessing)
@@ -71,7 +70,7 @@ def show() -> None:
     with maps_place:
         questions = _maps(scene)
     let_the_browser_draw()
-    attributions = _attributions(scene, attributions_place, _COLUMNS - variant.groups if beside else _COLUMNS)
+    attributions = _attributions(scene, attributions_place, COLUMNS - variant.groups if beside else COLUMNS)
     if questions:
         with questions[0]:
             show_questions(scene, attributions, *questions[1])
@@ -90,67 +89,22 @@ def _maps(scene: Scene) -> tuple[DeltaGenerator, tuple[int, int]] | None:
         st.info("The plain network carries no attention module, so there are no maps: choose a position to see them.")
         return None
     chosen, questions = opened(scene), None
-    per_row = max(1, _COLUMNS // scene.variant.groups) if len(scales) > 1 else 1  # layers side by side
+    per_row = max(1, COLUMNS // scene.variant.groups) if len(scales) > 1 else 1  # layers side by side
     layers = list(scales.items())
     for start in range(0, len(layers), per_row):
         row = layers[start : start + per_row]
         for place, (number, layer) in zip(st.columns(per_row) if per_row > 1 else [st.container()], row, strict=False):
             with place:
-                _layer_of_maps(scene, number, layer, columns=_columns(scene.variant.groups, alone=per_row == 1))
+                show_layer(_layer(scene, number), layer, scene.crop, chosen=opened(scene), alone=per_row == 1)
         for number, layer in row:
             if chosen and chosen[0] == number:
                 questions = show_large(scene, layer, *chosen), chosen
     return questions
 
 
-def _columns(groups: int, *, alone: bool) -> int:
-    """Return how many maps stand in a row: 4 + 4 for 8, 8 + 8 for 16."""
-    return 2 * _COLUMNS if groups > 2 * _COLUMNS else _COLUMNS if alone and groups > 2 else min(groups, _COLUMNS)
-
-
-def _layer_of_maps(scene: Scene, number: int, scales: Mapping[str, Scaled], *, columns: int) -> None:
-    maps = scene.attention.maps[number]
-    g, height, width = maps.shape
-    channels = channels_of(scene.variant, number)
+def _layer(scene: Scene, number: int) -> Layer:
     replaces = scene.variant.placement is not None and scene.variant.placement.mode == "instead"
-    chosen = opened(scene)
-    tiles = [
-        map_tile(
-            scales,
-            k,
-            scene.crop,
-            id=f"{number}.{k}",
-            title=f"Subspace {k + 1}: {channel_range(scene.variant, number, k)}. Click to enlarge.",
-            selectable=True,
-            selected=chosen == (number, k),
-        )
-        for k in range(g)
-    ]
-    show_tiles(
-        [*tiles, _blend(scene, number)],
-        columns=columns,
-        heading=f"Attention {'instead of' if replaces else 'after'} layer {number}",
-        help=f"{height} × {width} places; {channels} channels in {g} subspace{'s' if g > 1 else ''} of {channels // g}. One softmax over places for "
-        "each subspace. A map lies inside the network: it knows no class. Move the pointer over a tile (or focus it and use the arrow keys) to read "
-        "every map at that place; click one to enlarge it.",
-        legend=map_legend(scales),
-        key=f"maps-{number}",
-        on_select=lambda: toggle(f"maps-{number}"),
-    )
-
-
-def _blend(scene: Scene, number: int) -> Tile:
-    relative = measures.relative_attention(scene.attention.maps[number])
-    hues = tuple(subspace_colour(k, len(relative)) for k in range(len(relative)))
-    return Tile(
-        f"{number}.blend",
-        "Blend",
-        note="colour: strongest subspace",
-        drawing=Drawing("blend", relative, scene.crop, hues=hues, unit="×"),
-        role="map",
-        alt="Each place in the colour of the subspace that attends to it most",
-        title="Each place in the colour of the subspace that attends to it most, stronger from 1 to 4 times uniform",
-    )
+    return Layer(number, channels_of(scene.variant, number), scene.attention.maps[number], replaces)
 
 
 def _attributions(scene: Scene, place: DeltaGenerator, columns: int) -> dict[str, Attribution]:
@@ -189,7 +143,7 @@ def _row_of_attributions(scene: Scene, futures: Mapping[str, Future[Attribution]
     picture = Tile(
         "picture", "The picture", drawing=draw_picture(scene.crop), role="picture", alt="The picture as the network sees it"
     )
-    complete = len(finished) == len(futures)
+    key = "attributions" if len(finished) == len(futures) else f"attributions-{len(finished)}"  # one mount of a key in a run
     show_tiles(
         [picture, *(_attribution_tile(scene, name, future if name in finished else None) for name, future in futures.items())],
         columns=columns,
@@ -199,19 +153,19 @@ def _row_of_attributions(scene: Scene, futures: Mapping[str, Future[Attribution]
         legend=signed_legend("against / for"),
         offers={name: method.label for name, method in METHODS.items() if name not in futures},
         offer="Add a method",
-        key="attributions" if complete else None,  # one mount of a key in a run
-        on_drop=_drop_method if complete else None,
-        on_offer=_add_method if complete else None,
+        key=key,
+        on_drop=lambda: _drop_method(key),
+        on_offer=lambda: _add_method(key),
     )
 
 
-def _drop_method() -> None:
-    dropped = getattr(st.session_state.get("attributions"), "dropped", None)
+def _drop_method(key: str) -> None:
+    dropped = getattr(st.session_state.get(key), "dropped", None)
     st.session_state["methods"] = [name for name in st.session_state["methods"] if name != dropped]
 
 
-def _add_method() -> None:
-    offered = getattr(st.session_state.get("attributions"), "offered", None)
+def _add_method(key: str) -> None:
+    offered = getattr(st.session_state.get(key), "offered", None)
     if offered in METHODS and offered not in st.session_state["methods"]:
         st.session_state["methods"] = [*st.session_state["methods"], offered]
 

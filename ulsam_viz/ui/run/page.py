@@ -1,4 +1,4 @@
-"""How every page begins: its style beside the theme, and the zoo or the reason why there is none."""
+"""How every page begins: its style, and the zoo or the reason why there is none; and how it ends."""
 
 from __future__ import annotations
 
@@ -10,30 +10,7 @@ from ...zoo import CheckpointError, Variant, list_variants
 from .address import walk_by_history
 from .pictures import send_pictures_again
 from .session import asked
-
-_STYLE = """
-<style>
-.stMainBlockContainer { padding: 3.9rem 1.5rem 3rem; max-width: none; }
-[data-testid="stSidebar"] h3 { padding: 0.4rem 0 0; font-size: 1rem; }
-.st-key-history { display: none; }
-.ulsam-card { font-size: 13px; line-height: 1.55; font-variant-numeric: tabular-nums; }
-.ulsam-card td { padding: 1px 14px 1px 0; border: 0; vertical-align: top; }
-.ulsam-card td:first-child { opacity: 0.7; white-space: nowrap; }
-/* Streamlit's own faded text and the dark theme's primary button have less contrast than WCAG AA asks for. */
-[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] * { color: inherit !important; }
-[data-testid="stCaptionContainer"] { opacity: 0.82; }
-[data-testid^="stBaseButton"] kbd { color: inherit !important; opacity: 1 !important; }
-[data-testid="stBaseButton-primary"] * { color: light-dark(#ffffff, #12171b) !important; }
-.stMarkdown .katex-display { overflow-x: auto; overflow-y: hidden; padding: 2px 0; }
-.ulsam-grids { display: flex; flex-wrap: wrap; gap: 14px; }
-.ulsam-grid { border-collapse: separate; border-spacing: 2px; font-size: 12px; font-variant-numeric: tabular-nums; }
-.ulsam-grid caption { text-align: left; font-size: 12px; padding-bottom: 2px; }
-.ulsam-grid caption span { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 6px; }
-.ulsam-grid td { min-width: 44px; height: 30px; text-align: center; border: 0; border-radius: 2px; padding: 0 3px; }
-@media (max-width: 640px) { .stMainBlockContainer { padding: 3.2rem 0.9rem 2rem; } }
-</style>
-"""
-
+from .style import show_style
 
 _TIME_TO_DRAW = 0.8  # seconds
 
@@ -51,7 +28,7 @@ def let_the_browser_draw() -> None:
 
 def open_page(name: str) -> list[Variant]:
     """Begin a page; return the trained variants, or end it with the reason why there are none."""
-    st.html(_STYLE)
+    show_style()
     send_pictures_again()
     walk_by_history()
     asked().begin()

@@ -9,17 +9,17 @@ import numpy as np
 import streamlit as st
 
 from ...figures.tiles import data_uri
-from ...images import ModelInput
+from ...images import Crop
 
 _SENT = "pictures_sent"
 
 
-def picture_key(picture: ModelInput) -> str:
+def picture_key(picture: Crop) -> str:
     """Name a crop's pixels for the browser, which keeps them."""
     return hashlib.sha256(picture.key.encode()).hexdigest()[:16]
 
 
-def pictures_to_send(pictures: Sequence[ModelInput]) -> dict[str, str]:
+def pictures_to_send(pictures: Sequence[Crop]) -> dict[str, str]:
     """Return the crops, as data URIs by key, that this run of the page has not sent yet."""
     sent: set[str] = st.session_state.setdefault(_SENT, set())
     fresh = {key: p for p in pictures if (key := picture_key(p)) not in sent}

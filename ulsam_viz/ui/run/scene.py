@@ -18,6 +18,7 @@ from ...figures.tiles import Display
 from ...images import ModelInput, Square
 from ...samples import Sample
 from ...zoo import Variant, build_network, position_name
+from ..widgets.words import channel_words
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,7 @@ def channels_of(variant: Variant, number: int) -> int:
 
 def channel_range(variant: Variant, number: int, k: int) -> str:
     """Name the channels of subspace k of a layer."""
-    size = channels_of(variant, number) // variant.groups
-    return f"channels {k * size} to {(k + 1) * size - 1}" if size > 1 else f"channel {k * size}"
+    return channel_words(channels_of(variant, number), variant.groups, k)
 
 
 def pretty(class_name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from ...images import ModelInput
+from ...images import Crop
 from ..run.pictures import picture_key, pictures_to_send
 from .script import script
 
@@ -38,7 +38,7 @@ def _component() -> Any:
 
 
 def show_strip(
-    title: str, picture: ModelInput, network: str, about: str, answers: Sequence[Answer], *, key: str, on_target: Callable[[], None]
+    title: str, picture: Crop, network: str, about: str, answers: Sequence[Answer], *, key: str, on_target: Callable[[], None]
 ) -> None:
     """Mount the head; after a click on a class ``st.session_state[key].target`` is its number.
 

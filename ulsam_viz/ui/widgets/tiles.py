@@ -17,7 +17,7 @@ import streamlit as st
 from ...figures.colours import Scaled, rgb, subspace_colour
 from ...figures.drawing import Drawing, draw_map
 from ...figures.tiles import value_range
-from ...images import ModelInput
+from ...images import Crop
 from ..run.pictures import picture_key, pictures_to_send
 from .legends import Legend
 from .script import script
@@ -104,7 +104,7 @@ class Tile:
         }
 
 
-def map_tile(scales: Mapping[str, Scaled], k: int, picture: ModelInput, *, id: str, **more: Any) -> Tile:
+def map_tile(scales: Mapping[str, Scaled], k: int, picture: Crop, *, id: str, **more: Any) -> Tile:
     """Return the tile of map k of a layer; ``scales`` as from :func:`~ulsam_viz.figures.colours.all_scales`."""
     maps = next(iter(scales.values())).maps
     about: dict[str, Any] = {

@@ -31,6 +31,13 @@ export default function ({ data, parentElement, setStateValue }) {
       panel.style.left = Math.max(8, Math.min(at.left, innerWidth - panel.offsetWidth - 8)) + "px";
     };
     panel.ontoggle = (event) => button.setAttribute("aria-expanded", event.newState === "open");
+    // Esc closes the innermost thing: this, and not the map that is open behind it.
+    root.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || !panel.matches(":popover-open")) return;
+      event.stopPropagation();
+      panel.hidePopover();
+      button.focus();
+    });
     const change = (name, value) => {
       store.display[name] = value;
       store.changes += 1;

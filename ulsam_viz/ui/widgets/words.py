@@ -16,6 +16,12 @@ def map_note(attention_map: np.ndarray) -> str:
     return f"area {measures.effective_area(attention_map):.0%}, peak {measures.peak(attention_map):.1f}×"
 
 
+def channel_words(channels: int, groups: int, k: int) -> str:
+    """Name the channels of subspace k of so many."""
+    size = channels // groups
+    return f"channels {k * size} to {(k + 1) * size - 1}" if size > 1 else f"channel {k * size}"
+
+
 def change_note(after: np.ndarray, before: np.ndarray) -> str:
     """Say in a few words what one map (H, W) is like, and what it was like before."""
     if measures.is_dead(after) or measures.is_dead(before):

@@ -1,0 +1,33 @@
+"""The style of every page, beside the theme."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+_STYLE = """
+<style>
+.stMainBlockContainer { padding: 3.9rem 1.5rem 3rem; max-width: none; }
+[data-testid="stSidebar"] h3 { padding: 0.4rem 0 0; font-size: 1rem; }
+.st-key-history { display: none; }
+.ulsam-card { font-size: 13px; line-height: 1.55; font-variant-numeric: tabular-nums; }
+.ulsam-card td { padding: 1px 14px 1px 0; border: 0; vertical-align: top; }
+.ulsam-card td:first-child { opacity: 0.7; white-space: nowrap; }
+/* Streamlit's own faded text and the dark theme's primary button have less contrast than WCAG AA asks for. */
+[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] * { color: inherit !important; }
+[data-testid="stCaptionContainer"] { opacity: 0.82; }
+[data-testid^="stBaseButton"] kbd { color: inherit !important; opacity: 1 !important; }
+[data-testid="stBaseButton-primary"] * { color: light-dark(#ffffff, #12171b) !important; }
+.stMarkdown .katex-display { overflow-x: auto; overflow-y: hidden; padding: 2px 0; }
+.ulsam-grids { display: flex; flex-wrap: wrap; gap: 14px; }
+.ulsam-grid { border-collapse: separate; border-spacing: 2px; font-size: 12px; font-variant-numeric: tabular-nums; }
+.ulsam-grid caption { text-align: left; font-size: 12px; padding-bottom: 2px; }
+.ulsam-grid caption span { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 6px; }
+.ulsam-grid td { min-width: 44px; height: 30px; text-align: center; border: 0; border-radius: 2px; padding: 0 3px; }
+@media (max-width: 640px) { .stMainBlockContainer { padding: 3.2rem 0.9rem 2rem; } }
+</style>
+"""
+
+
+def show_style() -> None:
+    """Give the page its style."""
+    st.html(_STYLE)
