@@ -17,7 +17,8 @@ from ..choose.methods import choose_target
 from ..choose.network import choose_device, choose_variant
 from ..choose.picture import choose_picture, model_input
 from ..run.asking import say_where
-from ..run.page import let_the_browser_draw, open_page
+from ..run.page import open_page
+from ..run.pause import let_the_browser_draw
 from ..run.scene import Picture
 from ..run.session import visitor
 from ..widgets.strip import show_strip

@@ -22,7 +22,8 @@ from ..choose.network import choose_device, choose_variant
 from ..choose.picture import choose_picture, model_input
 from ..choose.place import opened
 from ..run.asking import say_where
-from ..run.page import let_the_browser_draw, open_page
+from ..run.page import open_page
+from ..run.pause import let_the_browser_draw
 from ..run.scene import Scene, channels_of
 from ..run.session import asked, visitor
 from ..widgets.legends import signed_legend

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from ...analysis.attention import Attention
 from ...analysis.calibration import Familiarity, familiarity
 from ...cost import Latency
 from ...evidence import accuracy_of
 from ...zoo import Variant, list_variants, position_name, top1_standard_error
 from ..choose.display import show_view
-from ..run.scene import Scene, facts, network_name
+from ..run.scene import Scene, facts, network_name, pretty
 from ..run.times import as_text, measured
 from ..run.words import differences, judged
 from ..widgets.strip import Answer, show_strip
@@ -53,29 +54,42 @@ def show_head_room() -> Head:
 
 def show_head(scene: Scene, head: Head) -> DeltaGenerator:
     """Show the picture, its answer and the network in the strip; return the place of the network's card."""
-    numbers = scene.attention.top(_ANSWERS)
-    if scene.target not in numbers:
-        numbers.append(scene.target)
-    probabilities = scene.attention.probabilities
-    answers = [
-        Answer(n, scene.class_name(n), float(probabilities[n]), f"{probabilities[n]:.0%}", n == scene.target) for n in numbers
-    ]
     sample = scene.picture.sample
     with head.strip:
         show_strip(
             sample.title if sample else f"“{scene.class_name(scene.attention.top(1)[0])}”, it says",
             scene.crop,
-            scene.variant.label if not scene.variant.placement else f"{position_name(scene.variant)}, g = {scene.variant.groups}",
-            f"{network_name(scene.variant)}; it knows {scene.variant.knows}",
-            answers,
+            chip(scene.variant),
+            about_network(scene.variant),
+            answers_of(scene.attention, scene.variant, target=scene.target),
             key="answer",
             on_target=lambda: _take_target(scene.variant),
         )
-    found = familiarity(probabilities, scene.variant.calibration)
+    found = familiarity(scene.attention.probabilities, scene.variant.calibration)
     if found and found.doubtful and not _fits(scene):
         head.doubt.markdown(how_familiar(found))
     with head.details:
         return _show_details(scene)
+
+
+def chip(variant: Variant) -> str:
+    """Write in the fewest words which network it is."""
+    return f"{position_name(variant)}, g = {variant.groups}" if variant.placement else variant.label
+
+
+def about_network(variant: Variant) -> str:
+    """Say which network it is, and what it knows."""
+    return f"{network_name(variant)}; it knows {variant.knows}"
+
+
+def answers_of(attention: Attention, variant: Variant, *, target: int) -> list[Answer]:
+    """Return the most probable classes, and the target, for the strip."""
+    numbers = attention.top(_ANSWERS)
+    shares = attention.probabilities
+    return [
+        Answer(n, pretty(variant.classes[n]), float(shares[n]), f"{shares[n]:.0%}", n == target)
+        for n in dict.fromkeys([*numbers, target])
+    ]
 
 
 def _fits(scene: Scene) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import streamlit as st
 
 from ...zoo import CheckpointError, Variant, list_variants
@@ -11,19 +9,6 @@ from .address import walk_by_history
 from .pictures import send_pictures_again
 from .session import asked
 from .style import show_style
-
-_TIME_TO_DRAW = 0.8  # seconds
-
-
-def let_the_browser_draw() -> None:
-    """On a visitor's first run, pause for what was sent to be drawn, before the first chart is.
-
-    Results come from caches so fast that a browser would load and start the chart library, 4.7 MB, before it draws anything:
-    maps were on the screen after 3.2 s without this pause, after 1.5 s with it.
-    """
-    if st.context.headers and "drawn" not in st.session_state:  # without headers there is no browser
-        st.session_state["drawn"] = True
-        time.sleep(_TIME_TO_DRAW)
 
 
 def open_page(name: str) -> list[Variant]:

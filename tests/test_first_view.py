@@ -1,0 +1,70 @@
+"""What is on the screen before torch is there, is what the network computes and what the page then draws."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from assets.make_first_view import VARIANT, compute_first_view
+from tests.browser import ROOT
+from tests.components import mounted
+from tests.patience import PATIENCE
+from ulsam_viz.ui.first import FirstView, read_first_view
+from ulsam_viz.zoo import get_variant
+
+
+@pytest.fixture(scope="module")
+def view() -> FirstView:
+    return read_first_view()
+
+
+def test_the_shipped_network_computes_it(view: FirstView) -> None:
+    now = compute_first_view()
+    assert view.maps.shape == now.maps.shape == (4, 14, 14)
+    np.testing.assert_allclose(view.maps, now.maps, atol=2e-4)  # uniform is 5e-3
+    assert [a.name for a in view.answers] == [a.name for a in now.answers]
+    assert [a.share for a in view.answers] == pytest.approx([a.share for a in now.answers], abs=5e-3)
+    assert view.preprocessing == now.preprocessing == get_variant(VARIANT).preprocessing
+    assert (view.picture, view.network, view.about, view.layer, view.channels) == (
+        now.picture,
+        now.network,
+        now.about,
+        now.layer,
+        now.channels,
+    )
+
+
+def _first() -> None:
+    from ulsam_viz.ui.first import show_first_view
+
+    show_first_view()
+
+
+def test_the_page_draws_the_same_over_it() -> None:
+    first = AppTest.from_function(_first, default_timeout=PATIENCE).run()
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=PATIENCE).run()
+    assert not first.exception and not page.exception
+    (strip,), (same_strip,) = mounted(first, "strip"), mounted(page, "strip")
+    for name in ("title", "picture", "network", "about"):
+        assert strip[name] == same_strip[name]
+    assert [a["name"] for a in strip["answers"]] == [a["name"] for a in same_strip["answers"]]
+    (row,) = mounted(first, "tiles")
+    (same_row,) = [r for r in mounted(page, "tiles") if any(t["role"] == "map" for t in r["tiles"])]
+
+    def still(row: dict[str, Any]) -> dict[str, Any]:
+        """Leave out what rounding moves, and the crop, which each run sends once."""
+        tiles = [{k: v for k, v in tile.items() if k not in ("drawing", "note", "alt")} for tile in row["tiles"]]
+        return {k: v for k, v in row.items() if k not in ("pictures", "tiles")} | {"tiles": tiles}
+
+    assert still(row) == still(same_row)
+    assert [t["drawing"]["picture"] for t in row["tiles"]] == [t["drawing"]["picture"] for t in same_row["tiles"]]
+
+
+def test_it_needs_no_torch() -> None:
+    look = "import sys, ulsam_viz.ui.first; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", look], check=True, timeout=PATIENCE)

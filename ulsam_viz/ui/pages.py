@@ -1,0 +1,31 @@
+"""The pages, and what each run of one begins and ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from .compare import page as compare
+from .evidence import page as evidence
+from .inspect import page as inspect
+from .learn import page as learn
+from .run.kept import keep_choices
+from .run.page import end_page
+from .run.session import asked
+
+_SHOWS: dict[str, Callable[[], None]] = {
+    "Inspect": inspect.show,
+    "Compare": compare.show,
+    "Learn": learn.show,
+    "Evidence": evidence.show,
+}
+
+
+def show_page(title: str) -> None:
+    """Run a page."""
+    torch.set_num_threads(1)  # for each computation: the engine runs as many at once as there are cores
+    keep_choices()
+    _SHOWS[title]()
+    asked().let_go()  # of what only an earlier run of this visitor's, of this page or another, had asked for
+    end_page()
