@@ -172,10 +172,13 @@ def until_maps(page: Page, count: int, *, other_than: Collection[str] = ()) -> l
 
 
 def words_above_the_fold(page: Page, *, fold: int = 900) -> list[str]:
-    """Return the words in sight before a visitor scrolls: what holds a letter, charts' and components' labels too; not the sidebar, the navigation and icons."""
+    """Return the words to read in sight before a visitor scrolls: what holds a letter, charts' and components' labels too.
+
+    Not the sidebar and the navigation, what is written on controls, formulas and icons.
+    """
     texts = page.evaluate(
         """fold => {
-          const aside = 'header, [data-testid="stSidebar"], [data-testid="stIconMaterial"], style, script';
+          const aside = 'header, [data-testid="stSidebar"], [data-testid="stIconMaterial"], style, script, nav, button:not(.tile), label, select, .katex, .card';
           const texts = [];
           const read = (root) => {
             const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT | NodeFilter.SHOW_ELEMENT);

@@ -11,7 +11,20 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import BROWSER_TEST, RUNS, maps, open_page, rerun, settle, share, until, until_maps, visit, with_small_network
+from tests.browser import (
+    BROWSER_TEST,
+    RUNS,
+    maps,
+    open_page,
+    rerun,
+    settle,
+    share,
+    until,
+    until_maps,
+    visit,
+    with_small_network,
+    words_above_the_fold,
+)
 from ulsam_viz import explain
 from ulsam_viz.figures.colours import SCALES, Scale, colour_table, scale_maps
 from ulsam_viz.samples import ASSETS
@@ -114,7 +127,49 @@ def test_the_upload_and_g_are_within_the_first_stops_of_the_keyboard(browser: Br
             page.evaluate("""() => { let e = document.activeElement; while (e?.shadowRoot?.activeElement) e = e.shadowRoot.activeElement;
               return [e?.getAttribute('aria-label') ?? '', e?.innerText ?? '', e?.closest('[data-testid]')?.dataset.testid ?? ''].join(' ').slice(0, 80); }""")
         )
-    assert any("Upload" in stop for stop in stops[:10]), stops[:10]
+    for wanted in ("Upload", "Subspaces g"):
+        assert any(wanted in stop for stop in stops[:10]), stops[:10]
+    page.context.close()
+
+
+@pytest.mark.parametrize("path", ["/", "/learn", "/learn?step=softmax", "/learn?step=gain"])
+def test_sixty_words_at_most_stand_above_the_fold(browser: Browser, address: str, path: str) -> None:
+    page = visit(browser, address + path)
+    assert 10 < len(words_above_the_fold(page)) <= 60, words_above_the_fold(page)
+    page.context.close()
+
+
+def test_the_samples_are_one_stop_of_the_keyboard_and_the_arrows_walk_in_it(browser: Browser, address: str) -> None:
+    page = visit(browser, address)
+    samples = page.locator(".st-key-strip button.tile")
+    assert samples.evaluate_all("all => all.filter(e => e.tabIndex === 0).map(e => e.dataset.id)") == ["coffee"]
+    samples.first.focus()
+    page.keyboard.press("ArrowRight")
+    with rerun(page):
+        page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name=re.compile("Cat"))).to_be_visible()
+    assert "picture=Cat" in page.url
+    page.context.close()
+
+
+def test_a_theme_is_chosen_in_sight_and_kept_on_every_page(browser: Browser, address: str) -> None:
+    page = visit(browser, f"{address}/?g=8")
+
+    def chosen(scheme: str, theme: str) -> None:
+        settle(page)
+        expect(page.locator('[data-testid="stApp"]')).to_have_css("color-scheme", scheme)
+        expect(page.get_by_label("Theme")).to_have_value(theme)
+
+    chosen("light", "System")
+    with page.expect_navigation():
+        page.get_by_label("Theme").select_option("Dark")
+    chosen("dark", "Dark")
+    assert len(maps(page)) == 8 and "g=8" in page.url  # the view is the same
+    page.goto(with_small_network(f"{address}/compare"))
+    chosen("dark", "Dark")
+    with page.expect_navigation():
+        page.get_by_label("Theme").select_option("System")
+    chosen("light", "System")
     page.context.close()
 
 

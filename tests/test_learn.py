@@ -51,7 +51,8 @@ def test_each_step_has_its_address_its_words_and_its_numbers(step: Any) -> None:
         assert len(latex(app)) == (2 if step.stage == "output" else 1)
         assert "Click any cell" in text
         assert "256 × 14 × 14 →" in text or "8 × 14 × 14 →" in text
-        assert re.search(r"the module's own tensor (differs by \de-\d\d|is exactly that)", text)
+        numbers = next(e for e in app.markdown if e.value.startswith("At row "))
+        assert re.search(r"the module's own tensor (differs by \de-\d\d|is exactly that)", numbers.help)
 
 
 @pytest.mark.parametrize("query", [{"step": "max-pool"}, {"step": "Max-pool"}, {"part": "Lesson", "step": "Max-pool"}])

@@ -183,7 +183,7 @@ STEPS = (
         "softmax",
         "Softmax",
         _THROUGH,
-        "*Softmax* raises e to each value and divides by the sum over all {f.places} places: the map sums to 1.",
+        "*Softmax* divides e to each value by their sum over all {f.places} places: the map sums to 1.",
         "No preference is "
         "1/{f.places} everywhere; that is why maps are shown in *multiples of uniform*. Each place competes with all others. (Dividing by a *temperature* first would sharpen the map or even it out; a sigmoid would weigh each place by itself: see Experiments.)",
         "attention",
@@ -192,7 +192,7 @@ STEPS = (
         "gain",
         "Gain",
         _THROUGH,
-        "Features are multiplied by the *gain* 1 + A. Both maps are on one scale: the re-weighting is gentle, even where the map looks dramatic.",
+        "Features are multiplied by the *gain* 1 + A: gentle, however dramatic the map looks.",
         "The 1, the *residual*, keeps them: A alone is tiny. The gain's mean is 1 + 1/{f.places} = {f.mean_gain:.4f}, whatever the picture.",
         "gain",
     ),

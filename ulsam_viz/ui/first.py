@@ -14,10 +14,8 @@ from ..figures.colours import all_scales
 from ..images import Crop, Preprocessing, crop_centre, decode_image
 from ..samples import ASSETS, Sample, list_samples
 from .inspect.maps import Layer, show_layer
-from .run.address import walk_by_history
+from .run.frame import show_frame
 from .run.pause import let_the_browser_draw
-from .run.pictures import send_pictures_again
-from .run.style import show_style
 from .widgets.strip import Answer, show_strip
 
 FILE = ASSETS / "first_view.json"
@@ -78,9 +76,7 @@ def show_first_view() -> None:
     """Draw what the page "Inspect" will draw, in the same places, so that nothing moves when it does."""
     view = read_first_view()
     crop = view.crop()
-    show_style()
-    send_pictures_again()
-    walk_by_history()
+    show_frame()
     with st.sidebar:
         st.subheader("Picture")
     head, maps = st.container(), st.container()

@@ -26,6 +26,6 @@ def show_page(title: str) -> None:
     """Run a page."""
     torch.set_num_threads(1)  # for each computation: the engine runs as many at once as there are cores
     keep_choices()
-    _SHOWS[title]()
-    asked().let_go()  # of what only an earlier run of this visitor's, of this page or another, had asked for
+    with asked().run():
+        _SHOWS[title]()
     end_page()

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
+from ...analysis.attention import Attention
 from ...analysis.methods import METHODS, Method
 from ...zoo import Variant
 from ..run.address import say_missing, take_missing
@@ -89,6 +90,11 @@ def choose_target(variant: Variant) -> int | None:
     if missing:
         say_missing(f"The network knows no class “{missing}”; the {_class_words(target)} is the target")
     return None if target == "predicted" else variant.classes.index(target)
+
+
+def target_of(wish: int | None, attention: Attention) -> int:
+    """Return the number of the class that is explained: what :func:`choose_target` returned, or the predicted one."""
+    return attention.top(1)[0] if wish is None else wish
 
 
 def _class_words(name: str) -> str:

@@ -13,6 +13,7 @@ from ...models.backbones import BACKBONES
 from ...zoo import Variant
 from ..run.address import say_missing, take_missing
 from ..run.kept import keep
+from ..run.scene import channels_of
 
 PLAIN = "plain"
 _BIND: Literal["query-params"] = "query-params"
@@ -43,7 +44,7 @@ def choose_variant(variants: Sequence[Variant], *, place: DeltaGenerator | None 
         place: Where position and g are shown, if not below the backbone.
         without: ``"position"`` or ``"g"``: out of sight where it has no effect; its state and its address stay.
     """
-    st.subheader("Network", help="Networks trained by this project. Every stop of the sliders is a network of its own.")
+    st.subheader("Network")
     by_knowledge = sorted(variants, key=lambda v: -len(v.classes))  # first the one that knows most of what people bring
     backbones = list(dict.fromkeys(backbone_label(v) for v in by_knowledge))
     missing = take_missing("net", backbones, str, backbones[0])
@@ -54,14 +55,27 @@ def choose_variant(variants: Sequence[Variant], *, place: DeltaGenerator | None 
         required=True,
         key=keep("net"),
         bind=_BIND,
-        help="  \n".join(f"{label}: {next(v for v in variants if backbone_label(v) == label).title}." for label in backbones),
     )
     if missing:
         say_missing(f"There is no network “{missing}”; {backbone} is shown")
     of_backbone = [v for v in variants if backbone_label(v) == backbone]
     st.caption(of_backbone[0].title)
     with place or st.container():
-        return choose_module(of_backbone, without=without)
+        variant = choose_module(of_backbone, without=without)
+    trained = "" if variant.base else ", trained with the same budget"
+    # The explanations stand in one place behind the sliders: each of them would be a stop of the keyboard before g.
+    st.caption(
+        "Every stop is a network of its own.",
+        help="**Position**: the layer that the attention module follows, or replaces (“instead”), in the paper's numbering: the stem is layer 1. "
+        f"“None” is the same network without attention{trained}.  \n**g**: the layer's channels are split into g groups of neighbours; each "
+        f"gets one attention map.  \n{_knowledge(by_knowledge)}",
+    )
+    return variant
+
+
+def _knowledge(variants: Sequence[Variant]) -> str:
+    titles = {backbone_label(v): v.title for v in variants}
+    return "  \n".join(f"**{label}**: {title}." for label, title in titles.items())
 
 
 def choose_module(of_backbone: Sequence[Variant], *, name: str = "", near: Variant | None = None, without: str = "") -> Variant:
@@ -91,8 +105,6 @@ def choose_module(of_backbone: Sequence[Variant], *, name: str = "", near: Varia
         key=keep(f"{name}position"),
         bind=_BIND,
         format_func=position_words,
-        help="The layer that the attention module follows, or replaces (“instead”), in the paper's numbering: the stem is layer 1. "
-        f"“None” is the same network without attention{'' if of_backbone[0].base else ', trained with the same budget'}.",
     )
     if missing:
         say_missing(f"{backbone} has no position “{missing}”; {position_words(position)} is shown")
@@ -116,11 +128,21 @@ def choose_module(of_backbone: Sequence[Variant], *, name: str = "", near: Varia
         value=usual_g,
         key=keep(f"{name}g"),
         bind=_BIND,
-        help="The layer's channels are split into g groups of neighbours; each gets one attention map.",
     )
     if missing:
         say_missing(f"Nothing was trained here with g = {missing}; g = {g} is shown")
+    _say_what_does_not_divide(of_backbone, here, groups)
     return min((v for v in here if v.groups == g), key=lambda v: position_label(v) != position)
+
+
+def _say_what_does_not_divide(of_backbone: Sequence[Variant], here: Sequence[Variant], groups: Sequence[int]) -> None:
+    """Say why a group count that other positions offer is missing here."""
+    missing = sorted({v.groups for v in of_backbone if v.placement} - set(groups))
+    placement = here[0].placement
+    if missing and placement:
+        counts = {channels_of(here[0], layer) for layer in placement.layers}
+        if whys := [f"{channels} channels do not divide by {g}" for g in missing for channels in sorted(counts) if channels % g]:
+            st.caption(f"{'; '.join(whys)}.")
 
 
 def position_words(name: str) -> str:

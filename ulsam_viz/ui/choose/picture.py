@@ -48,13 +48,14 @@ def _thumbnail_of(image: Image.Image) -> str:
 
 def choose_picture() -> Picture:
     """Show the samples and the ways to bring a picture; whichever was chosen last is looked at. A bad file changes nothing else."""
-    st.subheader("Picture", help="Your pictures stay in memory while you are here and ten minutes more, never on a disk.")
+    st.subheader("Picture")
     st.file_uploader(
         "Upload a photograph",
         type=_TYPES,
         key="upload",
         max_upload_size=MAX_BYTES // 2**20,
-        help="JPEG, PNG, WebP, GIF, BMP or TIFF. The network sees one square of it: the centre, or your crop.",
+        help="JPEG, PNG, WebP, GIF, BMP or TIFF. The network sees one square of it: the centre, or your crop. Your pictures stay in memory "
+        "while you are here and ten minutes more, never on a disk.",
         on_change=_take_upload,
     )
     ways = st.container(horizontal=True, vertical_alignment="center", gap="small")

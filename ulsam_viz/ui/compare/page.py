@@ -13,7 +13,7 @@ from ...images import ModelInput
 from ...zoo import CheckpointError, Variant, position_name
 from ..choose.display import current_view, show_view
 from ..choose.ids import choose_by_id
-from ..choose.methods import choose_target
+from ..choose.methods import choose_target, target_of
 from ..choose.network import choose_device, choose_variant
 from ..choose.picture import choose_picture, model_input
 from ..run.asking import say_where
@@ -101,7 +101,7 @@ def _show_many(variants: Sequence[Variant], crop: ModelInput, device: DeviceChoi
         st.markdown("**In numbers**")
         with st.container(width=260):
             wished = choose_target(placed.variant)
-    target = placed.seen.top(1)[0] if wished is None else wished
+    target = target_of(wished, placed.seen)
     show_numbers(rows, crop, target, device)
 
 

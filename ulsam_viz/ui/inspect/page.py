@@ -17,7 +17,7 @@ from ...figures.drawing import draw_attribution, draw_picture
 from ...figures.tiles import attribution_limit, block_means
 from ...zoo import CheckpointError, Variant
 from ..choose.display import current_view
-from ..choose.methods import choose_methods, choose_target, count_passes
+from ..choose.methods import choose_methods, choose_target, count_passes, target_of
 from ..choose.network import choose_device, choose_variant
 from ..choose.picture import choose_picture, model_input
 from ..choose.place import opened
@@ -66,7 +66,7 @@ def show() -> None:
     with buttons.methods:
         target = choose_target(variant)
         methods = choose_methods(variant)
-    scene = Scene(picture, crop, variant, device, methods, view, attention, attention.top(1)[0] if target is None else target)
+    scene = Scene(picture, crop, variant, device, methods, view, attention, target_of(target, attention))
     card = show_head(scene, buttons)
     with maps_place:
         questions = _maps(scene)

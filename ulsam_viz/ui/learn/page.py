@@ -8,6 +8,7 @@ from ...engine import default_engine
 from ...zoo import CheckpointError
 from ..choose.display import show_view
 from ..choose.ids import choose_by_id
+from ..choose.methods import target_of
 from ..choose.picture import model_input
 from ..choose.sidebar import choose
 from ..run.page import open_page
@@ -48,7 +49,7 @@ def show() -> None:
     except CheckpointError as error:
         st.error(f"{error}. The other variants still work: choose another position or g.")
         return
-    target = attention.top(1)[0] if choices.target is None else choices.target
+    target = target_of(choices.target, attention)
     device = default_engine().really(seen, device)  # where the pass was made, the rest is
     scene = Scene(choices.picture, crop, variant, device, {}, choices.view, attention, target)
     if part == "probes":

@@ -34,10 +34,10 @@ def _presets() -> dict[str, np.ndarray]:
 
 def show_sandbox(view: View) -> None:
     """Draw the sandbox; it needs no network and no picture."""
-    st.markdown("#### Sandbox: 4 channels on a 4 × 4 grid")
-    st.caption(
-        "Edit any number. The depthwise weights are 1 and the norms change nothing here, so each step can be followed by hand: ReLU, max-pool, the weighted sum of a "
-        "subspace's channels, ReLU, softmax, gain."
+    st.markdown(
+        "#### Sandbox: edit any number",
+        help="4 channels on a 4 × 4 grid. The depthwise weights are 1 and the norms change nothing here, so each step can be followed by hand: ReLU, max-pool, "
+        "the weighted sum of a subspace's channels, ReLU, softmax, gain.",
     )
     presets = _presets()
     inputs, outputs = st.columns([1, 1.45], gap="medium")

@@ -125,17 +125,16 @@ def _show_formula(walk: Walk, stage: Stage) -> None:
     d = walk.derivation
     written = formula(walk.stages, d, stage)
     of = f"subspace {walk.k + 1}" if stage in _OF_SUBSPACES else f"channel {d.channel}"
-    st.markdown(f"At row {d.row}, column {d.column} of {of}:")
+    apart = f"differs by {written.difference:.0e}" if written.difference else "is exactly that"
+    st.markdown(
+        f"At row {d.row}, column {d.column} of {of}"
+        + (f", {written.result * walk.facts.places:.2f} times uniform:" if stage == "attention" else ":"),
+        help=f"{written.legend}  \nComputed from the numbers before it; the module's own tensor {apart}. Numbers are written with five digits and "
+        "computed with all.",
+    )
     if stage == "output":  # elsewhere the operator's card has them
         st.latex(written.symbols)
     st.latex(written.numbers)
-    st.caption(written.legend)
-    note = "" if stage != "attention" else f" That is {written.result * walk.facts.places:.2f} times uniform."
-    apart = f"differs by {written.difference:.0e}" if written.difference else "is exactly that"
-    st.caption(
-        f"Computed from the numbers before it; the module's own tensor {apart}.{note}",
-        help="Numbers are written with five digits and computed with all.",
-    )
 
 
 def _show_terms(walk: Walk) -> None:
@@ -165,7 +164,7 @@ def _show_terms(walk: Walk) -> None:
 
 
 def _show_strip(walk: Walk, current: Stage) -> None:
-    st.markdown(f"The whole way of channel {walk.derivation.channel} and subspace {walk.k + 1}:")
+    st.markdown("The whole way", help=f"Of channel {walk.derivation.channel} and subspace {walk.k + 1}.")
     tiles = []
     for stage in STAGES:
         values = walk.stages.map_of(stage, walk.k, walk.derivation.channel)

@@ -5,18 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from ...zoo import CheckpointError, Variant, list_variants
-from .address import walk_by_history
-from .pictures import send_pictures_again
+from .frame import show_frame
 from .session import asked
-from .style import show_style
 
 
 def open_page(name: str) -> list[Variant]:
     """Begin a page; return the trained variants, or end it with the reason why there are none."""
-    show_style()
-    send_pictures_again()
-    walk_by_history()
-    asked().begin()
+    show_frame()
     if st.session_state.get("page") != name:
         st.session_state["page"] = name
         asked().let_go()  # what another page asked for, this one does not wait for

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +37,16 @@ class Asked:
     now: list[Future[Any]] = field(default_factory=list)
     before: list[Future[Any]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    @contextmanager
+    def run(self) -> Iterator[None]:
+        """Surround a run of the page: at its end, it lets go of what only earlier runs had asked for.
+
+        A run that is interrupted has not asked for all that it wants: it lets go of nothing.
+        """
+        self.begin()
+        yield
+        self.let_go()
 
     def begin(self) -> None:
         """Begin a run."""

@@ -220,6 +220,24 @@ function build(tile, data, report) {
   return { element, frame, show, redraw };
 }
 
+// A row of thumbnails is one stop of the keyboard: the arrow keys walk in it.
+function asOneStop(elements) {
+  const stop = elements.find((e) => e.getAttribute("aria-pressed") === "true") ?? elements[0];
+  elements.forEach((element, i) => {
+    element.tabIndex = element === stop ? 0 : -1;
+    element.onkeydown = (event) => {
+      const to = { ArrowLeft: i - 1, ArrowUp: i - 1, ArrowRight: i + 1, ArrowDown: i + 1, Home: 0, End: elements.length - 1 }[event.key];
+      if (to === undefined) return;
+      event.preventDefault();
+      event.stopPropagation(); // the page's own arrow keys do something else
+      elements.forEach((e) => (e.tabIndex = -1));
+      const next = elements[within(to, 0, elements.length - 1)];
+      next.tabIndex = 0;
+      next.focus();
+    };
+  });
+}
+
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   takePictures(data.pictures);
@@ -238,6 +256,7 @@ export default function (component) {
     choice.setAttribute("aria-label", data.offer);
     root.append(make("div", { className: "tile offer" }, make("div", { className: "name", textContent: "\u00a0" }), make("div", { className: "frame" }, choice)));
   }
+  if (data.small) asOneStop(tiles.map((tile) => tile.element));
   root.append(said);
   const [head, legend] = [".head", ".legend"].map((part) => parentElement.querySelector(part));
   head.hidden = !data.heading && !data.legend;

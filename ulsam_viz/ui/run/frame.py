@@ -1,14 +1,19 @@
-"""The style of every page, beside the theme."""
+"""What is around every page: its style, its steps in the browser's history, and the choice of a theme."""
 
 from __future__ import annotations
 
 import streamlit as st
+
+from ..widgets.theme import show_theme
+from .address import walk_by_history
+from .pictures import send_pictures_again
 
 _STYLE = """
 <style>
 .stMainBlockContainer { padding: 3.9rem 1.5rem 3rem; max-width: none; }
 [data-testid="stSidebar"] h3 { padding: 0.4rem 0 0; font-size: 1rem; }
 .st-key-history { display: none; }
+:has(> .st-key-theme) { position: fixed; top: 0.7rem; right: 0.8rem; width: auto; z-index: 999991; }
 .ulsam-card { font-size: 13px; line-height: 1.55; font-variant-numeric: tabular-nums; }
 .ulsam-card td { padding: 1px 14px 1px 0; border: 0; vertical-align: top; }
 .ulsam-card td:first-child { opacity: 0.7; white-space: nowrap; }
@@ -28,6 +33,9 @@ _STYLE = """
 """
 
 
-def show_style() -> None:
-    """Give the page its style."""
+def show_frame() -> None:
+    """Begin a run of a page, before anything else is shown."""
     st.html(_STYLE)
+    send_pictures_again()
+    walk_by_history()
+    show_theme()
