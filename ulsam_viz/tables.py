@@ -46,7 +46,7 @@ def accuracy_tables(variants: Sequence[Variant]) -> str:
             of_groups = {0: control_of(placed[0], members), **{v.groups: accuracy_of(v) for v in placed}}
             row = [of_groups.get(g) for g in (0, *groups)]
             rows.append([position, *(f"{a.seeds[0]:.1f}" if a else "" for a in row)])
-            if (seeds := len(common_seeds(a for a in row if a))) > 1:
+            if (seeds := len(common_seeds(a for a in row[1:] if a))) > 1:  # a base that others trained has none
                 rows.append([f"{position}, {seeds} seeds", *(a.over_seeds if a else "" for a in row)])
         parts.append(f"**{backbone}**, {members[0].input_size} px, {members[0].measured_on}:")
         parts.append(_table(rows))
@@ -57,7 +57,7 @@ def accuracy_tables(variants: Sequence[Variant]) -> str:
         alike = [v for v in variants if v.dataset == dataset]
         if spread := seed_spread(alike):
             parts.append(
-                f"± is the standard deviation over seeds; pooled over all of this data that have several ({trained_anew(alike)}) it is "
+                f"Over {alike[0].measured_on}, ± is the standard deviation over seeds; pooled over all that have several ({trained_anew(alike)}) it is "
                 f"{spread.deviation:.2f} points. What chance does to differences is known from these alone, and taken to be the same elsewhere. "
                 f"The test set's own standard error, which all variants share, is {max(accuracy_of(v).standard_error for v in alike):.1f} points."
             )
