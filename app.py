@@ -13,6 +13,9 @@ def main() -> None:
     # controls wrote out of the address when the page changes, and Back would find it gone.
     pages = [st.Page(lambda: None, title=title, url_path=title.lower(), default=title == "Inspect") for title in titles]
     title = st.navigation(pages, position="top").title
+    with st.container(horizontal=True, key="pages"):  # on a phone, see the page's style
+        for page in pages:
+            st.page_link(page)
     first = title == "Inspect" and is_first_view()
     if first:
         show_first_view()

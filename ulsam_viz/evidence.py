@@ -286,7 +286,11 @@ def conclusions(variants: Sequence[Variant], everything: Sequence[Variant], chos
     placed = [v for v in variants if v.placement and v.placement.mode == mode]
     control = control_of(placed[0], everything) if placed else None
     if control is None:
-        return "Nothing here compares with a plain control.", _of_attention(variants), "Not shown: what attention does to accuracy."
+        return (
+            "Nothing here compares with a plain control.",
+            _of_attention(variants),
+            "This does not show what attention does to accuracy.",
+        )
     if placed[0].control is not None:  # of a base of its own: no comparison tells what chance does
         gaps = sorted(difference(accuracy_of(v), control) for v in placed)
         span = " to ".join(dict.fromkeys(f"{gap:+.1f}" for gap in (gaps[0], gaps[-1])))
@@ -301,11 +305,11 @@ def conclusions(variants: Sequence[Variant], everything: Sequence[Variant], chos
         "matters": f"beyond chance ({by_chance:.2f}).",
     }
     verdict = judge(comparison.largest, chance=by_chance, smallest=SMALLEST_TOP1)
-    open_ = _OPEN if verdict == "within chance" else "Not shown: that attention is why, that other pictures agree."
+    open_ = _OPEN if verdict == "within chance" else "This does not show that attention is why, or that other pictures agree."
     return f"{differs}: {said[verdict]}", _of_attention(variants), open_
 
 
-_OPEN = "Not shown: that attention helps, one g is best, all are equal."
+_OPEN = "This does not show that attention helps, one g is best, or all are equal."
 
 
 def _of_attention(variants: Sequence[Variant]) -> str:

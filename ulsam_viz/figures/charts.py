@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from .colours import DIVERGING, colour_stops
 
 #: For lines that must be seen on both themes' backgrounds: at least 3:1 against white and against the dark one.
-NEUTRAL = "#66727a"
+NEUTRAL = "#7a8790"
 
 
 def figure(data: list[dict[str, Any]], **layout: Any) -> go.Figure:

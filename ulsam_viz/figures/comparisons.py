@@ -51,7 +51,14 @@ def difference_matrix(
         "customdata": [[[row, column] for column in columns] for row in rows],
         "hovertemplate": "%{customdata[0]}, %{customdata[1]}: %{text}<br>%{z:+.2f} " + unit + "<extra></extra>",
         "hoverongaps": False,
-        "colorbar": {"thickness": 8, "len": 1, "outlinewidth": 0, "tickvals": [-limit, 0, limit], "tickformat": "+.2~f"},
+        "colorbar": {
+            "thickness": 8,
+            "len": 1,
+            "outlinewidth": 0,
+            "tickvals": [-limit, 0, limit],
+            "ticktext": [f"{-limit:+.2g}", "0", f"{limit:+.2g}"],
+            "title": {"text": unit, "side": "right"},
+        },
     }
     frames = [
         {"type": "rect", "x0": x - 0.5, "x1": x + 0.5, "y0": y - 0.5, "y1": y + 0.5, "line": {"width": 2.5, "color": _CHOSEN}}

@@ -34,7 +34,9 @@ def operator(stages: Stages, derivation: Derivation, stage: Stage) -> str:
     before: Stage = "features" if stage == "output" else STAGES[STAGES.index(stage) - 1]
     place = derivation.row, derivation.column
     k, channel = derivation.subspace, derivation.channel
-    return symbols + _graph(stages.map_of(before, k, channel), stages.map_of(stage, k, channel), place)
+    return symbols + _graph(
+        stages.map_of(before, k, channel), stages.map_of(stage, k, channel), place, exponential=stage == "attention"
+    )
 
 
 def _window(d: Derivation) -> str:
@@ -60,8 +62,11 @@ def _bars(weights: np.ndarray, own: int) -> str:
     return _drawn(bars + line, f"{len(weights)} weights, {int((weights > 0).sum())} of them positive")
 
 
-def _graph(before: np.ndarray, after: np.ndarray, place: tuple[int, int]) -> str:
-    """Draw what becomes of each value: maps (H, W) before and after, 0 on both axes, one place marked."""
+def _graph(before: np.ndarray, after: np.ndarray, place: tuple[int, int], *, exponential: bool) -> str:
+    """Draw what becomes of each value: maps (H, W) before and after, 0 on both axes, one place marked.
+
+    Between the values the line is straight, or where that is the function, exponential.
+    """
     x, y = before.ravel().astype(np.float64), after.ravel().astype(np.float64)
     (left, right), (low, high) = ((min(0.0, float(v.min())), max(1e-12, float(v.max()))) for v in (x, y))
 
@@ -70,7 +75,11 @@ def _graph(before: np.ndarray, after: np.ndarray, place: tuple[int, int]) -> str
 
     order = np.argsort(x)
     few = order[np.unique(np.linspace(0, len(order) - 1, 160).astype(int))]
-    points = " ".join(f"{a:.2f},{b:.2f}" for a, b in (at(x[i], y[i]) for i in few))
+    xs, ys = x[few], y[few]
+    if exponential:
+        even = np.linspace(xs[0], xs[-1], 80)
+        xs, ys = even, np.exp(np.interp(even, xs, np.log(np.maximum(ys, 1e-300))))
+    points = " ".join(f"{a:.2f},{b:.2f}" for a, b in map(at, xs, ys))
     (across, down), (u, v) = at(0, 0), at(float(before[place]), float(after[place]))
     axes = f'<path d="M0 {down:.2f}H{_WIDTH}M{across:.2f} 0V{_HEIGHT}" stroke="currentColor" stroke-width="0.5" opacity="0.6" fill="none"/>'
     line = f'<polyline points="{points}" fill="none" stroke="var(--hue)" stroke-width="2"/>'

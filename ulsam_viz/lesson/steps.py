@@ -104,7 +104,7 @@ STEPS = (
         "why",
         "Why attention",
         _IDEA,
-        "*Spatial attention* multiplies features more in some places of the picture than in others. Each map says how much, for one group of features.",
+        "*Spatial attention* multiplies features by a little more in some places of the picture than in others. Each map says where, for one group of features.",
         "A small network has few features, and by itself treats all places alike. *ULSAM* (Ultra-Lightweight Subspace Attention Module, Saini et al. 2020) needs {f.module_macs:.2f} million "
         "multiply-accumulates (MACs) for it, {f.share_of_macs:.2f} % of this network's {f.macs:.0f} million.",
     ),
@@ -183,7 +183,7 @@ STEPS = (
         "softmax",
         "Softmax",
         _THROUGH,
-        "*Softmax* divides e to each value by their sum over all {f.places} places: the map sums to 1.",
+        "*Softmax* raises e to each value, then divides by the sum over all {f.places} places: the map sums to 1.",
         "No preference is "
         "1/{f.places} everywhere; that is why maps are shown in *multiples of uniform*. Each place competes with all others. (Dividing by a *temperature* first would sharpen the map or even it out; a sigmoid would weigh each place by itself: see Experiments.)",
         "attention",

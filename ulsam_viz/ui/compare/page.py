@@ -40,6 +40,7 @@ _STYLE = """
 :has(> .st-key-compare-head) {{ position: sticky; top: 3.7rem; z-index: 90; padding-bottom: 4px; background: {background}; }}
 @media (max-width: 640px) {{
   .st-key-compare-head, :has(> .st-key-compare-head) {{ display: contents; }}
+  .st-key-compare-head > * {{ flex: none !important; }}  /* their widths would be heights here */
   :has(> .st-key-compare-picture) {{ position: sticky; top: 3.7rem; z-index: 90; background: {background}; }}
 }}
 </style>

@@ -40,7 +40,7 @@ def show_charts(variants: Sequence[Variant], everything: Sequence[Variant], chos
     groups = sorted({v.groups for v in variants if v.placement})
     cells = {(i, v.groups): accuracy_of(v) for i, placed in enumerate(positions.values()) for v in placed}
     cells |= {(i, 0): control for i, control in enumerate(controls) if control}
-    columns, spread = (0, *groups), seed_spread(everything)
+    columns = (0, *groups)
     shown = {(i, chosen.groups) for i, placed in enumerate(positions.values()) if chosen in placed}
     if chosen.placement is None:
         shown = {(i, 0) for i, placed in enumerate(positions.values()) if controls[i] and placed[0].control is None}
@@ -63,7 +63,7 @@ def show_charts(variants: Sequence[Variant], everything: Sequence[Variant], chos
                 ["none", *map(str, groups)],
                 titles=("after layer", "g"),
                 marked=[(i, columns.index(g)) for i, g in shown],
-                limit=max(2.0, spread.deviation * 3 if spread else 0),
+                limit=max(2.0, 3 * accuracy_of(variants[0]).standard_error),  # what the test set alone leaves open is pale
                 unit="points to the control",
             ),
             key="accuracy-grid",

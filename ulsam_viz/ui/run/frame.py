@@ -28,7 +28,14 @@ _STYLE = """
 .ulsam-grid caption { text-align: left; font-size: 12px; padding-bottom: 2px; }
 .ulsam-grid caption span { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 6px; }
 .ulsam-grid td { min-width: 44px; height: 30px; text-align: center; border: 0; border-radius: 2px; padding: 0 3px; }
-@media (max-width: 640px) { .stMainBlockContainer { padding: 3.2rem 0.9rem 2rem; } }
+.st-key-pages { display: none; }
+@media (max-width: 640px) {
+  .stMainBlockContainer { padding: 4.2rem 0.9rem 2rem; }
+  /* Streamlit hides both the pages and the controls behind one arrow. */
+  .st-key-pages { display: flex; flex-wrap: nowrap; gap: 0.1rem; }
+  [data-testid="stExpandSidebarButton"] { width: auto; }
+  [data-testid="stExpandSidebarButton"]::after { content: "Picture, network"; padding: 0 0.4rem; font-size: 13px; white-space: nowrap; }
+}
 </style>
 """
 

@@ -268,7 +268,10 @@ export default function (component) {
   if (focused >= 0 && root.children[focused]) root.children[focused].focus();
   if (data.arrive && root.arrived !== data.arrive) {
     root.arrived = data.arrive;
-    root.scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+const narrow = innerWidth <= 640;
+    const arrive = () => root.scrollIntoView({ block: narrow ? "start" : "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+    arrive();
+    if (narrow) setTimeout(arrive, 500); // what lies above it has been laid out by then
   }
   const redraw = () => {
     if (data.legend) drawLegend(legend, data.legend);
