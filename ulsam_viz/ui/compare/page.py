@@ -40,6 +40,8 @@ _STYLE = """
 :has(> .st-key-compare-head) {{ position: sticky; top: 3.7rem; z-index: 90; padding-bottom: 4px; background: {background}; }}
 @media (max-width: 640px) {{
   .st-key-compare-head, :has(> .st-key-compare-head) {{ display: contents; }}
+  .st-key-sides [data-testid="stHorizontalBlock"]:has(> [data-testid="stColumn"]) {{ flex-wrap: nowrap; gap: 0.5rem; }}
+  .st-key-sides [data-testid="stColumn"] {{ min-width: 0; }}
   .st-key-compare-head > * {{ flex: none !important; }}  /* their widths would be heights here */
   :has(> .st-key-compare-picture) {{ position: sticky; top: 3.7rem; z-index: 90; background: {background}; }}
 }}
@@ -58,7 +60,8 @@ def show() -> None:
             current_view()
             with st.container(width=76):
                 show_view(blend=False)
-        sides = st.columns(2, gap="medium") if way == _TWO else None
+        with st.container(key="sides"):
+            sides = st.columns(2, gap="medium") if way == _TWO else None
         with st.sidebar:
             picture = choose_picture()
             place = sides[0].container(horizontal=True) if sides else None

@@ -58,7 +58,8 @@ def show_layer(layer: Layer, scales: Mapping[str, Scaled], crop: Crop, *, chosen
         columns=_columns(g, alone=alone),
         heading=f"Attention {'instead of' if layer.replaces else 'after'} layer {layer.number}",
         help=f"{height} × {width} places; {layer.channels} channels in {g} subspace{'s' if g > 1 else ''} of {layer.channels // g}. One softmax over "
-        "places for each subspace. A map lies inside the network: it knows no class. Move the pointer over a tile (or focus it and use the arrow keys) "
+        f"places for each subspace: a map A sums to 1, and features are multiplied by 1 + A, here by {1 + layer.maps.max():.2f} at most. A map lies inside the "
+        "network: it knows no class. Move the pointer over a tile (or focus it and use the arrow keys) "
         "to read every map at that place; click one to enlarge it.",
         legend=map_legend(scales),
         key=key,

@@ -6,7 +6,7 @@ import streamlit as st
 
 from ...engine import default_engine
 from ...zoo import CheckpointError
-from ..choose.display import show_view
+from ..choose.display import current_view, show_view
 from ..choose.ids import choose_by_id
 from ..choose.methods import target_of
 from ..choose.picture import model_input
@@ -28,20 +28,21 @@ _PARTS = {"lesson": "Lesson", "sandbox": "Sandbox", "experiments": "Experiments"
 def show() -> None:
     """Draw the page."""
     variants = open_page("learn")
-    choices = choose(variants)
-    variant, device = choices.variant, choices.device
     style_presentation()
     with st.container(horizontal=True, vertical_alignment="center", key="learn-head"):
         part = choose_by_id(st.segmented_control, "Part", _PARTS, key="part", required=True)
         with st.container(width="content"):
             show_view()
         offer_presentation()
-    if part == "sandbox":
-        show_sandbox(choices.view)
+    if part in ("sandbox", "quiz"):
+        st.sidebar.caption(f"The {_PARTS[part].lower()} needs no picture and no network.")
+        if part == "sandbox":
+            show_sandbox(current_view())
+        else:
+            show_quiz()
         return
-    if part == "quiz":
-        show_quiz()
-        return
+    choices = choose(variants)
+    variant, device = choices.variant, choices.device
     crop = model_input(choices.picture, variant.preprocessing)
     try:
         seen = default_engine().attend(crop, variant, device.device, visitor=visitor())
