@@ -183,7 +183,7 @@ STEPS = (
         "softmax",
         "Softmax",
         _THROUGH,
-        "*Softmax* raises e to each value, then divides by the sum over all {f.places} places: the map sums to 1.",
+        "*Softmax* raises e to each value, then divides by the sum over all {f.places} places.",
         "No preference is "
         "1/{f.places} everywhere; that is why maps are shown in *multiples of uniform*. Each place competes with all others. (Dividing by a *temperature* first would sharpen the map or even it out; a sigmoid would weigh each place by itself: see Experiments.)",
         "attention",
