@@ -49,6 +49,12 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--groups", type=int, default=4, help="subspaces g (default: 4)")
     train.add_argument("--mode", choices=("after", "instead"), default="after")
     train.add_argument(
+        "--gain",
+        choices=("published", "normalised"),
+        default="published",
+        help="features are multiplied by 1 + A (default), or by (1 + H W A) / 2, whose mean is 1: ours, not the paper's",
+    )
+    train.add_argument(
         "--init", help="safetensors file to start from, or 'imagenet': torchvision's weights of MobileNet-V2 1.0, downloaded once"
     )
     train.add_argument(
@@ -199,7 +205,7 @@ def _train_one(options: argparse.Namespace, execution: Execution) -> None:
         raise TrainingError(
             f"--stages is EPOCHSxSIDE[,EPOCHSxSIDE...], for instance 20x128,6x192, not '{options.stages}'"
         ) from error
-    placement = Placement(tuple(options.layers), options.groups, options.mode) if options.layers else None
+    placement = Placement(tuple(options.layers), options.groups, options.mode, options.gain) if options.layers else None
     recipe = Recipe(
         backbone=options.backbone,
         width=options.width,
@@ -248,7 +254,7 @@ def _train_modules(options: argparse.Namespace, execution: Execution) -> None:
         raise TrainingError("what is published is measured: name the pictures (--measure imagenet-photos:numbered)")
     recipe = ModuleRecipe(
         base_for(options.backbone, options.width, imagenet=options.init == "imagenet").name,
-        Placement(tuple(options.layers), options.groups, options.mode),
+        Placement(tuple(options.layers), options.groups, options.mode, options.gain),
         tuple(parse_source(text) for text in options.mixture),
         feature_layers=tuple(options.layers),
         batch=options.batch,

@@ -141,7 +141,8 @@ def variant_name(backbone: str, width: float, placement: Placement | None) -> st
     if placement is None:
         return f"{name}-plain"
     layers = "_".join(map(str, placement.layers))
-    return f"{name}-{placement.mode}{layers}-g{placement.groups}"
+    gain = "" if placement.gain == "published" else f"-{placement.gain}"
+    return f"{name}-{placement.mode}{layers}-g{placement.groups}{gain}"
 
 
 def position_name(variant: Variant) -> str:
@@ -200,7 +201,7 @@ def _order(variant: Variant) -> tuple[Any, ...]:
         variant.backbone,
         variant.width,
         p is not None,
-        *((p.mode, len(p.layers), p.layers, p.groups) if p else ()),
+        *((p.mode, len(p.layers), p.layers, p.groups, p.gain != "published") if p else ()),
     )
 
 
@@ -270,7 +271,7 @@ def precision_of(run: Mapping[str, Any]) -> str:
 
 def placement_from(record: Mapping[str, Any] | None) -> Placement | None:
     """Read a placement as records write it: ``{"layers": [11], "groups": 4, "mode": "after"}``, or None."""
-    return Placement(tuple(record["layers"]), record["groups"], record["mode"]) if record else None
+    return Placement(tuple(record["layers"]), record["groups"], record["mode"], record.get("gain", "published")) if record else None
 
 
 def get_variant(name: str, folder: Path = CHECKPOINTS) -> Variant:

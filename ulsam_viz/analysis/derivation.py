@@ -54,6 +54,15 @@ class Derivation:
     denominator: float
 
 
+def _gain(stages: Stages, attention: float) -> float:
+    """Compute the gain of a place from the map there."""
+    s = stages.switches
+    if stages.form == "published":
+        return float(s.residual) + s.strength * attention
+    half = stages.attention[0].size * attention / 2
+    return 1 + s.strength * (half - 0.5) if s.residual else s.strength * half
+
+
 def derive(stages: Stages, *, subspace: int, channel: int, row: int, column: int) -> Derivation:
     """Write out the arithmetic of one place of one subspace.
 
@@ -101,7 +110,7 @@ def derive(stages: Stages, *, subspace: int, channel: int, row: int, column: int
         "pointwise_normed": w.pointwise_norm.apply(at("pointwise"), subspace),
         "logits": max(at("pointwise_normed"), 0.0) if s.last_relu else at("pointwise_normed"),
         "attention": weight,
-        "gain": float(s.residual) + s.strength * at("attention"),
+        "gain": _gain(stages, at("attention")),
         "output": at("gain") * at("features"),
     }
     terms.sort(key=lambda term: -abs(term.product))

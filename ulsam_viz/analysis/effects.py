@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..models.network import Network
+from ..models.ulsam import excess_gain
 
 Change = Literal["off", "uniform", "shuffled", "exchanged", "other_picture", "features_off"]
 CHANGES: dict[Change, str] = {
@@ -89,19 +90,22 @@ def ablate(
     Returns:
         Effects by subspace, then by change; last those of all subspaces at once ("exchanged" is left out there).
     """
-    module, features, maps = _start(model, x, layer)
+    module, features, excess = _start(model, x, layer)
     before = model.from_attention(features, layer)[0][0].float().cpu()
-    g, places = maps.shape[1], maps.shape[2] * maps.shape[3]
+    g, places = excess.shape[1], excess.shape[2] * excess.shape[3]
     orders = [torch.from_numpy(np.random.default_rng((seed, i)).permutation(places)) for i in range(shuffles)]
-    shuffled = [maps.flatten(2)[..., order].view_as(maps)[0] for order in orders]
-    elsewhere = module.attention(model.before_attention(other.to(features.device), layer))[0] if other is not None else None
-    own = maps[0]
+    shuffled = [excess.flatten(2)[..., order].view_as(excess)[0] for order in orders]
+    elsewhere = None
+    if other is not None:
+        elsewhere = excess_gain(module.attention(model.before_attention(other.to(features.device), layer))[0], module.gain)
+    own = excess[0]
+    uniform = excess_gain(torch.full_like(own, 1 / places), module.gain)
     plans: list[tuple[int | None, Change, list[Tensor]]] = []
     for k in [*range(g), None]:
         chosen = range(g) if k is None else [k]
         ways: dict[Change, list[Tensor]] = {
             "off": [_with(own, chosen, torch.zeros_like(own))],
-            "uniform": [_with(own, chosen, torch.full_like(own, 1 / places))],
+            "uniform": [_with(own, chosen, uniform)],
             "shuffled": [_with(own, chosen, values) for values in shuffled],
         }
         if k is not None and g > 1:
@@ -163,8 +167,8 @@ def shapley(
     Reference:
         Shapley, "A value for n-person games", 1953; Castro et al., 2009 (sampling).
     """
-    _, features, maps = _start(model, x, layer)
-    g = maps.shape[1]
+    _, features, excess = _start(model, x, layer)
+    g = excess.shape[1]
     if g <= _EXACT_UP_TO:
         coalitions = [frozenset(c) for size in range(g + 1) for c in itertools.combinations(range(g), size)]
         orders = []
@@ -173,7 +177,7 @@ def shapley(
         orders = [list(map(int, rng.permutation(g))) for _ in range(permutations)]
         orders += [order[::-1] for order in orders]
         coalitions = list(dict.fromkeys(frozenset(order[:i]) for order in orders for i in range(g + 1)))
-    own = maps[0]
+    own = excess[0]
     ways = [_with(own, [k for k in range(g) if k not in c], torch.zeros_like(own)) for c in coalitions]
     logits = [float(answer[target].double()) for answer in _answers(model, features, layer, ways, pause)]
     worth = dict(zip(coalitions, logits, strict=True))
@@ -205,7 +209,7 @@ def _gains_along(order: Sequence[int], worth: Mapping[frozenset[int], float]) ->
 
 @torch.inference_mode()
 def with_strength(model: Network, x: Tensor, *, layer: int, subspace: int, strengths: Sequence[float]) -> np.ndarray:
-    """Return logits with one subspace's gain 1 + s * A in place of 1 + A, for several s.
+    """Return logits with one subspace's gain 1 + s * E in place of 1 + E, for several s; as published, E is the map A.
 
     Args:
         model: A network in eval mode that no other thread uses meanwhile.
@@ -217,10 +221,10 @@ def with_strength(model: Network, x: Tensor, *, layer: int, subspace: int, stren
     Returns:
         Logits, shape (len(strengths), classes).
     """
-    _, features, maps = _start(model, x, layer)
-    if not 0 <= subspace < maps.shape[1]:
-        raise ValueError(f"layer {layer} has subspaces 0 to {maps.shape[1] - 1}, not {subspace}")
-    ways = [_with(maps[0], [subspace], maps[0] * s) for s in strengths]
+    _, features, excess = _start(model, x, layer)
+    if not 0 <= subspace < excess.shape[1]:
+        raise ValueError(f"layer {layer} has subspaces 0 to {excess.shape[1] - 1}, not {subspace}")
+    ways = [_with(excess[0], [subspace], excess[0] * s) for s in strengths]
     return torch.stack(_answers(model, features, layer, ways, _go_on)).numpy()
 
 
@@ -262,16 +266,16 @@ def through_subspaces(model: Network, x: Tensor, *, layer: int, target: int) -> 
 
 
 def _start(model: Network, x: Tensor, layer: int) -> tuple[Any, Tensor, Tensor]:
-    """Return the module, the features that enter it, and its maps."""
+    """Return the module, the features that enter it, and what its gain has beyond 1."""
     if x.ndim != 4 or x.shape[:2] != (1, 3):
         raise ValueError(f"expected one picture of shape (1, 3, S, S), not {tuple(x.shape)}")
     module = model.attention_of(layer)
     features = model.before_attention(x.to(model.classifier.weight.device), layer)
-    return module, features, module.attention(features)
+    return module, features, excess_gain(module.attention(features), module.gain)
 
 
 def _with(own: Tensor, chosen: Iterable[int], values: Tensor) -> Tensor:
-    """Return the maps (g, H, W) with those of the chosen subspaces replaced."""
+    """Return values (g, H, W) with those of the chosen subspaces replaced."""
     changed = own.clone()
     chosen = list(chosen)
     changed[chosen] = values[chosen]
@@ -291,7 +295,7 @@ def _answers(
     ways: Sequence[Tensor],
     pause: Callable[[], None],
 ) -> list[Tensor]:
-    """Run the rest of the network with each of several maps (g, H, W) in place of the layer's own; logits each."""
+    """Run the rest of the network with several gains beyond 1, (g, H, W) each, in place of the layer's own; logits each."""
 
     def answer(batch: Tensor) -> Tensor:
         pause()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..models.network import Changes, Network
+from ..models.ulsam import Gain, excess_gain
 
 Intervention = Literal["off", "uniform", "shuffled"]
 INTERVENTIONS: dict[Intervention, str] = {
@@ -19,7 +20,7 @@ INTERVENTIONS: dict[Intervention, str] = {
 
 
 def intervene(model: Network, intervention: Intervention, *, seed: int = 0) -> Changes:
-    """Return what changes every module's maps, for :meth:`~ulsam_viz.models.network.Network.from_attention`.
+    """Return what changes every module's gain, for :meth:`~ulsam_viz.models.network.Network.from_attention`.
 
     Args:
         model: The network; it is read, never changed.
@@ -30,16 +31,16 @@ def intervene(model: Network, intervention: Intervention, *, seed: int = 0) -> C
     if intervention == "off":
         return dict.fromkeys(map(int, model.attention), torch.zeros_like)
     if intervention == "uniform":
-        return dict.fromkeys(map(int, model.attention), _uniform)
+        return {layer: partial(_uniform, gain=model.attention_of(layer).gain) for layer in map(int, model.attention)}
     return {layer: partial(_shuffled, seed=seed * 1000 + layer) for layer in map(int, model.attention)}
 
 
-def _uniform(maps: Tensor) -> Tensor:
-    return torch.full_like(maps, 1 / (maps.shape[2] * maps.shape[3]))
+def _uniform(excess: Tensor, *, gain: Gain) -> Tensor:
+    return excess_gain(torch.full_like(excess, 1 / (excess.shape[2] * excess.shape[3])), gain)
 
 
-def _shuffled(maps: Tensor, *, seed: int) -> Tensor:
-    n, g, h, w = maps.shape
+def _shuffled(excess: Tensor, *, seed: int) -> Tensor:
+    n, g, h, w = excess.shape
     generator = torch.Generator().manual_seed(seed)
     orders = torch.stack([torch.randperm(h * w, generator=generator) for _ in range(g)])
-    return maps.flatten(2).gather(2, orders.to(maps.device).expand(n, -1, -1)).view(n, g, h, w)
+    return excess.flatten(2).gather(2, orders.to(excess.device).expand(n, -1, -1)).view(n, g, h, w)

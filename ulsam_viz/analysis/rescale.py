@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from ..models.blocks import ReLU6
 from ..models.network import Network
-from ..models.ulsam import FastULSAM
+from ..models.ulsam import FastULSAM, excess_gain
 
 _NODES, _WEIGHTS = (torch.tensor(a / 2, dtype=torch.float32) for a in np.polynomial.legendre.leggauss(12))
 _NODES = _NODES + 0.5  # Gauss-Legendre on [0, 1]: exact to float error for the smooth path through a softmax
@@ -77,7 +77,7 @@ class _RescalableULSAM(nn.Module):
             z = b + relu(a - b)
         logits = fast.pointwise_relu(fast.weight @ z.reshape(n, fast.groups, -1, h * w) + fast.bias)  # (N, g, 1, H*W)
         maps = _AverageSoftmax.apply(logits).view(n, fast.groups, h, w)
-        gain = 1 + maps.repeat_interleave(fast.channels // fast.groups, 1)
+        gain = 1 + excess_gain(maps, fast.gain).repeat_interleave(fast.channels // fast.groups, 1)
         return _AverageProduct.apply(x, gain), maps
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models.network import Network
-from ..models.ulsam import ULSAM, apply_gain
+from ..models.ulsam import ULSAM, Gain, apply_gain, excess_gain
 
 Weighting = Literal["softmax", "sigmoid"]
 Stage = Literal[
@@ -116,6 +116,7 @@ class Stages:
         output: What leaves, shape (m, H, W).
         weights: The module's parameters.
         switches: What was changed about it.
+        form: Of the module's gain.
     """
 
     features: np.ndarray
@@ -131,6 +132,7 @@ class Stages:
     output: np.ndarray
     weights: Weights
     switches: Switches
+    form: Gain = "published"
 
     @property
     def groups(self) -> int:
@@ -176,11 +178,14 @@ def run_stages(module: ULSAM, features: Tensor, switches: Switches = Switches())
     tensors["logits"] = x = module.pointwise_relu(x) if switches.last_relu else x
     scaled = x / switches.temperature
     maps = torch.sigmoid(scaled) if switches.weighting == "sigmoid" else module.softmax(scaled.flatten(2)).view_as(scaled)
-    gain = maps * switches.strength
+    excess = excess_gain(maps, module.gain)
+    if not switches.residual and module.gain == "normalised":
+        excess = excess + 0.5  # the half that does not depend on the map
+    gain = excess * switches.strength
     tensors |= {"attention": maps, "gain": 1 + gain if switches.residual else gain}
     tensors["output"] = apply_gain(tensors["features"], tensors["gain"] - 1)
     arrays = {name: tensor[0].contiguous().numpy().copy() for name, tensor in tensors.items()}
-    return Stages(**arrays, weights=_weights_of(module), switches=switches)
+    return Stages(**arrays, weights=_weights_of(module), switches=switches, form=module.gain)
 
 
 def _weights_of(module: ULSAM) -> Weights:

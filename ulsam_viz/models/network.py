@@ -7,15 +7,16 @@ the paper's tables. A network of the family only builds its layers (:mod:`.mobil
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from .ulsam import ULSAM, apply_gain, check_groups
+from .ulsam import ULSAM, Gain, apply_gain, check_gain, check_groups, excess_gain
 
 Mode = Literal["after", "instead"]
-#: By layer: a module's own maps (N, g, H, W) -> those that take effect in their place; one picture may become several.
+#: By layer: what a module's gain has beyond 1, (N, g, H, W), -> what takes effect in its place; as published, that is the
+#: maps themselves. One picture may become several.
 Changes = Mapping[int, Callable[[Tensor], Tensor]]
 _AS_TRAINED: Changes = {}
 
@@ -28,14 +29,16 @@ class Placement:
         layers: Layer numbers in the paper's numbering, in any order; kept sorted.
         groups: Number of subspaces g of every module.
         mode: ``"after"`` follows the named layer; ``"instead"`` replaces it, where its output has its input's shape.
+        gain: ``"published"``, or this project's ``"normalised"``: see :data:`~ulsam_viz.models.ulsam.Gain`.
 
     Raises:
-        ValueError: For no layers, a layer named twice, fewer than one group or an unknown mode.
+        ValueError: For no layers, a layer named twice, fewer than one group, an unknown mode or gain.
     """
 
     layers: tuple[int, ...] = (11,)
     groups: int = 4
     mode: Mode = "after"
+    gain: Gain = "published"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(sorted(self.layers)))
@@ -47,6 +50,14 @@ class Placement:
             raise ValueError(f"groups must be at least 1, not {self.groups}")
         if self.mode not in ("after", "instead"):
             raise ValueError(f"mode must be 'after' or 'instead', not {self.mode!r}")
+        check_gain(self.gain)
+
+    def as_record(self) -> dict[str, Any]:
+        """Write it down for records; the published gain goes without saying, as in all records before there was another."""
+        record = asdict(self)
+        if self.gain == "published":
+            del record["gain"]
+        return record
 
 
 @dataclass(frozen=True)
@@ -157,12 +168,12 @@ class Network(nn.Module):
         return self.head(x), maps
 
     def _attend(self, number: int, x: Tensor, changes: Changes) -> tuple[Tensor, Tensor]:
-        """Run a layer's module; return the features that leave it, and the maps that took effect."""
+        """Run a layer's module; return the features that leave it, and its maps, or what took effect in their place."""
         module = self.attention_of(number)
         if number not in changes:
             return module.forward_with_attention(x)
-        maps = changes[number](module.attention(x))
-        return apply_gain(x, maps), maps
+        excess = changes[number](excess_gain(module.attention(x), module.gain))
+        return apply_gain(x, excess), excess
 
     def _layer(self, number: int, x: Tensor) -> Tensor:
         """Run one layer without its attention module; a layer that a module replaces changes nothing."""
@@ -196,10 +207,10 @@ class Network(nn.Module):
         Args:
             features: What enters that module, shape (N, m, H_l, W_l).
             number: The layer's number.
-            changes: What takes effect in place of the maps, here and in later layers: 0 is gain 1, -1 is gain 0.
+            changes: What the gains have beyond 1 in place of their own, here and in later layers: 0 is gain 1, -1 is gain 0.
 
         Returns:
-            Logits (N, classes), and by layer the maps that took effect, from this layer on.
+            Logits (N, classes), and by layer, from this one on, the maps, or what was put in the place of the gain beyond 1.
         """
         attended, own = self._attend(number, features, changes)
         x, later = self._from_layer(number + 1, attended, changes)
@@ -238,7 +249,7 @@ def _attention_modules(shapes: dict[int, tuple[int, bool]], placement: Placement
             check_groups(channels, placement.groups)
         except ValueError as error:
             raise ValueError(f"layer {number}: {error}") from error
-        modules[number] = ULSAM(channels, placement.groups)
+        modules[number] = ULSAM(channels, placement.groups, placement.gain)
     return modules
 
 

@@ -16,6 +16,9 @@ norms at each call, so it is never behind its weights, and :class:`FastULSAM` di
 Precision: a gain 1 + A lies about 0.5 % above 1 at 14x14, and a step of bfloat16 is 0.4 to 0.8 %. So both forms compute in
 the precision of their weights whatever autocast says, and return features in it; the next layer's autocast casts again.
 
+The gain 1 + A is hardly more than 1: A sums to 1 over H * W places, so its mean is 1 + 1 / (H * W). The *normalised* gain
+(1 + H * W * A) / 2 has mean 1 whatever the grid, and runs from a half to far above. It is this project's, not the paper's.
+
 Deviation: the authors' code sets BatchNorm's momentum to 0.9, which in PyTorch means "nearly the last batch
 only"; this module keeps PyTorch's 0.1. State dicts stay convertible both ways in meaning.
 """
@@ -28,7 +31,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from itertools import chain
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +39,10 @@ from torch.autograd import forward_ad
 from torch.jit import is_scripting, is_tracing, unused  # type: ignore[attr-defined]
 from torch.nn import functional
 from torch.nn.modules.module import _has_any_global_hook
+
+#: What maps become of features: ``"published"`` is the paper's 1 + A, ``"normalised"`` this project's (1 + H * W * A) / 2.
+Gain = Literal["published", "normalised"]
+GAINS: tuple[Gain, ...] = get_args(Gain)
 
 
 class ULSAM(nn.Module):
@@ -48,18 +55,20 @@ class ULSAM(nn.Module):
     Args:
         channels: Channels m of the input.
         groups: Number of subspaces g; must divide ``channels``.
+        gain: See :data:`Gain`.
 
     Raises:
-        ValueError: If ``groups`` is not positive or does not divide ``channels``.
+        ValueError: If ``groups`` is not positive or does not divide ``channels``, or the gain is unknown.
 
     Reference:
         Saini et al., ULSAM, WACV 2020, section 3.
     """
 
-    def __init__(self, channels: int, groups: int) -> None:
+    def __init__(self, channels: int, groups: int, gain: Gain = "published") -> None:
         super().__init__()
         check_groups(channels, groups)
-        self.channels, self.groups = channels, groups
+        check_gain(gain)
+        self.channels, self.groups, self.gain = channels, groups, gain
         self.depthwise = nn.Conv2d(channels, channels, 1, groups=channels)
         self.depthwise_norm = nn.BatchNorm2d(channels)
         self.depthwise_relu = nn.ReLU()
@@ -106,7 +115,7 @@ class ULSAM(nn.Module):
         if not is_scripting():
             x = _raised(x, self)
         maps = self.attention(x)
-        return apply_gain(x, maps), maps
+        return apply_gain(x, excess_gain(maps, self.gain)), maps
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the re-weighted features, shape (N, m, H, W)."""
@@ -209,7 +218,7 @@ class FastULSAM(nn.Module):
             folded = fold(module)
         if folded is None:
             raise ValueError("the module cannot be folded: parts of it were replaced, set otherwise or have hooks")
-        self.channels, self.groups, self.kernel = module.channels, module.groups, kernel
+        self.channels, self.groups, self.gain, self.kernel = module.channels, module.groups, module.gain, kernel
         for name, value in zip(("scale", "shift", "weight", "bias"), folded, strict=True):
             self.register_buffer(name, value)
         # Modules, not functions: guided backpropagation finds non-linearities by their type.
@@ -236,10 +245,10 @@ class FastULSAM(nn.Module):
         if self.kernel and callable(kernel := self._kernel_for(x)):
             return kernel(x, self.scale, self.shift, self.weight, self.bias)
         maps = self.attention(x)
-        return apply_gain(x, maps), maps
+        return apply_gain(x, excess_gain(maps, self.gain)), maps
 
     def _kernel_for(self, x: Tensor) -> object:
-        if not _is_eager(x) or _asks_for_gradient(x) or {x.dtype, self.scale.dtype} != {torch.float32}:
+        if self.gain != "published" or not _is_eager(x) or _asks_for_gradient(x) or {x.dtype, self.scale.dtype} != {torch.float32}:
             return None
         return tried_kernel(x.device) if x.shape[-2] * x.shape[-1] <= KERNEL_POSITIONS else None
 
@@ -248,13 +257,13 @@ class FastULSAM(nn.Module):
         return self.forward_with_attention(x)[0]
 
 
-def transparent_module(channels: int, groups: int) -> ULSAM:
+def transparent_module(channels: int, groups: int, gain: Gain = "published") -> ULSAM:
     """Return a module in eval mode whose depthwise weights and norms change nothing, and whose pointwise sum is a mean.
 
     To start from by hand, or to time. Nothing is drawn from the process's random generators.
     """
     with torch.device("meta"):
-        module = ULSAM(channels, groups)
+        module = ULSAM(channels, groups, gain)
     module = module.to_empty(device="cpu").eval()
     for name, value in module.state_dict().items():
         value.fill_(1 if name in ("depthwise.weight", "pointwise.weight") or name.endswith(("norm.weight", "running_var")) else 0)
@@ -271,22 +280,35 @@ def check_groups(channels: int, groups: int) -> None:
         raise ValueError(f"{groups} groups do not divide {channels} channels: each subspace needs the same number")
 
 
-def apply_gain(x: Tensor, maps: Tensor) -> Tensor:
-    """Multiply each subspace's channels by its gain 1 + A.
+def check_gain(gain: str) -> None:
+    """Raise ValueError unless this is one of :data:`GAINS`."""
+    if gain not in ("published", "normalised"):
+        raise ValueError(f"gain must be one of published, normalised, not '{gain}'")
+
+
+def excess_gain(maps: Tensor, gain: str) -> Tensor:
+    """Return what the gain has beyond 1, of maps A of any shape (..., H, W): A as published, (H * W * A - 1) / 2 normalised."""
+    if gain == "published":
+        return maps
+    return maps * (maps.shape[-2] * maps.shape[-1] / 2) - 0.5
+
+
+def apply_gain(x: Tensor, excess: Tensor) -> Tensor:
+    """Multiply each subspace's channels by its gain.
 
     Args:
         x: Features, shape (N, m, H, W).
-        maps: Attention maps, shape (N, g, H, W).
+        excess: What the gain has beyond 1, see :func:`excess_gain`; shape (N, g, H, W).
 
     Returns:
         Features of the same shape and memory format; subspaces stay in order.
     """
     if not is_scripting():  # noqa: SIM102  (scripting leaves out what stands under this condition alone)
         if _is_channels_last(x):
-            subspaces = x.permute(0, 2, 3, 1).unflatten(3, (maps.shape[1], -1))  # (N, H, W, g, G)
-            return (subspaces * (1 + maps).permute(0, 2, 3, 1).unsqueeze(-1)).flatten(3).permute(0, 3, 1, 2)
-    subspaces = x.unflatten(1, (maps.shape[1], -1))  # (N, g, G, H, W), a view in either memory format
-    return torch.addcmul(subspaces, subspaces, maps.unsqueeze(2)).flatten(1, 2)
+            subspaces = x.permute(0, 2, 3, 1).unflatten(3, (excess.shape[1], -1))  # (N, H, W, g, G)
+            return (subspaces * (1 + excess).permute(0, 2, 3, 1).unsqueeze(-1)).flatten(3).permute(0, 3, 1, 2)
+    subspaces = x.unflatten(1, (excess.shape[1], -1))  # (N, g, G, H, W), a view in either memory format
+    return torch.addcmul(subspaces, subspaces, excess.unsqueeze(2)).flatten(1, 2)
 
 
 def fold(module: ULSAM, dtype: torch.dtype | None = None) -> Folded | None:

@@ -98,6 +98,7 @@ class ModuleRecipe:
         """Return all settings, for the run's record."""
         return {
             **asdict(self),
+            "placement": self.placement and self.placement.as_record(),
             **({} if self.placement else {"sources": (), "feature_layers": (), "epochs": 0}),
             "backbone": self.backbone,
             "width": self.width,

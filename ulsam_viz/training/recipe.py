@@ -74,7 +74,7 @@ class Recipe:
 
     def as_dict(self) -> dict[str, Any]:
         """Return all settings, for the run's record."""
-        return asdict(self)
+        return {**asdict(self), "placement": self.placement and self.placement.as_record()}
 
 
 def one_cycle(progress: float, peak: float) -> float:

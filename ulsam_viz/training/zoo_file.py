@@ -88,7 +88,8 @@ def _several(value: Any) -> list[Any]:
 def _planned(entry: dict[str, Any], repeat: bool, path: Path) -> PlannedRun:
     try:
         layers, groups, mode = entry.pop("layers"), entry.pop("groups"), entry.pop("mode", "after")
-        placement = None if layers == [None] else Placement(tuple(layers), groups or 0, mode)
+        gain = entry.pop("gain", "published")
+        placement = None if layers == [None] else Placement(tuple(layers), groups or 0, mode, gain)
         name = entry.pop("name").format(g=groups, seed=entry["seed"], layers="_".join(map(str, layers)))
         role = _role(entry.pop("publish", False), repeat)
         if "freeze_base" in entry:
