@@ -171,7 +171,7 @@ def test_accuracy_is_judged_beyond_chance_and_beyond_the_smallest_size() -> None
     border = compare(two, noise).by_chance
     assert border is not None and 0.05 < border < SMALLEST_TOP1 - 0.05
     for above, judged, open_ in (
-        (border - 0.01, "within chance", "all are equal"),
+        (border - 0.01, "within chance", "g matters"),
         (border + 0.01, "too small to matter", "attention is why"),
         (SMALLEST_TOP1 - 0.01, "too small to matter", "attention is why"),
         (SMALLEST_TOP1 + 0.01, f"beyond chance ({border:.2f}).", "attention is why"),

@@ -149,7 +149,7 @@ def test_evidence_says_first_what_can_be_concluded_and_what_not() -> None:
     app = page(evidence)
     heading, *sentences = (m.value for m in app.markdown[:4])
     assert heading == "### What can be concluded, and what not"
-    assert [s.partition(" ")[0] for s in sentences] == ["After", "All", "This"]
+    assert [s.partition(" ")[0] for s in sentences] == ["After", "All", "It"]
     assert len(app.dataframe) == len(TABLES) - 1  # the cost is counted only for those who open it
     assert not any(box.proto.expanded for box in app.expander)
 

@@ -289,7 +289,7 @@ def conclusions(variants: Sequence[Variant], everything: Sequence[Variant], chos
         return (
             "Nothing here compares with a plain control.",
             _of_attention(variants),
-            "This does not show what attention does to accuracy.",
+            "It stays open what attention does to accuracy.",
         )
     if placed[0].control is not None:  # of a base of its own: no comparison tells what chance does
         gaps = sorted(difference(accuracy_of(v), control) for v in placed)
@@ -305,11 +305,11 @@ def conclusions(variants: Sequence[Variant], everything: Sequence[Variant], chos
         "matters": f"beyond chance ({by_chance:.2f}).",
     }
     verdict = judge(comparison.largest, chance=by_chance, smallest=SMALLEST_TOP1)
-    open_ = _OPEN if verdict == "within chance" else "This does not show that attention is why, or that other pictures agree."
+    open_ = _OPEN if verdict == "within chance" else "It stays open whether attention is why, and whether other pictures agree."
     return f"{differs}: {said[verdict]}", _of_attention(variants), open_
 
 
-_OPEN = "This does not show that attention helps, one g is best, or all are equal."
+_OPEN = "It stays open whether attention helps, and whether g matters."
 
 
 def _of_attention(variants: Sequence[Variant]) -> str:

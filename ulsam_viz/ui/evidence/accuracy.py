@@ -64,7 +64,7 @@ def show_charts(variants: Sequence[Variant], everything: Sequence[Variant], chos
                 titles=("after layer", "g"),
                 marked=[(i, columns.index(g)) for i, g in shown],
                 limit=max(2.0, 3 * accuracy_of(variants[0]).standard_error),  # what the test set alone leaves open is pale
-                unit="points to the control",
+                unit="points",
             ),
             key="accuracy-grid",
             config=_PLOT,

@@ -12,7 +12,7 @@ _STYLE = """
 <style>
 .stMainBlockContainer { padding: 3.9rem 1.5rem 3rem; max-width: none; }
 [data-testid="stSidebar"] h3 { padding: 0.4rem 0 0; font-size: 1rem; }
-.st-key-history { display: none; }
+:has(> .st-key-history) { display: none; }
 :has(> .st-key-theme) { position: fixed; top: 0.7rem; right: 0.8rem; width: auto; z-index: 999991; }
 .ulsam-card { font-size: 13px; line-height: 1.55; font-variant-numeric: tabular-nums; }
 .ulsam-card td { padding: 1px 14px 1px 0; border: 0; vertical-align: top; }
@@ -28,11 +28,12 @@ _STYLE = """
 .ulsam-grid caption { text-align: left; font-size: 12px; padding-bottom: 2px; }
 .ulsam-grid caption span { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 6px; }
 .ulsam-grid td { min-width: 44px; height: 30px; text-align: center; border: 0; border-radius: 2px; padding: 0 3px; }
-.st-key-pages { display: none; }
+:has(> .st-key-pages) { display: none; }
 @media (max-width: 640px) {
   .stMainBlockContainer { padding: 4.2rem 0.9rem 2rem; }
   /* Streamlit hides both the pages and the controls behind one arrow. */
-  .st-key-pages { display: flex; flex-wrap: nowrap; gap: 0.1rem; }
+  :has(> .st-key-pages) { display: flex; }
+  .st-key-pages { flex-wrap: nowrap; gap: 0.1rem; }
   [data-testid="stExpandSidebarButton"] { width: auto; }
   [data-testid="stExpandSidebarButton"]::after { content: "Picture, network"; padding: 0 0.4rem; font-size: 13px; white-space: nowrap; }
 }
