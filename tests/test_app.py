@@ -326,6 +326,17 @@ def test_what_the_address_asks_for_in_vain_is_said(app: AppTest) -> None:
     assert "There is no" not in text_of(app)  # it was said once
 
 
+def test_the_slider_says_why_a_group_count_is_missing(app: AppTest) -> None:
+    for key, value in {"net": "Lite0", "position": "after 6", "g": "16"}.items():
+        app.query_params[key] = value
+    text = text_of(fine(app.run()))
+    assert "Nothing was trained here with g = 16; g = 4 is shown." in text
+    assert "40 channels do not divide by 16." in text
+    assert app.select_slider(key="g").options == ["1", "2", "4", "8"]
+    fine(app.select_slider(key="position").set_value("after-12").run())
+    assert "do not divide" not in text_of(app)
+
+
 def test_a_position_that_the_next_network_lacks_is_named_and_leaves_the_address(app: AppTest) -> None:
     app.query_params["position"] = "instead 10"
     assert "mobilenet_v1-0.5-instead10" in text_of(fine(app.run()))
