@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,8 @@ from assets.make_first_view import VARIANT, compute_first_view
 from tests.browser import ROOT
 from tests.components import mounted
 from tests.patience import PATIENCE
-from ulsam_viz.ui.first import FirstView, read_first_view
+from ulsam_viz.ui import first
+from ulsam_viz.ui.first import FirstView, opens_on_it, read_first_view
 from ulsam_viz.zoo import get_variant
 
 
@@ -46,14 +49,14 @@ def _first() -> None:
 
 
 def test_the_page_draws_the_same_over_it() -> None:
-    first = AppTest.from_function(_first, default_timeout=PATIENCE).run()
+    drawn = AppTest.from_function(_first, default_timeout=PATIENCE).run()
     page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=PATIENCE).run()
-    assert not first.exception and not page.exception
-    (strip,), (same_strip,) = mounted(first, "strip"), mounted(page, "strip")
+    assert not drawn.exception and not page.exception
+    (strip,), (same_strip,) = mounted(drawn, "strip"), mounted(page, "strip")
     for name in ("title", "picture", "network", "about"):
         assert strip[name] == same_strip[name]
     assert [a["name"] for a in strip["answers"]] == [a["name"] for a in same_strip["answers"]]
-    (row,) = mounted(first, "tiles")
+    (row,) = mounted(drawn, "tiles")
     (same_row,) = [r for r in mounted(page, "tiles") if any(t["role"] == "map" for t in r["tiles"])]
 
     def still(row: dict[str, Any]) -> dict[str, Any]:
@@ -63,6 +66,16 @@ def test_the_page_draws_the_same_over_it() -> None:
 
     assert still(row) == still(same_row)
     assert [t["drawing"]["picture"] for t in row["tiles"]] == [t["drawing"]["picture"] for t in same_row["tiles"]]
+
+
+def test_another_zoo_or_a_missing_base_opens_on_something_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert opens_on_it()
+    assert first._BASE in {d.name for d in importlib.metadata.distributions()}
+    monkeypatch.setenv("ULSAM_VIZ_CHECKPOINTS", str(tmp_path))
+    assert not opens_on_it()
+    monkeypatch.delenv("ULSAM_VIZ_CHECKPOINTS")
+    monkeypatch.setattr(first, "_BASE", "a-package-that-is-not-there")
+    assert not opens_on_it()
 
 
 def test_it_needs_no_torch() -> None:

