@@ -17,6 +17,7 @@ from ulsam_viz.analysis.effects import ablate, shapley, with_strength
 from ulsam_viz.analysis.interventions import INTERVENTIONS, intervene
 from ulsam_viz.analysis.rescale import rescalable
 from ulsam_viz.analysis.stages import Switches, run_stages
+from ulsam_viz.lesson.formulas import formula
 from ulsam_viz.models.network import Network, Placement
 from ulsam_viz.models.optimize import optimize
 from ulsam_viz.models.ulsam import GAINS, ULSAM, FastULSAM, Gain, apply_gain, excess_gain
@@ -161,5 +162,8 @@ def test_the_arithmetic_of_a_place_is_the_modules_own(switches: Switches) -> Non
     if switches == Switches():
         np.testing.assert_allclose(stages.output, module(x)[0].detach().numpy(), atol=1e-5)
     written = derive(stages, subspace=2, channel=9, row=3, column=4)
+    shown = formula(stages, written, "gain")
+    assert shown.difference < 1e-5
+    assert ("1 +" in shown.symbols) == switches.residual and "H W A_k" in shown.symbols and "35" in shown.numbers
     assert written.values["gain"] == pytest.approx(float(stages.gain[2, 3, 4]), abs=1e-5)
     assert written.values["output"] == pytest.approx(float(stages.output[9, 3, 4]), abs=1e-5)

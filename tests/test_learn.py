@@ -199,6 +199,17 @@ def test_the_sandbox_shows_what_each_choice_does() -> None:
     assert text_of(app).count("is **uniform**: all its logits are equal") == 2
 
 
+def test_the_sandbox_has_both_gains_and_says_their_means() -> None:
+    app = page(part="sandbox")
+    assert "multiplied by; mean 1.062, 1.062" in text_of(app)  # 1 + 1/16
+    fine(app.selectbox(key="sand-gain").set_value("normalised").run())
+    assert "multiplied by; mean 1, 1" in text_of(app)
+    again = page(part="sandbox", **{"sand-gain": "normalised"})
+    assert "multiplied by; mean 1, 1" in text_of(again)
+    fine(again.toggle(key="sand-residual").set_value(False).run())
+    assert "multiplied by; mean 0.5, 0.5" in text_of(again)
+
+
 def test_experiments_change_the_trained_network() -> None:
     app = page(part="Experiments")
     assert "Nothing is changed yet" in text_of(app)

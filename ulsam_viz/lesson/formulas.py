@@ -143,10 +143,25 @@ def _attention(s: Stages, d: Derivation) -> tuple[str, str]:
 
 
 def _gain(s: Stages, d: Derivation) -> tuple[str, str]:
+    if s.form == "normalised":
+        return _normalised_gain(s, d)
     one = "1 + " if s.switches.residual else ""
     if s.switches.strength != 1:
         return rf"{one}s \, A_k", rf"{one}{number(s.switches.strength)} \cdot {number(d.values['attention'])}"
     return rf"{one}A_k", rf"{one}{number(d.values['attention'])}"
+
+
+def _normalised_gain(s: Stages, d: Derivation) -> tuple[str, str]:
+    less = (" - 1", "1 + ") if s.switches.residual else ("", "")
+    times = s.switches.strength if s.switches.strength != 1 else None
+    if times is None and s.switches.residual:  # as it is written everywhere else
+        return r"\frac{1 + H W A_k}{2}", rf"\frac{{1 + {s.attention[0].size} \cdot {number(d.values['attention'])}}}{{2}}"
+    half, numbers = (
+        rf"\frac{{H W A_k{less[0]}}}{{2}}",
+        rf"\frac{{{s.attention[0].size} \cdot {number(d.values['attention'])}{less[0]}}}{{2}}",
+    )
+    factor, by = ("", "") if times is None else (r"s \, ", rf"{number(times)} \cdot ")
+    return rf"{less[1]}{factor}{half}", rf"{less[1]}{by}{numbers}"
 
 
 def _output(_: Stages, d: Derivation) -> tuple[str, str]:

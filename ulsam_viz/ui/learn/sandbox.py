@@ -10,7 +10,8 @@ from ...analysis import measures
 from ...analysis.stages import Stages, Switches, run_stages
 from ...figures.colours import subspace_colour
 from ...figures.grids import number_grid
-from ...models.ulsam import transparent_module
+from ...models.ulsam import Gain, transparent_module
+from ..choose.ids import choose_by_id
 from ..run.kept import keep
 from ..run.scene import View
 
@@ -47,11 +48,12 @@ def show_sandbox(view: View) -> None:
         )
         tensor = _edit(presets[preset], preset)
         weights, bias, groups = _choose_weights()
+        gain = _choose_gain()
         switches = choose_switches("sand", columns=2)
     if trouble := find_trouble(tensor):
         outputs.error(trouble)
         return
-    module = transparent_module(_CHANNELS, groups)
+    module = transparent_module(_CHANNELS, groups, gain)
     with torch.no_grad():
         module.pointwise.weight.copy_(torch.tensor(weights, dtype=torch.float32).view(groups, -1, 1, 1))
         module.state_dict()["pointwise.bias"].fill_(bias)
@@ -115,6 +117,19 @@ def _choose_weights() -> tuple[list[float], float, int]:
     return weights, bias, groups or 1
 
 
+def _choose_gain() -> Gain:
+    st.markdown(
+        "Gain",
+        help="As published, 1 + A. Normalised, (1 + H·W·A) / 2, whose mean is 1: ours, not the paper's; no trained network here has it.",
+    )
+    names = {"published": "As published", "normalised": "Normalised"}
+    return (
+        "normalised"
+        if choose_by_id(st.segmented_control, "Gain", names, key="sand-gain", required=True) == "normalised"
+        else "published"
+    )
+
+
 def choose_switches(prefix: str, *, columns: int = 4) -> Switches:
     """Show what can be changed about a module, under keys of its own, in so many columns of four."""
     places = [column for _ in range(4 // columns) for column in st.columns(columns)]
@@ -123,7 +138,12 @@ def choose_switches(prefix: str, *, columns: int = 4) -> Switches:
         return bool(places[place].toggle(label, value=value, key=keep(f"{prefix}-{name}"), bind="query-params", help=text))
 
     pool = toggle(0, "Max-pool", "pool", text="Off: neighbours no longer count.")
-    residual = toggle(0, "Residual", "residual", text="Off: the gain is A instead of 1 + A; a softmax then makes features tiny.")
+    residual = toggle(
+        0,
+        "Residual",
+        "residual",
+        text="Off: the gain is A instead of 1 + A; a softmax then makes features tiny. (Normalised: H·W·A / 2.)",
+    )
     first = toggle(1, "First ReLU", "relu1", text="Before the pool. Off: negative features count as well.")
     last = toggle(1, "Last ReLU", "relu2", text="Before the softmax. Off: no map can be dead.")
     sigmoid = toggle(
@@ -145,7 +165,7 @@ def choose_switches(prefix: str, *, columns: int = 4) -> Switches:
         0.5,
         key=keep(f"{prefix}-s"),
         bind="query-params",
-        help="The gain is 1 + s · A; 1 is ULSAM.",
+        help="The gain is 1 + s · A; 1 is ULSAM. (Normalised: what the gain has beyond 1, times s.)",
     )
     return Switches(pool, first, last, "sigmoid" if sigmoid else "softmax", residual, float(temperature), float(strength))
 
@@ -171,7 +191,8 @@ def _show(stages: Stages, view: View) -> None:
     row("**After ReLU and max-pool**, one map a channel", stages.pooled, of_channels, by_channel)
     row("**The weighted sum after ReLU** (logits), one map a subspace", stages.logits, of_subspaces, hues)
     row("**Attention A**", stages.attention, of_subspaces, hues, (0.0, max(1 / _SIDE**2, float(stages.attention.max()))))
-    row("**Gain**: what every channel of the subspace is multiplied by", stages.gain, of_subspaces, hues)
+    mean = ", ".join(f"{value:.4g}" for value in stages.gain.mean((1, 2)))
+    row(f"**Gain**: what every channel of the subspace is multiplied by; mean {mean}", stages.gain, of_subspaces, hues)
     row("**Output**", stages.output, of_channels, by_channel)
 
 
