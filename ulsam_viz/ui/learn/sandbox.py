@@ -123,11 +123,8 @@ def _choose_gain() -> Gain:
         help="As published, 1 + A. Normalised, (1 + H·W·A) / 2, whose mean is 1: ours, not the paper's; no trained network here has it.",
     )
     names = {"published": "As published", "normalised": "Normalised"}
-    return (
-        "normalised"
-        if choose_by_id(st.segmented_control, "Gain", names, key="sand-gain", required=True) == "normalised"
-        else "published"
-    )
+    chosen = choose_by_id(st.segmented_control, "Gain", names, key="sand-gain", required=True)
+    return "normalised" if chosen == "normalised" else "published"
 
 
 def choose_switches(prefix: str, *, columns: int = 4) -> Switches:
