@@ -33,7 +33,7 @@ class PlannedRun:
         name: Folder of the run, and how later runs name it in ``init``.
         recipe: Its settings.
         data: Folder of its data below the data root; "" for modules in a frozen base, whose mixture names its own.
-        init: Name of an earlier run to start from, or None.
+        init: What it starts from: the name of an earlier run, the file name of a checkpoint in the zoo, or None.
         role: What the result is in the zoo's manifest, or None: it is not entered.
         tests: What modules in a frozen base are measured on.
     """
@@ -73,12 +73,16 @@ def read_zoo_file(path: Path) -> list[PlannedRun]:
             layers = [layers]
         for seed, places, g in itertools.product(seeds, layers, groups):
             run = _planned(entry | {"seed": seed, "layers": places, "groups": g}, seed != seeds[0], path)
-            if run.init and run.init not in {r.name for r in runs}:
+            if run.init and not _is_checkpoint(run.init) and run.init not in {r.name for r in runs}:
                 raise TrainingError(f"'{path}': run '{run.name}' starts from '{run.init}', which is not an earlier run")
             runs.append(run)
     if len({r.name for r in runs}) != len(runs):
         raise TrainingError(f"'{path}' names a run twice")
     return runs
+
+
+def _is_checkpoint(init: str) -> bool:
+    return init.endswith(".safetensors")
 
 
 def _several(value: Any) -> list[Any]:
@@ -130,7 +134,7 @@ def train_zoo(path: Path, data_root: Path, runs_folder: Path, checkpoints: Path,
         waiting = []
         for run in pending:
             folder = runs_folder / run.name
-            init = runs_folder / run.init / "weights.safetensors" if run.init else None
+            init = _start_of(run, runs_folder, checkpoints)
             with _claimed(folder, init, team) as claimed:
                 if not claimed:
                     waiting.append(run)
@@ -142,6 +146,12 @@ def train_zoo(path: Path, data_root: Path, runs_folder: Path, checkpoints: Path,
         if len(waiting) == len(pending):
             time.sleep(5)
         pending = waiting
+
+
+def _start_of(run: PlannedRun, runs_folder: Path, checkpoints: Path) -> Path | None:
+    if run.init is None:
+        return None
+    return checkpoints / run.init if _is_checkpoint(run.init) else runs_folder / run.init / "weights.safetensors"
 
 
 def _carry_out(run: PlannedRun, folder: Path, init: Path | None, data_root: Path, execution: Execution) -> None:
