@@ -7,14 +7,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from .models.backbones import BACKBONES
 from .models.blocks import InvertedResidual
 from .models.network import Network
 from .models.optimize import relus_in_place
+from .models.others.gate import Gate
 from .models.ulsam import ULSAM, FastULSAM, transparent_module
 
 LATENCY_REPEATS = 11  # of each network: 0.3 s for one of 12 ms
@@ -50,13 +54,14 @@ def count_cost(model: Network, input_size: int = 224) -> Cost:
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal macs, moved
-        if isinstance(module, nn.Conv2d | nn.Linear):
+        if isinstance(module, nn.Conv2d | nn.Conv1d | nn.Linear):
             macs += output.numel() * module.weight[0].numel()
         elif isinstance(module, InvertedResidual):
             moved += 3 * output.numel() if module.skip else 0
-        elif not any(True for _ in module.children()) and not isinstance(module, nn.Identity | nn.Dropout):
+        elif module not in gated and not any(True for _ in module.children()) and not isinstance(module, nn.Identity | nn.Dropout):
             moved += inputs[0].numel() + output.numel()
 
+    gated = {part for module in twin.attention.values() if isinstance(module, Gate) for part in module.modules()}
     for module in twin.modules():
         module.register_forward_hook(count)  # on the twin, which is thrown away
     features, maps = twin.features_with_attention(x)
@@ -64,11 +69,38 @@ def count_cost(model: Network, input_size: int = 224) -> Cost:
     moved += features.numel() + twin.classifier.in_features * len(logits)  # the mean over all places, which is no module
     for number, layer_maps in maps.items():
         module = twin.attention[str(number)]
+        if isinstance(module, Gate):
+            moved += _elements_moved(module, *layer_maps.shape[-2:])
+            continue
         assert isinstance(module, ULSAM)
         positions = layer_maps.shape[-1] * layer_maps.shape[-2]
         moved += (2 * module.channels + module.groups) * positions  # the gain reads x and A, writes the output
     params = sum(p.numel() for p in twin.parameters())
     return Cost(params, macs, moved * 4)
+
+
+class _Traffic(TorchDispatchMode):
+    """Counts the elements that operators read and write; convolutions are counted by their MACs, and views move nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view and func is not torch.ops.aten.convolution.default:
+            self.elements += sum(value.numel() for value in tree_leaves((args, kwargs, result)) if isinstance(value, Tensor))
+        return result
+
+
+def _elements_moved(module: Gate, height: int, width: int) -> int:
+    """Count the elements that another paper's module reads and writes for one picture, convolutions apart."""
+    with torch.device("meta"):
+        twin = type(module)(module.channels).eval()
+        x = torch.empty(1, module.channels, height, width)
+    with _Traffic() as traffic:
+        twin(x)
+    return traffic.elements
 
 
 def module_elementwise_bytes(channels: int, groups: int, height: int, width: int) -> int:

@@ -141,6 +141,8 @@ def variant_name(backbone: str, width: float, placement: Placement | None) -> st
     if placement is None:
         return f"{name}-plain"
     layers = "_".join(map(str, placement.layers))
+    if placement.module != "ulsam":
+        return f"{name}-{placement.mode}{layers}-{placement.module}"
     gain = "" if placement.gain == "published" else f"-{placement.gain}"
     return f"{name}-{placement.mode}{layers}-g{placement.groups}{gain}"
 
@@ -271,7 +273,7 @@ def precision_of(run: Mapping[str, Any]) -> str:
 
 def placement_from(record: Mapping[str, Any] | None) -> Placement | None:
     """Read a placement as records write it: ``{"layers": [11], "groups": 4, "mode": "after"}``, or None."""
-    return Placement(tuple(record["layers"]), record["groups"], record["mode"], record.get("gain", "published")) if record else None
+    return Placement(**{**record, "layers": tuple(record["layers"])}) if record else None
 
 
 def get_variant(name: str, folder: Path = CHECKPOINTS) -> Variant:

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from .ulsam import ULSAM, Gain, apply_gain, check_gain, check_groups, excess_gain
+from .others import OTHERS
+from .ulsam import ULSAM, Gain, apply_gain, check_gain, check_groups
 
 Mode = Literal["after", "instead"]
 #: By layer: what a module's gain has beyond 1, (N, g, H, W), -> what takes effect in its place; as published, that is the
@@ -30,15 +31,18 @@ class Placement:
         groups: Number of subspaces g of every module.
         mode: ``"after"`` follows the named layer; ``"instead"`` replaces it, where its output has its input's shape.
         gain: ``"published"``, or this project's ``"normalised"``: see :data:`~ulsam_viz.models.ulsam.Gain`.
+        module: ``"ulsam"``, or another paper's, by its name in :data:`~ulsam_viz.models.others.OTHERS`; that has no groups
+            (1) and a gain of its own.
 
     Raises:
-        ValueError: For no layers, a layer named twice, fewer than one group, an unknown mode or gain.
+        ValueError: For no layers, a layer named twice, fewer than one group, an unknown mode, gain or module.
     """
 
     layers: tuple[int, ...] = (11,)
     groups: int = 4
     mode: Mode = "after"
     gain: Gain = "published"
+    module: str = "ulsam"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(sorted(self.layers)))
@@ -51,13 +55,16 @@ class Placement:
         if self.mode not in ("after", "instead"):
             raise ValueError(f"mode must be 'after' or 'instead', not {self.mode!r}")
         check_gain(self.gain)
+        if self.module != "ulsam" and self.module not in OTHERS:
+            raise ValueError(f"unknown module '{self.module}': use ulsam, {', '.join(OTHERS)}")
+        if self.module != "ulsam" and (self.groups, self.gain) != (1, "published"):
+            raise ValueError(f"'{self.module}' has no groups and no other gain: they are ULSAM's")
 
     def as_record(self) -> dict[str, Any]:
-        """Write it down for records; the published gain goes without saying, as in all records before there was another."""
-        record = asdict(self)
-        if self.gain == "published":
-            del record["gain"]
-        return record
+        """Write it down for records; what is as published goes without saying, as in all records before there was anything else."""
+        return {
+            key: value for key, value in asdict(self).items() if (key, value) not in (("gain", "published"), ("module", "ulsam"))
+        }
 
 
 @dataclass(frozen=True)
@@ -172,7 +179,7 @@ class Network(nn.Module):
         module = self.attention_of(number)
         if number not in changes:
             return module.forward_with_attention(x)
-        excess = changes[number](excess_gain(module.attention(x), module.gain))
+        excess = changes[number](module.excess(x))
         return apply_gain(x, excess), excess
 
     def _layer(self, number: int, x: Tensor) -> Tensor:
@@ -180,7 +187,7 @@ class Network(nn.Module):
         return self.layers[str(number)](x) if str(number) in self.layers else x
 
     def attention_of(self, number: int) -> Any:
-        """Return the ULSAM module of a layer, in whichever of its forms.
+        """Return the module of a layer, in whichever of its forms.
 
         Raises:
             ValueError: If that layer carries none.
@@ -230,11 +237,11 @@ class Network(nn.Module):
         return self.forward_with_attention(x)[0]
 
 
-def _attention_modules(shapes: dict[int, tuple[int, bool]], placement: Placement | None) -> dict[int, ULSAM]:
+def _attention_modules(shapes: dict[int, tuple[int, bool]], placement: Placement | None) -> dict[int, nn.Module]:
     """Build one module for each placed layer; ``shapes`` gives each layer's output channels and if it keeps its shape."""
     if placement is None:
         return {}
-    modules = {}
+    modules: dict[int, nn.Module] = {}
     for number in placement.layers:
         if number not in shapes or number == 1:
             raise ValueError(f"there is no layer {number} to carry a module: this network's blocks are 2 to {max(shapes)}")
@@ -249,7 +256,8 @@ def _attention_modules(shapes: dict[int, tuple[int, bool]], placement: Placement
             check_groups(channels, placement.groups)
         except ValueError as error:
             raise ValueError(f"layer {number}: {error}") from error
-        modules[number] = ULSAM(channels, placement.groups, placement.gain)
+        other = OTHERS.get(placement.module)
+        modules[number] = other(channels) if other else ULSAM(channels, placement.groups, placement.gain)
     return modules
 
 

@@ -110,6 +110,10 @@ class ULSAM(nn.Module):
         # What does not fit is refused by the parts, in PyTorch's own words.
         return fold(self, x.dtype) if x.ndim == 4 and x.shape[1] == self.channels else None
 
+    def excess(self, x: Tensor) -> Tensor:
+        """Return what the gain has beyond 1, shape (N, g, H, W), see :func:`excess_gain`."""
+        return excess_gain(self.attention(x), self.gain)
+
     def forward_with_attention(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the re-weighted features (N, m, H, W) and the maps (N, g, H, W) of one pass."""
         if not is_scripting():
@@ -238,6 +242,10 @@ class FastULSAM(nn.Module):
             z = functional.max_pool2d(z, 3, stride=1, padding=1)
             logits = self.weight @ z.reshape(n, self.groups, m // self.groups, h * w) + self.bias  # (N, g, 1, H*W)
             return self.softmax(self.pointwise_relu(logits)).view(n, self.groups, h, w)
+
+    def excess(self, x: Tensor) -> Tensor:
+        """Return what the gain has beyond 1, shape (N, g, H, W), see :func:`excess_gain`."""
+        return excess_gain(self.attention(x), self.gain)
 
     def forward_with_attention(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the re-weighted features (N, m, H, W) and the maps (N, g, H, W) of one pass."""

@@ -50,9 +50,9 @@ def read_zoo_file(path: Path) -> list[PlannedRun]:
     """Read the runs of a zoo file, in order.
 
     A run takes the file's ``[defaults]`` where it says nothing; with ``freeze_base``, which trains modules in a frozen base,
-    its ``[frozen_defaults]``. ``groups``, ``seed`` and ``layers`` may be lists (of
-    lists, for ``layers``): the entry then stands for one run each, in all combinations, and its name holds ``{g}``,
-    ``{seed}`` and ``{layers}``. With ``publish = true`` the first of several seeds enters the zoo with its weights, the
+    its ``[frozen_defaults]``. ``groups``, ``seed``, ``module`` and ``layers`` may be lists
+    (of lists, for ``layers``): the entry then stands for one run each, in all combinations, and its name holds ``{g}``,
+    ``{seed}``, ``{module}`` and ``{layers}``. With ``publish = true`` the first of several seeds enters the zoo with its weights, the
     others with their figures alone; so does a plain network with ``publish = "control of instead"``, which is what
     networks with modules instead of layers are compared with.
 
@@ -66,13 +66,13 @@ def read_zoo_file(path: Path) -> list[PlannedRun]:
     runs: list[PlannedRun] = []
     for entry in document.get("run", []):
         entry = document.get("frozen_defaults" if "freeze_base" in entry else "defaults", {}) | entry
-        seeds, groups, layers = (
-            _several(entry.pop(key, other)) for key, other in (("seed", 0), ("groups", None), ("layers", None))
+        seeds, groups, layers, modules = (
+            _several(entry.pop(key, other)) for key, other in (("seed", 0), ("groups", None), ("layers", None), ("module", "ulsam"))
         )
         if not isinstance(layers[0], list):
             layers = [layers]
-        for seed, places, g in itertools.product(seeds, layers, groups):
-            run = _planned(entry | {"seed": seed, "layers": places, "groups": g}, seed != seeds[0], path)
+        for seed, places, module, g in itertools.product(seeds, layers, modules, groups):
+            run = _planned(entry | {"seed": seed, "layers": places, "module": module, "groups": g}, seed != seeds[0], path)
             if run.init and not _is_checkpoint(run.init) and run.init not in {r.name for r in runs}:
                 raise TrainingError(f"'{path}': run '{run.name}' starts from '{run.init}', which is not an earlier run")
             runs.append(run)
@@ -92,9 +92,10 @@ def _several(value: Any) -> list[Any]:
 def _planned(entry: dict[str, Any], repeat: bool, path: Path) -> PlannedRun:
     try:
         layers, groups, mode = entry.pop("layers"), entry.pop("groups"), entry.pop("mode", "after")
-        gain = entry.pop("gain", "published")
-        placement = None if layers == [None] else Placement(tuple(layers), groups or 0, mode, gain)
-        name = entry.pop("name").format(g=groups, seed=entry["seed"], layers="_".join(map(str, layers)))
+        gain, module = entry.pop("gain", "published"), entry.pop("module", "ulsam")
+        groups = groups if module == "ulsam" else 1
+        placement = None if layers == [None] else Placement(tuple(layers), groups or 0, mode, gain, module)
+        name = entry.pop("name").format(g=groups, module=module, seed=entry["seed"], layers="_".join(map(str, layers)))
         role = _role(entry.pop("publish", False), repeat)
         if "freeze_base" in entry:
             return _planned_modules(entry, name, placement, role)
