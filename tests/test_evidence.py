@@ -127,7 +127,7 @@ def test_a_network_that_lost_a_layer_is_compared_with_a_control_trained_as_long(
     plain, after = made_up("plain", None, 77.0), made_up("after", Placement((11,), 2), 77.5)
     instead = made_up("instead", Placement((10,), 2, "instead"), 78.5)
     longer = replace(
-        instead, control={"name": "plain", "metrics": {"top1": 79.0, "pictures": 2859}, "made_by": {"recipe": {"seed": 0}}}
+        instead, control=({"name": "plain", "metrics": {"top1": 79.0, "pictures": 2859}, "made_by": {"recipe": {"seed": 0}}},)
     )
     everything = [plain, after, instead, longer]
     assert finding([after], everything) == (
@@ -191,7 +191,7 @@ def test_where_chance_is_not_known_nothing_is_judged() -> None:
     instead = made_up("instead", Placement((10,), 2, "instead"), 78.5)
     assert "Nothing here compares" in conclusions([plain, instead], [plain, instead], instead)[0]
     record = {"name": "plain", "metrics": {"top1": 79.0, "pictures": 2859}, "made_by": {"recipe": {"seed": 0}}}
-    instead = replace(instead, control=record)
+    instead = replace(instead, control=(record,))
     everything = [plain, after, instead]
     assert conclusions(everything, everything, instead)[0] == "Instead of a layer: -0.5 points; chance between bases unknown."
     assert conclusions(everything, everything, after)[0].startswith("After a layer, top-1 differs by 2.00")

@@ -86,7 +86,7 @@ def control_of(variant: Variant, variants: Sequence[Variant]) -> Accuracy | None
         variants: Where to look for it.
     """
     if variant.control:
-        return _accuracy_from([variant.control])
+        return _accuracy_from(variant.control)
     if variant.placement and variant.placement.mode == "instead":
         return None
     plain = (v for v in variants if v.placement is None and v.family == variant.family)

@@ -26,6 +26,8 @@ from .models.optimize import optimize
 # The shipped zoo, or one of the user's own making.
 CHECKPOINTS = Path(os.environ.get("ULSAM_VIZ_CHECKPOINTS") or Path(__file__).resolve().parent.parent / "checkpoints")
 MANIFEST_FORMAT = 1
+#: Experiments beside the zoo: what the gain and other modules do, and what attention from the start of training does.
+STUDIES = ("gain", "start")
 
 
 class CheckpointError(ValueError):
@@ -65,14 +67,14 @@ class Variant:
             (``measured_on``), and ``attention`` by layer.
         made_by: Data, recipe, seed, code version and time of the training run.
         dataset: What it was trained on, which names the classes.
-        path: The checkpoint file; None where the network is its base and nothing else.
+        path: The checkpoint file; None where the network is its base and nothing else, and where only figures are kept.
         sha256: Of the checkpoint file, or of the base's.
         base: Name of the frozen base, see :data:`~ulsam_viz.bases.BASES`: the file then holds the modules alone. None
             where it holds the whole network.
         base_sha256: Of the base that the modules were trained in; "" without one.
         repeats: Records (``metrics``, ``made_by``) of the same training with other seeds, whose weights do not ship.
-        control: For modules instead of layers: the record of the plain network trained as long; else None, since the
-            plain variant is the control.
+        control: Where the plain variant is not the control, the records of the plain network that is, one a seed: trained as
+            long from the same start (normalised gain), or as long from a base of its own (modules instead of layers).
         calibration: How its logits become probabilities, and what they tell of unknown subjects.
     """
 
@@ -90,7 +92,7 @@ class Variant:
     base: str | None = None
     base_sha256: str = field(default="", repr=False)
     repeats: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
-    control: Mapping[str, Any] | None = field(default=None, repr=False)
+    control: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     calibration: Calibration = field(default=Calibration(), repr=False)
 
     @property
@@ -152,14 +154,17 @@ def position_name(variant: Variant) -> str:
     p = variant.placement
     if p is None:
         return "none (plain control)"
-    return f"{'instead of' if p.mode == 'instead' else 'after'} {', '.join(map(str, p.layers))}"
+    where = f"{'instead of' if p.mode == 'instead' else 'after'} {', '.join(map(str, p.layers))}"
+    return where if p.gain == "published" else f"{where}, {p.gain} gain"
 
 
-def list_variants(folder: Path = CHECKPOINTS) -> list[Variant]:
+def list_variants(folder: Path = CHECKPOINTS, *, study: str | None = None) -> list[Variant]:
     """Read the manifest.
 
     Args:
         folder: Folder with ``manifest.json`` and the checkpoints it names.
+        study: Networks of an experiment beside the zoo, some of which are figures alone: ``"gain"``, ``"start"``; the zoo's
+            own otherwise.
 
     Returns:
         All variants: those with weights of their own, then those on a base; by backbone and width, the plain control first, then by
@@ -175,12 +180,12 @@ def list_variants(folder: Path = CHECKPOINTS) -> list[Variant]:
         raise CheckpointError(f"no manifest of trained variants at '{path}'") from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"the manifest '{path}' cannot be read: {error}") from error
-    return list(_parse_manifest(path, text))
+    return list(_parse_manifest(path, text, study))
 
 
-@lru_cache(maxsize=4)
-def _parse_manifest(path: Path, text: str) -> tuple[Variant, ...]:
-    """Parse a manifest once for every content it has had."""
+@lru_cache(maxsize=8)
+def _parse_manifest(path: Path, text: str, study: str | None) -> tuple[Variant, ...]:
+    """Parse a part of a manifest once for every content it has had."""
     try:
         manifest = json.loads(text)
     except ValueError as error:
@@ -188,7 +193,8 @@ def _parse_manifest(path: Path, text: str) -> tuple[Variant, ...]:
     if not isinstance(manifest, dict) or manifest.get("format") != MANIFEST_FORMAT:
         raise CheckpointError(f"the manifest '{path}' is not of format {MANIFEST_FORMAT}")
     try:
-        variants = [_variant_from(record, manifest, path.parent) for record in manifest["variants"]]
+        part = manifest.get("studies", {}).get(study, {"variants": []}) if study else manifest
+        variants = [_variant_from(record, part, manifest, path.parent) for record in part["variants"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"the manifest '{path}' holds a record that cannot be used: {error!r}") from error
     if len({v.name for v in variants}) != len(variants):
@@ -203,13 +209,13 @@ def _order(variant: Variant) -> tuple[Any, ...]:
         variant.backbone,
         variant.width,
         p is not None,
-        *((p.mode, len(p.layers), p.layers, p.groups, p.gain != "published") if p else ()),
+        *((p.mode, p.module != "ulsam", p.gain != "published", len(p.layers), p.layers, p.groups, p.module) if p else ()),
     )
 
 
-def _variant_from(record: Mapping[str, Any], manifest: Mapping[str, Any], folder: Path) -> Variant:
+def _variant_from(record: Mapping[str, Any], part: Mapping[str, Any], manifest: Mapping[str, Any], folder: Path) -> Variant:
     file, base = record["file"], record.get("base")
-    if file is None and base is None:
+    if file is None and base is None and part is manifest:
         raise ValueError(f"'{record['name']}' has neither a file nor a base")
     if file is not None and not re.fullmatch(r"[\w.\-]+\.safetensors", file):
         raise ValueError(f"'{file}' is not the plain name of a .safetensors file")
@@ -220,8 +226,7 @@ def _variant_from(record: Mapping[str, Any], manifest: Mapping[str, Any], folder
     if missing := {"top1", "top5", "ece", "pictures", "attention"} - record["metrics"].keys():
         raise ValueError(f"'{record['name']}' has no {', '.join(sorted(missing))}")
     placement, dataset = placement_from(record["placement"]), record["classes"]
-    repeats, controls = manifest.get("repeats", []), manifest.get("controls_of_instead", [])
-    plain = variant_name(record["backbone"], record["width"], None)
+    repeats = part.get("repeats", [])
     return Variant(
         name=str(record["name"]),
         backbone=record["backbone"],
@@ -237,9 +242,22 @@ def _variant_from(record: Mapping[str, Any], manifest: Mapping[str, Any], folder
         base=base,
         base_sha256=record["base_sha256"] if base else "",
         repeats=tuple(r for r in repeats if r["name"] == record["name"] and _differ_by_seed(r["made_by"], record["made_by"])),
-        control=next((c for c in controls if c["name"] == plain and placement and placement.mode == "instead"), None),
+        control=_control_from(record, placement, manifest) if part is manifest else (),
         calibration=_calibration_from(record.get("calibration", {})),
     )
+
+
+def _control_from(
+    record: Mapping[str, Any], placement: Placement | None, manifest: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], ...]:
+    """Return the records of a plain network of its own that a network of the zoo is compared with, or nothing."""
+    plain = variant_name(record["backbone"], record["width"], None)
+    if placement and placement.mode == "instead":
+        return tuple(c for c in manifest.get("controls_of_instead", []) if c["name"] == plain)
+    if placement and placement.gain != "published" and not record.get("base"):
+        study = manifest["studies"]["gain"]
+        return tuple(r for r in (*study["variants"], *study.get("repeats", [])) if r["name"] == plain)
+    return ()
 
 
 def _preprocessing_from(record: Mapping[str, Any]) -> Preprocessing:
@@ -277,15 +295,18 @@ def placement_from(record: Mapping[str, Any] | None) -> Placement | None:
 
 
 def get_variant(name: str, folder: Path = CHECKPOINTS) -> Variant:
-    """Return the record of a variant.
+    """Return the record of a variant of the zoo, or of a study where it has weights.
 
     Raises:
         KeyError: If there is none of that name; the message lists the names there are.
     """
     variants = {v.name: v for v in list_variants(folder)}
-    if name not in variants:
-        raise KeyError(f"no trained variant '{name}'; there are: {', '.join(variants)}")
-    return variants[name]
+    if name in variants:
+        return variants[name]
+    studied = {v.name: v for study in STUDIES for v in list_variants(folder, study=study) if v.path}
+    if name in studied:
+        return studied[name]
+    raise KeyError(f"no trained variant '{name}'; there are: {', '.join([*variants, *studied])}")
 
 
 def build_network(variant: Variant) -> Network:

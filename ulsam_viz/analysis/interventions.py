@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Literal
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..models.network import Changes, Network
+from ..models.others.gate import Gate
 from ..models.ulsam import Gain, excess_gain
 
 Intervention = Literal["off", "uniform", "shuffled"]
@@ -17,6 +19,8 @@ INTERVENTIONS: dict[Intervention, str] = {
     "uniform": "attention uniform",
     "shuffled": "attention at shuffled places",
 }
+#: For other papers' modules, whose gain differs by channel too: each channel's gain held at its mean over pictures and places.
+CONSTANT = "constant"
 
 
 def intervene(model: Network, intervention: Intervention, *, seed: int = 0) -> Changes:
@@ -31,12 +35,23 @@ def intervene(model: Network, intervention: Intervention, *, seed: int = 0) -> C
     if intervention == "off":
         return dict.fromkeys(map(int, model.attention), torch.zeros_like)
     if intervention == "uniform":
-        return {layer: partial(_uniform, gain=model.attention_of(layer).gain) for layer in map(int, model.attention)}
+        modules = {layer: model.attention_of(layer) for layer in map(int, model.attention)}
+        return {layer: _held if isinstance(m, Gate) else partial(_uniform, gain=m.gain) for layer, m in modules.items()}
     return {layer: partial(_shuffled, seed=seed * 1000 + layer) for layer in map(int, model.attention)}
 
 
 def _uniform(excess: Tensor, *, gain: Gain) -> Tensor:
     return excess_gain(torch.full_like(excess, 1 / (excess.shape[2] * excess.shape[3])), gain)
+
+
+def _held(excess: Tensor) -> Tensor:
+    """Give each place its channel's mean: what uniform attention is where the gain differs by channel too."""
+    return excess.mean((2, 3), keepdim=True).expand_as(excess)
+
+
+def hold(means: Mapping[int, Tensor]) -> Changes:
+    """Return what holds every module's gain at given means of what it has beyond 1, shape (m, 1, 1) by layer."""
+    return {layer: mean.expand_as for layer, mean in means.items()}
 
 
 def _shuffled(excess: Tensor, *, seed: int) -> Tensor:

@@ -13,10 +13,11 @@ from tqdm import tqdm
 
 from ..analysis import measures
 from ..analysis.calibration import calibration_error
-from ..analysis.interventions import INTERVENTIONS, intervene
+from ..analysis.interventions import CONSTANT, INTERVENTIONS, hold, intervene
 from ..exact import whole_float32
 from ..images import Preprocessing, prepare
-from ..models.network import Network
+from ..models.network import Changes, Network
+from ..models.others.gate import Gate
 from ..samples import list_samples
 from .data import Pictures, read_whole
 
@@ -41,7 +42,8 @@ def evaluate(
         ``effective_area``, ``peak`` (mean over pictures, multiples of uniform), and one ``redundancy`` (mean pairwise
         correlation of live maps; None for g = 1). With modules also ``effects``: for each of
         :data:`~ulsam_viz.analysis.interventions.INTERVENTIONS` the ``top1`` of the network so changed, ``flips`` (% of the
-        pictures whose answer it changes) and ``probability`` (mean absolute change of the true class's, in points).
+        pictures whose answer it changes) and ``probability`` (mean absolute change of the true class's, in points); for
+        other papers' modules also of :data:`~ulsam_viz.analysis.interventions.CONSTANT`.
 
     Reference:
         Guo et al., "On Calibration of Modern Neural Networks", ICML 2017 (ECE).
@@ -49,7 +51,9 @@ def evaluate(
     logits, labels = [], np.array(pictures.labels)
     per_layer: dict[int, list[np.ndarray]] = {}
     device = model.classifier.weight.device
-    changed = {name: intervene(model, name) for name in INTERVENTIONS} if model.placement else {}
+    changed: dict[str, Changes] = {name: intervene(model, name) for name in INTERVENTIONS} if model.placement else {}
+    if any(isinstance(module, Gate) for module in model.attention.values()):
+        changed[CONSTANT] = hold(_mean_excess(model, batches_of(pictures, preprocessing, batch)))
     after: dict[str, list[Tensor]] = {name: [] for name in changed}
     for x in tqdm(batches_of(pictures, preprocessing, batch), total=-(-len(labels) // batch), disable=quiet, unit="batch"):
         x = x.to(device)
@@ -71,6 +75,18 @@ def evaluate(
         "attention": {str(layer): _attention_figures(np.concatenate(parts)) for layer, parts in per_layer.items()},
         **({"effects": effects} if effects else {}),
     }
+
+
+def _mean_excess(model: Network, batches: Iterator[Tensor]) -> dict[int, Tensor]:
+    """Return what each channel's gain has beyond 1 on average over pictures and places, (m, 1, 1) by layer."""
+    sums: dict[int, Tensor] = {}
+    count = 0
+    for x in batches:
+        count += len(x)
+        for layer in map(int, model.attention):
+            excess = model.attention_of(layer).excess(model.before_attention(x.to(model.classifier.weight.device), layer))
+            sums[layer] = sums.get(layer, 0) + excess.mean((2, 3), keepdim=True).sum(0)
+    return {layer: total / count for layer, total in sums.items()}
 
 
 @torch.inference_mode()

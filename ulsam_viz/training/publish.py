@@ -31,6 +31,7 @@ class Role(Enum):
     """What a run is in the zoo."""
 
     VARIANT = "variant"
+    FIGURES = "figures"  # of a study: its weights do not ship
     REPEAT = "repeat"  # another seed of a variant
     CONTROL_OF_INSTEAD = "control of instead"  # the plain network, trained as long as those that lost a layer
 
@@ -42,6 +43,7 @@ def publish(
     *,
     input_size: int = 224,
     role: Role = Role.VARIANT,
+    study: str | None = None,
     device: str = "cpu",
     quiet: bool = False,
 ) -> dict[str, Any]:
@@ -53,6 +55,7 @@ def publish(
         checkpoints: Folder of the zoo; its manifest is created or updated, a record of the same name replaced.
         input_size: Side in pixels that the variant is used at.
         role: Variants enter with their weights, others with their figures alone.
+        study: The experiment beside the zoo that the run belongs to, if any.
         device: Where to measure.
         quiet: No progress bar.
 
@@ -70,7 +73,7 @@ def publish(
     preprocessing = Preprocessing(input_size)
     metrics = _measure(optimize(network.eval()).to(device), held_out, preprocessing, quiet=quiet)
     record = _record(recipe, metrics, made_by, preprocessing)
-    _enter(record, weights, checkpoints, role=role, classes=classes, starts=lineage(run))
+    _enter(record, weights, checkpoints, role=role, study=study, classes=classes, starts=lineage(run))
     return record
 
 
@@ -81,6 +84,7 @@ def publish_modules(
     checkpoints: Path,
     *,
     role: Role = Role.VARIANT,
+    study: str | None = None,
     device: str = "cpu",
     quiet: bool = False,
 ) -> dict[str, Any]:
@@ -92,6 +96,7 @@ def publish_modules(
         data_root: Folder of their data.
         checkpoints: Folder of the zoo.
         role: Variants enter with their weights, repeats with their figures alone.
+        study: See :func:`publish`.
         device: Where to measure.
         quiet: No progress bar.
 
@@ -113,7 +118,7 @@ def publish_modules(
         {"measured_on": t.title, **accuracy(network, t.find(data_root, classes), base.preprocessing, quiet=quiet)} for t in others
     ]
     record = _record(recipe, metrics, made_by, base.preprocessing) | {"base": base.name, "base_sha256": base.sha256}
-    _enter(record, weights, checkpoints, role=role)
+    _enter(record, weights, checkpoints, role=role, study=study)
     return record
 
 
@@ -157,14 +162,16 @@ def _enter(
     checkpoints: Path,
     *,
     role: Role,
+    study: str | None,
     classes: list[str] | None = None,
     starts: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the checkpoint where there is one to ship, and the record with what belongs to it."""
     name = record["name"]
     data = save(dict(weights), {"variant": name}) if weights else b""
+    ships = bool(weights) and role is not Role.FIGURES
     record["sha256"] = hashlib.sha256(data).hexdigest() if weights else record["base_sha256"]
-    record["file"] = f"{name}.safetensors" if weights else None
+    record["file"] = f"{name}.safetensors" if ships else None
     checkpoints.mkdir(parents=True, exist_ok=True)
     with FileLock(checkpoints / "lock"):  # several processes may publish to one zoo
         path = checkpoints / "manifest.json"
@@ -174,15 +181,16 @@ def _enter(
         if classes and manifest["classes"].setdefault(record["classes"], classes) != classes:
             raise ValueError(f"'{path}' has other classes for '{record['classes']}'; publish to another folder")
         figures = {key: record[key] for key in ("name", "metrics", "made_by")}
+        part = manifest.setdefault("studies", {}).setdefault(study, {"variants": []}) if study else manifest
         if role is Role.REPEAT:
-            manifest["repeats"] = [r for r in manifest.get("repeats", []) if not _same_run(r, figures)] + [figures]
+            part["repeats"] = [r for r in part.get("repeats", []) if not _same_run(r, figures)] + [figures]
         elif role is Role.CONTROL_OF_INSTEAD:
             others = [c for c in manifest.get("controls_of_instead", []) if c["name"] != name]
             manifest["controls_of_instead"] = [*others, figures]
         else:
             if record["file"]:
                 replace(checkpoints / record["file"], data)
-            manifest["variants"] = [v for v in manifest["variants"] if v["name"] != name] + [record]
+            part["variants"] = [v for v in part["variants"] if v["name"] != name] + [record]
         manifest["starts"] = manifest.get("starts", {}) | (starts or {})
         replace(path, (json.dumps(manifest, indent=1) + "\n").encode())
 

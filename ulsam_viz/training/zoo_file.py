@@ -35,6 +35,8 @@ class PlannedRun:
         data: Folder of its data below the data root; "" for modules in a frozen base, whose mixture names its own.
         init: What it starts from: the name of an earlier run, the file name of a checkpoint in the zoo, or None.
         role: What the result is in the zoo's manifest, or None: it is not entered.
+        study: The experiment beside the zoo that it belongs to, or None.
+        input_size: Side of the input that it is measured at, in pixels.
         tests: What modules in a frozen base are measured on.
     """
 
@@ -43,6 +45,8 @@ class PlannedRun:
     data: str
     init: str | None
     role: Role | None
+    study: str | None = None
+    input_size: int = 224
     tests: tuple[TestSet, ...] = ()
 
 
@@ -53,7 +57,8 @@ def read_zoo_file(path: Path) -> list[PlannedRun]:
     its ``[frozen_defaults]``. ``groups``, ``seed``, ``module`` and ``layers`` may be lists
     (of lists, for ``layers``): the entry then stands for one run each, in all combinations, and its name holds ``{g}``,
     ``{seed}``, ``{module}`` and ``{layers}``. With ``publish = true`` the first of several seeds enters the zoo with its weights, the
-    others with their figures alone; so does a plain network with ``publish = "control of instead"``, which is what
+    others with their figures alone; with ``"figures"`` those of the first do so too. With ``study`` all of that belongs to an
+    experiment beside the zoo. Figures alone has also a plain network with ``publish = "control of instead"``, which is what
     networks with modules instead of layers are compared with.
 
     Raises:
@@ -96,31 +101,34 @@ def _planned(entry: dict[str, Any], repeat: bool, path: Path) -> PlannedRun:
         groups = groups if module == "ulsam" else 1
         placement = None if layers == [None] else Placement(tuple(layers), groups or 0, mode, gain, module)
         name = entry.pop("name").format(g=groups, module=module, seed=entry["seed"], layers="_".join(map(str, layers)))
-        role = _role(entry.pop("publish", False), repeat)
+        role, study, input_size = _role(entry.pop("publish", False), repeat), entry.pop("study", None), entry.pop("input_size", 224)
         if "freeze_base" in entry:
-            return _planned_modules(entry, name, placement, role)
+            return _planned_modules(entry, name, placement, role, study)
         data, init = entry.pop("data"), entry.pop("init", None)
         entry["stages"] = tuple((int(epochs), int(size)) for epochs, size in entry["stages"])
         recipe = Recipe(placement=placement, init=init, **entry)
     except (KeyError, TypeError, ValueError) as error:
         raise TrainingError(f"'{path}' holds a run that cannot be used: {error}") from error
-    return PlannedRun(name, recipe, data, init, role)
+    return PlannedRun(name, recipe, data, init, role, study, input_size)
 
 
-def _planned_modules(entry: dict[str, Any], name: str, placement: Placement | None, role: Role | None) -> PlannedRun:
+def _planned_modules(
+    entry: dict[str, Any], name: str, placement: Placement | None, role: Role | None, study: str | None
+) -> PlannedRun:
     """Read a run that trains modules in a frozen base."""
     tests = tuple(TestSet(**test) for test in entry.pop("measure", ()))
     if role and not tests:
         raise ValueError("what is published is measured: name its test sets")
     sources = tuple(Source(**source) for source in entry.pop("mixture"))
     recipe = ModuleRecipe(entry.pop("freeze_base"), placement, sources, feature_layers=tuple(entry.pop("feature_layers")), **entry)
-    return PlannedRun(name, recipe, "", None, role, tests)
+    return PlannedRun(name, recipe, "", None, role, study, tests=tests)
 
 
 def _role(publish: bool | str, repeat: bool) -> Role | None:
-    if isinstance(publish, str):
-        return Role(publish)
-    return (Role.REPEAT if repeat else Role.VARIANT) if publish else None
+    if publish == Role.CONTROL_OF_INSTEAD.value:
+        return Role.CONTROL_OF_INSTEAD
+    first = Role(publish) if isinstance(publish, str) else Role.VARIANT
+    return (Role.REPEAT if repeat else first) if publish else None
 
 
 def train_zoo(path: Path, data_root: Path, runs_folder: Path, checkpoints: Path, execution: Execution) -> None:
@@ -141,7 +149,7 @@ def train_zoo(path: Path, data_root: Path, runs_folder: Path, checkpoints: Path,
                     waiting.append(run)
                     continue
                 _carry_out(run, folder, init, data_root, execution)
-                if run.role and team.leads and not _is_published(folder, checkpoints):
+                if run.role and team.leads and not _is_published(folder, checkpoints, run.study):
                     record = _publish(run, folder, data_root, checkpoints, run.role, execution.device)
                     print(f"{run.name}: top-1 {record['metrics']['top1']} %, top-5 {record['metrics']['top5']} %", flush=True)
         if len(waiting) == len(pending):
@@ -164,8 +172,9 @@ def _carry_out(run: PlannedRun, folder: Path, init: Path | None, data_root: Path
 
 def _publish(run: PlannedRun, folder: Path, data_root: Path, checkpoints: Path, role: Role, device: str) -> dict[str, Any]:
     if isinstance(run.recipe, ModuleRecipe):
-        return publish_modules(folder, run.tests, data_root, checkpoints, role=role, device=device)
-    return publish(folder, find_pictures(run.recipe.dataset, data_root / run.data, "test"), checkpoints, role=role, device=device)
+        return publish_modules(folder, run.tests, data_root, checkpoints, role=role, study=run.study, device=device)
+    held_out = find_pictures(run.recipe.dataset, data_root / run.data, "test")
+    return publish(folder, held_out, checkpoints, input_size=run.input_size, role=role, study=run.study, device=device)
 
 
 @contextmanager
@@ -181,14 +190,14 @@ def _claimed(folder: Path, init: Path | None, team: Team) -> Iterator[bool]:
         yield team.told(claimed)
 
 
-def _is_published(run: Path, checkpoints: Path) -> bool:
-    """Tell whether the zoo holds exactly this run, in whatever role."""
+def _is_published(run: Path, checkpoints: Path, study: str | None) -> bool:
+    """Tell whether the zoo, or its study, holds exactly this run, in whatever role."""
     made_by = json.loads((run / "run.json").read_text())
     made_by.pop("classes", None)
     try:
-        variants = list_variants(checkpoints)
+        variants = list_variants(checkpoints, study=study)
     except CheckpointError:  # no zoo there yet
         return False
-    figures = [record for v in variants for record in (*v.repeats, v.control)]
+    figures = [record for v in variants for record in (*v.repeats, *v.control)]
     shipped = any(v.made_by == made_by and (v.path is None or v.path.exists()) for v in variants)
-    return shipped or any(record is not None and record["made_by"] == made_by for record in figures)
+    return shipped or any(record["made_by"] == made_by for record in figures)
