@@ -143,11 +143,15 @@ def noise_of_differences(variants: Sequence[Variant]) -> SeedSpread | None:
     Args:
         variants: Those with the same several seeds form the table; without two such, nothing is known: None.
     """
-    tables: dict[tuple[int, ...], list[list[float]]] = {}
-    for accuracy in map(accuracy_of, variants):
-        if len(accuracy.by_seed) > 1:
-            seeds = tuple(sorted(accuracy.by_seed))
-            tables.setdefault(seeds, []).append([accuracy.by_seed[s] for s in seeds])
+    runs = {v.name: [{"metrics": v.metrics, "made_by": v.made_by}, *v.repeats] for v in variants}
+    runs |= {f"control of {v.gain}": list(v.control) for v in variants if v.control}
+    tables: dict[tuple[Any, ...], list[list[float]]] = {}
+    for records in runs.values():
+        by_seed = _accuracy_from(records).by_seed
+        if len(by_seed) > 1:
+            seeds = tuple(sorted(by_seed))
+            start = records[0]["made_by"].get("init_sha256")  # what chance does to another base is another thing
+            tables.setdefault((start, *seeds), []).append([by_seed[s] for s in seeds])
     squares, freedom = 0.0, 0
     for rows in tables.values():
         table = np.array(rows)
@@ -225,12 +229,11 @@ def finding(placed: Sequence[Variant], everything: Sequence[Variant]) -> str:
         placed: The networks; empty gives an empty text.
         everything: The zoo, for their control and for the noise; other datasets' networks say nothing about either.
     """
-    everything = [v for v in everything if placed and v.dataset == placed[0].dataset]
     if not placed or (control := control_of(placed[0], everything)) is None:
         return ""
-    own, noise = [accuracy_of(v) for v in placed], noise_of_differences(everything)
+    own, noise = [accuracy_of(v) for v in placed], noise_of_differences(peers_of(placed[0], everything))
     names, their = (f"{len(own)} networks", "their") if len(own) > 1 else ("1 network", "its")
-    if placed[0].control is None:
+    if _has_its_controls_base(placed[0]):
         return f"{names} and {their} control at {control}: {in_words(compare([control, *own], noise))}"
     gaps = sorted(difference(a, control) for a in own)
     span = " to ".join(dict.fromkeys(f"{gap:+.1f}" for gap in (gaps[0], gaps[-1])))
@@ -244,13 +247,40 @@ def finding(placed: Sequence[Variant], everything: Sequence[Variant]) -> str:
 def findings(variants: Sequence[Variant], everything: Sequence[Variant]) -> list[str]:
     """Say what the accuracies of one backbone's networks show: for each mode of placement, and where a position has several seeds."""
     texts = []
-    for mode, label in (("after", "After a layer"), ("instead", "Instead of a layer")):
-        placed = [v for v in variants if v.placement and v.placement.mode == mode]
+    for (mode, gain), label in KINDS.items():
+        placed = of_kind(variants, mode, gain)
         texts.append((label, finding(placed, everything)))
         for position, members in by_position(placed).items():
             if (seeds := len(common_seeds(map(accuracy_of, members)))) > 1:
                 texts.append((f"{position.capitalize()} alone, over {seeds} seeds", finding(members, everything)))
     return [f"{label}, {text}" for label, text in texts if text]
+
+
+#: What is judged together, by mode of placement and gain.
+KINDS = {
+    ("after", "published"): "After a layer",
+    ("after", "normalised"): "After a layer, with the normalised gain",
+    ("instead", "published"): "Instead of a layer",
+}
+
+
+def of_kind(variants: Iterable[Variant], mode: str, gain: str) -> list[Variant]:
+    """Return those with modules of one mode of placement and one gain."""
+    return [v for v in variants if v.placement and (v.placement.mode, v.gain) == (mode, gain)]
+
+
+def kind_of(variant: Variant) -> tuple[str, str]:
+    """Return mode and gain of a variant; a plain control is one of the published modules after a layer."""
+    return (variant.placement.mode if variant.placement else "after"), variant.gain
+
+
+def peers_of(variant: Variant, everything: Iterable[Variant]) -> list[Variant]:
+    """Return what tells about chance where a variant is judged: networks of its data and its gain, plain ones among them."""
+    return [v for v in everything if v.dataset == variant.dataset and v.gain == variant.gain]
+
+
+def _has_its_controls_base(variant: Variant) -> bool:
+    return not (variant.control and variant.placement and variant.placement.mode == "instead")
 
 
 def what_attention_does(variants: Sequence[Variant]) -> str:
@@ -282,23 +312,23 @@ def conclusions(variants: Sequence[Variant], everything: Sequence[Variant], chos
         everything: The zoo, for what chance does.
         chosen: One of them; accuracy is told of its mode of placement ("after" for the plain control).
     """
-    mode = chosen.placement.mode if chosen.placement else "after"
-    placed = [v for v in variants if v.placement and v.placement.mode == mode]
+    placed = of_kind(variants, *kind_of(chosen))
     control = control_of(placed[0], everything) if placed else None
+    attention = _of_attention([v for v in variants if v.gain == chosen.gain])
     if control is None:
         return (
             "Nothing here compares with a plain control.",
-            _of_attention(variants),
+            attention,
             "It stays open what attention does to accuracy.",
         )
-    if placed[0].control is not None:  # of a base of its own: no comparison tells what chance does
+    if not _has_its_controls_base(placed[0]):  # no comparison tells what chance does
         gaps = sorted(difference(accuracy_of(v), control) for v in placed)
         span = " to ".join(dict.fromkeys(f"{gap:+.1f}" for gap in (gaps[0], gaps[-1])))
-        return f"Instead of a layer: {span} points; chance between bases unknown.", _of_attention(variants), _OPEN
-    comparison = compare([control, *map(accuracy_of, placed)], noise_of_differences(everything))
-    differs, by_chance = f"After a layer, top-1 differs by {comparison.largest:.2f} points", comparison.by_chance
+        return f"Instead of a layer: {span} points; chance between bases unknown.", attention, _OPEN
+    comparison = compare([control, *map(accuracy_of, placed)], noise_of_differences(peers_of(chosen, everything)))
+    differs, by_chance = f"{KINDS[kind_of(chosen)]}, top-1 differs by {comparison.largest:.2f} points", comparison.by_chance
     if by_chance is None:
-        return f"{differs}; one seed each, chance unknown.", _of_attention(variants), _OPEN
+        return f"{differs}; one seed each, chance unknown.", attention, _OPEN
     said = {
         "within chance": f"within chance ({by_chance:.2f}).",
         "too small": f"beyond chance ({by_chance:.2f}), too small to matter.",
@@ -306,7 +336,7 @@ def conclusions(variants: Sequence[Variant], everything: Sequence[Variant], chos
     }
     verdict = judge(comparison.largest, chance=by_chance, smallest=SMALLEST_TOP1)
     open_ = _OPEN if verdict == "within chance" else "It stays open whether attention is why, and whether other pictures agree."
-    return f"{differs}: {said[verdict]}", _of_attention(variants), open_
+    return f"{differs}: {said[verdict]}", attention, open_
 
 
 _OPEN = "It stays open whether attention helps, and whether g matters."

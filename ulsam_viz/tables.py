@@ -16,6 +16,7 @@ from .evidence import (
     trained_anew,
     what_attention_does,
 )
+from .models.ulsam import GAINS
 from .zoo import Variant
 
 
@@ -51,10 +52,11 @@ def accuracy_tables(variants: Sequence[Variant]) -> str:
         parts.append(f"**{backbone}**, {members[0].input_size} px, {members[0].measured_on}:")
         parts.append(_table(rows))
         parts += findings(members, variants)
-        if said := what_attention_does(members):
-            parts.append(said)
+        for gain in GAINS:
+            if said := what_attention_does([v for v in members if v.gain == gain]):
+                parts.append(said)
     for dataset in dict.fromkeys(v.dataset for v in variants):
-        alike = [v for v in variants if v.dataset == dataset]
+        alike = [v for v in variants if v.dataset == dataset and v.gain == "published"]
         if spread := seed_spread(alike):
             parts.append(
                 f"Over {alike[0].measured_on}, ± is the standard deviation over seeds; pooled over all that have several ({trained_anew(alike)}) it is "

@@ -22,6 +22,7 @@ from .images import Preprocessing
 from .models.backbones import BACKBONES
 from .models.network import Network, Placement
 from .models.optimize import optimize
+from .models.ulsam import Gain
 
 # The shipped zoo, or one of the user's own making.
 CHECKPOINTS = Path(os.environ.get("ULSAM_VIZ_CHECKPOINTS") or Path(__file__).resolve().parent.parent / "checkpoints")
@@ -130,6 +131,11 @@ class Variant:
     def measured_on(self) -> str:
         """What its figures are of: ``"2,859 held-out pictures"``."""
         return f"{self.metrics['pictures']:,} {self.metrics.get('measured_on', 'held-out pictures')}"
+
+    @property
+    def gain(self) -> Gain:
+        """Its modules' gain; a plain network belongs to the published ones."""
+        return self.placement.gain if self.placement else "published"
 
     @property
     def groups(self) -> int:

@@ -10,6 +10,11 @@ import numpy as np
 DEAD_BELOW = 1e-3
 
 
+def gain_of(maps: np.ndarray, gain: str) -> np.ndarray:
+    """Return what features are multiplied by: 1 + A as published, (1 + H * W * A) / 2 normalised, for maps A (..., H, W)."""
+    return 1 + maps if gain == "published" else (1 + relative_attention(maps)) / 2
+
+
 def relative_attention(maps: np.ndarray) -> np.ndarray:
     """Express attention in multiples of a uniform map.
 

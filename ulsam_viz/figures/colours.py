@@ -19,7 +19,7 @@ Scale = Literal["uniform", "raw", "gain", "stretched"]
 SCALES: dict[Scale, str] = {
     "uniform": "× uniform",
     "raw": "raw A",
-    "gain": "gain 1 + A",
+    "gain": "gain",
     "stretched": "min-max (stretched)",
 }
 
@@ -127,7 +127,9 @@ def scale_end(maps: np.ndarray) -> float:
     return 2.0 ** round(math.log2(maps.shape[-2]))
 
 
-def scale_maps(attention: Mapping[int, np.ndarray], scale: Scale, *, shared: bool = False) -> dict[int, Scaled]:
+def scale_maps(
+    attention: Mapping[int, np.ndarray], scale: Scale, *, shared: bool = False, gains: Mapping[int, str] | None = None
+) -> dict[int, Scaled]:
     """Put the maps of all layers on one scale.
 
     ``uniform`` and ``gain`` share one colour scale over all layers and maps. Multiples of uniform are ratios, so their
@@ -139,13 +141,20 @@ def scale_maps(attention: Mapping[int, np.ndarray], scale: Scale, *, shared: boo
         attention: Maps by layer, each (g, H, W), each map summing to 1.
         scale: One of :data:`SCALES`.
         shared: One scale for all of ``raw``, too, where maps of several networks are compared.
+        gains: What maps become of features, by layer; as published where nothing is said.
     """
     if scale == "uniform":
         high = max((scale_end(m) for m in attention.values()), default=1.0)
         return {n: Scaled(m, 0.25, high, "× uniform", m[0].size, logarithmic=True, open_end=True) for n, m in attention.items()}
     ends = {n: scale_end(m) / m[0].size for n, m in attention.items()}
     if scale == "gain":
-        return {n: Scaled(m, 1.0, 1 + max(ends.values()), "gain", offset=1.0, open_end=True) for n, m in attention.items()}
+        lines = {
+            n: (1.0, 1.0) if (gains or {}).get(n, "published") == "published" else (0.5, m[0].size / 2)
+            for n, m in attention.items()
+        }
+        low = min((offset for offset, _ in lines.values()), default=1.0)
+        high = max((offset + factor * ends[n] for n, (offset, factor) in lines.items()), default=1.0)
+        return {n: Scaled(m, low, high, "gain", lines[n][1], lines[n][0], open_end=True) for n, m in attention.items()}
     if scale == "raw":
         return {n: Scaled(m, 0.0, max(ends.values()) if shared else ends[n], "A", open_end=True) for n, m in attention.items()}
     stretched = {}
@@ -157,7 +166,9 @@ def scale_maps(attention: Mapping[int, np.ndarray], scale: Scale, *, shared: boo
     return stretched
 
 
-def all_scales(attention: Mapping[int, np.ndarray], *, shared: bool = False) -> dict[int, dict[str, Scaled]]:
+def all_scales(
+    attention: Mapping[int, np.ndarray], *, shared: bool = False, gains: Mapping[int, str] | None = None
+) -> dict[int, dict[str, Scaled]]:
     """Return the maps of each layer on every scale of :data:`SCALES`; arguments as for :func:`scale_maps`."""
-    by_scale = {scale: scale_maps(attention, scale, shared=shared) for scale in SCALES}
+    by_scale = {scale: scale_maps(attention, scale, shared=shared, gains=gains) for scale in SCALES}
     return {number: {scale: scaled[number] for scale, scaled in by_scale.items()} for number in attention}

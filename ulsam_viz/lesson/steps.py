@@ -22,6 +22,7 @@ class Facts:
         row, column: The place, from 0.
         target: The class that questions are asked of.
         params, macs: Of the whole network, in millions.
+        normalised: Whether the gain is this project's, (1 + H * W * A) / 2, in place of the paper's 1 + A.
     """
 
     picture: str
@@ -39,6 +40,7 @@ class Facts:
     target: str
     params: float
     macs: float
+    normalised: bool = False
 
     @property
     def places(self) -> int:
@@ -47,8 +49,59 @@ class Facts:
 
     @property
     def mean_gain(self) -> float:
-        """Mean of every gain map, 1 + 1/(H * W)."""
-        return 1 + 1 / self.places
+        """Mean of every gain map: 1 + 1/(H * W), or 1 where it is normalised."""
+        return 1.0 if self.normalised else 1 + 1 / self.places
+
+    @property
+    def gain_is(self) -> str:
+        """What the gain is."""
+        if self.normalised:
+            return (
+                "Features are multiplied by the *normalised gain* (1 + H·W·A) / 2: ours, not the paper's 1 + A, which hardly acts."
+            )
+        return "Features are multiplied by the *gain* 1 + A: gentle, however dramatic the map looks."
+
+    @property
+    def gain_does(self) -> str:
+        """What its parts do, and its mean."""
+        if self.normalised:
+            return (
+                f"H·W·A = {self.places} · A is the attention in multiples of uniform. Its mean is 1, so the gain's mean is 1 too, whatever the picture: a place "
+                "that is attended to is strengthened, others are weakened, down to a half. The half that stays is the *residual*."
+            )
+        return f"The 1, the *residual*, keeps them: A alone is tiny. The gain's mean is 1 + 1/{self.places} = {self.mean_gain:.4f}, whatever the picture."
+
+    @property
+    def little_changes(self) -> str:
+        """What is seen of features before and after the gain."""
+        return "places are set apart." if self.normalised else "little changes."
+
+    @property
+    def gain_by_grid(self) -> str:
+        """How the mean gain depends on the grid."""
+        if self.normalised:
+            return "but the normalised gain's mean is 1 on every grid."
+        return "the mean gain is 1.005 at 14 × 14, and 1.0003 at 56 × 56. The fewer places there are, the larger the mean gain."
+
+    @property
+    def claim_of_mean(self) -> str:
+        """What sounds right about the mean gain, and is not."""
+        if self.normalised:
+            return "A mean gain of exactly 1 means that attention does nothing."
+        return f"A mean gain of {self.mean_gain:.4f} is a mistake, it must be larger."
+
+    @property
+    def truth_of_mean(self) -> str:
+        """What is true instead."""
+        if self.normalised:
+            return (
+                f"The mean is 1 because A sums to 1 over {self.places} places and is multiplied by {self.places}. What is given to one place is taken from the "
+                "others: the differences between places act, not their mean."
+            )
+        return (
+            f"A softmax sums to 1 over {self.places} places, so the mean of A is 1/{self.places} and the mean gain 1 + 1/{self.places}. It cannot be otherwise; "
+            "only the distribution over places is free."
+        )
 
     @property
     def module_macs(self) -> float:
@@ -192,15 +245,15 @@ STEPS = (
         "gain",
         "Gain",
         _THROUGH,
-        "Features are multiplied by the *gain* 1 + A: gentle, however dramatic the map looks.",
-        "The 1, the *residual*, keeps them: A alone is tiny. The gain's mean is 1 + 1/{f.places} = {f.mean_gain:.4f}, whatever the picture.",
+        "{f.gain_is}",
+        "{f.gain_does}",
         "gain",
     ),
     Step(
         "output",
         "Output and joining",
         _THROUGH,
-        "Every channel of subspace {f.k} is multiplied by the same gain map. Before and after are on one scale: little changes.",
+        "Every channel of subspace {f.k} is multiplied by the same gain map. Before and after are on one scale: {f.little_changes}",
         "The {f.g} subspaces are put together in their old order, and layer {f.layer} hands on "
         "{f.m} channels as before: a module can be put in anywhere.",
         "output",
@@ -218,8 +271,7 @@ STEPS = (
         "Where to put it",
         _WHOLE,
         "Early layers have fine grids and simple features, late ones coarse grids and parts of objects.",
-        "A softmax over more places has smaller values: the mean gain is 1.005 at "
-        "14 × 14, and 1.0003 at 56 × 56. The fewer places there are, the larger the mean gain.",
+        "A softmax over more places has smaller values: {f.gain_by_grid}",
     ),
     Step(
         "cost",
@@ -261,8 +313,8 @@ MISCONCEPTIONS = (
         "The map is computed before any class is: it is the same whichever class you ask about (choose another target in the sidebar: the maps above stay). An *attribution* belongs to a class; it is computed afterwards, and stands beside the maps on Inspect.",
     ),
     Misconception(
-        "A mean gain of {f.mean_gain:.4f} is a mistake, it must be larger.",
-        "A softmax sums to 1 over {f.places} places, so the mean of A is 1/{f.places} and the mean gain 1 + 1/{f.places}. It cannot be otherwise; only the distribution over places is free.",
+        "{f.claim_of_mean}",
+        "{f.truth_of_mean}",
     ),
     Misconception(
         "More subspaces are better.",

@@ -10,14 +10,17 @@ from streamlit.delta_generator import DeltaGenerator
 
 from ...engine import DeviceChoice, default_engine
 from ...models.backbones import BACKBONES
+from ...models.ulsam import GAINS
 from ...zoo import Variant
 from ..run.address import say_missing, take_missing
 from ..run.kept import keep
 from ..run.scene import channels_of
+from .ids import choose_by_id
 
 PLAIN = "plain"
 _BIND: Literal["query-params"] = "query-params"
 _DEFAULT_GROUPS = 4
+_GAINS: dict[str, str] = {"published": "Gain as published", "normalised": "Normalised"}
 
 
 def backbone_label(variant: Variant) -> str:
@@ -68,7 +71,8 @@ def choose_variant(variants: Sequence[Variant], *, place: DeltaGenerator | None 
         "Every stop is a network of its own.",
         help="**Position**: the layer that the attention module follows, or replaces (“instead”), in the paper's numbering: the stem is layer 1. "
         f"“None” is the same network without attention{trained}.  \n**g**: the layer's channels are split into g groups of neighbours; each "
-        f"gets one attention map.  \n{_knowledge(by_knowledge)}",
+        "gets one attention map.  \n**Gain**: what maps become of features. As published, 1 + A, hardly above 1. Normalised, (1 + H·W·A) / 2, with mean 1: ours, "
+        f"not the paper's; attention may then act.  \n{_knowledge(by_knowledge)}",
     )
     return variant
 
@@ -79,17 +83,34 @@ def _knowledge(variants: Sequence[Variant]) -> str:
 
 
 def choose_module(of_backbone: Sequence[Variant], *, name: str = "", near: Variant | None = None, without: str = "") -> Variant:
-    """Show position and g of one backbone's variants.
+    """Show position, g and gain of one backbone's variants.
 
     Args:
         of_backbone: All variants of one backbone.
         name: Begins the names of the state, ``{name}position`` and ``{name}g``.
-        near: Its position and g are chosen at first; the usual ones otherwise.
+        near: Its position, g and gain are chosen at first; the usual ones otherwise.
         without: See :func:`choose_variant`.
     """
     if without:
         st.html(f"<style>.st-key-{name}{without} {{ display: none; }}</style>")
     backbone = backbone_label(of_backbone[0])
+    sliders = st.container()  # the gain is chosen before, and stands below: most visitors leave it as published
+    of_backbone = _of_gain(of_backbone, name=name, near=near)
+    with sliders:
+        return _choose_place(of_backbone, backbone, name=name, near=near, without=without)
+
+
+def _of_gain(of_backbone: Sequence[Variant], *, name: str, near: Variant | None) -> list[Variant]:
+    """Let the visitor choose a gain where networks of several were trained; return those of that gain, and the plain one."""
+    gains = sorted({v.gain for v in of_backbone}, key=GAINS.index)
+    gain: str = gains[0]
+    if len(gains) > 1:
+        ids = dict.fromkeys([near.gain, *gains] if near else gains)
+        gain = choose_by_id(st.segmented_control, "Gain", {id: _GAINS[id] for id in ids}, key=f"{name}gain", required=True)
+    return [v for v in of_backbone if v.placement is None or v.gain == gain]
+
+
+def _choose_place(of_backbone: Sequence[Variant], backbone: str, *, name: str, near: Variant | None, without: str) -> Variant:
     positions = sorted(
         {position_label(v): v for v in of_backbone}.items(),
         key=lambda item: (item[1].placement is not None, *_position_order(item[1])),

@@ -64,7 +64,8 @@ def show_lattice(rows: Sequence[Row], crop: ModelInput, *, by_groups: bool) -> N
     """Draw the rows that have maps; the one that is looked at opens below its row."""
     placed = [row for row in rows if row.layer is not None]
     # One scale for all: every map of the comparison goes through it together.
-    scales = all_scales({i: row.maps for i, row in enumerate(placed)}, shared=True)
+    gains = {i: row.variant.gain for i, row in enumerate(placed)}
+    scales = all_scales({i: row.maps for i, row in enumerate(placed)}, shared=True, gains=gains)
     columns = max(len(row.maps) for row in placed)
     beside = 1 if by_groups else _BESIDE.get(columns, 1)
     for start in range(0, len(placed), beside):

@@ -125,7 +125,7 @@ def show_two(
     if not maps:
         st.info("Neither network carries attention: choose a position for one of them.")
         return
-    scaled = all_scales(maps, shared=True)
+    scaled = all_scales(maps, shared=True, gains={i: side.variant.gain for i, side in enumerate(both)})
     a, b = (measures.relative_attention(side.last) for side in both)
     differences = None
     if len(maps) == 2 and a.shape[1:] == b.shape[1:]:
@@ -163,7 +163,8 @@ def _show_over(both: tuple[Side, Side], scaled: Mapping[int, Mapping[str, Scaled
     first, second = both
     each = len(first.last) == len(second.last)
     if not each:
-        scaled = all_scales({i: side.last.mean(0, keepdims=True) for i, side in enumerate(both)}, shared=True)
+        gains = {i: side.variant.gain for i, side in enumerate(both)}
+        scaled = all_scales({i: side.last.mean(0, keepdims=True) for i, side in enumerate(both)}, shared=True, gains=gains)
     count = len(first.last) if each else 1
     names = [side.short for side in both] if first.short != second.short else [side.picture for side in both]
     if len({*names}) == 1:

@@ -15,6 +15,7 @@ from ...evidence import (
     difference,
     findings,
     noise_of_differences,
+    peers_of,
     seed_spread,
     trained_anew,
 )
@@ -43,7 +44,7 @@ def show_charts(variants: Sequence[Variant], everything: Sequence[Variant], chos
     columns = (0, *groups)
     shown = {(i, chosen.groups) for i, placed in enumerate(positions.values()) if chosen in placed}
     if chosen.placement is None:
-        shown = {(i, 0) for i, placed in enumerate(positions.values()) if controls[i] and placed[0].control is None}
+        shown = {(i, 0) for i, placed in enumerate(positions.values()) if controls[i] and not placed[0].control}
     texts = [[f"{cells[i, g].seeds[0]:.1f}" if (i, g) in cells else "" for g in columns] for i in range(len(rows))]
     grid, dots = st.columns([1.15, 1], gap="large")
     with grid:
@@ -112,7 +113,7 @@ def show_accuracies(variants: Sequence[Variant], everything: Sequence[Variant], 
     for found in findings(variants, everything):
         st.markdown(found)
     st.caption(
-        f"{_chance(everything)}± is the standard deviation over seeds; to control: over the seeds that both have. The standard error of one figure, "
+        f"{_chance(peers_of(chosen, everything))}± is the standard deviation over seeds; to control: over the seeds that both have. The standard error of one figure, "
         f"from the size of the test set, is {accuracy_of(chosen).standard_error:.1f} points. {command(chosen)}"
     )
 
@@ -123,13 +124,13 @@ def _how_to_compare(variants: Sequence[Variant]) -> str:
     return "With one dot each, nothing here tells what chance does."
 
 
-def _chance(everything: Sequence[Variant]) -> str:
+def _chance(peers: Sequence[Variant]) -> str:
     """Say by which noise differences are judged: their own where the table of variants and seeds tells it."""
-    spread, noise = seed_spread(everything), noise_of_differences(everything)
+    spread, noise = seed_spread(peers), noise_of_differences(peers)
     if spread is None:
         return ""
     return (
-        f"Seeds ({trained_anew(everything)}): a network trained anew from the same base, with other starting values of its module, order and "
+        f"Seeds ({trained_anew(peers)}): a network trained anew from the same base, with other starting values of its module, order and "
         f"augmentation, moves by {spread.deviation:.2f} points (standard deviation, {spread.freedom} degrees of freedom). {_noise(noise)} Comparison: "
         "Tukey's studentized range. Bases were not trained anew. "
     )

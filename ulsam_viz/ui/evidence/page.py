@@ -45,7 +45,7 @@ _EXPLAINED = (
     f"(Tukey's studentized range). It matters from {SMALLEST_TOP1} points on: the paper's own gains are 0.4 at most. The test set's own error is no part of it. "
     "Instead of a layer: the differences to a control trained as long, from another base.",
     "Alive: uniform for less than a fifth of the pictures. Without attention: the gain is 1 at every place of every module. "
-    "A map multiplies features by 1 + A, whose mean is only 1 + 1/(H·W).",
+    "A map multiplies features by 1 + A, whose mean is only 1 + 1/(H·W); with the normalised gain, ours, by (1 + H·W·A) / 2, whose mean is 1.",
     "What is not seen may be there: differences smaller than chance stay hidden, and the paper's scale, ImageNet at full width, was not trained here. "
     "A peaked map is not yet one that the network decides by.",
 )

@@ -10,6 +10,7 @@ import streamlit as st
 from ... import paper
 from ...analysis.interventions import INTERVENTIONS
 from ...evidence import what_attention_does
+from ...models.ulsam import GAINS
 from ...zoo import Variant, position_name
 
 
@@ -42,12 +43,13 @@ def place(variant: Variant, chosen: Variant) -> dict[str, Any]:
 
 def show_effects(variants: Sequence[Variant], chosen: Variant) -> None:
     """Show what attention does to answers, where that was measured."""
-    if not (said := what_attention_does(variants)):
+    of_gains = [what_attention_does([v for v in variants if v.gain == gain]) for gain in GAINS]
+    if not any(of_gains):
         st.caption(f"Not measured for {chosen.label}.")
         return
     st.markdown(
-        said,
-        help="Over pictures that were not trained on, all modules of a network at once. Uniform and shuffled maps keep the mean gain, 1 + 1/(H·W), and take "
+        "  \n".join(filter(None, (of_gains[0], of_gains[1] and f"With the normalised gain: {of_gains[1]}"))),
+        help="Over pictures that were not trained on, all modules of a network at once. Uniform and shuffled maps keep the mean gain (1 + 1/(H·W); normalised: 1), and take "
         "away only where it is; without attention that gain goes too.",
     )
     flips, moves = ({name: f"{what}, {name}" for name in INTERVENTIONS} for what in ("other answers", "true class moves"))

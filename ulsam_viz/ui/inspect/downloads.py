@@ -56,7 +56,9 @@ def _png(scene: Scene, attributions: Mapping[str, Attribution], address: str) ->
     display = scene.view.display
     magnitudes = colour_table(display.colours)
     rows = [Row("Input", [Panel(scene.picture.name[:30], "as the network sees it", scene.crop.pixels)])]
-    for number, layer in scale_maps(scene.attention.maps, scene.view.scale).items():
+    for number, layer in scale_maps(
+        scene.attention.maps, scene.view.scale, gains=dict.fromkeys(scene.attention.maps, scene.variant.gain)
+    ).items():
         maps = scene.attention.maps[number]
         panels = [
             Panel(

@@ -37,13 +37,13 @@ def show_large(scene: Scene, scales: Mapping[str, Scaled], number: int, k: int) 
 
 def _rows(scene: Scene, number: int, k: int) -> dict[str, str]:
     maps = scene.attention.maps[number]
-    positions = maps[k].size
+    positions, gain = maps[k].size, measures.gain_of(maps[k], scene.variant.gain)
     row, column = np.unravel_index(int(maps[k].argmax()), maps[k].shape)
     usual = scene.variant.metrics["attention"][str(number)]
     return {
         "Channels": channel_range(scene.variant, number, k),
         "Effective area": f"{measures.effective_area(maps[k]):.1%} of {positions} places (over the test set {usual['effective_area'][k]:.0%})",
         "Peak": f"{measures.peak(maps[k]):.2f} × uniform at row {row}, column {column} (test set {usual['peak'][k]:.1f})",
-        "Gain": f"{1 + maps[k].min():.4f} to {1 + maps[k].max():.4f}, mean {1 + 1 / positions:.4f}",
+        "Gain": f"{gain.min():.4f} to {gain.max():.4f}, mean {gain.mean():.4f}",
         "Uniform (dead)": f"for {usual['dead_share'][k]:.1%} of the test set",
     }

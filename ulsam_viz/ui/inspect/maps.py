@@ -21,12 +21,13 @@ COLUMNS = 4  # of the page
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer that carries a module: its number, its channels, its maps (g, H, W), and whether the module replaces it."""
+    """A layer that carries a module: its number, its channels, its maps (g, H, W), if the module replaces it, and its gain."""
 
     number: int
     channels: int
     maps: np.ndarray
     replaces: bool = False
+    gain: str = "published"
 
 
 def show_layer(layer: Layer, scales: Mapping[str, Scaled], crop: Crop, *, chosen: tuple[int, int] | None, alone: bool) -> None:
@@ -53,12 +54,13 @@ def show_layer(layer: Layer, scales: Mapping[str, Scaled], crop: Crop, *, chosen
         for k in range(g)
     ]
     key = f"maps-{layer.number}"
+    formula = "1 + A" if layer.gain == "published" else "the normalised gain (1 + H·W·A) / 2, ours and not the paper's"
     show_tiles(
         [*tiles, _blend(layer, crop)],
         columns=_columns(g, alone=alone),
         heading=f"Attention {'instead of' if layer.replaces else 'after'} layer {layer.number}",
         help=f"{height} × {width} places; {layer.channels} channels in {g} subspace{'s' if g > 1 else ''} of {layer.channels // g}. One softmax over "
-        f"places for each subspace: a map A sums to 1, and features are multiplied by 1 + A, here by {1 + layer.maps.max():.2f} at most. A map lies inside the "
+        f"places for each subspace: a map A sums to 1, and features are multiplied by {formula}, here by {measures.gain_of(layer.maps, layer.gain).max():.2f} at most. A map lies inside the "
         "network: it knows no class. Move the pointer over a tile (or focus it and use the arrow keys) "
         "to read every map at that place; click one to enlarge it.",
         legend=map_legend(scales),

@@ -85,7 +85,7 @@ def show() -> None:
 
 def _maps(scene: Scene) -> tuple[DeltaGenerator, tuple[int, int]] | None:
     """Show the maps, and the one that is looked at large; return the room for its questions, and which one it is."""
-    scales = all_scales(scene.attention.maps)
+    scales = all_scales(scene.attention.maps, gains=dict.fromkeys(scene.attention.maps, scene.variant.gain))
     if not scales:
         st.info("The plain network carries no attention module, so there are no maps: choose a position to see them.")
         return None
@@ -105,7 +105,7 @@ def _maps(scene: Scene) -> tuple[DeltaGenerator, tuple[int, int]] | None:
 
 def _layer(scene: Scene, number: int) -> Layer:
     replaces = scene.variant.placement is not None and scene.variant.placement.mode == "instead"
-    return Layer(number, channels_of(scene.variant, number), scene.attention.maps[number], replaces)
+    return Layer(number, channels_of(scene.variant, number), scene.attention.maps[number], replaces, scene.variant.gain)
 
 
 def _attributions(scene: Scene, place: DeltaGenerator, columns: int) -> dict[str, Attribution]:

@@ -16,7 +16,7 @@ from ...zoo import Variant, list_variants, position_name, top1_standard_error
 from ..choose.display import show_view
 from ..run.scene import Scene, facts, network_name, pretty
 from ..run.times import as_text, measured
-from ..run.words import differences, judged
+from ..run.words import differences, judged, of_gain
 from ..widgets.strip import Answer, show_strip
 from ..widgets.tables import table
 
@@ -102,8 +102,7 @@ def _show_details(scene: Scene) -> DeltaGenerator:
     place = st.empty()
     place.html(_variant_card(scene, None))
     st.caption(
-        f"{differences(scene.variant)} The attention's mean gain is 1 + 1/(H·W), 1.005 at 14 × 14: maps are vivid, their effect is small. "
-        "A bright place has not decided anything. More on the page Evidence."
+        f"{differences(scene.variant)} {of_gain(scene.variant)} A bright place has not decided anything. More on the page Evidence."
     )
     st.markdown("**The picture**")
     sample = scene.picture.sample

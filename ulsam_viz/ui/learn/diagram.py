@@ -42,13 +42,15 @@ def _component() -> Any:
     )
 
 
-def show_diagram(current: str, on_step: Callable[[str], None]) -> None:
+def show_diagram(current: str, on_step: Callable[[str], None], *, normalised: bool = False) -> None:
     """Mount the blocks; ``on_step`` gets the id of the step whose block was clicked, before the page runs again.
 
     Args:
         current: Id of the step that is shown.
         on_step: Called with an id of :data:`~ulsam_viz.lesson.steps.STEPS`.
+        normalised: Whether the network has the normalised gain.
     """
+    names = _SHORT | ({"gain": "½(1 + HWA)"} if normalised else {})
 
     def take() -> None:
         chosen = getattr(st.session_state.get("diagram"), "step", None)
@@ -57,5 +59,5 @@ def show_diagram(current: str, on_step: Callable[[str], None]) -> None:
 
     chapters: dict[str, list[dict[str, str]]] = {}
     for step in STEPS:
-        chapters.setdefault(step.chapter, []).append({"id": step.id, "name": _SHORT[step.id], "title": step.title})
+        chapters.setdefault(step.chapter, []).append({"id": step.id, "name": names[step.id], "title": step.title})
     _component()(data={"chapters": list(chapters.items()), "current": current}, key="diagram", on_step_change=take)

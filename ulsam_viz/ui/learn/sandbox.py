@@ -120,7 +120,7 @@ def _choose_weights() -> tuple[list[float], float, int]:
 def _choose_gain() -> Gain:
     st.markdown(
         "Gain",
-        help="As published, 1 + A. Normalised, (1 + H·W·A) / 2, whose mean is 1: ours, not the paper's; no trained network here has it.",
+        help="As published, 1 + A. Normalised, (1 + H·W·A) / 2, whose mean is 1: ours, not the paper's. The sidebar's choice “Gain” has trained networks of both.",
     )
     names = {"published": "As published", "normalised": "Normalised"}
     chosen = choose_by_id(st.segmented_control, "Gain", names, key="sand-gain", required=True)

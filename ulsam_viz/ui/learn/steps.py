@@ -33,7 +33,7 @@ _OF_SUBSPACES: frozenset[Stage] = frozenset({"pointwise", "pointwise_normed", "l
 
 def show_lesson(scene: Scene, everything: Sequence[Variant]) -> Walk | None:
     """Draw the chosen step; return what it followed, or None for the plain control."""
-    step = _choose_step()
+    step = _choose_step(normalised=scene.variant.gain == "normalised")
     if not scene.attention.maps:
         st.info("The plain control carries no module to look into. Choose a position in the sidebar, or take the usual one.")
         position = usual_position(scene.variant)
@@ -55,11 +55,11 @@ def show_lesson(scene: Scene, everything: Sequence[Variant]) -> Walk | None:
     return walk
 
 
-def _choose_step() -> Step:
+def _choose_step(*, normalised: bool = False) -> Step:
     """Show the way with its blocks, the title, back and next; the chosen step lives in the address."""
 
     def blocks(*_: object, key: str, **__: object) -> None:
-        show_diagram(st.session_state[key], _go)
+        show_diagram(st.session_state[key], _go, normalised=normalised)
 
     index = list(_TITLES).index(choose_by_id(blocks, "Step", _TITLES, key="step"))
     back, forth = ("Left", "Right") if presenting() else ("B", "N")

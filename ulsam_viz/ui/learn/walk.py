@@ -88,6 +88,7 @@ class Walk:
             target=self.scene.class_name(self.scene.target),
             params=cost.params / 1e6,
             macs=cost.macs / 1e6,
+            normalised=self.scene.variant.gain == "normalised",
         )
 
     def picture(self) -> Tile:

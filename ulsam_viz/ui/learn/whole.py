@@ -169,10 +169,11 @@ POSITIONS_NOTE = "The mean of the {f.g} subspaces' maps of each network, and its
 def position_tiles(walk: Walk, everything: Sequence[Variant]) -> tuple[list[Tile], Scaled | None]:
     """Draw the mean map of each network with one module and this g, all on one scale."""
     own = walk.scene.variant
-    placed = [v for v in everything if v.placement and v.family == own.family and v.groups == walk.stages.groups]
+    placed = [v for v in everything if v.placement and (v.family, v.gain, v.groups) == (own.family, own.gain, walk.stages.groups)]
     seen = look(walk, [v for v in placed if v.placement and len(v.placement.layers) == 1])
     whole = {i: next(iter(attention.maps.values())) for i, (_, attention) in enumerate(seen)}
     scaled = scale_maps({i: maps.mean(0, keepdims=True) for i, maps in whole.items()}, "uniform")
+    gains = {i: measures.gain_of(maps.mean(0), own.gain) for i, maps in whole.items()}
     tiles = [
         map_tile(
             {"": scaled[i]},
@@ -182,7 +183,7 @@ def position_tiles(walk: Walk, everything: Sequence[Variant]) -> tuple[list[Tile
             name=position_name(variant),
             alt="",
             colour="",
-            note=f"{whole[i].shape[1]} × {whole[i].shape[2]}, gain {1 + whole[i].mean(0).min():.4f} to {1 + whole[i].mean(0).max():.4f}",
+            note=f"{whole[i].shape[1]} × {whole[i].shape[2]}, gain {gains[i].min():.4f} to {gains[i].max():.4f}",
             selected=variant.name == own.name,
         )
         for i, (variant, _) in enumerate(seen)

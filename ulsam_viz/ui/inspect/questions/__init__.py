@@ -10,6 +10,7 @@ import streamlit as st
 from ....analysis.attribution import Attribution
 from ...choose.ids import choose_by_id
 from ...run.scene import Scene
+from ...run.words import of_gain
 from .ablation import show_ablation
 from .places import show_faithfulness
 from .sanity import show_sanity
@@ -49,7 +50,7 @@ def show_questions(scene: Scene, attributions: Mapping[str, Attribution], number
     """Offer the questions, and answer the chosen one for subspace k (from 0) of a layer."""
     st.markdown(
         "**What attention does here**",
-        help="Maps are vivid and their effect is small: the mean gain is 1 + 1/(H·W). Here it is measured, for this picture and target.",
+        help=f"{of_gain(scene.variant)} Here it is measured, for this picture and target.",
     )
     names = {question.id: question.name for question in QUESTIONS}
     asked = choose_by_id(st.segmented_control, "Question", names, key="question", required=True)

@@ -26,7 +26,8 @@ def show_sanity(scene: Scene, number: int) -> None:
     if checks is None:
         return
     real = scene.attention.maps[number]
-    scaled = all_scales(dict(enumerate([real, *(c.maps for c in checks)])), shared=True)
+    every = dict(enumerate([real, *(c.maps for c in checks)]))
+    scaled = all_scales(every, shared=True, gains=dict.fromkeys(every, scene.variant.gain))
     st.markdown("**As trained**")
     _sanity_row(scene, real, scaled[0], [map_note(m) for m in real], "trained")
     for i, check in enumerate(checks, start=1):

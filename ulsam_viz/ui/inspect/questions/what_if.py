@@ -109,7 +109,9 @@ def _covered_maps(scene: Scene, number: int, box: Box, seen: Attention) -> None:
     """Show the maps of the covered picture, and how they differ from those before, all on one scale."""
     before, after = scene.attention.maps[number], seen.maps[number]
     covered = cover(scene.crop, box, scene.variant.preprocessing)
-    scales = all_scales({number: after})[number]  # their ends follow from the grid: those of the maps before
+    scales = all_scales({number: after}, gains={number: scene.variant.gain})[
+        number
+    ]  # their ends follow from the grid: those of the maps before
     g = len(after)
     show_tiles(
         [map_tile(scales, i, covered, id=f"covered-{i}", note=change_note(after[i], before[i])) for i in range(g)],
