@@ -145,16 +145,20 @@ def noise_of_differences(variants: Sequence[Variant]) -> SeedSpread | None:
     """
     runs = {v.name: [{"metrics": v.metrics, "made_by": v.made_by}, *v.repeats] for v in variants}
     runs |= {f"control of {v.gain}": list(v.control) for v in variants if v.control}
-    tables: dict[tuple[Any, ...], list[list[float]]] = {}
+    tables: dict[tuple[Any, ...], list[Mapping[int, float]]] = {}
     for records in runs.values():
         by_seed = _accuracy_from(records).by_seed
         if len(by_seed) > 1:
-            seeds = tuple(sorted(by_seed))
             start = records[0]["made_by"].get("init_sha256")  # what chance does to another base is another thing
-            tables.setdefault((start, *seeds), []).append([by_seed[s] for s in seeds])
+            tables.setdefault((start, *sorted(by_seed)), []).append(by_seed)
+    return noise_of_seeds(*tables.values())
+
+
+def noise_of_seeds(*tables: Sequence[Mapping[int, float]]) -> SeedSpread | None:
+    """Return the same from figures by seed: of each table, rows that all have the same several seeds, pooled."""
     squares, freedom = 0.0, 0
-    for rows in tables.values():
-        table = np.array(rows)
+    for rows in tables:
+        table = np.array([[row[seed] for seed in sorted(row)] for row in rows])
         residuals = table - table.mean(1, keepdims=True) - table.mean(0, keepdims=True) + table.mean()
         squares += float((residuals**2).sum())
         freedom += (table.shape[0] - 1) * (table.shape[1] - 1)

@@ -23,13 +23,14 @@ from ..run.scene import Picture
 from ..run.session import visitor
 from ..widgets.strip import show_strip
 from .lattice import Row, show_lattice
+from .modules import modules_to_compare, show_modules
 from .numbers import show_numbers
 from .two import choose_second, show_two
 
-_GROUP_COUNTS, _POSITIONS, _TWO = "groups", "positions", "two"
-_WAYS = {_GROUP_COUNTS: "Group counts", _POSITIONS: "Positions", _TWO: "Two side by side"}
+_GROUP_COUNTS, _POSITIONS, _TWO, _MODULES = "groups", "positions", "two", "modules"
+_WAYS = {_GROUP_COUNTS: "Group counts", _POSITIONS: "Positions", _TWO: "Two side by side", _MODULES: "Other modules"}
 #: What has no effect on a way of comparing, is not in sight there.
-_WITHOUT = {_GROUP_COUNTS: "g", _POSITIONS: "position", _TWO: ""}
+_WITHOUT = {_GROUP_COUNTS: "g", _POSITIONS: "position", _TWO: "", _MODULES: "position"}
 # The picture stays in sight while the page scrolls below it: what sticks is the wrapper that Streamlit lays around a
 # container, for the container itself fills its wrapper and has nowhere to go. The theme's colours are no variables outside of components.
 _STYLE = """
@@ -68,11 +69,17 @@ def show() -> None:
             chosen = choose_variant(everything, place=place, without=_WITHOUT[way])
             second = choose_second(everything, chosen, sides[1].container(horizontal=True)) if sides else None
             device = choose_device()
-        crop = model_input(picture, chosen.preprocessing)
+        modules = modules_to_compare(everything, chosen.groups) if way == _MODULES else []
+        crop = model_input(picture, (modules[0] if modules else chosen).preprocessing)
         with strip:
             _show_picture(picture, crop, chosen, way)
         if second and sides:
             show_two(sides, (picture, crop, chosen), second, device)
+        elif way == _MODULES:
+            if modules:
+                show_modules(modules, crop, device)
+            else:
+                st.info("No networks with other modules are here.")
         elif way == _GROUP_COUNTS and not chosen.placement:
             st.info("The plain control carries no attention: choose a position to compare group counts there.")
         else:
@@ -80,11 +87,11 @@ def show() -> None:
 
 
 def _show_picture(picture: Picture, crop: ModelInput, chosen: Variant, way: str) -> None:
-    where = {_GROUP_COUNTS: f", {position_name(chosen)}", _POSITIONS: f", g = {chosen.groups}", _TWO: ""}[way]
+    where = {_GROUP_COUNTS: f", {position_name(chosen)}", _POSITIONS: f", g = {chosen.groups}", _TWO: "", _MODULES: ""}[way]
     show_strip(
         picture.name,
         crop,
-        f"{chosen.label}{where if chosen.placement else ''}",
+        "ULSAM and other modules" if way == _MODULES else f"{chosen.label}{where if chosen.placement else ''}",
         f"It knows {chosen.knows}. The networks were trained separately, so their maps need not agree.",
         [],
         key="answer",

@@ -9,6 +9,7 @@ from ..choose.network import choose_device, choose_variant
 from ..run.page import open_page
 from .accuracy import show_accuracies, show_charts
 from .cost import show_cost
+from .experiments import show_gain, show_modules, show_start
 from .tables import show_effects, show_maps, show_paper
 
 
@@ -38,6 +39,15 @@ def show() -> None:
             show_cost(variants, chosen, device)
     with st.expander("Paper"):
         show_paper(chosen)
+    st.markdown("### If attention may act")
+    with st.expander("The gain set free"):
+        show_gain(zoo)
+    modules = st.expander("Other modules in the same place", key="evidence-modules", on_change="rerun")
+    if modules.open:
+        with modules:
+            show_modules(zoo)
+    with st.expander("Attention from the start of training"):
+        show_start()
 
 
 _EXPLAINED = (
