@@ -48,14 +48,14 @@ def show_modules(compared: Sequence[Variant], crop: ModelInput, device: DeviceCh
         "All maps are on one scale, from half to twice the mean. SE and ECA weigh channels alone: their maps would be flat. "
         "Costs, accuracy and effects of all modules are on the page Evidence.",
     )
-    rows = []
+    rows: list[dict[str, object]] = []
     for variant in compared:
         try:
             seen = futures[variant.key].result()
         except CheckpointError as error:
             st.warning(str(error))
             continue
-        ((layer, maps),) = seen.maps.items()
+        (maps,) = seen.maps.values()  # one module each
         scaled, title, top = relative_gain(maps, variant), module_title(variant), seen.top(1)[0]
         _show_row(
             variant, scaled, crop, heading=f"{title} · {pretty(variant.classes[top])} {seen.probabilities[top]:.1%}", first=not rows
