@@ -1,6 +1,6 @@
 """Measure everything and print one table; write it to ``benchmarks/results.json`` and ``results.md``.
 
-    python -m benchmarks [--only module network growth attributions lattice pages visitors]
+    python -m benchmarks [--only module network others growth attributions lattice pages visitors]
 
 Each comparison is a ratio of medians over interleaved runs in one process, so a machine whose speed drifts moves both.
 """
@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from benchmarks.attributions import attributions
-from benchmarks.networks import network
+from benchmarks.networks import network, others
 from benchmarks.pages import pages
 from benchmarks.timing import interleaved
 from benchmarks.visitors import visitors
@@ -136,6 +136,7 @@ def lattice(repeats: int) -> list[Row]:
 PARTS: dict[str, Callable[[int], list[Row]]] = {
     "module": module,
     "network": network,
+    "others": others,
     "growth": growth,
     "attributions": attributions,
     "lattice": lattice,

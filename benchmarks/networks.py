@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from multiprocessing import get_context
 from typing import Any
@@ -14,6 +15,8 @@ from benchmarks.timing import interleaved
 from ulsam_viz.models.mobilenet import MobileNetV1, MobileNetV2
 from ulsam_viz.models.network import Placement
 from ulsam_viz.models.optimize import optimize, relus_in_place
+from ulsam_viz.models.others import OTHERS
+from ulsam_viz.models.ulsam import GAINS
 
 Row = dict[str, Any]
 _PROCESSES = 5
@@ -32,6 +35,24 @@ def network(repeats: int) -> list[Row]:
         | {key: statistics.median(row[key] for row in rows) for key in ("first_ms", "second_ms", "ratio")}
         | {"ratios": " to ".join(f"{pick(row['ratio'] for row in rows):.2f}" for pick in (min, max))}
         for rows in zip(*runs, strict=True)
+    ]
+
+
+def others(repeats: int) -> list[Row]:
+    """Other papers' modules and ULSAM in one place: a pass of the whole network against the plain one's, by turns."""
+    placements: dict[str, Placement | None] = {"plain control": None}
+    placements |= {f"ULSAM, g = 4, {gain} gain": Placement((11,), 4, gain=gain) for gain in GAINS}
+    placements |= {kind.title: Placement((11,), 1, module=name) for name, kind in OTHERS.items()}
+    x = torch.randn(1, 3, 224, 224).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode(), ExitStack() as stack:
+        models = {name: optimize(MobileNetV1(0.5, 101, placement).eval()) for name, placement in placements.items()}
+        for model in models.values():
+            stack.enter_context(relus_in_place(model))
+        t = interleaved({name: partial(model, x) for name, model in models.items()}, repeats=repeats)
+    plain = t["plain control"]
+    return [
+        {"what": f"V1 0.5 at 224 px, after 11: {name}", "ms": s * 1e3, "more_ms": (s - plain) * 1e3, "ratio": s / plain}
+        for name, s in t.items()
     ]
 
 

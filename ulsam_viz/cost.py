@@ -20,6 +20,7 @@ from .models.network import Network
 from .models.optimize import relus_in_place
 from .models.others.gate import Gate
 from .models.ulsam import ULSAM, FastULSAM, transparent_module
+from .zoo import Variant
 
 LATENCY_REPEATS = 11  # of each network: 0.3 s for one of 12 ms
 
@@ -77,6 +78,11 @@ def count_cost(model: Network, input_size: int = 224) -> Cost:
         moved += (2 * module.channels + module.groups) * positions  # the gain reads x and A, writes the output
     params = sum(p.numel() for p in twin.parameters())
     return Cost(params, macs, moved * 4)
+
+
+def untrained(variant: Variant) -> Network:
+    """Build a variant's network with fresh weights, in eval mode: neither cost nor time depends on them."""
+    return BACKBONES[variant.backbone](variant.width, len(variant.classes), variant.placement).eval()
 
 
 class _Traffic(TorchDispatchMode):

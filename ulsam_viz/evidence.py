@@ -291,7 +291,7 @@ def what_attention_does(variants: Sequence[Variant]) -> str:
     """Say over the test set what follows when whole networks lose their attention, or what it knows of places.
 
     Args:
-        variants: Those of one backbone; those without such figures are passed over, and without any the text is empty.
+        variants: Those of one backbone and gain; those without such figures are passed over, and without any the text is empty.
     """
     measured = [v.metrics for v in variants if "effects" in v.metrics]
     if not measured:
@@ -302,8 +302,9 @@ def what_attention_does(variants: Sequence[Variant]) -> str:
         moved = max(abs(m["effects"][intervention]["top1"] - m["top1"]) for m in measured)
         return f"{flips:.1f} % of the {variants[0].measured_on} (top-1 moves by {moved:.1f} points at most)"
 
+    gain = "" if variants[0].gain == "published" else "With the normalised gain: "
     return (
-        f"Take all attention away from any of these {len(measured)} networks, and its answer changes on at most {most('off')}. Make every map "
+        f"{gain}Take all attention away from any of these {len(measured)} networks, and its answer changes on at most {most('off')}. Make every map "
         f"uniform: at most {most('uniform')}. Shuffle the places of every map (one order for each subspace): at most {most('shuffled')}."
     )
 

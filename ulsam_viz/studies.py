@@ -228,7 +228,7 @@ def module_title(variant: Variant) -> str:
     if p is None:
         return "none (plain control)"
     if p.module != "ulsam":
-        return str(getattr(OTHERS[p.module], "title", p.module))
+        return OTHERS[p.module].title
     return f"ULSAM, g = {p.groups}" + (", normalised gain (ours)" if p.gain == "normalised" else " (WACV 2020)")
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from . import studies
+from .analysis.interventions import CONSTANT
+from .cost import count_cost, untrained
 from .evidence import (
     accuracy_of,
     by_backbone,
@@ -17,23 +20,25 @@ from .evidence import (
     what_attention_does,
 )
 from .models.ulsam import GAINS
-from .zoo import Variant
+from .zoo import Variant, list_variants, position_name
 
 
 def write_tables(document: Path, variants: Sequence[Variant]) -> None:
-    """Put the tables of a zoo between a document's marks, ``<!-- accuracy -->`` and ``<!-- maps -->`` to their ends.
+    """Put the tables of a zoo between a document's marks, ``<!-- accuracy -->``, ``<!-- maps -->``, ``<!-- experiments -->``, to their ends.
 
     Raises:
         ValueError: If the document has neither mark.
     """
     text, found = document.read_text(encoding="utf-8"), False
-    for name, table in (("accuracy", accuracy_tables), ("maps", map_table)):
+    for name, table in (("accuracy", accuracy_tables), ("maps", map_table), ("experiments", experiment_tables)):
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         if begin in text and end in text:
             head, _, rest = text.partition(begin)
             text, found = f"{head}{begin}\n\n{table(variants)}\n\n{end}{rest.partition(end)[2]}", True
     if not found:
-        raise ValueError(f"'{document}' has no place for tables: <!-- accuracy --> <!-- /accuracy -->, or the same with maps")
+        raise ValueError(
+            f"'{document}' has no place for tables: <!-- accuracy --> <!-- /accuracy -->, or the same with maps or experiments"
+        )
     document.write_text(text, encoding="utf-8")
 
 
@@ -64,6 +69,64 @@ def accuracy_tables(variants: Sequence[Variant]) -> str:
                 f"The test set's own standard error, which all variants share, is {max(accuracy_of(v).standard_error for v in alike):.1f} points."
             )
     return "\n\n".join(parts)
+
+
+def experiment_tables(variants: Sequence[Variant]) -> str:
+    """Write what the experiments show: the normalised gain, other papers' modules, attention from the start."""
+    parts = []
+    for members in by_backbone(variants).values():
+        if said := studies.gain_may_act(members):
+            parts += [f"**The normalised gain, {members[0].title}:**", *said]
+            parts += [
+                f"{position.partition(',')[0].capitalize()}: {studies.g_and_accuracy(placed)}"
+                for position, placed in by_position(members).items()
+                if placed[0].gain == "normalised" and len(placed[0].repeats) > 1
+            ]
+    if compared := studies.modules_compared(list_variants(study="gain"), variants):
+        where = f"{compared[0].label}, {position_name(compared[1])}, {len(compared[0].repeats) + 1} seeds each"
+        parts += [f"**Other modules in the same place ({where}):**", _modules_table(compared), *studies.modules_in_words(compared)]
+    if start := list_variants(study="start"):
+        place = f"{start[0].title} at {start[0].input_size} px"
+        parts += [
+            f"**Attention from the start ({place}, {start[0].measured_on}):**",
+            _start_table(start),
+            *studies.from_the_start(start),
+        ]
+    return "\n\n".join([*parts, studies.NOT_TESTED]) if parts else ""
+
+
+def _modules_table(compared: Sequence[Variant]) -> str:
+    rows = [["module", "parameters", "MACs", "element-wise", "top-1 %", *_CHANGED]]
+    plain, *_ = costs = [count_cost(untrained(v), v.input_size) for v in compared]
+    for variant, cost in zip(compared, costs, strict=True):
+        added = (
+            f"+{cost.params - plain.params:,}",
+            f"+{(cost.macs - plain.macs) / 1e6:.3f} M",
+            f"+{(cost.elementwise_bytes - plain.elementwise_bytes) / 1e6:.2f} MB",
+        )
+        rows.append([studies.module_title(variant), *(added if variant.placement else ("", "", "")), *_figures(variant)])
+    return _table(rows)
+
+
+def _start_table(start: Sequence[Variant]) -> str:
+    rows = [["network", "top-1 %", *_CHANGED]]
+    for v in start:
+        rows.append([f"{position_name(v)}, g = {v.groups}" if v.placement else position_name(v), *_figures(v)])
+    return _table(rows)
+
+
+# Columns of what :func:`_figures` writes after top-1.
+_CHANGED = ("answers that change %: gain 1", "gain held at its mean", "places shuffled")
+
+
+def _figures(variant: Variant) -> list[str]:
+    accuracy = accuracy_of(variant)
+    changes = ("off", CONSTANT, "shuffled") if variant.placement else ()
+    return [
+        accuracy.over_seeds or str(accuracy),
+        *(str(studies.without_attention(variant, change)) for change in changes),
+        *([] if changes else [""] * 3),
+    ]
 
 
 def map_table(variants: Sequence[Variant]) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from .bam import BAM
 from .cbam import CBAM
 from .eca import ECA
@@ -11,7 +9,7 @@ from .gate import Gate
 from .se import SE
 from .simam import SimAM
 
-#: By the name that placements and records use: what builds the module from its number of channels.
-OTHERS: dict[str, Callable[[int], Gate]] = {"se": SE, "cbam": CBAM, "bam": BAM, "eca": ECA, "simam": SimAM}
+#: By the name that placements and records use: the kind of module; each is built from its number of channels.
+OTHERS: dict[str, type[Gate]] = {"se": SE, "cbam": CBAM, "bam": BAM, "eca": ECA, "simam": SimAM}
 #: Those whose gain differs from place to place.
 SPATIAL = ("cbam", "bam", "simam")

@@ -9,10 +9,8 @@ import streamlit as st
 
 from ... import studies
 from ...analysis.interventions import CONSTANT
-from ...cost import LATENCY_REPEATS, Cost, Latency, count_cost, measure_latencies
+from ...cost import LATENCY_REPEATS, Cost, Latency, count_cost, measure_latencies, untrained
 from ...evidence import accuracy_of, by_position
-from ...models.backbones import BACKBONES
-from ...models.network import Network
 from ...models.optimize import optimize
 from ...zoo import Variant, list_variants, position_name
 from .tables import show_table
@@ -107,12 +105,7 @@ def show_modules(zoo: Sequence[Variant]) -> None:
 
 @st.cache_data(max_entries=4, show_spinner=False)
 def _costs(names: tuple[str, ...], _compared: Sequence[Variant]) -> dict[str, Cost]:
-    return {v.name: count_cost(_untrained(v), v.input_size) for v in _compared}
-
-
-def _untrained(variant: Variant) -> Network:
-    """Build a network whose weights matter to nobody: cost and time do not depend on them."""
-    return BACKBONES[variant.backbone](variant.width, len(variant.classes), variant.placement).eval()
+    return {v.name: count_cost(untrained(v), v.input_size) for v in _compared}
 
 
 def _times(compared: Sequence[Variant]) -> Mapping[str, Latency]:
@@ -123,7 +116,7 @@ def _times(compared: Sequence[Variant]) -> Mapping[str, Latency]:
         key="measure-modules",
     ):
         with st.spinner(f"{len(compared)} networks by turns"):
-            models = {v.name: (optimize(_untrained(v)), v.input_size) for v in compared}
+            models = {v.name: (optimize(untrained(v)), v.input_size) for v in compared}
             st.session_state[_ASKED] = measure_latencies(models)
     found: Mapping[str, Latency] = st.session_state.get(_ASKED, {})
     return found

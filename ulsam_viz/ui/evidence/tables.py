@@ -48,7 +48,7 @@ def show_effects(variants: Sequence[Variant], chosen: Variant) -> None:
         st.caption(f"Not measured for {chosen.label}.")
         return
     st.markdown(
-        "  \n".join(filter(None, (of_gains[0], of_gains[1] and f"With the normalised gain: {of_gains[1]}"))),
+        "  \n".join(filter(None, of_gains)),
         help="Over pictures that were not trained on, all modules of a network at once. Uniform and shuffled maps keep the mean gain (1 + 1/(H·W); normalised: 1), and take "
         "away only where it is; without attention that gain goes too.",
     )
