@@ -18,13 +18,13 @@ from tests.patience import PATIENCE
 from tests.test_app import APP, fine, text_of
 from ulsam_viz.analysis.faithfulness import BASELINES, Box
 from ulsam_viz.export import flatten
+from ulsam_viz.figures.words import change_note, map_note
 from ulsam_viz.images import ModelInput, Preprocessing
 from ulsam_viz.ui.choose import box as boxes
 from ulsam_viz.ui.inspect.questions.ablation import _NINTH, _what_it_does
 from ulsam_viz.ui.inspect.questions.places import _who_is_better
 from ulsam_viz.ui.run.asking import _remember
 from ulsam_viz.ui.run.session import Asked, Watch
-from ulsam_viz.ui.widgets.words import change_note, map_note
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from ulsam_viz.figures import charts, comparisons, tiles
 from ulsam_viz.figures.colours import SCALES, SEQUENTIAL, Scale, all_scales, colour_table, scale_maps, subspace_colour
 from ulsam_viz.figures.drawing import draw_attribution, draw_map, draw_picture, draw_values, paint
 from ulsam_viz.figures.tiles import Display, attention_tile, attribution_tile, value_tile
+from ulsam_viz.figures.words import where_it_peaks
 from ulsam_viz.images import ModelInput
 from ulsam_viz.ui.widgets.tiles import as_data
-from ulsam_viz.ui.widgets.words import where_it_peaks
 from ulsam_viz.zoo import list_variants
 
 DEAD = np.full((1, 7, 7), 1 / 49, np.float32)

@@ -12,13 +12,13 @@ from ...analysis import measures
 from ...analysis.attention import Attention
 from ...figures.colours import Scaled, all_scales
 from ...figures.drawing import draw_picture
+from ...figures.words import map_note
 from ...images import ModelInput
 from ...zoo import Variant
 from ..run.scene import channel_range, pretty
 from ..widgets.legends import map_legend
 from ..widgets.tables import table
 from ..widgets.tiles import Tile, map_tile, show_tiles
-from ..widgets.words import map_note
 
 _TILE = 160  # px, the most: five rows then fit a window
 _BESIDE = {1: 6, 2: 4, 4: 2}  # positions in one row, by g; wherever it is larger, one

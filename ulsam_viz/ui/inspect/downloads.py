@@ -15,10 +15,10 @@ from ...analysis.methods import METHODS
 from ...export import ColourBar, Panel, Row, as_npz, as_png, flatten
 from ...figures.colours import DIVERGING, colour_table, scale_maps, subspace_colour
 from ...figures.tiles import attention_tile, attribution_limit, attribution_tile
+from ...figures.words import map_note
 from ..run.address import this_view
 from ..run.asking import examined
 from ..run.scene import Scene, network_name
-from ..widgets.words import map_note
 
 
 def show_downloads(scene: Scene, attributions: Mapping[str, Attribution]) -> None:

@@ -15,6 +15,7 @@ from ...engine import default_engine
 from ...figures.colours import all_scales
 from ...figures.drawing import draw_attribution, draw_picture
 from ...figures.tiles import attribution_limit, block_means
+from ...figures.words import where
 from ...zoo import CheckpointError, Variant
 from ..choose.display import current_view
 from ..choose.methods import choose_methods, choose_target, count_passes, target_of
@@ -28,7 +29,6 @@ from ..run.scene import Scene, channels_of
 from ..run.session import asked, visitor
 from ..widgets.legends import signed_legend
 from ..widgets.tiles import Tile, show_tiles
-from ..widgets.words import where
 from .downloads import show_downloads
 from .large import show_large
 from .maps import COLUMNS, Layer, show_layer

@@ -15,6 +15,7 @@ from ...analysis.verdicts import smallest_logit
 from ...engine import Pause, default_engine
 from ...figures import comparisons
 from ...figures.colours import Scaled, scale_maps, subspace_colour
+from ...figures.words import map_note
 from ...lesson.steps import MISCONCEPTIONS
 from ...models.network import Network
 from ...zoo import CheckpointError, Variant, position_name
@@ -24,7 +25,6 @@ from ..run.session import visitor
 from ..run.words import differences, differences_of_positions
 from ..widgets.legends import map_legend
 from ..widgets.tiles import Tile, map_tile, show_tiles
-from ..widgets.words import map_note
 from .cost import show_cost
 from .idea import map_tiles, uniform
 from .present import answer_wanted

@@ -15,10 +15,10 @@ from ...cost import Cost, count_cost
 from ...engine import DeviceChoice
 from ...figures.colours import Scale
 from ...figures.tiles import Display
+from ...figures.words import channel_words
 from ...images import ModelInput, Square
 from ...samples import Sample
 from ...zoo import Variant, build_network, position_name
-from ..widgets.words import channel_words
 
 
 @dataclass(frozen=True)

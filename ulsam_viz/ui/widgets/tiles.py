@@ -17,11 +17,11 @@ import streamlit as st
 from ...figures.colours import Scaled, rgb, subspace_colour
 from ...figures.drawing import Drawing, draw_map
 from ...figures.tiles import value_range
+from ...figures.words import map_note, where_it_peaks
 from ...images import Crop
 from ..run.pictures import picture_key, pictures_to_send
 from .legends import Legend
 from .script import script
-from .words import map_note, where_it_peaks
 
 _HERE = Path(__file__).parent
 _MANY = 4096  # numbers; more are sent in two bytes each

@@ -9,10 +9,10 @@ from ....analysis import measures
 from ....analysis.sanity import CHECKS, sanity_checks
 from ....analysis.verdicts import SMALLEST_CORRELATION
 from ....figures.colours import Scaled, all_scales
+from ....figures.words import map_note
 from ...run.asking import answer
 from ...run.scene import Scene
 from ...widgets.tiles import map_tile, show_tiles
-from ...widgets.words import map_note
 
 
 def show_sanity(scene: Scene, number: int) -> None:

@@ -12,13 +12,13 @@ from ....analysis.calibration import probabilities_of
 from ....analysis.faithfulness import Box
 from ....engine import Pause
 from ....figures.colours import all_scales
+from ....figures.words import change_note
 from ....models.network import Network
 from ...choose.box import choose_box, cover
 from ...run.asking import answer
 from ...run.kept import keep
 from ...run.scene import Scene
 from ...widgets.tiles import map_tile, show_tiles
-from ...widgets.words import change_note
 
 _OTHERS = 8
 

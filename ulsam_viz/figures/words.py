@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...analysis import measures
+from ..analysis import measures
 
 _DOWN, _ACROSS = ("top", "middle", "bottom"), ("left", "centre", "right")
 
