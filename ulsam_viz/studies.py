@@ -67,7 +67,7 @@ def without_attention(variant: Variant, change: str = "off") -> Estimate:
     """Return the share of answers, in %, that change without a network's attention, over its seeds.
 
     Args:
-        variant: One whose effects were measured.
+        variant: One whose effects were measured, at least of its first seed.
         change: One of :data:`~ulsam_viz.analysis.interventions.INTERVENTIONS`, or
             :data:`~ulsam_viz.analysis.interventions.CONSTANT`, which is ``"uniform"`` where the module is ULSAM: its mean gain
             is a constant anyway.
@@ -75,7 +75,8 @@ def without_attention(variant: Variant, change: str = "off") -> Estimate:
     records: list[Mapping[str, Any]] = [{"metrics": variant.metrics, "made_by": variant.made_by}, *variant.repeats]
     found = {}
     for record in records:
-        effects = record["metrics"]["effects"]
+        if (effects := record["metrics"].get("effects")) is None:  # older repeats were measured by their accuracy alone
+            continue
         own = "uniform" if change == CONSTANT and CONSTANT not in effects else change
         found[record["made_by"]["recipe"]["seed"]] = float(effects[own]["flips"])
     return Estimate(found)

@@ -64,7 +64,7 @@ def choose_variant(variants: Sequence[Variant], *, place: DeltaGenerator | None 
     of_backbone = [v for v in variants if backbone_label(v) == backbone]
     st.caption(of_backbone[0].title)
     with place or st.container():
-        variant = choose_module(of_backbone, without=without)
+        variant = choose_module(of_backbone, without=without, horizontal=place is not None)
     trained = "" if variant.base else ", trained with the same budget"
     # The explanations stand in one place behind the sliders: each of them would be a stop of the keyboard before g.
     st.caption(
@@ -82,7 +82,9 @@ def _knowledge(variants: Sequence[Variant]) -> str:
     return "  \n".join(f"**{label}**: {title}." for label, title in titles.items())
 
 
-def choose_module(of_backbone: Sequence[Variant], *, name: str = "", near: Variant | None = None, without: str = "") -> Variant:
+def choose_module(
+    of_backbone: Sequence[Variant], *, name: str = "", near: Variant | None = None, without: str = "", horizontal: bool = False
+) -> Variant:
     """Show position, g and gain of one backbone's variants.
 
     Args:
@@ -90,14 +92,23 @@ def choose_module(of_backbone: Sequence[Variant], *, name: str = "", near: Varia
         name: Begins the names of the state, ``{name}position`` and ``{name}g``.
         near: Its position, g and gain are chosen at first; the usual ones otherwise.
         without: See :func:`choose_variant`.
+        horizontal: Position and g stand side by side.
     """
     if without:
         st.html(f"<style>.st-key-{name}{without} {{ display: none; }}</style>")
     backbone = backbone_label(of_backbone[0])
-    sliders = st.container()  # the gain is chosen before, and stands below: most visitors leave it as published
+    sliders = st.container(
+        horizontal=horizontal, width=300 if horizontal else "stretch"
+    )  # the gain is chosen before, and stands below: most visitors leave it as published
     of_backbone = _of_gain(of_backbone, name=name, near=near)
     with sliders:
         return _choose_place(of_backbone, backbone, name=name, near=near, without=without)
+
+
+def gain_asked(name: str) -> str | None:
+    """Return the gain that the address or the visitor wishes of a network, where one was said."""
+    asked: str | None = st.session_state.get(f"{name}gain") or st.query_params.get(f"{name}gain")
+    return asked
 
 
 def _of_gain(of_backbone: Sequence[Variant], *, name: str, near: Variant | None) -> list[Variant]:

@@ -17,7 +17,7 @@ from ...figures.drawing import draw_attribution, draw_map, draw_picture
 from ...images import ModelInput, prepare
 from ...samples import list_samples
 from ...zoo import CheckpointError, Variant, position_name
-from ..choose.network import backbone_label, choose_module, position_label, position_words
+from ..choose.network import backbone_label, choose_module, gain_asked, position_label, position_words
 from ..choose.picture import sample_image
 from ..run.address import say_missing, take_missing
 from ..run.kept import keep
@@ -84,8 +84,10 @@ def choose_second(everything: Sequence[Variant], first: Variant, place: DeltaGen
     of_backbone = [v for v in everything if backbone_label(v) == backbone]
     beside = [v for v in of_backbone if v.placement and position_name(v) == position_name(first) and v is not first]
     near = min(beside, key=lambda v: (v.groups < first.groups, abs(v.groups - first.groups)), default=None)
+    if gain_asked(_NAME) not in (None, first.gain):  # both gains of one network
+        near = first
     with place:
-        return choose_module(of_backbone, name=_NAME, near=near), st.session_state[f"{_NAME}picture"]
+        return choose_module(of_backbone, name=_NAME, near=near, horizontal=True), st.session_state[f"{_NAME}picture"]
 
 
 def _take_old_address(everything: Sequence[Variant]) -> None:
