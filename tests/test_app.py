@@ -85,6 +85,8 @@ def test_each_run_ends_with_its_number(app: AppTest) -> None:
 def choose(app: AppTest, variant: Variant) -> None:
     """Move the sliders to a network."""
     fine(app.segmented_control(key="net").set_value(BACKBONES[variant.backbone].short_of(variant.width)).run())
+    if app.get("button_group") and any(b.key == "gain-shown" for b in app.get("button_group")):
+        fine(app.selectbox(key="gain").set_value(variant.gain).run())
     if variant.placement is None:
         fine(app.select_slider(key="position").set_value("plain").run())
     else:
@@ -108,7 +110,7 @@ def test_every_stop_of_the_sliders_is_its_own_variant() -> None:
         assert f"chosen: {variant.name}\n" in text_of(app)
 
 
-ONE_OF_EACH_KIND = {(v.backbone, v.width, v.placement and v.placement.mode): v for v in list_variants()}
+ONE_OF_EACH_KIND = {(v.backbone, v.width, v.placement and v.placement.mode, v.gain): v for v in list_variants()}
 
 
 @pytest.mark.parametrize("variant", ONE_OF_EACH_KIND.values(), ids=lambda v: v.name)

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save
 
 from ulsam_viz import CheckpointError, list_variants, load_variant
 from ulsam_viz.cli import main
-from ulsam_viz.evidence import accuracy_of, control_of
+from ulsam_viz.evidence import accuracy_of, control_of, kind_of
 from ulsam_viz.images import ModelInput
 from ulsam_viz.models.network import Placement
 from ulsam_viz.models.ulsam import FastULSAM
@@ -127,18 +127,20 @@ def test_every_stop_of_the_sliders_is_trained() -> None:
     trained = [v for v in list_variants() if not v.base]
     for backbone in {v.backbone for v in trained}:
         of_backbone = [v for v in trained if v.backbone == backbone]
-        placements = {(v.placement.mode, v.placement.layers) for v in of_backbone if v.placement}
+        placements = {(v.placement.mode, v.placement.layers, v.gain) for v in of_backbone if v.placement}
         for place in placements:
-            groups = [v.groups for v in of_backbone if v.placement and (v.placement.mode, v.placement.layers) == place]
+            groups = [v.groups for v in of_backbone if v.placement and (v.placement.mode, v.placement.layers, v.gain) == place]
             assert groups == [1, 2, 4, 8, 16]
         budgets = {
             json.dumps([v.made_by["recipe"][k] for k in ("stages", "batch", "peak_lr", "weight_decay")]) for v in of_backbone
         }
         assert len(budgets) == 1
-        bases = {(v.placement.mode if v.placement else "after", v.made_by["init_sha256"]) for v in of_backbone}
-        assert len(bases) == len({mode for mode, _ in bases})
+        bases = {(*kind_of(v), v.made_by["init_sha256"]) for v in of_backbone}
+        assert len(bases) == len({(mode, gain) for mode, gain, _ in bases})
     starts = json.loads((CHECKPOINTS / "manifest.json").read_text())["starts"]
+    shipped = {v.sha256: v for v in trained}
     for variant in trained:
+        variant = shipped.get(variant.made_by["init_sha256"], variant)  # what starts from a network that ships has its history
         start = starts[variant.made_by["init_sha256"]]
         while start["recipe"]["init"]:  # down to the run that began from nothing
             start = next(s for s in starts.values() if s["run"] == start["recipe"]["init"])
@@ -148,8 +150,9 @@ def test_every_stop_of_the_sliders_is_trained() -> None:
 def test_every_stop_on_a_frozen_base_is_trained_with_one_recipe() -> None:
     on_base = [v for v in list_variants() if v.base]
     for layers in {v.placement.layers for v in on_base if v.placement}:
-        groups = [v.groups for v in on_base if v.placement and v.placement.layers == layers]
-        assert groups == ([1, 2, 4, 8] if layers == (6,) else [1, 2, 4, 8, 16])  # 16 groups do not divide 40 channels
+        for gain in {v.gain for v in on_base if v.placement and v.placement.layers == layers}:
+            groups = [v.groups for v in on_base if v.placement and (v.placement.layers, v.gain) == (layers, gain)]
+            assert groups == ([1, 2, 4, 8] if layers == (6,) else [1, 2, 4, 8, 16])  # 16 groups do not divide 40 channels
     recipes = {json.dumps({**v.made_by["recipe"], "placement": None, "seed": 0}) for v in on_base if v.placement}
     assert len(recipes) == 1
     assert all(v.path.stat().st_size < 20_000 for v in on_base if v.path)  # the modules alone

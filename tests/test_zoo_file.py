@@ -13,15 +13,17 @@ import pytest
 
 from tests.patience import PATIENCE
 from ulsam_viz.models.network import Placement
+from ulsam_viz.models.others import OTHERS
+from ulsam_viz.models.ulsam import GAINS
 from ulsam_viz.training.frozen import ModuleRecipe
 from ulsam_viz.training.publish import Role
 from ulsam_viz.training.recipe import Recipe
 from ulsam_viz.training.start import TrainingError
 from ulsam_viz.training.zoo_file import read_zoo_file
-from ulsam_viz.zoo import CHECKPOINTS, list_variants, load_network, variant_name
+from ulsam_viz.zoo import CHECKPOINTS, STUDIES, list_variants, load_network, variant_name
 
 SHIPPED_ZOO = Path(__file__).parent.parent / "ulsam_viz" / "training" / "zoo.toml"
-IMAGENET_ZOO = SHIPPED_ZOO.with_name("zoo_imagenet.toml")
+IMAGENET_ZOO, GAIN_ZOO, START_ZOO = (SHIPPED_ZOO.with_name(f"zoo_{name}.toml") for name in ("imagenet", "gain", "start"))
 
 
 def test_the_shipped_zoo_file_names_every_run_once_and_in_order(tmp_path: Path) -> None:
@@ -69,20 +71,47 @@ def test_the_zoo_file_of_imagenets_classes_has_one_recipe_for_all() -> None:
     assert Counter(r.placement for r in frozen) == modules
     assert {r.base for r in frozen} == {"efficientnet_lite0"}
     assert len({replace(r, placement=None, seed=0) for r in frozen}) == 1  # one recipe for all
-    for variant in (v for v in list_variants() if v.base):  # no network ships that the file does not make
-        (recipe,) = (r for r in frozen if r.placement == variant.placement and r.seed == 0)
+    freed = [r.recipe for r in read_zoo_file(GAIN_ZOO) if isinstance(r.recipe, ModuleRecipe)]
+    assert Counter(r.placement for r in freed) == {Placement((12,), g, gain="normalised"): 1 for g in (1, 2, 4, 8, 16)}
+    assert len({replace(r, placement=None, seed=0) for r in [*frozen, *freed]}) == 1  # and for both gains
+    for variant in (v for v in list_variants() if v.base):  # no network ships that the files do not make
+        (recipe,) = (r for r in [*frozen, *freed] if r.placement == variant.placement and r.seed == 0)
         assert variant.made_by["recipe"] == json.loads(json.dumps(recipe.as_dict()))
 
 
 def test_every_run_of_the_shipped_zoo_file_is_in_the_manifest() -> None:
     """Nothing promised is missing, and nothing ships that the file does not make."""
-    planned = [run for run in read_zoo_file(SHIPPED_ZOO) if run.role in (Role.VARIANT, Role.REPEAT)]
-    names = Counter(variant_name(run.recipe.backbone, run.recipe.width, run.recipe.placement) for run in planned)
-    variants = [v for v in list_variants() if not v.base]
-    assert {v.name: 1 + len(v.repeats) for v in variants} == names
-    assert all(v.control for v in variants if v.placement and v.placement.mode == "instead")
-    assert sum(path.stat().st_size for path in CHECKPOINTS.glob("*.safetensors")) < 130e6
-    assert {path.stem for path in CHECKPOINTS.glob("*.safetensors")} == {v.path.stem for v in list_variants() if v.path}
+    planned = [r for f in (SHIPPED_ZOO, GAIN_ZOO, START_ZOO) for r in read_zoo_file(f) if isinstance(r.recipe, Recipe) and r.role]
+    for study in (None, *STUDIES):
+        own = [r for r in planned if r.study == study and r.role is not Role.CONTROL_OF_INSTEAD]
+        names = Counter(variant_name(r.recipe.backbone, r.recipe.width, r.recipe.placement) for r in own)
+        assert {v.name: 1 + len(v.repeats) for v in list_variants(study=study) if not v.base} == names
+    assert all(v.control for v in list_variants() if v.placement and v.placement.mode == "instead")
+    assert all(len(v.control) == 3 for v in list_variants() if v.gain == "normalised" and not v.base)
+    assert sum(path.stat().st_size for path in CHECKPOINTS.glob("*.safetensors")) < 140e6
+    every = [v for study in (None, *STUDIES) for v in list_variants(study=study)]
+    assert {path.stem for path in CHECKPOINTS.glob("*.safetensors")} == {v.path.stem for v in every if v.path}
+
+
+def test_what_the_gain_is_compared_by_has_one_start_and_one_budget() -> None:
+    runs = [r for r in read_zoo_file(GAIN_ZOO) if isinstance(r.recipe, Recipe)]
+    budget = next(r.recipe for r in read_zoo_file(SHIPPED_ZOO) if r.name == "v1-after11-g4-seed0")
+    assert {replace(r.recipe, placement=None, seed=0, init=None) for r in runs} == {replace(budget, placement=None, init=None)}  # type: ignore[type-var]
+    assert {r.init for r in runs} == {"mobilenet_v1-0.5-plain.safetensors"}
+    counts = Counter(r.recipe.placement for r in runs)
+    assert counts == {
+        None: 3,
+        Placement((11,), 4): 3,
+        **{Placement((11,), 1, module=name): 3 for name in OTHERS},
+        **{Placement((11,), g, gain="normalised"): 3 for g in (1, 2, 4, 8, 16)},
+        **{Placement((6, 8, 11, 13), g, gain="normalised"): 1 for g in (1, 2, 4, 8, 16)},
+    }
+    start = [r.recipe for r in read_zoo_file(START_ZOO)]
+    assert {r.init for r in read_zoo_file(START_ZOO)} == {None}
+    assert Counter(r.placement for r in start) == {
+        None: 3,
+        **{Placement((6, 11), g, gain=gain): 3 for g in (1, 4, 16) for gain in GAINS},
+    }
 
 
 ZOO = """
