@@ -7,8 +7,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from tests.components import mounted
+from tests.patience import PATIENCE
 from tests.test_app import APP, fine, text_of
-from tests.test_pages import PATIENCE, compare, evidence, page
+from tests.test_pages import compare, evidence, page
 from ulsam_viz import studies
 from ulsam_viz.models.others import SPATIAL
 from ulsam_viz.ui.compare.modules import relative_gain

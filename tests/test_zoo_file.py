@@ -95,23 +95,25 @@ def test_every_run_of_the_shipped_zoo_file_is_in_the_manifest() -> None:
 
 def test_what_the_gain_is_compared_by_has_one_start_and_one_budget() -> None:
     runs = [r for r in read_zoo_file(GAIN_ZOO) if isinstance(r.recipe, Recipe)]
+    recipes = [r.recipe for r in runs if isinstance(r.recipe, Recipe)]
     budget = next(r.recipe for r in read_zoo_file(SHIPPED_ZOO) if r.name == "v1-after11-g4-seed0")
-    assert {replace(r.recipe, placement=None, seed=0, init=None) for r in runs} == {replace(budget, placement=None, init=None)}  # type: ignore[type-var]
+    assert isinstance(budget, Recipe)
+    assert {replace(r, placement=None, seed=0, init=None) for r in recipes} == {replace(budget, placement=None, init=None)}
     assert {r.init for r in runs} == {"mobilenet_v1-0.5-plain.safetensors"}
-    counts = Counter(r.recipe.placement for r in runs)
-    assert counts == {
-        None: 3,
-        Placement((11,), 4): 3,
-        **{Placement((11,), 1, module=name): 3 for name in OTHERS},
-        **{Placement((11,), g, gain="normalised"): 3 for g in (1, 2, 4, 8, 16)},
-        **{Placement((6, 8, 11, 13), g, gain="normalised"): 1 for g in (1, 2, 4, 8, 16)},
-    }
-    start = [r.recipe for r in read_zoo_file(START_ZOO)]
-    assert {r.init for r in read_zoo_file(START_ZOO)} == {None}
-    assert Counter(r.placement for r in start) == {
-        None: 3,
-        **{Placement((6, 11), g, gain=gain): 3 for g in (1, 4, 16) for gain in GAINS},
-    }
+    promised: dict[Placement | None, int] = {None: 3, Placement((11,), 4): 3}
+    promised |= {Placement((11,), 1, module=name): 3 for name in OTHERS}
+    for g in (1, 2, 4, 8, 16):
+        promised |= {Placement((11,), g, gain="normalised"): 3, Placement((6, 8, 11, 13), g, gain="normalised"): 1}
+    assert Counter(r.placement for r in recipes) == promised
+
+
+def test_from_the_start_means_from_random_weights() -> None:
+    runs = read_zoo_file(START_ZOO)
+    assert {r.init for r in runs} == {None}
+    promised: dict[Placement | None, int] = {None: 3}
+    promised |= {Placement((6, 11), g, gain=gain): 3 for g in (1, 4, 16) for gain in GAINS}
+    assert Counter(r.recipe.placement for r in runs) == promised
+    assert len({replace(r.recipe, placement=None, seed=0) for r in runs}) == 1
 
 
 ZOO = """
