@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -69,7 +70,7 @@ def _build(folder: Path, target: str, out: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
     """Build once, install once: half a minute for all tests of this file."""
     root = tmp_path_factory.mktemp("package")
     shutil.unpack_archive(_build(ROOT, "sdist", root / "sdist"), root / "unpacked")
@@ -85,7 +86,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     install = ["install", "--quiet", "--no-index", "--no-deps", "--no-compile", str(wheel)]
     subprocess.run([*pip, *install], check=True, timeout=PATIENCE)
     (root / "empty").mkdir()
-    return Installed(environment / "bin", root / "empty", wheel, sources)
+    yield Installed(environment / "bin", root / "empty", wheel, sources)
+    shutil.rmtree(root)  # pytest would keep half a gigabyte of each of the last three sessions
 
 
 def test_the_wheel_holds_what_the_checkout_holds(installed: Installed) -> None:
