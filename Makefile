@@ -1,8 +1,9 @@
 # make app    set everything up and open the app
 # make test   set everything up, lint, check types, run every test
 # make bench  measure the speeds that the README states
+# make dist   build the sdist and the wheel, networks included, in dist/
 BIN = .venv/bin
-.PHONY: app setup test bench chromium clean
+.PHONY: app setup test bench dist chromium clean
 
 app: .venv/run
 	$(BIN)/streamlit run app.py $(if $(PORT),--server.port=$(PORT))
@@ -49,6 +50,9 @@ test: .venv/dev chromium
 
 bench: .venv/dev chromium
 	$(BIN)/python -m benchmarks
+
+dist: .venv/dev
+	$(BIN)/python -m hatchling build -t sdist -t wheel
 
 clean:
 	rm -rf .venv

@@ -2,12 +2,13 @@
 
 import streamlit as st
 
+from ulsam_viz.places import ASSETS
 from ulsam_viz.ui.first import is_first_view, show_first_view
 
 
 def main() -> None:
     """Run one page, once."""
-    st.set_page_config(page_title="ulsam_viz: see subspace attention", page_icon="assets/logo.svg", layout="wide")
+    st.set_page_config(page_title="ulsam_viz: see subspace attention", page_icon=str(ASSETS / "logo.svg"), layout="wide")
     titles = ("Inspect", "Compare", "Learn", "Evidence")
     # The pages' functions run as part of this script, not as scripts of their own: Streamlit takes what another script's
     # controls wrote out of the address when the page changes, and Back would find it gone.

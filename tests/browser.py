@@ -40,14 +40,28 @@ expect.set_options(timeout=PATIENCE * 1000)
 @contextmanager
 def running_app(script: Path = ROOT / "app.py", **environment: str) -> Iterator[str]:
     """Start the app, or a script that runs it, give its address, and stop it with all that it started."""
+    command = [sys.executable, "-m", "streamlit", "run", str(script)]
+    with running_server(command, port="--server.port", folder=ROOT, environment={"PYTHONPATH": str(ROOT)} | environment) as address:
+        yield address
+
+
+@contextmanager
+def running_server(command: list[str], *, port: str, folder: Path, environment: dict[str, str]) -> Iterator[str]:
+    """Start a command that serves the app, give its address, and stop it with all that it started.
+
+    Args:
+        command: What is called.
+        port: Its option for the port.
+        folder: Where it is called.
+        environment: Variables beside the process's own.
+    """
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", str(script), f"--server.port={port}", "--server.headless=true"]
+        number = s.getsockname()[1]
     server = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        [*command, f"{port}={number}", "--server.headless=true"],
+        cwd=folder,
+        env=os.environ | environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -56,12 +70,12 @@ def running_app(script: Path = ROOT / "app.py", **environment: str) -> Iterator[
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=PATIENCE).read()
+                urllib.request.urlopen(f"http://127.0.0.1:{number}/_stcore/health", timeout=PATIENCE).read()
                 break
             except OSError:
                 assert server.poll() is None and time.monotonic() < deadline, "the app did not start"
                 time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{number}"
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(PATIENCE)

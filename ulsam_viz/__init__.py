@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .models.ulsam import ULSAM
     from .zoo import CheckpointError, Variant, list_variants, load_variant
 
+__version__ = "0.1.0"  # the one place: pyproject.toml reads it here
+
 __all__ = [
     "ULSAM",
     "CheckpointError",

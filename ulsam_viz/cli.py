@@ -1,4 +1,4 @@
-"""The command line: ``python -m ulsam_viz variants | train | evaluate | calibrate``."""
+"""The command line: ``ulsam-viz app | variants | train | evaluate | calibrate``; in a checkout ``python -m ulsam_viz``."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import __version__
+from .places import APP
+
 if TYPE_CHECKING:
     from .training.loop import Execution
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; errors that a user can act on are one line on stderr and exit code 2."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, options_of_streamlit = parser.parse_known_args(arguments)
+    if options_of_streamlit and options.run is not _app:
+        parser.error(f"unrecognized arguments: {' '.join(options_of_streamlit)}")
+    options.streamlit = options_of_streamlit
     try:
         options.run(options)
     except (ValueError, KeyError, OSError) as error:
@@ -26,8 +33,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m ulsam_viz", description="See how subspace attention works.")
+    # As it was called: in a checkout there is no program `ulsam-viz`.
+    called = Path(sys.argv[0]).name
+    prog = called if called == "ulsam-viz" else "python -m ulsam_viz"
+    parser = argparse.ArgumentParser(prog=prog, description="See how subspace attention works.")
+    parser.add_argument("--version", action="version", version=f"ulsam_viz {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    app = commands.add_parser(
+        "app",
+        help="open the app in the browser",
+        epilog="Options of `streamlit run` may follow, e.g. --server.headless=true.",
+        allow_abbrev=False,  # or a part of one of theirs would be taken for ours
+    )
+    app.set_defaults(run=_app)
+    app.add_argument("--port", type=int, help="port to serve it on (default: 8501, or the next one that is free)")
 
     variants = commands.add_parser("variants", help="list the trained variants and their accuracy")
     variants.set_defaults(run=_variants)
@@ -129,6 +149,14 @@ def _parser() -> argparse.ArgumentParser:
         "--pictures", type=int, default=1000, help="held-out pictures, and half as many of each other kind (default: 1000)"
     )
     return parser
+
+
+def _app(options: argparse.Namespace) -> None:
+    from streamlit.web.cli import main as streamlit
+
+    # Streamlit reads `.streamlit/config.toml` beside the script: theme, limits and privacy are the same however the app is started.
+    port = [f"--server.port={options.port}"] if options.port else []
+    streamlit(["run", str(APP), *port, *options.streamlit], prog_name="streamlit")
 
 
 def _variants(options: argparse.Namespace) -> None:

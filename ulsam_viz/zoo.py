@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load as parse_safetensors
 from torch import Tensor
 
+from . import places
 from .bases import BASES, BaseError, classes_of, load_base
 from .images import Preprocessing
 from .models.backbones import BACKBONES
@@ -25,7 +26,7 @@ from .models.optimize import optimize
 from .models.ulsam import Gain
 
 # The shipped zoo, or one of the user's own making.
-CHECKPOINTS = Path(os.environ.get("ULSAM_VIZ_CHECKPOINTS") or Path(__file__).resolve().parent.parent / "checkpoints")
+CHECKPOINTS = Path(os.environ.get("ULSAM_VIZ_CHECKPOINTS") or places.CHECKPOINTS)
 MANIFEST_FORMAT = 1
 #: Experiments beside the zoo: what the gain and other modules do, and what attention from the start of training does.
 STUDIES = ("gain", "start")

@@ -16,6 +16,8 @@ from filelock import FileLock, Timeout
 from safetensors.torch import save_file
 from torch import Tensor
 
+from .. import __version__
+from ..places import HOME
 from ..zoo import precision_of
 from .start import TrainingError
 
@@ -142,9 +144,11 @@ class Log:
 
 
 def code_version() -> str:
-    """Return the commit of the code that runs, marked if changed since; ``"unknown"`` outside a checkout."""
+    """Return the commit of the code that runs, marked if changed since; outside a checkout its version."""
+    if not (HOME / ".git").exists():  # a repository further up is another program's
+        return __version__
     try:
-        command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+        command = ["git", "-C", str(HOME), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

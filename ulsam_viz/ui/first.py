@@ -14,7 +14,8 @@ import streamlit as st
 
 from ..figures.colours import all_scales
 from ..images import Crop, Preprocessing, crop_centre, decode_image
-from ..samples import ASSETS, Sample, list_samples
+from ..places import ASSETS
+from ..samples import Sample, list_samples
 from .inspect.maps import Layer, show_layer
 from .run.frame import show_frame
 from .run.pause import let_the_browser_draw

@@ -1,0 +1,26 @@
+"""Where the program's own files lie: beside the package in a checkout, inside the package where it was installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def find_home(package: Path) -> Path:
+    """Find the folder that holds ``app.py``, ``assets/``, ``checkpoints/`` and ``.streamlit/``.
+
+    Args:
+        package: The folder of this package.
+
+    Returns:
+        The checkout that the package lies in, else its folder ``shipped``, which a wheel fills with the same files
+        (``pyproject.toml``).
+    """
+    # A file that is ours alone: folders named "assets" lie beside installed packages too.
+    checkout = package.parent
+    return checkout if (checkout / "assets" / "samples.json").is_file() else package / "shipped"
+
+
+HOME = find_home(Path(__file__).resolve().parent)
+APP = HOME / "app.py"
+ASSETS = HOME / "assets"
+CHECKPOINTS = HOME / "checkpoints"
