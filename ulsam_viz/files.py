@@ -63,7 +63,7 @@ def read_weights(data: bytes, filename: str) -> Weights:
     Raises:
         CheckpointError: If the file is of another kind, damaged, too large, or holds something else than tensors.
     """
-    name = PurePath(filename).name
+    name = shortened(PurePath(filename).name)
     if len(data) > MAX_BYTES:
         raise CheckpointError(f"'{name}' has {len(data) / 2**20:.0f} MB; at most {MAX_BYTES // 2**20} MB can be read")
     if not name.lower().endswith(SUFFIXES):
@@ -84,7 +84,9 @@ def _read_safetensors(data: bytes) -> Weights:
     if len(data) < 10 or length > len(data) - 8:
         raise CheckpointError("it is no safetensors file, or cut short: its header is not all there")
     if length > _MAX_HEADER:
-        raise CheckpointError(f"its header has {length / 2**20:.0f} MB, far more than a network's {MAX_TENSORS:,} tensors would need")
+        raise CheckpointError(
+            f"its header has {length / 2**20:.0f} MB, far more than a network's {MAX_TENSORS:,} tensors would need"
+        )
     try:
         header = json.loads(data[8 : 8 + length])
     except (ValueError, RecursionError) as error:
@@ -98,7 +100,7 @@ def _read_safetensors(data: bytes) -> Weights:
         if entry["dtype"] not in _SAFETENSORS_TYPES:
             raise CheckpointError(f"'{key}' has dtype {entry['dtype']}, and no network here has such values")
         if math.prod(entry["shape"]) * _SAFETENSORS_TYPES[entry["dtype"]] != end - begin or end > len(data) - 8 - length:
-            raise CheckpointError(f"'{key}' claims the shape {_short(entry['shape'])}, for which the file has not the bytes")
+            raise CheckpointError(f"'{key}' claims the shape {shortened(entry['shape'])}, for which the file has not the bytes")
     tensors = parse_safetensors(data)
     return Weights({key: tensors[key] for key in header}, {str(k): str(v) for k, v in metadata.items()})
 
@@ -138,7 +140,7 @@ def _tensors_of(found: dict[Any, Any]) -> dict[str, Tensor]:
     if not tensors:
         raise CheckpointError(f"it holds no state dict, by itself or under {', '.join(WRAPPERS)}; {_REMEDY}")
     if other := [key for key in found if key not in tensors]:
-        raise CheckpointError(f"beside tensors it holds {len(other)} other values, '{_short(other[0])}' among them; {_REMEDY}")
+        raise CheckpointError(f"beside tensors it holds {len(other)} other values, '{shortened(other[0])}' among them; {_REMEDY}")
     return tensors
 
 
@@ -229,7 +231,20 @@ class _Made:
 
 _BUILDERS = ("torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter", "collections OrderedDict")
 _PLAIN = frozenset(
-    "NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINUNICODE SHORT_BINSTRING SHORT_BINBYTES".split()
+    [
+        "NONE",
+        "NEWTRUE",
+        "NEWFALSE",
+        "BININT",
+        "BININT1",
+        "BININT2",
+        "LONG1",
+        "BINFLOAT",
+        "BINUNICODE",
+        "SHORT_BINUNICODE",
+        "SHORT_BINSTRING",
+        "SHORT_BINBYTES",
+    ]
 )
 _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
@@ -319,9 +334,13 @@ class _Follower:
 
     def _name(self, argument: str) -> None:
         module, _, name = argument.partition(" ")
-        known = argument in _BUILDERS or (module == "torch" and name.removesuffix("Storage") in _STORAGES and name.endswith("Storage"))
+        known = argument in _BUILDERS or (
+            module == "torch" and name.removesuffix("Storage") in _STORAGES and name.endswith("Storage")
+        )
         if not known:
-            raise CheckpointError(f"its pickle asks for '{_short(f'{module}.{name}')}', and nothing but tensors is read; {_REMEDY}")
+            raise CheckpointError(
+                f"its pickle asks for '{shortened(f'{module}.{name}')}', and nothing but tensors is read; {_REMEDY}"
+            )
         self.stack.append(_Name(argument))
 
     def _stack_name(self, _: Any) -> None:
@@ -361,7 +380,7 @@ class _Follower:
         values = math.prod(shape)
         # A stride of 0 would make many values of few bytes.
         if values * storage.item > storage.size:
-            raise CheckpointError(f"a tensor claims the shape {_short(list(shape))}, for which the file has not the bytes")
+            raise CheckpointError(f"a tensor claims the shape {shortened(list(shape))}, for which the file has not the bytes")
         self.values += values
         self.stack.append(_Made("tensor"))
 
@@ -412,7 +431,7 @@ def _check_count(count: int) -> None:
         raise CheckpointError(f"it holds {count:,} or more tensors; at most {MAX_TENSORS:,} can be read")
 
 
-def _short(value: object, length: int = 60) -> str:
+def shortened(value: object, length: int = 60) -> str:
     """Write a value that somebody else chose: printable, on one line, and not long."""
     text = "".join(c if c.isprintable() else "?" for c in str(value)[: length + 1])
     return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -344,7 +344,9 @@ def _placement_of(
             raise CheckpointError("it holds no ULSAM modules, so there are no layers to name for them")
         return None
     if len(groups := {m.groups for m in modules}) != 1:
-        raise CheckpointError(f"its modules have {', '.join(map(str, sorted(groups)))} groups, and a network here has one number for all")
+        raise CheckpointError(
+            f"its modules have {', '.join(map(str, sorted(groups)))} groups, and a network here has one number for all"
+        )
     mode: Mode = "instead" if missing else "after"
     ordered = _ordered(modules)
     if layers is None:
@@ -395,9 +397,7 @@ def _numbers(places: Sequence[int | None], mode: Mode) -> list[int]:
     return [(place or 0) + (2 + i if mode == "instead" else 1) for i, place in enumerate(places)]
 
 
-def _by_channels(
-    modules: Sequence[_Module], trunk: _Trunk, shapes: Mapping[int, tuple[int, bool]], mode: Mode
-) -> list[int]:
+def _by_channels(modules: Sequence[_Module], trunk: _Trunk, shapes: Mapping[int, tuple[int, bool]], mode: Mode) -> list[int]:
     """Tell the layers by channel counts alone, where only one layer, or as many as there are modules, have that many."""
     numbers: dict[str, int] = {}
     for channels in dict.fromkeys(m.channels for m in modules):
