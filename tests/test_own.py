@@ -192,7 +192,7 @@ def test_a_module_within_a_block_follows_it_and_one_between_its_convolutions_is_
     assert_same(model, found.network)
     assert any("model.10.attention" in note for note in found.notes)
     blocks = mobilenet_v1()
-    blocks[10] = nn.Sequential(*list(blocks[10])[:3], Attended(128, 4), *list(blocks[10])[3:])
+    blocks[10] = nn.Sequential(*[*blocks[10].children()][:3], Attended(128, 4), *[*blocks[10].children()][3:])
     with pytest.raises(CheckpointError, match=r"model\.10\.3.*inside a layer"):
         read(pt(StandAlone(blocks, "model", "fc").state_dict()))
 
@@ -311,7 +311,7 @@ STRANGE: dict[str, tuple[Callable[[], Mapping[str, Tensor]], str]] = {
     "another network": (lambda: torchvision.models.resnet18().state_dict(), "no MobileNet's"),
     "a MobileNet-V3": (
         lambda: torchvision.models.mobilenet_v3_small().state_dict(),
-        r"20 of its \d+ tensors were not understood: '.*'features\.1\.block\.1\.fc1\.weight', .*\.\.\.",
+        r"20 of its \d+ tensors were not understood: .*'features\.1\.block\.1\.fc1\.weight', .*\.\.\.",
     ),
     "a tensor more": (lambda: state(extra=torch.zeros(3)), r"1 of its \d+ tensors were not understood: 'extra'"),
     "a tensor less": (
@@ -480,7 +480,8 @@ def test_own_networks_stay_out_of_the_zoos_statistics(own: Path, theirs: tuple[P
 def test_only_own_records_may_lack_figures_or_have_other_precision(tmp_path: Path) -> None:
     manifest = json.loads((CHECKPOINTS / "manifest.json").read_text())
     record: dict[str, Any] = manifest["variants"][0]
-    for change in ({"metrics": {}}, {"dtype": "float32"}, {"own": True, "dtype": "float64"}):
+    changes: list[dict[str, Any]] = [{"metrics": {}}, {"dtype": "float32"}, {"own": True, "dtype": "float64"}]
+    for change in changes:
         (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"variants": [record | change]}))
         with pytest.raises(CheckpointError, match=r"manifest\.json"):
             list_variants(tmp_path)

@@ -165,8 +165,6 @@ def _check_zip(data: bytes) -> None:
         _check_entries(infos)
         root = infos[0].filename.partition("/")[0]
         sizes = {info.filename.removeprefix(f"{root}/"): info.file_size for info in infos}
-        if "constants.pkl" in sizes:
-            raise CheckpointError(f"it is a TorchScript program; {_REMEDY}")
         if "data.pkl" not in sizes or sizes["data.pkl"] > _MAX_HEADER:
             raise CheckpointError("it holds no list of tensors of a sensible size; it may be no PyTorch file")
         storages, _ = _follow(io.BytesIO(archive.read(f"{root}/data.pkl")))
@@ -177,6 +175,8 @@ def _check_zip(data: bytes) -> None:
 
 def _check_entries(infos: list[zipfile.ZipInfo]) -> None:
     _check_count(len(infos) - 16)  # a few that describe the file
+    if any(info.filename.endswith("/constants.pkl") for info in infos):
+        raise CheckpointError(f"it is a TorchScript program; {_REMEDY}")
     if any(info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size for info in infos):
         raise CheckpointError("its entries are compressed, which torch.save never does: their size cannot be trusted")
     if len({info.filename.casefold() for info in infos}) != len(infos):
