@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from ulsam_viz.images import ModelInput, Preprocessing, prepare
 from ulsam_viz.models.backbones import BACKBONES
 from ulsam_viz.models.network import Network, Placement
 from ulsam_viz.samples import ASSETS
+
+# What a user of this machine has entered is no part of the tests.
+os.environ["ULSAM_VIZ_OWN"] = os.path.join(os.sep, "nowhere", "ulsam_viz")
 
 # One thread: the tests compare results bit for bit, and two cores are busy enough with two test threads.
 torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""The command line: ``ulsam-viz app | variants | train | evaluate | calibrate``; in a checkout ``python -m ulsam_viz``."""
+"""The command line: ``ulsam-viz app | variants | add | remove | train | evaluate | calibrate``; in a checkout ``python -m ulsam_viz``."""
 
 from __future__ import annotations
 
@@ -53,6 +53,34 @@ def _parser() -> argparse.ArgumentParser:
     variants.set_defaults(run=_variants)
     variants.add_argument(
         "--write", type=Path, nargs="+", metavar="FILE", help="put the tables of accuracy and of maps between a document's marks"
+    )
+
+    add = commands.add_parser("add", help="enter a trained network of your own, to be shown beside the zoo's")
+    add.set_defaults(run=_add)
+    add.add_argument("file", type=Path, metavar="FILE", help="state dict: .safetensors, or .pt/.pth, of which nothing is run")
+    add.add_argument(
+        "--classes", type=Path, required=True, metavar="TXT", help="names of its classes, one a line, by output number"
+    )
+    add.add_argument("--name", help="its name here (default: the file's)")
+    add.add_argument(
+        "--layers", type=int, nargs="+", help="layers of its ULSAM modules, where the file does not tell; the stem is 1"
+    )
+    add.add_argument(
+        "--gain", choices=("published", "normalised"), help="of its modules (default: what the file says, or published)"
+    )
+    add.add_argument("--eps", type=float, help="of its norms (default: PyTorch's 1e-5)")
+    add.add_argument("--input-size", type=int, default=224, help="side of its input in pixels (default: 224)")
+    add.add_argument("--mean", type=float, nargs=3, metavar=("R", "G", "B"), help="of pixels in [0, 1] (default: ImageNet's)")
+    add.add_argument("--std", type=float, nargs=3, metavar=("R", "G", "B"), help="of pixels in [0, 1] (default: ImageNet's)")
+    add.add_argument("--crop", type=float, default=1.0, help="share of the shorter side that it sees (default: 1)")
+    add.add_argument("--interpolation", choices=("bicubic", "bilinear"), default="bicubic", help="of resizing (default: bicubic)")
+    add.add_argument("--to", type=Path, metavar="DIR", help="folder to keep it in (default: one where the system keeps your data)")
+
+    remove = commands.add_parser("remove", help="remove a network that was entered with `add`, and its file")
+    remove.set_defaults(run=_remove)
+    remove.add_argument("name", metavar="NAME", help="from `variants`")
+    remove.add_argument(
+        "--from", dest="folder", type=Path, metavar="DIR", help="folder that it is kept in, if `variants` does not list it"
     )
 
     train = commands.add_parser("train", help="train a network, or with --zoo a whole list; resumes where it was stopped")
@@ -161,19 +189,60 @@ def _app(options: argparse.Namespace) -> None:
 
 def _variants(options: argparse.Namespace) -> None:
     from .evidence import accuracy_of
-    from .zoo import list_variants
+    from .zoo import CHECKPOINTS, list_variants, problems
 
-    variants = list_variants()
     if options.write:
         from .tables import write_tables
 
         for document in options.write:
-            write_tables(document, variants)
+            write_tables(document, list_variants(CHECKPOINTS))
         return
+    for problem in problems():
+        print(f"ulsam_viz: {problem}", file=sys.stderr)
     print(f"{'name':42} {'top-1 %':>8} {'top-5 %':>8}   over seeds")
-    for v in variants:
+    for v in list_variants():
         several = accuracy_of(v).over_seeds
-        print(f"{v.name:42} {v.metrics['top1']:8.2f} {v.metrics['top5']:8.2f}   {several}")
+        print(f"{v.name:42} {v.figure('top1', '.2f'):>8} {v.figure('top5', '.2f'):>8}   {several}")
+
+
+def _add(options: argparse.Namespace) -> None:
+    from .images import Preprocessing
+    from .own import add_network, read_classes
+    from .zoo import folders, position_name
+
+    usual = Preprocessing()
+    entered = add_network(
+        options.file,
+        classes=read_classes(options.classes),
+        preprocessing=Preprocessing(
+            options.input_size,
+            tuple(options.mean or usual.mean),
+            tuple(options.std or usual.std),
+            options.crop,
+            options.interpolation,
+        ),
+        gain=options.gain,
+        layers=options.layers,
+        eps=options.eps,
+        name=options.name,
+        folder=options.to,
+    )
+    variant = entered.variant
+    groups = f", g = {variant.groups}" if variant.groups else ""
+    print(f"{variant.name}: {variant.label}, {len(variant.classes)} classes, modules {position_name(variant)}{groups}")
+    print(f"read as: {entered.layout}")
+    for note in entered.notes:
+        print(f"note: {note}")
+    if variant.path:
+        print(f"file: {variant.path}")
+        if variant.path.parent not in folders():
+            print(f"the app shows it with ULSAM_VIZ_CHECKPOINTS naming that folder beside the zoo's: {folders()[0]}")
+
+
+def _remove(options: argparse.Namespace) -> None:
+    from .own import remove_network
+
+    print(f"removed: {remove_network(options.name, options.folder)}")
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -307,7 +376,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from .training.data import find_pictures
     from .training.evaluate import evaluate, sample_pictures
     from .training.mixture import find_numbered
-    from .zoo import get_variant, load_variant
+    from .zoo import UNKNOWN, get_variant, load_variant
 
     variant = get_variant(options.variant)
     if options.data and variant.base:
@@ -323,7 +392,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     measured = evaluate(load_variant(variant.name, _device(options.device)), pictures, variant.preprocessing)
     print(f"{'':15} {'measured':>9} {'manifest':>9}")
     for key in ("pictures", "top1", "top5", "ece"):
-        print(f"{key:15} {measured[key]:9} {recorded[key]:9}")
+        print(f"{key:15} {measured[key]:9} {recorded.get(key, UNKNOWN):>9}")
     for name, figures in measured.get("effects", {}).items():
         print(INTERVENTIONS[name])
         for key, value in figures.items():
@@ -331,7 +400,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     for layer, figures in measured["attention"].items():
         print(f"layer {layer}")
         for key, value in figures.items():
-            print(f"  {key:15} {value}\n  {'manifest':15} {recorded['attention'][layer][key]}")
+            print(f"  {key:15} {value}\n  {'manifest':15} {recorded.get('attention', {}).get(layer, {}).get(key, UNKNOWN)}")
 
 
 def _calibrate(options: argparse.Namespace) -> None:
@@ -343,7 +412,7 @@ def _calibrate(options: argparse.Namespace) -> None:
     from .zoo import CHECKPOINTS, get_variant, list_variants
 
     train = find_pictures(options.dataset, options.data, "train")
-    chosen = [get_variant(n) for n in options.variant or ()] or list_variants()
+    chosen = [get_variant(n, CHECKPOINTS) for n in options.variant or ()] or list_variants(CHECKPOINTS)
     if options.known:
         variants = [v for v in chosen if v.base]
         classes = variants[0].classes if variants else ()

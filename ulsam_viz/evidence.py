@@ -13,7 +13,7 @@ import numpy as np
 
 from .analysis.interventions import Intervention
 from .analysis.verdicts import judge
-from .zoo import Variant, position_name
+from .zoo import UNKNOWN, Variant, position_name
 
 # Points of top-1. The paper's own gains are tenths of a point, the largest 0.39; less than this is not worth choosing a network by.
 SMALLEST_TOP1 = 0.3
@@ -28,6 +28,8 @@ class Accuracy:
     Attributes:
         by_seed: One figure for each seed it was trained with, the shipped checkpoint's first.
         standard_error: Of one of them, from the size of the test set alone: sqrt(p (1 - p) / n).
+
+    An own network's may not be known: it then has no figures, is false, and says "unknown".
     """
 
     by_seed: Mapping[int, float]
@@ -40,8 +42,8 @@ class Accuracy:
 
     @property
     def mean(self) -> float:
-        """Mean over the seeds."""
-        return statistics.fmean(self.seeds)
+        """Mean over the seeds; NaN where there are none."""
+        return statistics.fmean(self.seeds) if self.by_seed else math.nan
 
     @property
     def spread(self) -> float | None:
@@ -57,18 +59,31 @@ class Accuracy:
         """Return it over some of its seeds only: others' figures compare with those of the same seeds."""
         return Accuracy({seed: top1 for seed, top1 in self.by_seed.items() if seed in seeds}, self.standard_error)
 
+    def __bool__(self) -> bool:
+        return bool(self.by_seed)
+
     def __str__(self) -> str:
         """Write the shipped checkpoint's figure, and what its seeds say."""
+        if not self:
+            return UNKNOWN
         return f"{self.seeds[0]:.1f}" + (f" ({len(self.seeds)} seeds: {self.over_seeds})" if self.over_seeds else "")
 
 
 def common_seeds(accuracies: Iterable[Accuracy]) -> set[int]:
     """Return the seeds that all have."""
-    return set.intersection(*(set(a.by_seed) for a in accuracies))
+    seeds = [set(a.by_seed) for a in accuracies]
+    return set.intersection(*seeds) if seeds else set()
+
+
+def is_measured(variant: Variant) -> bool:
+    """Tell whether a variant's figures may enter the zoo's statistics: one of the zoo, not one of the user's own."""
+    return not variant.own
 
 
 def accuracy_of(variant: Variant) -> Accuracy:
-    """Return a variant's top-1 with all its seeds."""
+    """Return a variant's top-1 with all its seeds; nothing of a network that somebody entered, whose training is not known."""
+    if not is_measured(variant):
+        return Accuracy({}, math.nan)
     return _accuracy_from([{"metrics": variant.metrics, "made_by": variant.made_by}, *variant.repeats])
 
 
@@ -90,7 +105,7 @@ def control_of(variant: Variant, variants: Sequence[Variant]) -> Accuracy | None
     if variant.placement and variant.placement.mode == "instead":
         return None
     plain = (v for v in variants if v.placement is None and v.family == variant.family)
-    return next((accuracy_of(v) for v in plain), None)
+    return next((accuracy_of(v) for v in plain if is_measured(v)), None)
 
 
 def difference(a: Accuracy, b: Accuracy) -> float:
@@ -143,7 +158,7 @@ def noise_of_differences(variants: Sequence[Variant]) -> SeedSpread | None:
     Args:
         variants: Those with the same several seeds form the table; without two such, nothing is known: None.
     """
-    runs = {v.name: [{"metrics": v.metrics, "made_by": v.made_by}, *v.repeats] for v in variants}
+    runs = {v.name: [{"metrics": v.metrics, "made_by": v.made_by}, *v.repeats] for v in variants if is_measured(v)}
     runs |= {f"control of {v.gain}": list(v.control) for v in variants if v.control}
     tables: dict[tuple[Any, ...], list[Mapping[int, float]]] = {}
     for records in runs.values():
@@ -233,6 +248,7 @@ def finding(placed: Sequence[Variant], everything: Sequence[Variant]) -> str:
         placed: The networks; empty gives an empty text.
         everything: The zoo, for their control and for the noise; other datasets' networks say nothing about either.
     """
+    placed = [v for v in placed if is_measured(v)]
     if not placed or (control := control_of(placed[0], everything)) is None:
         return ""
     own, noise = [accuracy_of(v) for v in placed], noise_of_differences(peers_of(placed[0], everything))
@@ -293,7 +309,7 @@ def what_attention_does(variants: Sequence[Variant]) -> str:
     Args:
         variants: Those of one backbone and gain; those without such figures are passed over, and without any the text is empty.
     """
-    measured = [v.metrics for v in variants if "effects" in v.metrics]
+    measured = [v.metrics for v in variants if "effects" in v.metrics and is_measured(v)]
     if not measured:
         return ""
 
@@ -317,7 +333,7 @@ def conclusions(variants: Sequence[Variant], everything: Sequence[Variant], chos
         everything: The zoo, for what chance does.
         chosen: One of them; accuracy is told of its mode of placement ("after" for the plain control).
     """
-    placed = of_kind(variants, *kind_of(chosen))
+    placed = [v for v in of_kind(variants, *kind_of(chosen)) if is_measured(v)]
     control = control_of(placed[0], everything) if placed else None
     attention = _of_attention([v for v in variants if v.gain == chosen.gain])
     if control is None:
@@ -348,7 +364,7 @@ _OPEN = "It stays open whether attention helps, and whether g matters."
 
 
 def _of_attention(variants: Sequence[Variant]) -> str:
-    dead = [share for v in variants for figures in v.metrics["attention"].values() for share in figures["dead_share"]]
+    dead = [share for v in variants for figures in v.metrics.get("attention", {}).values() for share in figures["dead_share"]]
     flips = [v.metrics["effects"]["off"]["flips"] for v in variants if "effects" in v.metrics]
     if not dead:
         return "No maps were measured."

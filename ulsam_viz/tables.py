@@ -20,7 +20,7 @@ from .evidence import (
     what_attention_does,
 )
 from .models.ulsam import GAINS
-from .zoo import Variant, list_variants, position_name
+from .zoo import UNKNOWN, Variant, list_variants, position_name
 
 
 def write_tables(document: Path, variants: Sequence[Variant]) -> None:
@@ -51,7 +51,7 @@ def accuracy_tables(variants: Sequence[Variant]) -> str:
         for position, placed in by_position(members).items():
             of_groups = {0: control_of(placed[0], members), **{v.groups: accuracy_of(v) for v in placed}}
             row = [of_groups.get(g) for g in (0, *groups)]
-            rows.append([position, *(f"{a.seeds[0]:.1f}" if a else "" for a in row)])
+            rows.append([position, *("" if a is None else f"{a.seeds[0]:.1f}" if a else UNKNOWN for a in row)])
             if (seeds := len(common_seeds(a for a in row[1:] if a))) > 1:  # a base that others trained has none
                 rows.append([f"{position}, {seeds} seeds", *(a.over_seeds if a else "" for a in row)])
         parts.append(f"**{backbone}**, {members[0].input_size} px, {members[0].measured_on}:")
@@ -144,7 +144,7 @@ def map_table(variants: Sequence[Variant]) -> str:
         ]
     ]
     for variant in variants:
-        layers = variant.metrics["attention"].values()
+        layers = variant.metrics.get("attention", {}).values()
         cells = [""] * 5
         if layers:
             dead = sorted(share for figures in layers for share in figures["dead_share"])
@@ -156,14 +156,14 @@ def map_table(variants: Sequence[Variant]) -> str:
                 _span(redundancies, "+.2f") if redundancies else "",
                 ", ".join(f"{figures['flips']:.1f}" for figures in variant.metrics.get("effects", {}).values()),
             ]
-        rows.append([f"`{variant.name}`", f"{variant.metrics['top5']:.1f}", _calibrated(variant), *cells])
+        rows.append([f"`{variant.name}`", variant.figure("top5"), _calibrated(variant), *cells])
     return _table(rows)
 
 
 def _calibrated(variant: Variant) -> str:
     calibration = variant.calibration
     after = "" if calibration.ece is None else f", {calibration.ece:.1f} (T = {calibration.temperature:.2f})"
-    return f"{variant.metrics['ece']:.1f}{after}"
+    return f"{variant.figure('ece')}{after}"
 
 
 def _span(values: Iterable[float], form: str) -> str:

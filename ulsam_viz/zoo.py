@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +28,14 @@ from .models.network import Network, Placement
 from .models.optimize import optimize
 from .models.ulsam import Gain
 
-# The shipped zoo, or one of the user's own making.
-CHECKPOINTS = Path(os.environ.get("ULSAM_VIZ_CHECKPOINTS") or places.CHECKPOINTS)
+# The shipped zoo, or those of the user's own making, the first of which is *the* zoo.
+_NAMED = tuple(Path(part) for part in os.environ.get("ULSAM_VIZ_CHECKPOINTS", "").split(os.pathsep) if part)
+CHECKPOINTS, *_MORE = _NAMED or (places.CHECKPOINTS,)
 MANIFEST_FORMAT = 1
+#: What stands where a figure was not measured.
+UNKNOWN = "unknown"
+_DTYPES = {"float16": torch.float16, "float32": torch.float32}
+_LOG = logging.getLogger(__name__)
 #: Experiments beside the zoo: what the gain and other modules do, and what attention from the start of training does.
 STUDIES = ("gain", "start")
 
@@ -66,7 +74,7 @@ class Variant:
         classes: Class names by output number.
         preprocessing: Size and normalisation of its input.
         metrics: Figures on pictures it was not trained on: ``top1``, ``top5`` (%), ``ece``, ``pictures`` and which they are
-            (``measured_on``), and ``attention`` by layer.
+            (``measured_on``), and ``attention`` by layer. An own network's may all be missing: see :meth:`figure`.
         made_by: Data, recipe, seed, code version and time of the training run.
         dataset: What it was trained on, which names the classes.
         path: The checkpoint file; None where the network is its base and nothing else, and where only figures are kept.
@@ -78,6 +86,8 @@ class Variant:
         control: Where the plain variant is not the control, the records of the plain network that is, one a seed: trained as
             long from the same start (normalised gain), or as long from a base of its own (modules instead of layers).
         calibration: How its logits become probabilities, and what they tell of unknown subjects.
+        own: The user entered it, see :mod:`ulsam_viz.own`; its dataset is then its own name, so it is pooled with no other.
+        dtype: Of the file's tensors: ``"float16"``, which all of the zoo have, or an own network's ``"float32"``.
     """
 
     name: str
@@ -96,6 +106,8 @@ class Variant:
     repeats: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     control: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     calibration: Calibration = field(default=Calibration(), repr=False)
+    own: bool = False
+    dtype: str = field(default="float16", repr=False)
 
     @property
     def key(self) -> str:
@@ -121,7 +133,7 @@ class Variant:
     def knows(self) -> str:
         """What its classes are, for people: ``"101 classes of Caltech-101"``."""
         titles = {"caltech101": "Caltech-101", "imagenet1k": "ImageNet"}
-        return f"{len(self.classes):,} classes of {titles.get(self.dataset, self.dataset)}"
+        return f"{len(self.classes):,} classes of {'its own' if self.own else titles.get(self.dataset, self.dataset)}"
 
     @property
     def title(self) -> str:
@@ -131,7 +143,13 @@ class Variant:
     @property
     def measured_on(self) -> str:
         """What its figures are of: ``"2,859 held-out pictures"``."""
+        if "pictures" not in self.metrics:
+            return "pictures that are not known"
         return f"{self.metrics['pictures']:,} {self.metrics.get('measured_on', 'held-out pictures')}"
+
+    def figure(self, key: str, form: str = ".1f") -> str:
+        """Write one of its metrics in a format, or "unknown"."""
+        return format(self.metrics[key], form) if key in self.metrics else UNKNOWN
 
     @property
     def gain(self) -> Gain:
@@ -165,11 +183,33 @@ def position_name(variant: Variant) -> str:
     return where if p.gain == "published" else f"{where}, {p.gain} gain"
 
 
-def list_variants(folder: Path = CHECKPOINTS, *, study: str | None = None) -> list[Variant]:
-    """Read the manifest.
+def own_folder() -> Path:
+    """Return where the user's own networks are kept: ``ULSAM_VIZ_OWN``, or a folder where the system keeps a user's data."""
+    if named := os.environ.get("ULSAM_VIZ_OWN"):
+        return Path(named)
+    home = Path(os.path.expanduser("~"))
+    if sys.platform == "win32":
+        data = os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        data = home / "Library" / "Application Support"
+    else:
+        data = os.environ.get("XDG_DATA_HOME") or home / ".local" / "share"
+    return Path(data) / "ulsam_viz"
+
+
+def folders() -> list[Path]:
+    """Return all folders with networks: the zoo, others that ``ULSAM_VIZ_CHECKPOINTS`` names, and the user's own if it is there."""
+    own = own_folder()
+    found = [CHECKPOINTS, *_MORE, *([own] if os.path.exists(own / "manifest.json") else [])]
+    return list(dict.fromkeys(found))
+
+
+def list_variants(folder: Path | None = None, *, study: str | None = None) -> list[Variant]:
+    """Read the manifest of a folder, or those of all :func:`folders`.
 
     Args:
-        folder: Folder with ``manifest.json`` and the checkpoints it names.
+        folder: Folder with ``manifest.json`` and the checkpoints it names; None for the zoo and what stands beside it.
+            A folder beside the zoo whose manifest is damaged is left out, and :func:`problems` says why.
         study: Networks of an experiment beside the zoo, some of which are figures alone: ``"gain"``, ``"start"``; the zoo's
             own otherwise.
 
@@ -180,6 +220,45 @@ def list_variants(folder: Path = CHECKPOINTS, *, study: str | None = None) -> li
     Raises:
         CheckpointError: If the manifest is missing, damaged or of another format. Checkpoint files are not opened here.
     """
+    if folder is not None:
+        return _variants_in(folder, study)
+    variants = _variants_in(CHECKPOINTS, study)
+    if study:
+        return variants
+    for other in folders()[1:]:
+        try:
+            variants += _beside(_variants_in(other, None), variants)
+        except CheckpointError as error:
+            _LOG.warning("networks left out: %s", error)
+    return variants
+
+
+def problems() -> list[str]:
+    """Say which folders beside the zoo cannot be used, and why, a sentence each."""
+    found = []
+    for folder in folders()[1:]:
+        try:
+            _variants_in(folder, None)
+        except CheckpointError as error:
+            found.append(f"The networks in '{folder}' are left out: {error}.")
+    return found
+
+
+def _beside(added: Sequence[Variant], present: Sequence[Variant]) -> list[Variant]:
+    """Give variants of another folder names of their own, and keep them out of the statistics of what is there."""
+    names, datasets = {v.name for v in present}, {v.dataset for v in present}
+    result = []
+    for variant in added:
+        name = next(n for i in count(1) if (n := variant.name if i == 1 else f"{variant.name}-{i}") not in names)
+        dataset = name if variant.own else variant.dataset
+        if dataset in datasets and not variant.own:
+            dataset = f"{dataset} ({variant.path.parent.name})" if variant.path else f"{dataset} (another zoo)"
+        names.add(name)
+        result.append(replace(variant, name=name, dataset=dataset))
+    return result
+
+
+def _variants_in(folder: Path, study: str | None) -> list[Variant]:
     path = folder / "manifest.json"
     try:
         text = path.read_text(encoding="utf-8")
@@ -190,7 +269,7 @@ def list_variants(folder: Path = CHECKPOINTS, *, study: str | None = None) -> li
     return list(_parse_manifest(path, text, study))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _parse_manifest(path: Path, text: str, study: str | None) -> tuple[Variant, ...]:
     """Parse a part of a manifest once for every content it has had."""
     try:
@@ -230,7 +309,10 @@ def _variant_from(record: Mapping[str, Any], part: Mapping[str, Any], manifest: 
         raise ValueError(f"unknown backbone '{record['backbone']}'")
     if base is not None and base not in BASES:
         raise ValueError(f"unknown base '{base}'")
-    if missing := {"top1", "top5", "ece", "pictures", "attention"} - record["metrics"].keys():
+    own, dtype = record.get("own", False), record.get("dtype", "float16")
+    if dtype not in _DTYPES or (dtype != "float16" and not own):
+        raise ValueError(f"'{record['name']}' has values of {dtype}")
+    if (missing := {"top1", "top5", "ece", "pictures", "attention"} - record["metrics"].keys()) and not own:
         raise ValueError(f"'{record['name']}' has no {', '.join(sorted(missing))}")
     placement, dataset = placement_from(record["placement"]), record["classes"]
     repeats = part.get("repeats", [])
@@ -251,6 +333,8 @@ def _variant_from(record: Mapping[str, Any], part: Mapping[str, Any], manifest: 
         repeats=tuple(r for r in repeats if r["name"] == record["name"] and _differ_by_seed(r["made_by"], record["made_by"])),
         control=_control_from(record, placement, manifest) if part is manifest else (),
         calibration=_calibration_from(record.get("calibration", {})),
+        own=own,
+        dtype=dtype,
     )
 
 
@@ -301,7 +385,7 @@ def placement_from(record: Mapping[str, Any] | None) -> Placement | None:
     return Placement(**{**record, "layers": tuple(record["layers"])}) if record else None
 
 
-def get_variant(name: str, folder: Path = CHECKPOINTS) -> Variant:
+def get_variant(name: str, folder: Path | None = None) -> Variant:
     """Return the record of a variant of the zoo, or of a study where it has weights.
 
     Raises:
@@ -334,7 +418,8 @@ def build_network(variant: Variant) -> Network:
 def load_network(variant: Variant) -> Network:
     """Load a variant's weights into its training form.
 
-    The sha256 of the file and of the base, keys, shapes, dtype (float16) and finiteness are verified before a value is used.
+    The sha256 of the file and of the base, keys, shapes, dtype (float16; of own networks float32, too) and finiteness are
+    verified before a value is used.
 
     Returns:
         The network in eval mode, float32, on the CPU.
@@ -353,7 +438,8 @@ def load_network(variant: Variant) -> Network:
     except BaseError as error:
         raise refuse(str(error)) from error
     network = build_network(variant)
-    load_weights(network, _read_file(variant, refuse) if variant.path else {}, inherited, refuse=refuse)
+    weights = _read_file(variant, refuse) if variant.path else {}
+    load_weights(network, weights, inherited, dtype=_DTYPES[variant.dtype], refuse=refuse)
     return network.eval()
 
 
@@ -377,14 +463,16 @@ def load_weights(
     weights: Mapping[str, Tensor],
     inherited: Mapping[str, Tensor] | None = None,
     *,
+    dtype: torch.dtype = torch.float16,
     refuse: Callable[[str], Exception] = CheckpointError,
 ) -> None:
-    """Give a network float16 weights, as float32, of exactly the keys and shapes that it does not inherit from a base.
+    """Give a network weights, as float32, of exactly the keys and shapes that it does not inherit from a base.
 
     Args:
         network: It is changed.
         weights: Of a checkpoint's file.
         inherited: Float32 weights of the base; copied.
+        dtype: That they must have.
         refuse: Makes the error that is raised, from its reason.
     """
     inherited = inherited or {}
@@ -397,8 +485,8 @@ def load_weights(
     for key, value in weights.items():
         if value.shape != own[key].shape:
             raise refuse(f"its checkpoint has shape {tuple(value.shape)} for '{key}', expected {tuple(own[key].shape)}")
-        if value.dtype != torch.float16:
-            raise refuse(f"its checkpoint has dtype {value.dtype} for '{key}', expected torch.float16")
+        if value.dtype != dtype:
+            raise refuse(f"its checkpoint has dtype {value.dtype} for '{key}', expected {dtype}")
         if not torch.isfinite(value).all():
             raise refuse(f"its checkpoint has values that are not finite in '{key}'")
     own_values = {key: value.float() for key, value in weights.items()}
@@ -424,6 +512,8 @@ def load_variant(name: str, device: str | torch.device = "cpu") -> Network:
 
 
 def top1_standard_error(variant: Variant) -> float:
-    """Return one standard error of the variant's top-1, in points: the binomial sqrt(p (1 - p) / n)."""
+    """Return one standard error of the variant's top-1, in points: the binomial sqrt(p (1 - p) / n); NaN where that is unknown."""
+    if not {"top1", "pictures"} <= variant.metrics.keys():
+        return math.nan
     p, n = variant.metrics["top1"] / 100, variant.metrics["pictures"]
     return 100 * math.sqrt(p * (1 - p) / n)

@@ -24,8 +24,8 @@ _GAINS: dict[str, str] = {"published": "Gain as published", "normalised": "Norma
 
 
 def backbone_label(variant: Variant) -> str:
-    """Return e.g. ``"V1-0.5"`` for MobileNet-V1 of width 0.5."""
-    return BACKBONES[variant.backbone].short_of(variant.width)
+    """Return e.g. ``"V1-0.5"`` for MobileNet-V1 of width 0.5; the user's own networks stand beside those, each by its name."""
+    return variant.name if variant.own else BACKBONES[variant.backbone].short_of(variant.width)
 
 
 def usual_position(variant: Variant) -> str:
@@ -48,7 +48,7 @@ def choose_variant(variants: Sequence[Variant], *, place: DeltaGenerator | None 
         without: ``"position"`` or ``"g"``: out of sight where it has no effect; its state and its address stay.
     """
     st.subheader("Network")
-    by_knowledge = sorted(variants, key=lambda v: -len(v.classes))  # first the one that knows most of what people bring
+    by_knowledge = sorted(variants, key=lambda v: (v.own, -len(v.classes)))  # first the one that knows most of what people bring
     backbones = list(dict.fromkeys(backbone_label(v) for v in by_knowledge))
     missing = take_missing("net", backbones, str, backbones[0])
     backbone = st.segmented_control(
@@ -65,7 +65,7 @@ def choose_variant(variants: Sequence[Variant], *, place: DeltaGenerator | None 
     st.caption(of_backbone[0].title)
     with place or st.container():
         variant = choose_module(of_backbone, without=without, horizontal=place is not None)
-    trained = "" if variant.base else ", trained with the same budget"
+    trained = "" if variant.base or variant.own else ", trained with the same budget"
     # The explanations stand in one place behind the sliders: each of them would be a stop of the keyboard before g.
     st.caption(
         "Every stop is a network of its own.",

@@ -39,7 +39,7 @@ def show_charts(variants: Sequence[Variant], everything: Sequence[Variant], chos
         return
     rows = [position.removeprefix("after ") for position in positions]
     groups = sorted({v.groups for v in variants if v.placement})
-    cells = {(i, v.groups): accuracy_of(v) for i, placed in enumerate(positions.values()) for v in placed}
+    cells = {(i, v.groups): accuracy_of(v) for i, placed in enumerate(positions.values()) for v in placed if accuracy_of(v)}
     cells |= {(i, 0): control for i, control in enumerate(controls) if control}
     columns = (0, *groups)
     shown = {(i, chosen.groups) for i, placed in enumerate(positions.values()) if chosen in placed}
@@ -83,7 +83,7 @@ def show_charts(variants: Sequence[Variant], everything: Sequence[Variant], chos
                 [[(v.groups, accuracy_of(v).seeds) for v in placed] for placed in positions.values()],
                 title="after layer",
                 controls=[_control_of_row(placed, variants) for placed in positions.values()],
-                standard_error=max(accuracy_of(v).standard_error for v in variants),
+                standard_error=max((a.standard_error for v in variants if (a := accuracy_of(v))), default=0.0),
                 marked={(i, g or None) for i, g in shown},
             ),
             key="accuracy-dots",
@@ -100,12 +100,12 @@ def show_accuracies(variants: Sequence[Variant], everything: Sequence[Variant], 
         rows.append(
             place(variant, chosen)
             | {
-                "top-1": own.seeds[0],
-                "top-5": variant.metrics["top5"],
+                "top-1": own.seeds[0] if own else None,
+                "top-5": variant.metrics.get("top5"),
                 "seeds": len(own.seeds),
-                "mean of seeds": own.mean,
+                "mean of seeds": own.mean if own else None,
                 "±": own.spread,
-                "to control": difference(own, control) if control and variant.placement else None,
+                "to control": difference(own, control) if own and control and variant.placement else None,
             }
         )
     share = "%.2f %%"
@@ -113,9 +113,15 @@ def show_accuracies(variants: Sequence[Variant], everything: Sequence[Variant], 
     for found in findings(variants, everything):
         st.markdown(found)
     st.caption(
-        f"{_chance(peers_of(chosen, everything))}± is the standard deviation over seeds; to control: over the seeds that both have. The standard error of one figure, "
-        f"from the size of the test set, is {accuracy_of(chosen).standard_error:.1f} points. {command(chosen)}"
+        f"{_chance(peers_of(chosen, everything))}± is the standard deviation over seeds; to control: over the seeds that both have. "
+        f"{_error_of_one(chosen)} {command(chosen)}"
     )
+
+
+def _error_of_one(chosen: Variant) -> str:
+    if not (accuracy := accuracy_of(chosen)):
+        return "What is not known of a network that was not trained here is left empty."
+    return f"The standard error of one figure, from the size of the test set, is {accuracy.standard_error:.1f} points."
 
 
 def _how_to_compare(variants: Sequence[Variant]) -> str:

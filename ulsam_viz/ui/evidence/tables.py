@@ -71,7 +71,7 @@ def show_maps(variants: Sequence[Variant], chosen: Variant) -> None:
     """Show what the maps of each layer are like."""
     rows = []
     for variant in variants:
-        for layer, figures in variant.metrics["attention"].items():
+        for layer, figures in variant.metrics.get("attention", {}).items():
             dead, area, peak = (sorted(figures[key]) for key in ("dead_share", "effective_area", "peak"))
             rows.append(
                 place(variant, chosen)

@@ -10,6 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from ...analysis import measures
 from ...figures.colours import Scaled
+from ...zoo import UNKNOWN
 from ..choose.place import choose_subspace, close, subspace_name
 from ..run.scene import Scene, channel_range
 from ..widgets.tables import table
@@ -39,11 +40,15 @@ def _rows(scene: Scene, number: int, k: int) -> dict[str, str]:
     maps = scene.attention.maps[number]
     positions, gain = maps[k].size, measures.gain_of(maps[k], scene.variant.gain)
     row, column = np.unravel_index(int(maps[k].argmax()), maps[k].shape)
-    usual = scene.variant.metrics["attention"][str(number)]
+    usual = scene.variant.metrics.get("attention", {}).get(str(number))
+
+    def over_test_set(key: str, form: str) -> str:
+        return format(usual[key][k], form) if usual else UNKNOWN
+
     return {
         "Channels": channel_range(scene.variant, number, k),
-        "Effective area": f"{measures.effective_area(maps[k]):.1%} of {positions} places (over the test set {usual['effective_area'][k]:.0%})",
-        "Peak": f"{measures.peak(maps[k]):.2f} × uniform at row {row}, column {column} (test set {usual['peak'][k]:.1f})",
+        "Effective area": f"{measures.effective_area(maps[k]):.1%} of {positions} places (over the test set {over_test_set('effective_area', '.0%')})",
+        "Peak": f"{measures.peak(maps[k]):.2f} × uniform at row {row}, column {column} (test set {over_test_set('peak', '.1f')})",
         "Gain": f"{gain.min():.4f} to {gain.max():.4f}, mean {gain.mean():.4f}",
-        "Uniform (dead)": f"for {usual['dead_share'][k]:.1%} of the test set",
+        "Uniform (dead)": f"for {over_test_set('dead_share', '.1%')} of the test set" if usual else UNKNOWN,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -12,7 +13,7 @@ from ...analysis.attention import Attention
 from ...analysis.calibration import Familiarity, familiarity
 from ...cost import Latency
 from ...evidence import accuracy_of
-from ...zoo import Variant, list_variants, position_name, top1_standard_error
+from ...zoo import UNKNOWN, Variant, list_variants, position_name, top1_standard_error
 from ..choose.display import show_view
 from ..run.scene import Scene, facts, network_name, pretty
 from ..run.times import as_text, measured
@@ -146,12 +147,11 @@ def how_familiar(found: Familiarity, *, fits: bool = False) -> str:
 
 
 def _variant_card(scene: Scene, times: Mapping[str, Latency] | str | None) -> str:
-    variant, metrics = scene.variant, scene.variant.metrics
+    variant = scene.variant
     cost, _ = facts(variant.key, variant)
     rows = {
         "Variant": variant.name,
-        "Top-1 / top-5": f"{metrics['top1']:.1f} ± {top1_standard_error(variant):.1f} % / {metrics['top5']:.1f} % "
-        f"(± standard error over {variant.measured_on})",
+        "Top-1 / top-5": _accuracy(variant),
         **(
             {f"Over {len(accuracy.seeds)} seeds": f"{accuracy.over_seeds} % top-1"}
             if (accuracy := accuracy_of(variant)).over_seeds
@@ -163,6 +163,17 @@ def _variant_card(scene: Scene, times: Mapping[str, Latency] | str | None) -> st
         "Device": scene.device.device.upper() + (f": {scene.device.reason}" if scene.device.reason else ""),
     }
     return table(rows)
+
+
+def _accuracy(variant: Variant) -> str:
+    if "top1" not in variant.metrics:
+        return UNKNOWN
+    error = top1_standard_error(variant)
+    return (
+        f"{variant.figure('top1')} ± {error:.1f} % / {variant.figure('top5')} % (± standard error over {variant.measured_on})"
+        if isfinite(error)
+        else f"{variant.figure('top1')} % / {variant.figure('top5')} %"
+    )
 
 
 def show_latency(scene: Scene, card: DeltaGenerator) -> None:

@@ -9,6 +9,7 @@ import streamlit as st
 from ...analysis import measures
 from ...figures.colours import Scaled, scale_maps, subspace_colour
 from ...figures.tiles import data_uri, mosaic, value_range
+from ...zoo import Variant
 from ..run.words import judged
 from ..widgets.legends import map_legend
 from ..widgets.tiles import Tile, map_tile, show_tiles
@@ -43,13 +44,19 @@ def tell_more(walk: Walk) -> None:
     top = scene.attention.top(1)[0]
     st.caption(
         f"{walk.facts.network}, which knows {scene.variant.knows}, says “{scene.class_name(top)}” with {scene.attention.probabilities[top]:.0%}. "
-        f"{judged(scene) if scene.picture.sample else ''} It is right for {scene.variant.metrics['top1']:.0f} % of {scene.variant.measured_on}. Of its {walk.facts.params:.2f} million parameters "
+        f"{judged(scene) if scene.picture.sample else ''} {_how_often_right(scene.variant)} Of its {walk.facts.params:.2f} million parameters "
         f"one module has {walk.facts.module_values}: {2 * walk.facts.m} weights, the others biases and norms."
     )
     st.caption(
         "Colours: multiples of uniform, 1 is no preference. *Area* is the effective area, the share of places over which the attention is spread: e to the map's entropy, "
         "divided by the number of places. Uniform is 100 %; a weak preference hardly lowers it. *Peak* is the largest value."
     )
+
+
+def _how_often_right(variant: Variant) -> str:
+    if "top1" not in variant.metrics:
+        return "How often it is right is unknown."
+    return f"It is right for {variant.figure('top1', '.0f')} % of {variant.measured_on}."
 
 
 def show_channels(walk: Walk) -> None:

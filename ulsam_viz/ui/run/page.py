@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ...zoo import CheckpointError, Variant, list_variants
+from ...zoo import CheckpointError, Variant, list_variants, problems
 from .frame import show_frame
 from .session import asked
 
@@ -20,6 +20,8 @@ def open_page(name: str) -> list[Variant]:
     except CheckpointError as error:
         st.error(f"There is nothing to show: {error}")
         st.stop()
+    for problem in problems():
+        st.error(problem)
     if not variants:
         st.error("There is nothing to show: the manifest names no trained variant.")
         st.stop()
