@@ -64,13 +64,6 @@ def test_a_page_shows_it(show: Any, net: str, own: Path) -> None:
         assert "unknown" in text
 
 
-def test_a_subspace_is_shown_large(own: Path) -> None:
-    app = AppTest.from_function(inspect, default_timeout=PATIENCE)
-    for key, value in {"net": "mine", "picture": "Coffee cup", "methods": "Grad-CAM", "place": "11.1"}.items():
-        app.query_params[key] = value
-    fine(app.run())
-
-
 def test_a_damaged_folder_of_ones_own_leaves_the_pages_alone(own: Path) -> None:
     (own / "manifest.json").write_text("{")
     app = AppTest.from_function(evidence, default_timeout=PATIENCE)
