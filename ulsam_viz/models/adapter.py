@@ -274,9 +274,7 @@ class AttendedModel(nn.Module):
             lambda output: self._replaced(x, layer, output),
         )
 
-    def _changed(
-        self, x: Tensor, layer: str, features: Tensor, module: Any, changes: Changes
-    ) -> tuple[Tensor, dict[Any, Tensor]]:
+    def _changed(self, x: Tensor, layer: str, features: Tensor, module: Any, changes: Changes) -> tuple[Tensor, dict[Any, Tensor]]:
         """Run a pass whose gains are changed from a layer on."""
         later = self.attended[self.attended.index(layer) :]
         changes = {name: change for name, change in changes.items() if name in later}
@@ -355,7 +353,9 @@ class _Seen:
         if name in self.shared:
             return "stands in several places of the host"
         if self.calls[name] != 1:
-            return f"is called {self.calls[name]} times in a pass, and a module has one map" if self.calls[name] else "is not called"
+            return (
+                f"is called {self.calls[name]} times in a pass, and a module has one map" if self.calls[name] else "is not called"
+            )
         if name not in self.outputs:
             return "does not return one tensor"
         shape = tuple(self.outputs[name].shape)
