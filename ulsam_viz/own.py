@@ -69,7 +69,8 @@ def own_network(network: AttentionNetwork, classes: Sequence[str] | None, prepro
     module = cast(nn.Module, network)
     taken = copy.deepcopy(module).eval()
     name = network.label if isinstance(network, Network) else str(getattr(network, "title", type(network).__name__))
-    return OwnNetwork(name, f"own {_number_of(module)} {_content_of(taken)}", cast(AttentionNetwork, taken), names, preprocessing)
+    key = f"own {_number_of(module)} {_content_of(taken)} {preprocessing}"  # baselines depend on how pictures are normalised
+    return OwnNetwork(name, key, cast(AttentionNetwork, taken), names, preprocessing)
 
 
 def _number_of(module: nn.Module) -> int:
@@ -82,8 +83,8 @@ def _number_of(module: nn.Module) -> int:
 
 @torch.no_grad()
 def _content_of(module: nn.Module) -> str:
-    """Return a digest of all values, those of buffers that no state dict holds too."""
-    digest = hashlib.blake2b(digest_size=16)
+    """Return a digest of how a network is built and of all its values, those of buffers that no state dict holds too."""
+    digest = hashlib.blake2b(repr(module).encode(), digest_size=16)
     values: list[tuple[str, Any]] = [*module.named_parameters(), *module.named_buffers()]
     for name, value in values:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
