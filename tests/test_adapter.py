@@ -192,6 +192,7 @@ def small() -> AttendedModel:
 
 def test_two_threads_look_at_one_network_at_once(small: AttendedModel) -> None:
     both = threading.Barrier(2, timeout=PATIENCE)
+
     def meet(*_: object) -> None:
         both.wait()
 

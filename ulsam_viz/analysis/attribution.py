@@ -120,7 +120,7 @@ def refuse_where_wrong(model: AttentionNetwork, x: Tensor, method: str) -> None:
     if not isinstance(model, AttendedModel):
         return
     checks = {"deep_lift": why_not_rescaled, "guided_backprop": why_not_guided, "guided_grad_cam": why_not_guided}
-    if method in checks and (reason := checks[method](model, x)):
+    if method in checks and (reason := checks[method](model, x.to(model.device))):
         raise AttributionError(f"{METHODS[method].label} cannot be trusted on {model.title}: {reason}")
 
 

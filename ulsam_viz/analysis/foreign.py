@@ -33,9 +33,9 @@ def why_not_guided(model: AttendedModel, x: Tensor) -> str | None:
     """
     host, _ = _without_relus(model)
     for parent in list(host.modules()):
-        for name, child in parent.named_children():
+        for name, child in parent._modules.items():
             if type(child) is nn.MaxPool2d:  # its gradient goes to the largest, which the rule leaves as it is
-                setattr(parent, name, nn.AvgPool2d(child.kernel_size, child.stride, child.padding, child.ceil_mode))
+                parent._modules[name] = nn.AvgPool2d(child.kernel_size, child.stride, child.padding, child.ceil_mode)
     if _is_affine(host, x):
         return None
     return (
@@ -75,16 +75,16 @@ def _without_relus(model: AttendedModel) -> tuple[nn.Module, list[_NoReLU]]:
     host = model.without_attention().double().eval()
     stands: dict[nn.Module, _NoReLU] = {}
     for path, parent in list(host.named_modules()):
-        for name, child in parent.named_children():
+        for name, child in parent._modules.items():  # under each of its names, if it has several
             if type(child) in _RELUS:
-                setattr(parent, name, stands.setdefault(child, _NoReLU(f"{path}.{name}".lstrip("."))))
+                parent._modules[name] = stands.setdefault(child, _NoReLU(f"{path}.{name}".lstrip(".")))
     return host, list(stands.values())
 
 
 @torch.no_grad()
 def _is_affine(host: nn.Module, x: Tensor) -> bool:
     """Tell whether f((a + b) / 2) = (f(a) + f(b)) / 2, for the picture and a far one."""
-    a = x.detach().double()
+    a = x.detach().double().clone()  # a host may overwrite it
     b = 3 * torch.randn(a.shape, generator=torch.Generator().manual_seed(0), dtype=a.dtype).to(a)
     at_a, at_b, between = (host(point) for point in (a, b, (a + b) / 2))
     error = (between - (at_a + at_b) / 2).abs().max()

@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from ..models.attention_network import AttentionNetwork
 from ..models.blocks import ReLU6
-from ..models.ulsam import FastULSAM, excess_gain
+from ..models.ulsam import ULSAM, FastULSAM, excess_gain
 
 N = TypeVar("N", bound=AttentionNetwork)
 
@@ -39,15 +39,15 @@ def rescalable(model: N) -> N:
     DeepLift makes it.
 
     Args:
-        model: An optimised network; it is not changed.
+        model: In eval mode, optimised or not; it is not changed.
     """
     twin = copy.deepcopy(model)
     for parent in list(twin.modules()):
         for name, child in parent.named_children():
             if isinstance(child, ReLU6):
                 setattr(parent, name, _TwoReLUs())
-            elif isinstance(child, FastULSAM):
-                setattr(parent, name, _RescalableULSAM(child))
+            elif isinstance(child, FastULSAM | ULSAM):
+                setattr(parent, name, _RescalableULSAM(child if isinstance(child, FastULSAM) else FastULSAM(child)))
     return twin
 
 

@@ -244,13 +244,11 @@ class AttendedModel(nn.Module):
         """Run a pass whose gains are changed from a layer on."""
         later = self.attended[self.attended.index(layer) :]
         changes = {name: change for name, change in changes.items() if name in later}
-        if layer in changes:
-            excess = changes[layer](module.excess(features))
-            x = _as_many(x, excess)  # hosts that join this layer's features with earlier ones need as many of both
-            changes[layer] = lambda _: excess
-        with self._watched(changes) as watched:
-            logits = self.model(x)
-        return logits, {name: maps for name, maps in watched.maps.items() if name in later}
+        # From the features of the first pass, so that rounding does not depend on how many changes run together.
+        output, own = attend_to(module, features, changes.get(layer))
+        with self._watched(changes, {layer: output}) as watched:
+            logits = self.model(_as_many(x, output))
+        return logits, {layer: own} | {name: maps for name, maps in watched.maps.items() if name in later}
 
     def _replaced(self, x: Tensor, layer: str, output: Tensor) -> Tensor:
         with self._watched(outputs={layer: output}):
@@ -282,5 +280,5 @@ class AttendedModel(nn.Module):
 
 
 def _as_many(x: Tensor, wanted: Tensor) -> Tensor:
-    """Repeat one picture as often as there are changes of it."""
+    """Repeat one picture as often as there are changes of it: hosts may join later features with earlier ones."""
     return x if len(x) == len(wanted) else x.expand(len(wanted), *x.shape[1:])
