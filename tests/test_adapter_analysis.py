@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tests.conftest import noise
-from tests.test_adapter import hooks_of, livened, pictures, same, snapshot
+from tests.test_adapter import HOSTS, hooks_of, livened, pictures, same, snapshot
 from ulsam_viz import AttentionNetwork, MobileNetV1, Placement, explain, insert_ulsam
 from ulsam_viz.analysis.attention import attend
 from ulsam_viz.analysis.attribution import attribute
@@ -280,6 +280,27 @@ def test_rules_that_do_not_hold_are_refused_with_the_reason(host: Callable[[], n
     assert same(snapshot(network), before)
 
 
+@pytest.mark.parametrize("name", HOSTS)
+def test_methods_on_the_usual_hosts(name: str) -> None:
+    build, groups = HOSTS[name]
+    torch.manual_seed(5)
+    network = optimize(insert_ulsam(livened(build()), groups, example=torch.zeros(1, 3, SIDE, SIDE)))
+    before = snapshot(network)
+    for method, settings in (("grad_cam", {"layer": "last"}), ("grad_cam", {"layer": "attention"}), ("saliency", {})):
+        found = attribute(network, pictures(1), method=method, target=3, preprocessing=PRE, settings=settings)
+        assert np.isfinite(found.values).all() and found.values.std() > 0
+    with pytest.raises(AttributionError, match="DeepLift cannot be trusted"):  # a max-pool, or no ReLU of its own each
+        attribute(network, pictures(1), method="deep_lift", target=3, preprocessing=PRE)
+    if "ResNet" in name or "Shuffle" in name:  # ReLUs alone
+        assert attribute(network, pictures(1), method="guided_backprop", target=3, preprocessing=PRE).values.std() > 0
+    else:
+        with pytest.raises(AttributionError, match="Guided backprop cannot be trusted"):
+            attribute(network, pictures(1), method="guided_backprop", target=3, preprocessing=PRE)
+    result = shapley(network, pictures(1), layer=network.attended[0], target=3)
+    assert result.values.sum() == pytest.approx(result.total, abs=1e-4 * max(1, abs(result.total)))
+    assert same(snapshot(network), before)
+
+
 def test_deep_lift_is_refused_where_a_relu_is_used_again_and_for_pools() -> None:
     for host, reason in ((Plain(nn.ReLU, again=True), "several times"), (Plain(nn.ReLU, pool=nn.MaxPool2d(3)), "has MaxPool2d")):
         network = adapt(host)
@@ -298,7 +319,7 @@ def test_deep_lift_is_exact_where_it_is_given(in_place: bool) -> None:
         assert found.delta == pytest.approx(0, abs=1e-4 * abs(found.explained or 0) + 1e-6)
         assert same(snapshot(network), before)
         maps.append(found.values)
-    np.testing.assert_allclose(*maps, atol=1e-4 * np.abs(maps[0]).max())
+    np.testing.assert_allclose(maps[0], maps[1], atol=1e-4 * np.abs(maps[0]).max())
 
 
 def test_a_relu_whose_input_is_used_again_is_left_alone() -> None:
