@@ -18,18 +18,20 @@ from ulsam_viz import AttentionNetwork, MobileNetV1, Placement, explain, insert_
 from ulsam_viz.analysis.attention import attend
 from ulsam_viz.analysis.attribution import attribute
 from ulsam_viz.analysis.computations import AttributionError
-from ulsam_viz.analysis.effects import ablate, shapley, through_subspaces, with_strength
+from ulsam_viz.analysis.effects import ShapleyValues, ablate, shapley, through_subspaces, with_strength
 from ulsam_viz.analysis.faithfulness import measure
 from ulsam_viz.analysis.interventions import INTERVENTIONS, intervene
 from ulsam_viz.analysis.methods import METHODS
 from ulsam_viz.analysis.sanity import sanity_checks
 from ulsam_viz.analysis.sources import attribute_attention
 from ulsam_viz.analysis.stages import Switches, experiment
-from ulsam_viz.images import ModelInput, Preprocessing
+from ulsam_viz.engine import Engine
+from ulsam_viz.images import ModelInput, Preprocessing, prepare
 from ulsam_viz.models.adapter import AttendedModel
 from ulsam_viz.models.backbones import BACKBONES
 from ulsam_viz.models.network import Network
 from ulsam_viz.models.optimize import optimize
+from ulsam_viz.own import own_network
 from ulsam_viz.training.data import Pictures
 from ulsam_viz.training.evaluate import evaluate
 
@@ -369,6 +371,23 @@ def test_a_network_that_was_trained_further_is_seen_anew(photograph: Image.Image
     np.testing.assert_array_equal(other.logits, second.logits)
     dark = Preprocessing(SIDE, mean=(0.0, 0.0, 0.0))
     assert not np.array_equal(explain(photograph, network, preprocessing=dark).logits, second.logits)
+
+
+def test_the_engine_lends_replicas_of_an_adapted_network(photograph: Image.Image) -> None:
+    network = insert_ulsam(livened(Plain(nn.ReLU)), {"middle": 2}, example=torch.zeros(1, 3, SIDE, SIDE))
+    record, picture, engine = own_network(network, None, PRE), prepare(photograph, PRE), Engine(workers=2)
+    lent = []
+
+    def work(model: AttendedModel, pause: Callable[..., None]) -> ShapleyValues:
+        lent.append(model)
+        return shapley(model, picture.tensor, layer="middle", target=1, pause=pause)
+
+    found = engine.run("shapley", picture, record, "cpu", work).result()
+    assert lent[0] is not network and lent[0] is not record.network
+    assert found.total == pytest.approx(shapley(optimize(network), picture.tensor, layer="middle", target=1).total, abs=1e-6)
+    assert engine.run("shapley", picture, own_network(network, None, PRE), "cpu", work).result() is found  # kept: the same content
+    assert own_network(network, None, PRE).key == record.key != own_network(copy.deepcopy(network), None, PRE).key
+    assert hooks_of(lent[0]) == 0 and len(lent) == 1
 
 
 def test_explain_takes_a_network_of_ours_that_is_not_in_the_zoo(photograph: Image.Image, lively: Callable[..., Network]) -> None:
