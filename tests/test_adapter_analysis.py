@@ -26,12 +26,12 @@ from ulsam_viz.analysis.sanity import sanity_checks
 from ulsam_viz.analysis.sources import attribute_attention
 from ulsam_viz.analysis.stages import Switches, experiment
 from ulsam_viz.engine import Engine
+from ulsam_viz.guest import as_guest
 from ulsam_viz.images import ModelInput, Preprocessing, prepare
 from ulsam_viz.models.adapter import AttendedModel
 from ulsam_viz.models.backbones import BACKBONES
 from ulsam_viz.models.network import Network
 from ulsam_viz.models.optimize import optimize
-from ulsam_viz.own import own_network
 from ulsam_viz.training.data import Pictures
 from ulsam_viz.training.evaluate import evaluate
 
@@ -375,7 +375,7 @@ def test_a_network_that_was_trained_further_is_seen_anew(photograph: Image.Image
 
 def test_the_engine_lends_replicas_of_an_adapted_network(photograph: Image.Image) -> None:
     network = insert_ulsam(livened(Plain(nn.ReLU)), {"middle": 2}, example=torch.zeros(1, 3, SIDE, SIDE))
-    record, picture, engine = own_network(network, None, PRE), prepare(photograph, PRE), Engine(workers=2)
+    record, picture, engine = as_guest(network, None, PRE), prepare(photograph, PRE), Engine(workers=2)
     lent = []
 
     def work(model: AttendedModel, pause: Callable[..., None]) -> ShapleyValues:
@@ -385,8 +385,8 @@ def test_the_engine_lends_replicas_of_an_adapted_network(photograph: Image.Image
     found = engine.run("shapley", picture, record, "cpu", work).result()
     assert lent[0] is not network and lent[0] is not record.network
     assert found.total == pytest.approx(shapley(optimize(network), picture.tensor, layer="middle", target=1).total, abs=1e-6)
-    assert engine.run("shapley", picture, own_network(network, None, PRE), "cpu", work).result() is found  # kept: the same content
-    assert own_network(network, None, PRE).key == record.key != own_network(copy.deepcopy(network), None, PRE).key
+    assert engine.run("shapley", picture, as_guest(network, None, PRE), "cpu", work).result() is found  # kept: the same content
+    assert as_guest(network, None, PRE).key == record.key != as_guest(copy.deepcopy(network), None, PRE).key
     assert hooks_of(lent[0]) == 0 and len(lent) == 1
 
 

@@ -29,10 +29,10 @@ from .caching import BoundedCache, freeze, size_of
 from .cost import Latency, measure_latencies
 from .exact import whole_float32
 from .gpu import Gpu
+from .guest import GuestNetwork
 from .images import ModelInput
 from .models.attention_network import AttentionNetwork
 from .models.optimize import optimize
-from .own import OwnNetwork
 from .scheduling import FairPool, Job, Kind
 from .zoo import Variant, load_network
 
@@ -118,7 +118,7 @@ class Engine:
             return DeviceChoice("cpu", _FULL) if future in self._moved else chosen
 
     def attend(
-        self, picture: ModelInput, variant: Variant | OwnNetwork, device: str = "cpu", *, visitor: Hashable = None
+        self, picture: ModelInput, variant: Variant | GuestNetwork, device: str = "cpu", *, visitor: Hashable = None
     ) -> Future[Attention]:
         """Start one pass; the future holds logits, calibrated probabilities and all maps."""
         key = (variant.key, device, picture.key)
@@ -152,7 +152,7 @@ class Engine:
     def attribute(
         self,
         picture: ModelInput,
-        variant: Variant | OwnNetwork,
+        variant: Variant | GuestNetwork,
         device: str = "cpu",
         *,
         method: str,
@@ -187,7 +187,7 @@ class Engine:
         self,
         name: Hashable,
         picture: ModelInput,
-        variant: Variant | OwnNetwork,
+        variant: Variant | GuestNetwork,
         device: str,
         work: Work[T],
         *,
@@ -239,7 +239,7 @@ class Engine:
         # No time of a CPU stands for that of a GPU that was full.
         return self._submit(("latency", device, names, time.monotonic() // _TIMES_KEPT), measure, None, visitor=visitor)
 
-    def warm(self, variant: Variant | OwnNetwork, device: str = "cpu") -> Future[None]:
+    def warm(self, variant: Variant | GuestNetwork, device: str = "cpu") -> Future[None]:
         """Load a variant and run it once when nothing else is to do, so that its first visitor does not wait."""
 
         def once(model: AttentionNetwork, _: Pause) -> None:
@@ -273,7 +273,7 @@ class Engine:
     def _ask(
         self,
         key: Any,
-        variant: Variant | OwnNetwork,
+        variant: Variant | GuestNetwork,
         work: Work[T],
         *,
         on_cpu: Work[T] | None = None,
@@ -365,7 +365,7 @@ class Engine:
                 self._results.put(key, value)
         return value
 
-    def _with_network(self, variant: Variant | OwnNetwork, device: str, work: Work[T], job: Job) -> T:
+    def _with_network(self, variant: Variant | GuestNetwork, device: str, work: Work[T], job: Job) -> T:
         # A short job may run within a long one, in its thread: whatever mode that has set must not reach into this network.
         with torch.inference_mode(False), torch.enable_grad(), self._borrow(variant, device) as model:
             if job.kind is Kind.SHORT:
@@ -389,7 +389,7 @@ class Engine:
                 hook.remove()
 
     @contextmanager
-    def _borrow(self, variant: Variant | OwnNetwork, device: str) -> Iterator[Any]:
+    def _borrow(self, variant: Variant | GuestNetwork, device: str) -> Iterator[Any]:
         """Lend a network that no other thread uses; after an error it is not given back to the pool."""
         key = (variant.key, device)
         with self._lock:
@@ -406,8 +406,8 @@ class Engine:
                 self._idle.popitem(last=False)
 
 
-def _load(variant: Variant | OwnNetwork) -> nn.Module:
-    return cast(nn.Module, variant.network) if isinstance(variant, OwnNetwork) else load_network(variant)
+def _load(variant: Variant | GuestNetwork) -> nn.Module:
+    return cast(nn.Module, variant.network) if isinstance(variant, GuestNetwork) else load_network(variant)
 
 
 def _prepare_thread() -> None:

@@ -12,9 +12,9 @@ from PIL import Image
 from .analysis.attribution import Attribution
 from .analysis.computations import AttributionError
 from .engine import default_engine
+from .guest import GuestNetwork, as_guest
 from .images import Preprocessing, prepare
 from .models.attention_network import AttentionNetwork
-from .own import OwnNetwork, own_network
 from .zoo import Variant, get_variant
 
 
@@ -108,7 +108,7 @@ def explain(
 
 def _record_of(
     variant: str | Variant | AttentionNetwork, classes: Sequence[str] | None, preprocessing: Preprocessing | None
-) -> Variant | OwnNetwork:
+) -> Variant | GuestNetwork:
     if isinstance(variant, str | Variant):
         if classes is not None or preprocessing is not None:
             raise ValueError("a variant has its own classes and preprocessing; they are given with a network of one's own")
@@ -120,10 +120,10 @@ def _record_of(
         )
     if preprocessing is None:
         raise ValueError("say how pictures become the network's input: preprocessing=Preprocessing(...)")
-    return own_network(variant, classes, preprocessing)
+    return as_guest(variant, classes, preprocessing)
 
 
-def _class_number(target: int | str, variant: Variant | OwnNetwork) -> int:
+def _class_number(target: int | str, variant: Variant | GuestNetwork) -> int:
     if isinstance(target, str):
         if target not in variant.classes:
             raise AttributionError(f"{variant.name} knows no class '{target}'")

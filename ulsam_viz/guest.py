@@ -25,7 +25,7 @@ _next = itertools.count()
 
 
 @dataclass(frozen=True, eq=False)
-class OwnNetwork:
+class GuestNetwork:
     """What the engine needs to know of a network.
 
     Attributes:
@@ -50,7 +50,7 @@ class OwnNetwork:
         return self.preprocessing.input_size
 
 
-def own_network(network: AttentionNetwork, classes: Sequence[str] | None, preprocessing: Preprocessing) -> OwnNetwork:
+def as_guest(network: AttentionNetwork, classes: Sequence[str] | None, preprocessing: Preprocessing) -> GuestNetwork:
     """Take a network as it is now.
 
     Args:
@@ -70,7 +70,7 @@ def own_network(network: AttentionNetwork, classes: Sequence[str] | None, prepro
     taken = copy.deepcopy(module).eval()
     name = network.label if isinstance(network, Network) else str(getattr(network, "title", type(network).__name__))
     key = f"own {_number_of(module)} {_content_of(taken)} {preprocessing}"  # baselines depend on how pictures are normalised
-    return OwnNetwork(name, key, cast(AttentionNetwork, taken), names, preprocessing)
+    return GuestNetwork(name, key, cast(AttentionNetwork, taken), names, preprocessing)
 
 
 def _number_of(module: nn.Module) -> int:
