@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from .cost import Cost, count_cost
     from .explanation import Explanation, explain
     from .images import ImageError, decode_image
+    from .models.adapter import insert_ulsam
+    from .models.attention_network import AttentionNetwork
     from .models.mobilenet import MobileNetV1, MobileNetV2
     from .models.network import Placement
     from .models.optimize import optimize
@@ -17,6 +19,7 @@ __version__ = "0.1.0"  # the one place: pyproject.toml reads it here
 
 __all__ = [
     "ULSAM",
+    "AttentionNetwork",
     "CheckpointError",
     "Cost",
     "Explanation",
@@ -28,6 +31,7 @@ __all__ = [
     "count_cost",
     "decode_image",
     "explain",
+    "insert_ulsam",
     "list_variants",
     "load_variant",
     "optimize",
@@ -36,6 +40,7 @@ __all__ = [
 # Names are imported when they are first used: torch takes seconds, and the app shows its first picture without it.
 _HOMES = {
     "ULSAM": ".models.ulsam",
+    "AttentionNetwork": ".models.attention_network",
     "CheckpointError": ".zoo",
     "Cost": ".cost",
     "Explanation": ".explanation",
@@ -47,6 +52,7 @@ _HOMES = {
     "count_cost": ".cost",
     "decode_image": ".images",
     "explain": ".explanation",
+    "insert_ulsam": ".models.adapter",
     "list_variants": ".zoo",
     "load_variant": ".zoo",
     "optimize": ".models.optimize",

@@ -151,7 +151,7 @@ def measure_latencies(
     """
     times: dict[str, list[float]] = {name: [] for name in models}
     inputs = {
-        name: torch.zeros(1, 3, size, size, device=model.classifier.weight.device).contiguous(memory_format=torch.channels_last)
+        name: torch.zeros(1, 3, size, size, device=model.device).contiguous(memory_format=torch.channels_last)
         for name, (model, size) in models.items()
     }
     with ExitStack() as stack:
@@ -231,7 +231,7 @@ def measure_module(
     module = transparent_module(channels, groups)
     x = torch.linspace(-1, 1, channels * height * width).view(1, channels, height, width)
     loop = _Loop(module)
-    picture = torch.zeros(1, 3, input_size, input_size, device=network.classifier.weight.device)
+    picture = torch.zeros(1, 3, input_size, input_size, device=network.device)
     forms: list[tuple[Callable[[Tensor], object], Tensor]] = [
         (loop, x),
         (FastULSAM(module).eval(), x),

@@ -16,10 +16,11 @@ from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from weakref import WeakSet
 
 import torch
+from torch import nn
 
 from .analysis.attention import Attention, attend, attend_each
 from .analysis.attribution import Attribution, attribute
@@ -28,15 +29,16 @@ from .caching import BoundedCache, freeze, size_of
 from .cost import Latency, measure_latencies
 from .exact import whole_float32
 from .gpu import Gpu
+from .guest import GuestNetwork
 from .images import ModelInput
-from .models.network import Network
+from .models.attention_network import AttentionNetwork
 from .models.optimize import optimize
 from .scheduling import FairPool, Job, Kind
 from .zoo import Variant, load_network
 
 T = TypeVar("T")
 Pause = Callable[..., None]  # of how many passes a computation has sent through the network by other ways than a call; 0
-Work = Callable[[Network, Pause], T]
+Work = Callable[[Any, Pause], T]  # on an AttentionNetwork, which a variant's Network is
 Run = Callable[[str, Job], T]  # on a device, as a job
 _SHORT_PASSES = 2  # an attribution of so few passes takes milliseconds
 _GPU_BATCH = 16  # pictures in one pass, where several visitors wait for the same network
@@ -89,7 +91,7 @@ class Engine:
         self._pools = {"cpu": FairPool(workers, "engine", _prepare_thread)}
         self._pools["cuda"] = FairPool(1, "engine-gpu", _prepare_thread)  # a GPU does one thing at once; passes go in batches
         self._lock = threading.Lock()
-        self._idle: OrderedDict[tuple[str, str], list[Network]] = OrderedDict()
+        self._idle: OrderedDict[tuple[str, str], list[Any]] = OrderedDict()
         self._sizes: dict[tuple[str, str], int] = {}  # bytes of one network of each key
         self._model_bytes = model_bytes
         self._results = BoundedCache(result_bytes)
@@ -115,12 +117,14 @@ class Engine:
         with self._lock:
             return DeviceChoice("cpu", _FULL) if future in self._moved else chosen
 
-    def attend(self, picture: ModelInput, variant: Variant, device: str = "cpu", *, visitor: Hashable = None) -> Future[Attention]:
+    def attend(
+        self, picture: ModelInput, variant: Variant | GuestNetwork, device: str = "cpu", *, visitor: Hashable = None
+    ) -> Future[Attention]:
         """Start one pass; the future holds logits, calibrated probabilities and all maps."""
         key = (variant.key, device, picture.key)
         temperature = variant.calibration.temperature
 
-        def alone(model: Network, _: Pause) -> Attention:
+        def alone(model: AttentionNetwork, _: Pause) -> Attention:
             return attend(model, picture.tensor, temperature=temperature)
 
         if device == "cpu":  # batches are no faster there, and would change the last bits
@@ -129,7 +133,7 @@ class Engine:
         return self._ask(key, variant, batch, on_cpu=alone, kind=Kind.SHORT, visitor=visitor, picture=picture.tensor)
 
     def _attend_batch(
-        self, key: tuple[str, str, str], tensor: torch.Tensor, temperature: float, model: Network, _: Pause
+        self, key: tuple[str, str, str], tensor: torch.Tensor, temperature: float, model: AttentionNetwork, _: Pause
     ) -> Attention:
         """Run one pass for all pictures that wait for this network; what the others get is found in the cache."""
         others: list[tuple[Any, torch.Tensor]] = []
@@ -148,7 +152,7 @@ class Engine:
     def attribute(
         self,
         picture: ModelInput,
-        variant: Variant,
+        variant: Variant | GuestNetwork,
         device: str = "cpu",
         *,
         method: str,
@@ -183,7 +187,7 @@ class Engine:
         self,
         name: Hashable,
         picture: ModelInput,
-        variant: Variant,
+        variant: Variant | GuestNetwork,
         device: str,
         work: Work[T],
         *,
@@ -235,10 +239,10 @@ class Engine:
         # No time of a CPU stands for that of a GPU that was full.
         return self._submit(("latency", device, names, time.monotonic() // _TIMES_KEPT), measure, None, visitor=visitor)
 
-    def warm(self, variant: Variant, device: str = "cpu") -> Future[None]:
+    def warm(self, variant: Variant | GuestNetwork, device: str = "cpu") -> Future[None]:
         """Load a variant and run it once when nothing else is to do, so that its first visitor does not wait."""
 
-        def once(model: Network, _: Pause) -> None:
+        def once(model: AttentionNetwork, _: Pause) -> None:
             attend(model, torch.zeros(1, 3, variant.input_size, variant.input_size))
 
         return self._ask((variant.key, device, "warm"), variant, once, kind=Kind.BACKGROUND)
@@ -269,7 +273,7 @@ class Engine:
     def _ask(
         self,
         key: Any,
-        variant: Variant,
+        variant: Variant | GuestNetwork,
         work: Work[T],
         *,
         on_cpu: Work[T] | None = None,
@@ -361,7 +365,7 @@ class Engine:
                 self._results.put(key, value)
         return value
 
-    def _with_network(self, variant: Variant, device: str, work: Work[T], job: Job) -> T:
+    def _with_network(self, variant: Variant | GuestNetwork, device: str, work: Work[T], job: Job) -> T:
         # A short job may run within a long one, in its thread: whatever mode that has set must not reach into this network.
         with torch.inference_mode(False), torch.enable_grad(), self._borrow(variant, device) as model:
             if job.kind is Kind.SHORT:
@@ -385,14 +389,14 @@ class Engine:
                 hook.remove()
 
     @contextmanager
-    def _borrow(self, variant: Variant, device: str) -> Iterator[Network]:
+    def _borrow(self, variant: Variant | GuestNetwork, device: str) -> Iterator[Any]:
         """Lend a network that no other thread uses; after an error it is not given back to the pool."""
         key = (variant.key, device)
         with self._lock:
             stock = self._idle.get(key)
             model = stock.pop() if stock else None
         if model is None:
-            model = optimize(load_network(variant)).to(device)
+            model = optimize(_load(variant)).to(device)
         yield model
         with self._lock:
             self._idle.setdefault(key, []).append(model)
@@ -400,6 +404,10 @@ class Engine:
             self._sizes.setdefault(key, size_of(model))
             while sum(self._sizes[k] * len(stock) for k, stock in self._idle.items()) > self._model_bytes and len(self._idle) > 1:
                 self._idle.popitem(last=False)
+
+
+def _load(variant: Variant | GuestNetwork) -> nn.Module:
+    return cast(nn.Module, variant.network) if isinstance(variant, GuestNetwork) else load_network(variant)
 
 
 def _prepare_thread() -> None:

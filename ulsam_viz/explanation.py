@@ -1,4 +1,4 @@
-"""One picture through one trained variant, in one call: :func:`explain`."""
+"""One picture through one network, in one call: :func:`explain`."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from PIL import Image
 from .analysis.attribution import Attribution
 from .analysis.computations import AttributionError
 from .engine import default_engine
-from .images import prepare
+from .guest import GuestNetwork, as_guest
+from .images import Preprocessing, prepare
+from .models.attention_network import AttentionNetwork
 from .zoo import Variant, get_variant
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Everything about one picture, one variant and one class.
+    """Everything about one picture, one network and one class.
 
     Attributes:
-        variant: Name of the variant.
+        variant: Name of the variant, or of the caller's own network.
         logits: Shape (classes,).
-        probabilities: Calibrated, shape (classes,): softmax(logits / T) with the variant's own ``calibration.temperature``.
+        probabilities: Calibrated, shape (classes,): softmax(logits / T) with the variant's own ``calibration.temperature``; of
+            the caller's own network, of whose answers nothing was measured, T is 1.
         target: Class number that the attributions are for.
-        attention: Attention maps by layer, each (g, H, W), each map summing to 1.
+        attention: Attention maps by layer (of an adapted network, by the submodule's name), each (g, H, W), each map summing to 1.
         attributions: Attributions by method, each (S, S), signed where the method is.
         details: The full record of each method: time, passes, convergence delta, caveat.
         pixels: The crop that the network saw, shape (S, S, 3), uint8.
@@ -35,7 +38,7 @@ class Explanation:
     logits: np.ndarray
     probabilities: np.ndarray
     target: int
-    attention: Mapping[int, np.ndarray]
+    attention: Mapping[Any, np.ndarray]
     attributions: Mapping[str, np.ndarray]
     details: Mapping[str, Attribution]
     pixels: np.ndarray
@@ -43,24 +46,29 @@ class Explanation:
 
 def explain(
     image: Image.Image,
-    variant: str | Variant,
+    variant: str | Variant | AttentionNetwork,
     methods: Sequence[str] = ("grad_cam",),
     target: int | str | None = None,
     *,
     device: str = "auto",
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     seed: int = 0,
+    classes: Sequence[str] | None = None,
+    preprocessing: Preprocessing | None = None,
 ) -> Explanation:
-    """Look at one picture through one trained variant.
+    """Look at one picture through one trained variant, or through a network of one's own.
 
     Args:
         image: An RGB picture; :func:`ulsam_viz.decode_image` makes one from a file's bytes.
-        variant: A variant or its name.
+        variant: A variant or its name; or an :class:`~ulsam_viz.AttentionNetwork` such as :func:`ulsam_viz.insert_ulsam` returns,
+            which is copied, never changed.
         methods: Names of attribution methods.
         target: Class number or name; by default the predicted class.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         settings: For each method, values other than its defaults.
         seed: The same call with the same seed gives the same numbers, in any thread.
+        classes: Names by output number of a network of one's own; by default the numbers. A variant brings its own.
+        preprocessing: How pictures become that network's input. A variant brings its own.
 
     Returns:
         Logits, maps, attributions and the crop that the network saw.
@@ -68,10 +76,13 @@ def explain(
     Raises:
         KeyError: For an unknown variant.
         CheckpointError: If the variant's checkpoint is damaged.
-        AttributionError: For an unknown method, setting or class.
+        AttributionError: For an unknown method, setting or class, and for a method whose rule does not hold on a foreign network.
+        ValueError: For a network of one's own without preprocessing, or with other classes than it has logits; for a variant
+            with any of the two.
+        TypeError: For what is neither.
     """
     engine = default_engine()
-    record = get_variant(variant) if isinstance(variant, str) else variant
+    record = _record_of(variant, classes, preprocessing)
     place = engine.choose_device(device).device
     picture = prepare(image, record.preprocessing)
     attention = engine.attend(picture, record, place).result()
@@ -95,7 +106,24 @@ def explain(
     )
 
 
-def _class_number(target: int | str, variant: Variant) -> int:
+def _record_of(
+    variant: str | Variant | AttentionNetwork, classes: Sequence[str] | None, preprocessing: Preprocessing | None
+) -> Variant | GuestNetwork:
+    if isinstance(variant, str | Variant):
+        if classes is not None or preprocessing is not None:
+            raise ValueError("a variant has its own classes and preprocessing; they are given with a network of one's own")
+        return get_variant(variant) if isinstance(variant, str) else variant
+    if not isinstance(variant, AttentionNetwork):
+        raise TypeError(
+            f"expected a variant, its name, or a network that tells its attention, not {type(variant).__name__}; "
+            "ulsam_viz.insert_ulsam makes such a network of any module"
+        )
+    if preprocessing is None:
+        raise ValueError("say how pictures become the network's input: preprocessing=Preprocessing(...)")
+    return as_guest(variant, classes, preprocessing)
+
+
+def _class_number(target: int | str, variant: Variant | GuestNetwork) -> int:
     if isinstance(target, str):
         if target not in variant.classes:
             raise AttributionError(f"{variant.name} knows no class '{target}'")

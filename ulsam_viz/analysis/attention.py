@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..models.network import Network
+from ..models.attention_network import AttentionNetwork
 from ..models.optimize import relus_in_place
 
 
@@ -21,20 +22,20 @@ class Attention:
         logits: Shape (classes,).
         probabilities: softmax(logits / temperature), shape (classes,): calibrated where the network's temperature was given.
         maps: Attention maps by layer, each (g, H, W), each map summing to 1.
-        features: What the classifier averages, shape (C, H, W).
+        features: What the classifier averages, shape (C, H, W); None of a foreign network, whose classifier is not known.
     """
 
     logits: np.ndarray
     probabilities: np.ndarray
-    maps: Mapping[int, np.ndarray]
-    features: np.ndarray
+    maps: Mapping[Any, np.ndarray]
+    features: np.ndarray | None
 
     def top(self, count: int = 5) -> list[int]:
         """Return the numbers of the most probable classes, the most probable first."""
         return [int(i) for i in np.argsort(-self.probabilities, kind="stable")[:count]]
 
 
-def attend(model: Network, x: Tensor, *, temperature: float = 1.0) -> Attention:
+def attend(model: AttentionNetwork, x: Tensor, *, temperature: float = 1.0) -> Attention:
     """Run one pass of one picture; see :func:`attend_each`.
 
     Args:
@@ -50,7 +51,7 @@ def attend(model: Network, x: Tensor, *, temperature: float = 1.0) -> Attention:
     return attend_each(model, x, temperature=temperature)[0]
 
 
-def attend_each(model: Network, x: Tensor, *, temperature: float = 1.0) -> list[Attention]:
+def attend_each(model: AttentionNetwork, x: Tensor, *, temperature: float = 1.0) -> list[Attention]:
     """Run one pass of several pictures.
 
     Args:
@@ -62,13 +63,18 @@ def attend_each(model: Network, x: Tensor, *, temperature: float = 1.0) -> list[
         For each picture logits, probabilities and the maps of every layer that carries a module.
     """
     with torch.inference_mode(), relus_in_place(model):
-        features, maps = model.features_with_attention(x.to(model.classifier.weight.device))
-        logits = model.classify(features).float()
+        logits, maps, features = model.look(x.to(model.device))
+        logits = logits.float()
         probabilities = (logits / temperature).softmax(1).cpu().numpy()
     arrays = {layer: m.float().cpu().numpy() for layer, m in maps.items()}
-    scores, last = logits.cpu().numpy(), features.float().cpu().numpy()
+    scores, last = logits.cpu().numpy(), None if features is None else features.float().cpu().numpy()
     # Copies: a view would keep the arrays of all pictures in memory, and share them.
     return [
-        Attention(scores[i].copy(), probabilities[i].copy(), {layer: m[i].copy() for layer, m in arrays.items()}, last[i].copy())
+        Attention(
+            scores[i].copy(),
+            probabilities[i].copy(),
+            {layer: m[i].copy() for layer, m in arrays.items()},
+            None if last is None else last[i].copy(),
+        )
         for i in range(len(x))
     ]

@@ -9,20 +9,23 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..images import Preprocessing
+from ..models.adapter import AttendedModel
+from ..models.attention_network import AttentionNetwork
 from ..models.network import Network
-from ..models.optimize import relus_in_place
+from ..models.optimize import nothing_in_place, relus_in_place
 from .attention import Attention, attend
 from .computations import AttributionError, Task
+from .foreign import why_not_guided, why_not_rescaled
 from .methods import METHODS, Method
 
 
@@ -56,7 +59,7 @@ class Attribution:
 
 
 def attribute(
-    model: Network,
+    model: AttentionNetwork,
     x: Tensor,
     *,
     method: str,
@@ -82,7 +85,7 @@ def attribute(
         The attribution; signed values are summed, magnitudes maximised, over the colour channels.
 
     Raises:
-        AttributionError: For an unknown method, setting or class.
+        AttributionError: For an unknown method, setting or class, and for a method whose rule does not hold on a foreign network.
     """
     if method not in METHODS:
         raise AttributionError(f"unknown method '{method}'; there are: {', '.join(METHODS)}")
@@ -92,13 +95,14 @@ def attribute(
     values = chosen.complete(settings or {})
     started = time.perf_counter()
     passes = chosen.passes(values, x.shape[-1])
-    if chosen.of_pass and chosen.of_pass.fits(values):
+    if chosen.of_pass and isinstance(model, Network) and chosen.of_pass.fits(values):
         result = chosen.of_pass.run(seen or attend(model, x), model, target, x.shape[-1])
         return _record(chosen, target, result, time.perf_counter() - started, 0 if seen else passes)
-    x = x.detach().clone().to(model.classifier.weight.device)  # Captum changes requires_grad of what it is given
+    x = x.detach().clone().to(model.device)  # Captum changes requires_grad of what it is given
     _quieten_captum()
     # Overwriting saves a sixth of the time, where Captum puts no hooks on the ReLUs.
-    in_place = nullcontext() if chosen.hooks_relus else relus_in_place(model)
+    in_place = nothing_in_place(model) if chosen.hooks_relus else relus_in_place(model)
+    refuse_where_wrong(model, x, method)
     task = Task(target, values, preprocessing, torch.Generator().manual_seed(seed))
     with _unchanged(model), in_place:
         result = chosen.run(model, x, task).detach()
@@ -109,6 +113,15 @@ def attribute(
         explained = float(logits[0] - logits[1])
         delta = float(result.double().sum()) - explained
     return _record(chosen, target, result, time.perf_counter() - started, passes, delta, explained)
+
+
+def refuse_where_wrong(model: AttentionNetwork, x: Tensor, method: str) -> None:
+    """Raise AttributionError, with the reason, if a method's rule does not hold on a foreign network."""
+    if not isinstance(model, AttendedModel):
+        return
+    checks = {"deep_lift": why_not_rescaled, "guided_backprop": why_not_guided, "guided_grad_cam": why_not_guided}
+    if method in checks and (reason := checks[method](model, x.to(model.device))):
+        raise AttributionError(f"{METHODS[method].label} cannot be trusted on {model.title}: {reason}")
 
 
 def _record(
@@ -132,7 +145,7 @@ def _quieten_captum() -> None:
 
 
 @contextmanager
-def _unchanged(model: nn.Module) -> Iterator[None]:
+def _unchanged(model: AttentionNetwork) -> Iterator[None]:
     """Put every module's hooks back as they were: some of Captum's methods leave theirs behind after an error."""
     names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     before = [(hooks, dict(hooks)) for module in model.modules() for hooks in (getattr(module, n) for n in names)]

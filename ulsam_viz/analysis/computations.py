@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..images import Preprocessing
+from ..models.attention_network import AttentionNetwork
 from ..models.network import Network
 from .attention import Attention
 from .rescale import rescalable
@@ -61,21 +62,21 @@ def baseline_of(x: Tensor, kind: str, preprocessing: Preprocessing) -> Tensor:
     return preprocessing.normalize(torch.full_like(x, level)).to(x.dtype)
 
 
-def saliency(model: Network, x: Tensor, task: Task) -> Tensor:
+def saliency(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
     """Magnitude of the gradient."""
     from captum.attr import Saliency
 
     return Saliency(model).attribute(x, target=task.target)
 
 
-def input_x_gradient(model: Network, x: Tensor, task: Task) -> Tensor:
+def input_x_gradient(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
     """Picture times gradient."""
     from captum.attr import InputXGradient
 
     return InputXGradient(model).attribute(x, target=task.target)
 
 
-def integrated_gradients(model: Network, x: Tensor, task: Task) -> Tensor:
+def integrated_gradients(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
     """Gradients along the straight way from the baseline, a few steps a pass."""
     from captum.attr import IntegratedGradients
 
@@ -88,7 +89,7 @@ def integrated_gradients(model: Network, x: Tensor, task: Task) -> Tensor:
     )
 
 
-def gradient_shap(model: Network, x: Tensor, task: Task) -> Tensor:
+def gradient_shap(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
     """Gradients at random points between baseline and noisy picture, times the difference; as Captum's ``GradientShap``."""
     from captum.attr import Saliency
 
@@ -100,21 +101,21 @@ def gradient_shap(model: Network, x: Tensor, task: Task) -> Tensor:
     return total / task.settings["samples"]
 
 
-def deep_lift(model: Network, x: Tensor, task: Task) -> Tensor:
+def deep_lift(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
     """Rescale rule, on a twin of the network whose steps all have exact rules."""
     from captum.attr import DeepLift
 
     return DeepLift(rescalable(model)).attribute(x, task.baseline(x), target=task.target)
 
 
-def guided_backprop(model: Network, x: Tensor, task: Task) -> Tensor:
+def guided_backprop(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
     """A gradient that drops every negative part."""
     from captum.attr import GuidedBackprop
 
     return GuidedBackprop(model).attribute(x, target=task.target)
 
 
-def occlusion(model: Network, x: Tensor, task: Task) -> Tensor:
+def occlusion(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
     """Fall of the logit when a square is covered."""
     from captum.attr import Occlusion
 
@@ -131,16 +132,13 @@ def occlusion(model: Network, x: Tensor, task: Task) -> Tensor:
     return values[:, :1]  # the window covers all three channels, so each holds the same value
 
 
-def _layer(model: Network, choice: str) -> nn.Module:
+def _layer(model: AttentionNetwork, choice: str) -> nn.Module:
     """Return the module whose output Grad-CAM weighs: what the pool averages, or the layer that feeds the first attention."""
     if choice == "last":
-        return model.head
-    if model.placement is None:
+        return model.last_grid
+    if not model.attended:
         raise AttributionError("the plain control has no layer that feeds an attention module; choose the last layer")
-    number = model.placement.layers[0]
-    while str(number) not in model.layers:  # it is replaced by a module, and so may the one before be
-        number -= 1
-    return model.layers[str(number)]
+    return model.feeding(model.attended[0])
 
 
 def grad_cam_of_pass(seen: Attention, model: Network, target: int, size: int) -> Tensor:
@@ -151,13 +149,14 @@ def grad_cam_of_pass(seen: Attention, model: Network, target: int, size: int) ->
     Returns:
         Attributions, shape (1, 1, size, size).
     """
+    assert seen.features is not None  # a network of the house was asked
     features = torch.tensor(seen.features)  # (C, H, W); a copy, since results are read-only
     weights = model.classifier.weight[target].float().cpu() / (features.shape[1] * features.shape[2])
     cam = torch.tensordot(weights, features, 1)
     return functional.interpolate(cam[None, None], (size, size), mode="bilinear")
 
 
-def grad_cam(model: Network, x: Tensor, task: Task) -> Tensor:
+def grad_cam(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
     """Channels weighed by their mean gradient; of a layer inside the network."""
     from captum.attr import LayerAttribution, LayerGradCam
 
@@ -165,14 +164,14 @@ def grad_cam(model: Network, x: Tensor, task: Task) -> Tensor:
     return LayerAttribution.interpolate(cam, tuple(x.shape[-2:]), "bilinear")
 
 
-def guided_grad_cam(model: Network, x: Tensor, task: Task) -> Tensor:
+def guided_grad_cam(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
     """Guided backprop, kept where Grad-CAM is positive."""
     from captum.attr import GuidedGradCam
 
     return GuidedGradCam(model, _layer(model, task.settings["layer"])).attribute(x, target=task.target, interpolate_mode="bilinear")
 
 
-def smooth_grad(model: Network, x: Tensor, task: Task) -> Tensor:
+def smooth_grad(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
     """Saliency, averaged over noisy copies; as Captum's ``NoiseTunnel``."""
     from captum.attr import Saliency
 

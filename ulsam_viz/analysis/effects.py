@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..models.network import Network
+from ..models.attention_network import AttentionNetwork, Layer, Restart
 from ..models.ulsam import excess_gain
 
 Change = Literal["off", "uniform", "shuffled", "exchanged", "other_picture", "features_off"]
@@ -63,10 +63,10 @@ class Effect:
 
 @torch.inference_mode()
 def ablate(
-    model: Network,
+    model: AttentionNetwork,
     x: Tensor,
     *,
-    layer: int,
+    layer: Layer,
     target: int,
     other: Tensor | None = None,
     temperature: float = 1.0,
@@ -79,7 +79,7 @@ def ablate(
     Args:
         model: A network in eval mode that no other thread uses meanwhile.
         x: One normalised picture, shape (1, 3, S, S).
-        layer: Number of a layer that carries a module.
+        layer: A layer that carries a module.
         target: Class number.
         other: Another picture, same shape, for ``"other_picture"``; without it that change is left out.
         temperature: The variant's, for probabilities.
@@ -90,14 +90,15 @@ def ablate(
     Returns:
         Effects by subspace, then by change; last those of all subspaces at once ("exchanged" is left out there).
     """
-    module, features, excess = _start(model, x, layer)
-    before = model.from_attention(features, layer)[0][0].float().cpu()
+    module, start, excess = _start(model, x, layer)
+    before = start.run({})[0][0].float().cpu()
     g, places = excess.shape[1], excess.shape[2] * excess.shape[3]
     orders = [torch.from_numpy(np.random.default_rng((seed, i)).permutation(places)) for i in range(shuffles)]
     shuffled = [excess.flatten(2)[..., order].view_as(excess)[0] for order in orders]
     elsewhere = None
     if other is not None:
-        elsewhere = excess_gain(module.attention(model.before_attention(other.to(features.device), layer))[0], module.gain)
+        theirs = model.restart_at(other.to(start.features.device), layer).features
+        elsewhere = excess_gain(module.attention(theirs)[0], module.gain)
     own = excess[0]
     uniform = excess_gain(torch.full_like(own, 1 / places), module.gain)
     plans: list[tuple[int | None, Change, list[Tensor]]] = []
@@ -114,7 +115,7 @@ def ablate(
             ways["other_picture"] = [_with(own, chosen, elsewhere)]
         ways["features_off"] = [_with(own, chosen, torch.full_like(own, -1))]  # a gain of 0
         plans += [(k, change, changed) for change, changed in ways.items()]
-    answers = iter(_answers(model, features, layer, [way for _, _, ways in plans for way in ways], pause))
+    answers = iter(_answers(start, layer, [way for _, _, ways in plans for way in ways], pause))
     return [_effect(k, change, before, [next(answers) for _ in ways], target, temperature) for k, change, ways in plans]
 
 
@@ -142,10 +143,10 @@ class ShapleyValues:
 
 @torch.inference_mode()
 def shapley(
-    model: Network,
+    model: AttentionNetwork,
     x: Tensor,
     *,
-    layer: int,
+    layer: Layer,
     target: int,
     permutations: int = 32,
     seed: int = 0,
@@ -158,7 +159,7 @@ def shapley(
     Args:
         model: A network in eval mode that no other thread uses meanwhile.
         x: One normalised picture, shape (1, 3, S, S).
-        layer: Number of a layer that carries a module.
+        layer: A layer that carries a module.
         target: Class number.
         permutations: Random orders beyond eight subspaces; each is used both ways.
         seed: Of the orders.
@@ -167,7 +168,7 @@ def shapley(
     Reference:
         Shapley, "A value for n-person games", 1953; Castro et al., 2009 (sampling).
     """
-    _, features, excess = _start(model, x, layer)
+    _, start, excess = _start(model, x, layer)
     g = excess.shape[1]
     if g <= _EXACT_UP_TO:
         coalitions = [frozenset(c) for size in range(g + 1) for c in itertools.combinations(range(g), size)]
@@ -179,7 +180,7 @@ def shapley(
         coalitions = list(dict.fromkeys(frozenset(order[:i]) for order in orders for i in range(g + 1)))
     own = excess[0]
     ways = [_with(own, [k for k in range(g) if k not in c], torch.zeros_like(own)) for c in coalitions]
-    logits = [float(answer[target].double()) for answer in _answers(model, features, layer, ways, pause)]
+    logits = [float(answer[target].double()) for answer in _answers(start, layer, ways, pause)]
     worth = dict(zip(coalitions, logits, strict=True))
     total = worth[frozenset(range(g))] - worth[frozenset()]
     if not orders:
@@ -208,24 +209,24 @@ def _gains_along(order: Sequence[int], worth: Mapping[frozenset[int], float]) ->
 
 
 @torch.inference_mode()
-def with_strength(model: Network, x: Tensor, *, layer: int, subspace: int, strengths: Sequence[float]) -> np.ndarray:
+def with_strength(model: AttentionNetwork, x: Tensor, *, layer: Layer, subspace: int, strengths: Sequence[float]) -> np.ndarray:
     """Return logits with one subspace's gain 1 + s * E in place of 1 + E, for several s; as published, E is the map A.
 
     Args:
         model: A network in eval mode that no other thread uses meanwhile.
         x: One normalised picture, shape (1, 3, S, S).
-        layer: Number of a layer that carries a module.
+        layer: A layer that carries a module.
         subspace: Number of the subspace, from 0.
         strengths: Values of s: 1 is the network as trained, 0 no attention.
 
     Returns:
         Logits, shape (len(strengths), classes).
     """
-    _, features, excess = _start(model, x, layer)
+    _, start, excess = _start(model, x, layer)
     if not 0 <= subspace < excess.shape[1]:
         raise ValueError(f"layer {layer} has subspaces 0 to {excess.shape[1] - 1}, not {subspace}")
     ways = [_with(excess[0], [subspace], excess[0] * s) for s in strengths]
-    return torch.stack(_answers(model, features, layer, ways, _go_on)).numpy()
+    return torch.stack(_answers(start, layer, ways, _go_on)).numpy()
 
 
 @dataclass(frozen=True)
@@ -246,32 +247,33 @@ class ThroughSubspaces:
         return self.maps.sum((1, 2))
 
 
-def through_subspaces(model: Network, x: Tensor, *, layer: int, target: int) -> ThroughSubspaces:
+def through_subspaces(model: AttentionNetwork, x: Tensor, *, layer: Layer, target: int) -> ThroughSubspaces:
     """Split gradient times activation at a layer among its subspaces: to first order, what the logit owes to each group.
 
     Args:
         model: A network in eval mode that no other thread uses meanwhile.
         x: One normalised picture, shape (1, 3, S, S).
-        layer: Number of a layer that carries a module.
+        layer: A layer that carries a module.
         target: Class number.
     """
     module = model.attention_of(layer)
     with torch.no_grad():
-        features, _ = module.forward_with_attention(model.before_attention(x.to(model.classifier.weight.device), layer))
+        start = model.restart_at(x.to(model.device), layer)
+        features, _ = module.forward_with_attention(start.features)
     features = features.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(model.after_attention(features, layer)[0, target], features)
+    (gradient,) = torch.autograd.grad(start.run_on(features)[0, target], features)
     products = (gradient * features.detach())[0].double()
     maps = products.unflatten(0, (module.groups, -1)).sum(1)
     return ThroughSubspaces(maps.float().cpu().numpy(), float(products.sum()))
 
 
-def _start(model: Network, x: Tensor, layer: int) -> tuple[Any, Tensor, Tensor]:
-    """Return the module, the features that enter it, and what its gain has beyond 1."""
+def _start(model: AttentionNetwork, x: Tensor, layer: Layer) -> tuple[Any, Restart, Tensor]:
+    """Return the module, the pass that stands before it, and what its gain has beyond 1."""
     if x.ndim != 4 or x.shape[:2] != (1, 3):
         raise ValueError(f"expected one picture of shape (1, 3, S, S), not {tuple(x.shape)}")
     module = model.attention_of(layer)
-    features = model.before_attention(x.to(model.classifier.weight.device), layer)
-    return module, features, excess_gain(module.attention(features), module.gain)
+    start = model.restart_at(x.to(model.device), layer)
+    return module, start, excess_gain(module.attention(start.features), module.gain)
 
 
 def _with(own: Tensor, chosen: Iterable[int], values: Tensor) -> Tensor:
@@ -289,9 +291,8 @@ def _exchanged(own: Tensor, k: int, j: int) -> Tensor:
 
 
 def _answers(
-    model: Network,
-    features: Tensor,
-    layer: int,
+    start: Restart,
+    layer: Layer,
     ways: Sequence[Tensor],
     pause: Callable[[], None],
 ) -> list[Tensor]:
@@ -299,7 +300,7 @@ def _answers(
 
     def answer(batch: Tensor) -> Tensor:
         pause()
-        return model.from_attention(features, layer, {layer: lambda _: batch})[0].float().cpu()
+        return start.run({layer: lambda _: batch})[0].float().cpu()
 
     return [logits for batch in torch.stack(list(ways)).split(_BATCH) for logits in answer(batch)]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from ..models.network import Changes, Network
+from ..models.attention_network import AttentionNetwork, Changes
 from ..models.others.gate import Gate
 from ..models.ulsam import Gain, excess_gain
 
@@ -23,8 +23,8 @@ INTERVENTIONS: dict[Intervention, str] = {
 CONSTANT = "constant"
 
 
-def intervene(model: Network, intervention: Intervention, *, seed: int = 0) -> Changes:
-    """Return what changes every module's gain, for :meth:`~ulsam_viz.models.network.Network.from_attention`.
+def intervene(model: AttentionNetwork, intervention: Intervention, *, seed: int = 0) -> Changes:
+    """Return what changes every module's gain, for :attr:`.Restart.run` from the first of them on.
 
     Args:
         model: The network; it is read, never changed.
@@ -33,11 +33,13 @@ def intervene(model: Network, intervention: Intervention, *, seed: int = 0) -> C
         seed: Of those orders.
     """
     if intervention == "off":
-        return dict.fromkeys(map(int, model.attention), torch.zeros_like)
+        return dict.fromkeys(model.attended, torch.zeros_like)
     if intervention == "uniform":
-        modules = {layer: model.attention_of(layer) for layer in map(int, model.attention)}
+        modules = {layer: model.attention_of(layer) for layer in model.attended}
         return {layer: _held if isinstance(m, Gate) else partial(_uniform, gain=m.gain) for layer, m in modules.items()}
-    return {layer: partial(_shuffled, seed=seed * 1000 + layer) for layer in map(int, model.attention)}
+    # A layer's own number, where it has one, so that its orders do not depend on which others carry modules.
+    numbers = {layer: layer if isinstance(layer, int) else i for i, layer in enumerate(model.attended)}
+    return {layer: partial(_shuffled, seed=seed * 1000 + number) for layer, number in numbers.items()}
 
 
 def _uniform(excess: Tensor, *, gain: Gain) -> Tensor:
@@ -49,7 +51,7 @@ def _held(excess: Tensor) -> Tensor:
     return excess.mean((2, 3), keepdim=True).expand_as(excess)
 
 
-def hold(means: Mapping[int, Tensor]) -> Changes:
+def hold(means: Mapping[Any, Tensor]) -> Changes:
     """Return what holds every module's gain at given means of what it has beyond 1, shape (m, 1, 1) by layer."""
     return {layer: mean.expand_as for layer, mean in means.items()}
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..models.attention_network import AttentionNetwork
 from ..models.network import Network
 from . import computations
 from .attention import Attention
@@ -36,7 +37,7 @@ class Setting:
 
 
 # (network, picture, task) -> attributions, shape (1, 3 or 1, S, S)
-_Run = Callable[[Network, Tensor, Task], Tensor]
+_Run = Callable[[AttentionNetwork, Tensor, Task], Tensor]
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class OfPass:
     """A way to compute a method from a finished pass.
 
     Attributes:
-        fits: Whether it can, with these settings.
+        fits: Whether it can of a network of the house, with these settings.
         run: (finished pass, network, target, side of the picture) -> attributions, shape (1, 1, S, S).
     """
 

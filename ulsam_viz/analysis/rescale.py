@@ -15,37 +15,39 @@ Shrikumar et al., "DeepLIFT", ICML 2017 (rescale rule); Sundararajan and Najmi, 
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..models.attention_network import AttentionNetwork
 from ..models.blocks import ReLU6
-from ..models.network import Network
-from ..models.ulsam import FastULSAM, excess_gain
+from ..models.ulsam import ULSAM, FastULSAM, excess_gain
+
+N = TypeVar("N", bound=AttentionNetwork)
 
 _NODES, _WEIGHTS = (torch.tensor(a / 2, dtype=torch.float32) for a in np.polynomial.legendre.leggauss(12))
 _NODES = _NODES + 0.5  # Gauss-Legendre on [0, 1]: exact to float error for the smooth path through a softmax
 
 
-def rescalable(model: Network) -> Network:
+def rescalable(model: N) -> N:
     """Return a copy with the same outputs in which Captum's DeepLift is exact.
 
     The copy only serves DeepLift: its backward pass expects a batch whose second half is the baselines, as Captum's
     DeepLift makes it.
 
     Args:
-        model: An optimised network; it is not changed.
+        model: In eval mode, optimised or not; it is not changed.
     """
     twin = copy.deepcopy(model)
     for parent in list(twin.modules()):
         for name, child in parent.named_children():
             if isinstance(child, ReLU6):
                 setattr(parent, name, _TwoReLUs())
-            elif isinstance(child, FastULSAM):
-                setattr(parent, name, _RescalableULSAM(child))
+            elif isinstance(child, FastULSAM | ULSAM):
+                setattr(parent, name, _RescalableULSAM(child if isinstance(child, FastULSAM) else FastULSAM(child)))
     return twin
 
 
@@ -79,6 +81,9 @@ class _RescalableULSAM(nn.Module):
         maps = _AverageSoftmax.apply(logits).view(n, fast.groups, h, w)
         gain = 1 + excess_gain(maps, fast.gain).repeat_interleave(fast.channels // fast.groups, 1)
         return _AverageProduct.apply(x, gain), maps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward_with_attention(x)[0]
 
 
 def _halves(x: Tensor) -> tuple[Tensor, Tensor]:

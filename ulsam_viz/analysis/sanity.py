@@ -7,7 +7,7 @@ not the network.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..models.network import Network
+from ..models.attention_network import AttentionNetwork, Layer
 from ..models.ulsam import FastULSAM
 from .measures import agreement, is_dead
 from .verdicts import SMALLEST_CORRELATION
@@ -53,31 +53,31 @@ class SanityCheck:
 
 @torch.inference_mode()
 def sanity_checks(
-    model: Network, x: Tensor, *, layer: int, shuffles: int = 8, seed: int = 0, pause: Callable[[], None] = lambda: None
+    model: AttentionNetwork, x: Tensor, *, layer: Layer, shuffles: int = 8, seed: int = 0, pause: Callable[[], None] = lambda: None
 ) -> list[SanityCheck]:
     """Compute a layer's maps with weights or groups shuffled; groups only where there are several.
 
     Args:
         model: An optimised network; it is copied, never changed.
         x: One normalised picture, shape (1, 3, S, S).
-        layer: Number of a layer that carries a module.
+        layer: A layer that carries a module.
         shuffles: Of each kind: one alone may agree by luck.
         seed: Of the shuffles.
         pause: Called before each.
     """
     module = model.attention_of(layer)
-    x = x.to(model.classifier.weight.device)
-    features = model.before_attention(x, layer)
+    x = x.to(model.device)
+    features = model.restart_at(x, layer).features
     real = module.attention(features)[0].float().cpu().numpy()
     rng = torch.Generator().manual_seed(seed)
     found: dict[Check, list[np.ndarray]] = {check: [] for check in CHECKS}
     for _ in range(shuffles):
         pause()
         blind, module_only = copy.deepcopy(model), copy.deepcopy(module)
-        _shuffle(blind, rng)
-        _shuffle(module_only, rng)
+        _shuffle(blind.modules(), rng)
+        _shuffle(module_only.modules(), rng)
         maps: dict[Check, Tensor] = {
-            "weights": blind.attention_of(layer).attention(blind.before_attention(x, layer)),
+            "weights": blind.attention_of(layer).attention(blind.restart_at(x, layer).features),
             "module": module_only.attention(features),
         }
         if module.groups > 1:
@@ -97,9 +97,9 @@ def _compared(check: Check, maps: np.ndarray, real: np.ndarray) -> SanityCheck:
     )
 
 
-def _shuffle(module: nn.Module, rng: torch.Generator) -> None:
+def _shuffle(parts: Iterable[nn.Module], rng: torch.Generator) -> None:
     """Permute the values of each weight and bias: their distribution stays, what they say goes."""
-    for part in module.modules():
+    for part in parts:
         if isinstance(part, FastULSAM):
             order = torch.randperm(part.channels, generator=rng).to(part.scale.device)
             part.scale, part.shift = part.scale[order], part.shift[order]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..images import Preprocessing
-from ..models.network import Network, Placement
-from .attribution import Attribution, attribute
+from ..models.attention_network import AttentionNetwork, Layer
+from .attribution import Attribution, attribute, refuse_where_wrong
 from .methods import METHODS
 
 
@@ -21,7 +21,7 @@ class AttentionReadout(nn.Module):
 
     Args:
         network: An optimised network that no other thread uses meanwhile.
-        layer: Number of a layer that carries a module.
+        layer: A layer that carries a module.
         subspace: Number of the subspace, from 0.
         pause: Called at every pass.
 
@@ -29,41 +29,38 @@ class AttentionReadout(nn.Module):
         ValueError: If there is no such layer or subspace.
     """
 
-    def __init__(self, network: Network, layer: int, subspace: int, pause: Callable[[], None]) -> None:
+    def __init__(self, network: AttentionNetwork, layer: Layer, subspace: int, pause: Callable[[], None]) -> None:
         super().__init__()
         groups: int = network.attention_of(layer).groups
         if not 0 <= subspace < groups:
             raise ValueError(f"layer {layer} has subspaces 0 to {groups - 1}, not {subspace}")
-        assert network.placement is not None  # it carries a module
         self.network, self.layer, self.subspace, self.pause = network, layer, subspace, pause
-        self.placement = Placement((layer,), groups, network.placement.mode)
+        self.attended = (layer,)
         self.num_classes = 0  # places; known after the first pass
 
-    # Not submodules of its own: Captum would put its hooks on them twice.
     @property
-    def layers(self) -> nn.ModuleDict:
-        """The network's layers."""
-        return self.network.layers
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.network.device
 
-    @property
-    def classifier(self) -> nn.Linear:
-        """The network's classifier, which tells the device."""
-        return self.network.classifier
+    def feeding(self, layer: Layer) -> nn.Module:
+        """Return the network's layer whose output enters the attention."""
+        return self.network.feeding(layer)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the map in multiples of uniform, (N, H * W), for pictures (N, 3, S, S)."""
         self.pause()
-        features = self.network.before_attention(x, self.layer)
+        features = self.network.restart_at(x, self.layer).features
         _, maps = self.network.attention_of(self.layer).forward_with_attention(features)
         relative = maps[:, self.subspace].flatten(1)
         return relative * relative.shape[1]
 
 
 def attribute_attention(
-    model: Network,
+    model: AttentionNetwork,
     x: Tensor,
     *,
-    layer: int,
+    layer: Layer,
     subspace: int,
     method: str,
     preprocessing: Preprocessing,
@@ -77,7 +74,7 @@ def attribute_attention(
     Args:
         model: An optimised network in eval mode that no other thread uses meanwhile.
         x: One normalised picture, shape (1, 3, S, S).
-        layer: Number of a layer that carries a module.
+        layer: A layer that carries a module.
         subspace: Number of the subspace, from 0.
         method: A name from :data:`METHODS`.
         preprocessing: The variant's.
@@ -90,11 +87,13 @@ def attribute_attention(
         The attribution; ``target`` is row * W + column, and values are in multiples of uniform where they sum.
 
     Raises:
-        ValueError: For a layer, subspace or place that is not there, or an unknown method or setting.
+        ValueError: For a layer, subspace or place that is not there, an unknown method or setting, and a method whose rule does
+            not hold on a foreign network.
     """
+    refuse_where_wrong(model, x, method)
     readout = AttentionReadout(model, layer, subspace, pause)
     with torch.inference_mode():
-        features = model.before_attention(x.to(model.classifier.weight.device), layer)
+        features = model.restart_at(x.to(model.device), layer).features
         own = model.attention_of(layer).attention(features)[0, subspace]
     height, width = own.shape
     if place is None:
@@ -107,7 +106,7 @@ def attribute_attention(
     if chosen and any(s.name == "layer" for s in chosen.settings):
         settings = {**(settings or {}), "layer": "attention"}
     return attribute(
-        cast(Network, readout),  # it has what methods ask a network for
+        cast(AttentionNetwork, readout),  # it has what methods ask a network for
         x,
         method=method,
         target=row * width + column,

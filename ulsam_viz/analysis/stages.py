@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..models.network import Network
+from ..models.attention_network import AttentionNetwork, Layer
 from ..models.ulsam import ULSAM, Gain, apply_gain, excess_gain
 
 Weighting = Literal["softmax", "sigmoid"]
@@ -222,20 +222,20 @@ class Experiment:
 
 
 @torch.inference_mode()
-def experiment(model: Network, module: ULSAM, x: Tensor, *, layer: int, switches: Switches) -> Experiment:
+def experiment(model: AttentionNetwork, module: ULSAM, x: Tensor, *, layer: Layer, switches: Switches) -> Experiment:
     """Change one layer's module within a trained network, and let the rest of the network answer.
 
     Args:
         model: The network, in eval mode; no other thread uses it meanwhile.
         module: The same layer's module in training form.
         x: One normalised picture, shape (1, 3, S, S).
-        layer: Its number.
+        layer: Which one.
         switches: What is changed.
     """
-    device = model.classifier.weight.device
-    features = model.before_attention(x.to(device), layer)
-    changed = run_stages(module, features, switches)
+    device = model.device
+    start = model.restart_at(x.to(device), layer)
+    changed = run_stages(module, start.features, switches)
     effective = torch.from_numpy(changed.gain - 1)[None].to(device)
-    answers = [model.from_attention(features, layer, changes)[0] for changes in ({}, {layer: lambda _: effective})]
+    answers = [start.run(changes)[0] for changes in ({}, {layer: lambda _: effective})]
     before, after = (logits[0].float().cpu().numpy() for logits in answers)
     return Experiment(changed, before, after)

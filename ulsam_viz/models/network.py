@@ -6,20 +6,17 @@ the paper's tables. A network of the family only builds its layers (:mod:`.mobil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
+from .attention_network import AS_TRAINED, Changes, Restart, attend_to
 from .others import OTHERS
-from .ulsam import ULSAM, Gain, apply_gain, check_gain, check_groups
+from .ulsam import ULSAM, Gain, check_gain, check_groups
 
 Mode = Literal["after", "instead"]
-#: By layer: what a module's gain has beyond 1, (N, g, H, W), -> what takes effect in its place; as published, that is the
-#: maps themselves. One picture may become several.
-Changes = Mapping[int, Callable[[Tensor], Tensor]]
-_AS_TRAINED: Changes = {}
 
 
 @dataclass(frozen=True)
@@ -153,6 +150,27 @@ class Network(nn.Module):
         """The network's name for people."""
         return self.label_of(self.width)
 
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters are."""
+        return self.classifier.weight.device
+
+    @property
+    def attended(self) -> tuple[int, ...]:
+        """The layers that carry a module, in the order of a pass."""
+        return tuple(map(int, self.attention))
+
+    @property
+    def last_grid(self) -> nn.Module:
+        """What the pool averages is this module's output."""
+        return self.head
+
+    def feeding(self, number: int) -> nn.Module:
+        """Return the layer whose output enters the module of layer ``number``."""
+        while str(number) not in self.layers:  # it is replaced by a module, and so may the one before be
+            number -= 1
+        return self.layers[str(number)]
+
     def features_with_attention(self, x: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
         """Run one pass up to what the classifier averages.
 
@@ -165,7 +183,7 @@ class Network(nn.Module):
         """
         return self._from_layer(1, x)
 
-    def _from_layer(self, first: int, x: Tensor, changes: Changes = _AS_TRAINED) -> tuple[Tensor, dict[int, Tensor]]:
+    def _from_layer(self, first: int, x: Tensor, changes: Changes = AS_TRAINED) -> tuple[Tensor, dict[int, Tensor]]:
         """Run layers from ``first`` on, each with its module, and the head."""
         maps: dict[int, Tensor] = {}
         for number in range(first, self.last_layer + 1):
@@ -176,11 +194,7 @@ class Network(nn.Module):
 
     def _attend(self, number: int, x: Tensor, changes: Changes) -> tuple[Tensor, Tensor]:
         """Run a layer's module; return the features that leave it, and its maps, or what took effect in their place."""
-        module = self.attention_of(number)
-        if number not in changes:
-            return module.forward_with_attention(x)
-        excess = changes[number](module.excess(x))
-        return apply_gain(x, excess), excess
+        return attend_to(self.attention_of(number), x, changes.get(number))
 
     def _layer(self, number: int, x: Tensor) -> Tensor:
         """Run one layer without its attention module; a layer that a module replaces changes nothing."""
@@ -208,7 +222,7 @@ class Network(nn.Module):
         """Run features (N, m, H_l, W_l) that leave the module of layer ``number`` to logits (N, classes)."""
         return self.classify(self._from_layer(number + 1, features)[0])
 
-    def from_attention(self, features: Tensor, number: int, changes: Changes = _AS_TRAINED) -> tuple[Tensor, dict[int, Tensor]]:
+    def from_attention(self, features: Tensor, number: int, changes: Changes = AS_TRAINED) -> tuple[Tensor, dict[int, Tensor]]:
         """Run the rest of the network, from the module of a layer on; the one way to see it with other attention.
 
         Args:
@@ -223,6 +237,16 @@ class Network(nn.Module):
         x, later = self._from_layer(number + 1, attended, changes)
         return self.classify(x), {number: own, **later}
 
+    def restart_at(self, x: Tensor, number: int) -> Restart:
+        """Run pictures (N, 3, H, W) up to the module of layer ``number``; what follows runs from there."""
+        self.attention_of(number)
+        features = self.before_attention(x, number)
+        return Restart(
+            features,
+            lambda changes: self.from_attention(features, number, changes),
+            lambda output: self.after_attention(output, number),
+        )
+
     def classify(self, features: Tensor) -> Tensor:
         """Return logits (N, classes) for features (N, C, H', W')."""
         return self.classifier(self.dropout(features.mean((2, 3))))
@@ -231,6 +255,11 @@ class Network(nn.Module):
         """Run one pass: pictures (N, 3, H, W) -> logits (N, classes) and the maps by layer."""
         features, maps = self.features_with_attention(x)
         return self.classify(features), maps
+
+    def look(self, x: Tensor) -> tuple[Tensor, dict[int, Tensor], Tensor]:
+        """Run one pass: logits, maps, and the features (N, C, H', W') that the classifier averages."""
+        features, maps = self.features_with_attention(x)
+        return self.classify(features), maps, features
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, shape (N, classes), for normalised pictures (N, 3, H, W)."""

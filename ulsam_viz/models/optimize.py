@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import TypeVar
@@ -13,7 +13,9 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from .attention_network import AttentionNetwork
 from .blocks import SameConv2d
+from .network import Network
 from .ulsam import ULSAM, FastULSAM, fold, has_hooks
 
 M = TypeVar("M", bound=nn.Module)
@@ -62,16 +64,30 @@ def _fold_norms(steps: nn.Sequential, places: Counter[nn.Module]) -> None:
 
 
 @contextmanager
-def relus_in_place(model: nn.Module) -> Iterator[None]:
+def relus_in_place(model: AttentionNetwork) -> Iterator[None]:
     """Let every ReLU overwrite its input meanwhile: one pass over memory and one allocation less for each.
 
-    Only for computations that look at no ReLU by hooks, and only on a network that no other thread uses.
+    Only for computations that look at no ReLU by hooks, and only on a network that no other thread uses. A foreign network stays
+    as it is: it may use a ReLU's input again.
     """
-    relus = [module for module in model.modules() if isinstance(module, nn.ReLU) and not module.inplace]
-    for relu in relus:
-        relu.inplace = True
+    own = model.modules() if isinstance(model, Network) else ()
+    with _set_in_place([module for module in own if isinstance(module, nn.ReLU) and not module.inplace], True):
+        yield
+
+
+@contextmanager
+def nothing_in_place(model: AttentionNetwork) -> Iterator[None]:
+    """Let no activation overwrite its input meanwhile, for computations that look at both by hooks; in a network of one's own."""
+    with _set_in_place([module for module in model.modules() if vars(module).get("inplace") is True], False):
+        yield
+
+
+@contextmanager
+def _set_in_place(modules: Sequence[nn.Module], value: bool) -> Iterator[None]:
+    for module in modules:
+        module.inplace = value  # type: ignore[assignment]
     try:
         yield
     finally:
-        for relu in relus:
-            relu.inplace = False
+        for module in modules:
+            module.inplace = not value  # type: ignore[assignment]

@@ -183,7 +183,7 @@ def _crops(pictures: Pictures, preprocessing: Preprocessing) -> Iterator[Tensor]
 
 @torch.inference_mode()
 def _logits(model: Network, batches: Iterable[Tensor]) -> np.ndarray:
-    device = model.classifier.weight.device
+    device = model.device
     parts = [model(x.to(device).contiguous(memory_format=torch.channels_last)).float().cpu() for x in batches]
     return torch.cat(parts).numpy()
 

@@ -16,7 +16,7 @@ from ..analysis.calibration import calibration_error
 from ..analysis.interventions import CONSTANT, INTERVENTIONS, hold, intervene
 from ..exact import whole_float32
 from ..images import Preprocessing, prepare
-from ..models.network import Changes, Network
+from ..models.attention_network import AttentionNetwork, Changes
 from ..models.others.gate import Gate
 from ..samples import list_samples
 from .data import Pictures, read_whole
@@ -25,7 +25,7 @@ from .data import Pictures, read_whole
 @whole_float32()
 @torch.inference_mode()
 def evaluate(
-    model: Network, pictures: Pictures, preprocessing: Preprocessing, *, batch: int = 32, quiet: bool = False
+    model: AttentionNetwork, pictures: Pictures, preprocessing: Preprocessing, *, batch: int = 32, quiet: bool = False
 ) -> dict[str, Any]:
     """Measure a network on pictures it was not trained on.
 
@@ -49,20 +49,19 @@ def evaluate(
         Guo et al., "On Calibration of Modern Neural Networks", ICML 2017 (ECE).
     """
     logits, labels = [], np.array(pictures.labels)
-    per_layer: dict[int, list[np.ndarray]] = {}
-    device = model.classifier.weight.device
-    changed: dict[str, Changes] = {name: intervene(model, name) for name in INTERVENTIONS} if model.placement else {}
-    if any(isinstance(module, Gate) for module in model.attention.values()):
+    per_layer: dict[Any, list[np.ndarray]] = {}
+    device = model.device
+    changed: dict[str, Changes] = {name: intervene(model, name) for name in INTERVENTIONS} if model.attended else {}
+    if any(isinstance(model.attention_of(layer), Gate) for layer in model.attended):
         changed[CONSTANT] = hold(_mean_excess(model, batches_of(pictures, preprocessing, batch)))
     after: dict[str, list[Tensor]] = {name: [] for name in changed}
     for x in tqdm(batches_of(pictures, preprocessing, batch), total=-(-len(labels) // batch), disable=quiet, unit="batch"):
         x = x.to(device)
-        if model.placement:
-            first = min(model.placement.layers)
-            features = model.before_attention(x, first)  # the same under every intervention
-            out, maps = model.from_attention(features, first)
+        if model.attended:
+            start = model.restart_at(x, model.attended[0])  # the same under every intervention
+            out, maps = start.run({})
             for name, changes in changed.items():
-                after[name].append(model.from_attention(features, first, changes)[0].float().cpu())
+                after[name].append(start.run(changes)[0].float().cpu())
         else:
             out, maps = model.forward_with_attention(x)
         logits.append(out.float().cpu())
@@ -77,24 +76,24 @@ def evaluate(
     }
 
 
-def _mean_excess(model: Network, batches: Iterator[Tensor]) -> dict[int, Tensor]:
+def _mean_excess(model: AttentionNetwork, batches: Iterator[Tensor]) -> dict[Any, Tensor]:
     """Return what each channel's gain has beyond 1 on average over pictures and places, (m, 1, 1) by layer."""
-    sums: dict[int, Tensor] = {}
+    sums: dict[Any, Tensor] = {}
     count = 0
     for x in batches:
         count += len(x)
-        for layer in map(int, model.attention):
-            excess = model.attention_of(layer).excess(model.before_attention(x.to(model.classifier.weight.device), layer))
+        for layer in model.attended:
+            excess = model.attention_of(layer).excess(model.restart_at(x.to(model.device), layer).features)
             sums[layer] = sums.get(layer, 0) + excess.mean((2, 3), keepdim=True).sum(0)
     return {layer: total / count for layer, total in sums.items()}
 
 
 @torch.inference_mode()
 def accuracy(
-    model: Network, pictures: Pictures, preprocessing: Preprocessing, *, batch: int = 32, quiet: bool = False
+    model: AttentionNetwork, pictures: Pictures, preprocessing: Preprocessing, *, batch: int = 32, quiet: bool = False
 ) -> dict[str, Any]:
     """Measure ``pictures``, ``top1``, ``top5`` and ``ece`` alone; see :func:`evaluate`."""
-    device = model.classifier.weight.device
+    device = model.device
     batches = tqdm(batches_of(pictures, preprocessing, batch), total=-(-len(pictures.labels) // batch), disable=quiet, unit="batch")
     probabilities = torch.cat([model(x.to(device)).float().softmax(1).cpu() for x in batches])
     return _accuracy_figures(probabilities.numpy(), np.array(pictures.labels))

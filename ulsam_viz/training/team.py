@@ -68,7 +68,7 @@ class Team:
             nn.SyncBatchNorm.convert_sync_batchnorm(model)  # replaces the network's parts in place
         elif sync_batchnorm:
             synchronise_norms(model)
-        return nn.parallel.DistributedDataParallel(model, device_ids=[model.classifier.weight.device] if on_gpu else None)
+        return nn.parallel.DistributedDataParallel(model, device_ids=[model.device] if on_gpu else None)
 
 
 @contextmanager

@@ -176,7 +176,7 @@ def _stages(scene: Scene, layer: int) -> Stages:
     def work(model: Network, _: Pause) -> Stages:
         # The module in training form: in the network that answers, its BatchNorms are folded away.
         module = load_network(scene.variant).attention_of(layer)
-        return run_stages(module, model.before_attention(scene.crop.tensor.to(model.classifier.weight.device), layer))
+        return run_stages(module, model.before_attention(scene.crop.tensor.to(model.device), layer))
 
     engine = default_engine()
     future = engine.run(("stages", layer), scene.crop, scene.variant, scene.device.device, work, kind=Kind.SHORT, visitor=visitor())

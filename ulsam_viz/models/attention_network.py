@@ -1,0 +1,103 @@
+"""What the rest of the program asks of a network that carries attention modules, and nothing more.
+
+Our own :class:`~ulsam_viz.models.network.Network` meets it fast, by restarts at a layer; :class:`~ulsam_viz.models.adapter.AttendedModel`
+meets it for any module, by whole passes. What is computed from either is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from .ulsam import apply_gain
+
+#: What a network calls a layer that carries a module: ours by its number, a foreign one by its submodule's name.
+Layer = int | str
+#: By layer: what a module's gain has beyond 1, (N, g, H, W), -> what takes effect in its place; as published, that is the
+#: maps themselves. One picture may become several.
+Changes = Mapping[Any, Callable[[Tensor], Tensor]]
+AS_TRAINED: Changes = {}
+
+
+@dataclass(frozen=True)
+class Restart:
+    """A pass that stands before a layer's module, to go on from there as often as wanted.
+
+    Attributes:
+        features: What enters the module, shape (N, m, H, W).
+        run: Changes, here and in later layers -> logits (N, classes), and by layer, from this one on, the maps, or what was put
+            in the place of the gain beyond 1. Of one picture, a change of this layer may make several.
+        run_on: Features (N, m, H, W) in the place of what leaves the module -> logits (N, classes).
+    """
+
+    features: Tensor
+    run: Callable[[Changes], tuple[Tensor, dict[Any, Tensor]]]
+    run_on: Callable[[Tensor], Tensor]
+
+
+@runtime_checkable
+class AttentionNetwork(Protocol):
+    """A network that tells its attention, and can be run with other attention.
+
+    Whatever implements it is an ``nn.Module`` from pictures (N, 3, H, W) to logits (N, classes).
+
+    Attributes:
+        num_classes: Number of its logits.
+    """
+
+    num_classes: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters are."""
+        ...
+
+    @property
+    def attended(self) -> tuple[Any, ...]:
+        """The layers that carry a module, in the order of a pass."""
+        ...
+
+    @property
+    def last_grid(self) -> nn.Module:
+        """The module behind whose output (N, C, H, W) no other has places: what Grad-CAM weighs."""
+        ...
+
+    def feeding(self, layer: Any, /) -> nn.Module:
+        """Return the module whose output enters the attention of a layer."""
+        ...
+
+    def attention_of(self, layer: Any, /) -> Any:
+        """Return the module of a layer, in whichever of its forms; ValueError if there is none."""
+        ...
+
+    def forward_with_attention(self, x: Tensor, /) -> tuple[Tensor, dict[Any, Tensor]]:
+        """Run one pass: pictures (N, 3, H, W) -> logits (N, classes) and the maps (N, g, H_l, W_l) by layer."""
+        ...
+
+    def look(self, x: Tensor, /) -> tuple[Tensor, dict[Any, Tensor], Tensor | None]:
+        """Run one pass: logits and maps, and the features (N, C, H', W') whose mean a linear classifier reads, if one does."""
+        ...
+
+    def restart_at(self, x: Tensor, layer: Any, /) -> Restart:
+        """Run pictures (N, 3, H, W) up to a layer's module; ValueError if that layer carries none."""
+        ...
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Return logits (N, classes) for pictures (N, 3, H, W)."""
+        ...
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Yield the network and every module in it."""
+        ...
+
+
+def attend_to(module: Any, x: Tensor, change: Callable[[Tensor], Tensor] | None) -> tuple[Tensor, Tensor]:
+    """Run a module on features (N, m, H, W); return what leaves it, and its maps, or what took effect in their place."""
+    if change is None:
+        return module.forward_with_attention(x)
+    excess = change(module.excess(x))
+    return apply_gain(x, excess), excess
