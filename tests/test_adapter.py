@@ -7,6 +7,7 @@ import io
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import timm
@@ -224,6 +225,35 @@ def test_nothing_is_left_after_an_error(small: AttendedModel) -> None:
     assert same(snapshot(small), before)
     with torch.no_grad():
         assert torch.equal(small(pictures(1)), small.forward_with_attention(pictures(1))[0])
+
+
+def test_a_compiled_network_trains_and_tells_its_maps(small: AttendedModel) -> None:
+    torch.compiler.reset()
+    network, x = copy.deepcopy(small).train(), pictures(4)
+    other = copy.deepcopy(network)
+    compiled: Any = torch.compile(other, backend="eager")
+    for model in (network, compiled):
+        model(x).square().mean().backward()
+    for (name, a), b in zip(network.named_parameters(), other.parameters(), strict=True):
+        assert a.grad is not None and b.grad is not None
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-5, msg=name)
+    assert compiled.forward_with_attention(x)[1].keys() == set(small.attended)
+    torch.compiler.reset()
+
+
+@torch.no_grad()
+def test_autocast_and_checkpoints_of_the_host(small: AttendedModel) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, maps = small.forward_with_attention(pictures(1))
+        assert torch.equal(logits, small(pictures(1)))
+    assert all(own.dtype == torch.float32 for own in maps.values())
+    host = timm.create_model("convnext_tiny")
+    host.set_grad_checkpointing()
+    adapted = insert_ulsam(host, {"stages.1": 4, "stages.2.blocks.1": 8}, example=EXAMPLE).train()
+    with torch.enable_grad():
+        logits, maps = adapted.forward_with_attention(pictures(2))
+        (logits.square().sum() + maps["stages.2.blocks.1"].square().sum()).backward()
+    assert adapted.attention_of("stages.2.blocks.1").depthwise.weight.grad.abs().max() > 0
 
 
 def test_what_the_host_asks_of_a_submodule_is_answered() -> None:

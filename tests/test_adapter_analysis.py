@@ -91,7 +91,17 @@ def pair(request: pytest.FixtureRequest, lively: Callable[..., Network]) -> tupl
     with torch.no_grad():  # attention strong enough for its effect to be far above float error
         for layer in network.attended:
             network.attention_of(layer).pointwise_norm.weight.mul_(8)
-    return optimize(network), optimize(adapted_from(network))
+        # Logits of about 1: an error of 1e-5 is then far above a float's last bits, whatever the processor.
+        size = network(pictures(1)).abs().max()
+        network.classifier.weight.div_(size)
+        network.classifier.bias.div_(size)
+    adapted = optimize(adapted_from(network))
+    # In our network's memory layout, so that both take the same kernels: what differs is the way, and not the last bits.
+    adapted.own_layout = False
+    for module in adapted.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return optimize(network), adapted
 
 
 @pytest.fixture(autouse=True)
@@ -334,6 +344,28 @@ def test_a_relu_whose_input_is_used_again_is_left_alone() -> None:
     with torch.no_grad():
         expected = network(pictures(1))[0].numpy()
     np.testing.assert_array_equal(attend(network, pictures(1)).logits, expected)
+
+
+class Viewing(Plain):
+    """Calls what needs PyTorch's own memory layout."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.ReLU)
+        self.classifier = nn.Linear(8 * 24 * 24, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.second(self.middle(self.first(self.stem(x))))
+        return self.classifier(x.view(len(x), -1))
+
+
+def test_a_host_may_call_view_on_its_features(photograph: Image.Image) -> None:
+    network = insert_ulsam(Viewing(), {"middle": 2}, example=torch.zeros(1, 3, SIDE, SIDE))
+    found = explain(photograph, network, list(METHODS), preprocessing=PRE)
+    assert all(np.isfinite(values).all() for values in found.attributions.values())
+    fast, x = optimize(network), pictures(1).contiguous(memory_format=torch.channels_last)
+    assert len(ablate(fast, x, layer="middle", target=1)) > 5
+    maps = {"centre first": np.outer(np.hanning(SIDE), np.hanning(SIDE))}
+    assert measure(fast, x, maps, target=0, blank=torch.zeros_like(x), blurred=x / 2, steps=4)
 
 
 @pytest.fixture(scope="module")

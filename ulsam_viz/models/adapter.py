@@ -152,12 +152,15 @@ class AttendedModel(nn.Module):
 
     Attributes:
         num_classes: The same number.
+        own_layout: Whether pictures are brought into PyTorch's own memory layout first, so that a host may call ``view`` on its
+            features; the inference form does so.
     """
 
     def __init__(self, host: nn.Module, places: Mapping[str, str], last_place: str, classes: int) -> None:
         super().__init__()
         self.model = host
         self._places, self._last_place, self.num_classes = dict(places), last_place, classes
+        self.own_layout = False
         self.training = host.training
 
     @property
@@ -208,6 +211,8 @@ class AttendedModel(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the host returns; logits (N, classes) for pictures (N, 3, H, W)."""
+        if self.own_layout:
+            args = tuple(given.contiguous() if isinstance(given, Tensor) else given for given in args)
         return self.model(*args, **kwargs)
 
     def forward_with_attention(self, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Tensor]]:
@@ -217,7 +222,7 @@ class AttendedModel(nn.Module):
             RuntimeError: If the host calls one of them several times.
         """
         with self._watched() as watched:
-            output = self.model(*args, **kwargs)
+            output = self.forward(*args, **kwargs)
         return output, watched.maps
 
     def look(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor], None]:
@@ -232,7 +237,7 @@ class AttendedModel(nn.Module):
         """
         module = self.attention_of(layer)
         with self._watched() as watched:
-            self.model(x)
+            self.forward(x)
         features = watched.features[layer]
         return Restart(
             features,
@@ -247,12 +252,12 @@ class AttendedModel(nn.Module):
         # From the features of the first pass, so that rounding does not depend on how many changes run together.
         output, own = attend_to(module, features, changes.get(layer))
         with self._watched(changes, {layer: output}) as watched:
-            logits = self.model(_as_many(x, output))
+            logits = self.forward(_as_many(x, output))
         return logits, {layer: own} | {name: maps for name, maps in watched.maps.items() if name in later}
 
     def _replaced(self, x: Tensor, layer: str, output: Tensor) -> Tensor:
         with self._watched(outputs={layer: output}):
-            return self.model(_as_many(x, output))
+            return self.forward(_as_many(x, output))
 
     @contextmanager
     def _watched(self, changes: Changes = AS_TRAINED, outputs: Mapping[str, Tensor] | None = None) -> Iterator[_Pass]:

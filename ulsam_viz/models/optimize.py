@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from .adapter import AttendedModel
 from .attention_network import AttentionNetwork
 from .blocks import SameConv2d
 from .network import Network
@@ -35,7 +36,8 @@ def optimize(network: M, *, kernel: bool = False) -> M:
 
     Returns:
         A network in eval mode whose parameters need no gradients. Its convolutions give features in channels_last, so code
-        between them that calls ``view`` on features needs ``reshape`` or ``flatten``.
+        between them that calls ``view`` on features needs ``reshape`` or ``flatten``; a network that was adapted by
+        :func:`~ulsam_viz.models.adapter.insert_ulsam` keeps PyTorch's own layout instead.
     """
     fast = copy.deepcopy(network).eval()
     places = Counter(module for _, module in fast.named_modules(remove_duplicate=False))
@@ -46,6 +48,9 @@ def optimize(network: M, *, kernel: bool = False) -> M:
                 parent._modules[name] = forms.setdefault(child, FastULSAM(child, kernel=kernel).eval())
         if isinstance(parent, nn.Sequential) and type(parent).forward is nn.Sequential.forward:
             _fold_norms(parent, places)
+    if isinstance(fast, AttendedModel):
+        fast.own_layout = True  # foreign code may call view on features
+        return fast.requires_grad_(False)
     for module in fast.modules():
         if isinstance(module, nn.Conv2d):
             # Typed as Module because PyTorch's stubs do not know that `to` returns the module itself.

@@ -78,6 +78,10 @@ class ULSAM(nn.Module):
         self.pointwise_relu = nn.ReLU()
         self.softmax = nn.Softmax(dim=-1)
 
+    def extra_repr(self) -> str:
+        """Return what tells it from other modules, for people."""
+        return f"channels={self.channels}, groups={self.groups}, gain={self.gain}"
+
     def attention(self, x: Tensor) -> Tensor:
         """Compute the attention maps alone.
 
