@@ -385,7 +385,11 @@ def _add_batch(commands: Any) -> None:
 
 
 def _batch(options: argparse.Namespace) -> None:
+    import torch
+
     from .batch.command import run_batch
 
-    summary = run_batch(options, device=None if options.ray else _device(options.device))
-    print(summary)
+    if not options.ray:
+        options.workers = 1 if options.workers is None else options.workers
+        torch.set_num_threads(max(1, torch.get_num_threads() - max(0, options.workers)))  # the other cores load pictures
+    print(run_batch(options, device=None if options.ray else _device(options.device)))

@@ -49,9 +49,14 @@ def run_batch(options: argparse.Namespace, *, device: str | None) -> str:
     else:
         from .local import run
 
-        workers = 1 if options.workers is None else options.workers
         summary = run(
-            options.folder, options.out, look, batch=options.batch, workers=workers, device=device or "cpu", quiet=options.json
+            options.folder,
+            options.out,
+            look,
+            batch=options.batch,
+            workers=options.workers,
+            device=device or "cpu",
+            quiet=options.json,
         )
     return json.dumps(asdict(summary)) if options.json else _sentences(summary, options)
 
