@@ -37,6 +37,11 @@ from ulsam_viz.samples import ASSETS
 from ulsam_viz.zoo import get_variant, load_variant
 
 ONE, FOUR = "mobilenet_v1-0.5-after11-g4", "mobilenet_v1-0.5-after6_8_11_13-g4"
+#: Several that take all pictures of a batch at once, and with Grad-CAM and SmoothGrad two that do not.
+METHODS_OF = {
+    ONE: ("grad_cam", "saliency", "input_x_gradient", "guided_backprop", "deep_lift", "smooth_grad"),
+    FOUR: ("grad_cam", "deep_lift"),
+}
 PHOTOGRAPHS = ("astronaut.jpg", "chelsea.jpg", "rocket.jpg")
 
 
@@ -56,7 +61,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("name", "target"), [(FOUR, None), (ONE, 5)])
 def test_the_numbers_are_the_pages(name: str, target: int | None, photos: Path, tmp_path: Path) -> None:
-    variant, methods = get_variant(name), ("grad_cam", "saliency")
+    variant, methods = get_variant(name), METHODS_OF[name]
     summary = run(str(photos), tmp_path, Look(variant, methods, target), batch=2, workers=0, quiet=True)
     rows = pq.read_table(summary.table).to_pylist()
     assert (summary.pictures, summary.skipped, summary.rows) == (3, 3, 3 * 4 * len(load_variant(name).attention))

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import torch
 
 from ..analysis import measures
-from ..analysis.attribution import attribute
+from ..analysis.attribution import attribute_each
 from ..analysis.computations import AttributionError
 from ..analysis.methods import METHODS
 from ..analysis.removal import Pass, remove_each, run_pass
@@ -204,12 +204,9 @@ class PictureRows:
         """Return the columns of the subspaces by layer, each (N, g)."""
         variant = self.look.variant
         attributions = {
-            method: [
-                attribute(
-                    self._network, x[i : i + 1], method=method, target=target, preprocessing=variant.preprocessing, seen=seen
-                ).values
-                for i, (seen, target) in enumerate(zip(done.seen, targets, strict=True))
-            ]
+            method: attribute_each(
+                self._network, x, method=method, targets=targets, preprocessing=variant.preprocessing, seen=done.seen
+            )
             for method in self.look.methods
         }
         layers = {}
