@@ -19,9 +19,12 @@ import pytest
 import torch
 
 from ulsam_viz.analysis import measures
+from ulsam_viz.analysis.attention import attend_each
+from ulsam_viz.analysis.attribution import attribute, attribute_each
 from ulsam_viz.analysis.computations import AttributionError
 from ulsam_viz.analysis.effects import ablate
 from ulsam_viz.analysis.interventions import intervene
+from ulsam_viz.analysis.methods import METHODS
 from ulsam_viz.analysis.removal import remove_each, run_pass
 from ulsam_viz.batch import output
 from ulsam_viz.batch.local import run
@@ -30,18 +33,15 @@ from ulsam_viz.batch.rows import Look, PictureRows, explode
 from ulsam_viz.cli import main
 from ulsam_viz.explanation import explain
 from ulsam_viz.figures.tiles import block_means
-from ulsam_viz.images import decode_image, prepare
+from ulsam_viz.images import Preprocessing, decode_image, prepare
 from ulsam_viz.models.network import Network, Placement
 from ulsam_viz.models.optimize import optimize
 from ulsam_viz.samples import ASSETS
 from ulsam_viz.zoo import get_variant, load_variant
 
 ONE, FOUR = "mobilenet_v1-0.5-after11-g4", "mobilenet_v1-0.5-after6_8_11_13-g4"
-#: Several that take all pictures of a batch at once, and with Grad-CAM and SmoothGrad two that do not.
-METHODS_OF = {
-    ONE: ("grad_cam", "saliency", "input_x_gradient", "guided_backprop", "deep_lift", "smooth_grad"),
-    FOUR: ("grad_cam", "deep_lift"),
-}
+#: Some that take all pictures of a batch at once, and some that do not.
+METHODS_OF = {ONE: ("grad_cam", "saliency", "input_x_gradient", "guided_backprop", "smooth_grad"), FOUR: ("grad_cam", "deep_lift")}
 PHOTOGRAPHS = ("astronaut.jpg", "chelsea.jpg", "rocket.jpg")
 
 
@@ -130,6 +130,23 @@ def test_the_numbers_do_not_depend_on_the_batch(tmp_path: Path) -> None:
             np.testing.assert_allclose(one[name].to_numpy(), many[name].to_numpy(), rtol=1e-4, atol=tolerance, err_msg=name)
         else:
             assert one[name].equals(many[name]), name
+
+
+@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.takes_several])
+@pytest.mark.parametrize("backbone", ["mobilenet_v1", "mobilenet_v2"])
+def test_methods_that_take_several_pictures_give_each_its_own(
+    method: str, backbone: str, lively: Callable[..., Network], picture: Any
+) -> None:
+    network = optimize(lively(backbone, Placement((11,), 4)))
+    x = torch.cat([picture.tensor, picture.tensor.flip(-1), picture.tensor.flip(-2)])
+    seen, targets = attend_each(network, x), [2, 5, 2]
+    together = attribute_each(network, x, method=method, targets=targets, preprocessing=Preprocessing(), seen=seen)
+    for i, (values, target) in enumerate(zip(together, targets, strict=True)):
+        alone = attribute(network, x[i : i + 1], method=method, target=target, preprocessing=Preprocessing()).values
+        np.testing.assert_allclose(values, alone, atol=1e-4 * np.abs(alone).max())
+    with pytest.raises(AttributionError, match="no class 7"):
+        attribute_each(network, x, method=method, targets=[2, 7, 2], preprocessing=Preprocessing(), seen=seen)
+    assert not any(module._forward_hooks or module._backward_hooks for module in network.modules())
 
 
 @pytest.mark.parametrize("module", ["se", "cbam"])

@@ -191,7 +191,6 @@ METHODS: dict[str, Method] = {
             (_BASELINE,),
             complete_sum=True,
             hooks_relus=True,
-            takes_several=True,
         ),
         Method(
             "smooth_grad",
