@@ -176,6 +176,26 @@ def test_files_that_are_no_pictures_are_listed_with_the_reason(photos: Path, tmp
     assert not (tmp_path / "maps").exists()
 
 
+def test_what_cannot_be_read_is_a_reason_too(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    folder = Folder.at(str(tmp_path))
+    assert read_crops(folder.root, folder.names, get_variant(ONE).preprocessing).reasons == [
+        "The file cannot be read (No such file or directory).",
+        "The file cannot be read (it is no ordinary file).",
+    ]
+
+
+def test_a_folder_at_an_address_is_listed_and_read_alike(photos: Path) -> None:
+    here, there = Folder.at(str(photos)), Folder.at(photos.as_uri())
+    assert here.names == there.names
+    a, b = (read_crops(f.root, f.names, get_variant(ONE).preprocessing) for f in (here, there))
+    assert a.reasons == b.reasons
+    assert np.array_equal(a.pixels, b.pixels)
+    with pytest.raises(BatchError, match="cannot be listed"):
+        Folder.at("nothing://of/the/kind")
+
+
 def test_a_folder_without_a_picture_gives_an_empty_table_of_the_same_columns(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     shutil.copy(photos / "notes.txt", tmp_path / "none")

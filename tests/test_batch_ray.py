@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ulsam_viz.batch.cluster import RayRows, run_on_ray
+from ulsam_viz.batch.cluster import RayRows, _found_here, run_on_ray
 from ulsam_viz.batch.local import run
 from ulsam_viz.batch.rows import Look
 from ulsam_viz.samples import ASSETS
@@ -39,6 +40,13 @@ def cluster() -> Iterator[None]:
     ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": root}})
     yield
     ray.shutdown()
+
+
+def test_a_checkpoint_is_found_where_the_program_lies(tmp_path: Path) -> None:
+    variant = LOOK.variant
+    assert variant.path is not None
+    elsewhere = replace(variant, path=tmp_path / variant.path.name)
+    assert _found_here(elsewhere) == _found_here(variant) == variant
 
 
 def _sorted(path: str) -> pa.Table:

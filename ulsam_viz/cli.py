@@ -350,14 +350,15 @@ def _add_batch(commands: Any) -> None:
     batch = commands.add_parser(
         "batch",
         help="write a table of the attention in all pictures of a folder; resumes where it was stopped",
-        description="Look at every picture of a folder through one variant. DIR/attention.parquet gets a row for each picture, layer "
-        "and subspace (both counted as in Python: subspaces from 0), DIR/maps the maps in float16, DIR/skipped.csv the files that are "
-        "no pictures, and why.",
+        description="Look at every picture of a folder through one variant. DIR/attention.parquet gets a row for each picture, layer\n"
+        "and subspace (counted from 0), DIR/maps the maps in float16, DIR/skipped.csv the files that are no pictures, and why.",
         epilog=_BATCH_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     batch.set_defaults(run=_batch)
-    batch.add_argument("folder", metavar="FOLDER", help="pictures, in subfolders too; with --ray also an address such as s3://...")
+    batch.add_argument(
+        "folder", metavar="FOLDER", help="pictures, in subfolders too; a path, or an address such as s3://bucket/photos"
+    )
     batch.add_argument("--variant", required=True, metavar="NAME", help="a name from `variants`")
     batch.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the table, outside of FOLDER")
     batch.add_argument(

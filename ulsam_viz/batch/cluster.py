@@ -7,16 +7,18 @@ there, or given with the job (``ray job submit --working-dir .``).
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from ..zoo import load_network
+from ..zoo import CHECKPOINTS, Variant, load_network
 from .local import PART
 from .output import Output, Summary, write_maps
 from .pictures import BatchError, Crops, Folder, read_crops
@@ -33,7 +35,8 @@ class RayRows:
     """
 
     def __init__(self, look: Look, maps: Path, device: str) -> None:
-        self._look, self._maps, self._rows = look, maps, PictureRows(look, device)
+        self._look, self._maps = look, maps
+        self._rows = PictureRows(replace(look, variant=_found_here(look.variant)), device)
 
     def __call__(self, batch: Mapping[str, np.ndarray]) -> pa.Table:
         """Return one row a file; the maps are written here, not sent through the cluster."""
@@ -63,7 +66,7 @@ def run_on_ray(
 
     Args:
         folder: Where the pictures are: a path that all machines see, or an address such as ``s3://bucket/photos``.
-        out: Folder for the table, which all machines see. Its rows come in no certain order.
+        out: Folder for the table, which all machines see. After a kill, the pictures in it may be out of order.
         look: What is asked about each picture.
         address: Of the cluster; ``"local"``: one on this machine, for this run.
         batch: Pictures in a pass.
@@ -88,6 +91,8 @@ def run_on_ray(
         names = output.remaining()
         if names:
             with _connected(ray, address):
+                if quiet:  # without bars, Ray would log its progress
+                    logging.getLogger("ray.data").setLevel(logging.WARNING)
                 ray.data.DataContext.get_current().enable_progress_bars = not quiet
                 pool = _pool(ray, device, workers)
                 files = ray.data.from_items([{"picture": name} for name in names], override_num_blocks=-(-len(names) // part))
@@ -98,6 +103,13 @@ def run_on_ray(
                 table = crops.map_batches(rows, fn_constructor_kwargs=settings, batch_size=batch, batch_format="numpy", **pool)
                 table.write_parquet(str(output.parts.resolve()))
         return output.finish()
+
+
+def _found_here(variant: Variant) -> Variant:
+    """Return a variant whose checkpoint is this machine's, where the program lies in another place than where it was begun."""
+    if variant.path is None or variant.path.exists():
+        return variant
+    return replace(variant, path=CHECKPOINTS / variant.path.name)  # loading compares its sha256 anyway
 
 
 def _read(batch: Mapping[str, np.ndarray], *, root: str, look: Look) -> dict[str, np.ndarray]:

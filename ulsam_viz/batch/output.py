@@ -108,8 +108,8 @@ class Output:
                 self.maps.mkdir(exist_ok=True)
 
     def files(self) -> list[Path]:
-        """Return the complete parts, in order."""
-        return [path for path in sorted(self.parts.glob("*.parquet")) if _is_whole(path)]
+        """Return the complete parts, in the order of their first pictures."""
+        return sorted((path for path in sorted(self.parts.glob("*.parquet")) if _is_whole(path)), key=_first_picture)
 
     def remaining(self) -> list[str]:
         """Return the pictures that no complete part holds, in order."""
@@ -189,12 +189,17 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Tell whether a part was written to its end: its footer comes last."""
+    """Tell whether a part was written to its end, where its footer is, and holds anything."""
     try:
-        pq.read_metadata(path)
+        return pq.read_metadata(path).num_rows > 0
     except (OSError, pa.ArrowInvalid):
         return False
-    return True
+
+
+def _first_picture(path: Path) -> str:
+    """Return what orders the parts of a run that several machines shared; those of one machine are numbered alike."""
+    names = pq.ParquetFile(path).read_row_group(0, columns=["picture"])["picture"]
+    return str(names[0])
 
 
 #: What must be the same for a run to be gone on with, and what it is called.

@@ -78,7 +78,10 @@ def read_file(root: str, name: str) -> bytes:
         OSError: If it cannot be read.
     """
     if "://" not in root:
-        with (Path(root) / name).open("rb") as file:
+        path = Path(root) / name
+        if path.exists() and not path.is_file():
+            raise OSError("it is no ordinary file")  # a pipe would be waited for
+        with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
     from pyarrow import fs
 
