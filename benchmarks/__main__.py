@@ -1,6 +1,6 @@
 """Measure everything and print one table; write it to ``benchmarks/results.json`` and ``results.md``.
 
-    python -m benchmarks [--only module network others growth attributions lattice pages visitors]
+    python -m benchmarks [--only module network others growth attributions lattice batch pages visitors] [--data FOLDER]
 
 Each comparison is a ratio of medians over interleaved runs in one process, so a machine whose speed drifts moves both.
 """
@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from benchmarks.attributions import attributions
+from benchmarks.batch import batch
 from benchmarks.networks import network, others
 from benchmarks.pages import pages
 from benchmarks.timing import interleaved
@@ -140,6 +141,7 @@ PARTS: dict[str, Callable[[int], list[Row]]] = {
     "growth": growth,
     "attributions": attributions,
     "lattice": lattice,
+    "batch": batch,
     "pages": pages,
     "visitors": visitors,
 }
@@ -150,6 +152,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--repeats", type=int, default=60)
+    parser.add_argument("--data", type=Path, help="photographs for the part `batch` (default: the samples, again and again)")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -167,7 +170,7 @@ def main() -> None:
         if part == "pages" and not CHROMIUM:
             print("no chromium: the pages are not measured")
             continue
-        results[part] = PARTS[part](options.repeats)
+        results[part] = batch(options.repeats, data=options.data) if part == "batch" else PARTS[part](options.repeats)
         (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")  # at once: a later part may fail
     for part in [part for part in PARTS if part in results]:
         rows = results[part]

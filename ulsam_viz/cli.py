@@ -1,11 +1,11 @@
-"""The command line: ``ulsam-viz app | variants | add | remove | train | evaluate | calibrate``; in a checkout ``python -m ulsam_viz``."""
+"""The command line: ``ulsam-viz app | variants | batch | add | remove | train | evaluate | calibrate``; in a checkout ``python -m ulsam_viz``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .places import APP
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"ulsam_viz: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("ulsam_viz: stopped; a training goes on from its last saved step with the same command", file=sys.stderr)
+        print("ulsam_viz: stopped; a training or a batch goes on from what it saved with the same command", file=sys.stderr)
         return 130
     return 0
 
@@ -176,6 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_argument(
         "--pictures", type=int, default=1000, help="held-out pictures, and half as many of each other kind (default: 1000)"
     )
+    _add_batch(commands)
     return parser
 
 
@@ -429,3 +430,64 @@ def _calibrate(options: argparse.Namespace) -> None:
         print(
             f"{variant.name:42} temperature {record['temperature']:.3f}   ECE {record['ece']:.1f} % (best {record['ece_best']:.1f} %)"
         )
+
+
+_BATCH_EXAMPLES = """\
+examples:
+  python -m ulsam_viz batch photos --variant mobilenet_v1-0.5-after11-g4 --out table
+  python -m ulsam_viz batch photos --variant mobilenet_v1-0.5-after11-g4 --out table --methods grad_cam saliency --target Leopards
+  python -m ulsam_viz batch s3://bucket/photos --variant mobilenet_v1-0.5-after11-g4 --out /shared/table --ray auto --workers 64
+
+The same command goes on where a run was killed. In Python: pandas.read_parquet("table/attention.parquet"); the maps of a row are
+numpy.load(f"table/maps/{shard}.npz")[f"layer_{layer}"][row, subspace].
+"""
+
+
+def _add_batch(commands: Any) -> None:
+    batch = commands.add_parser(
+        "batch",
+        help="write a table of the attention in all pictures of a folder; resumes where it was stopped",
+        description="Look at every picture of a folder through one variant. DIR/attention.parquet gets a row for each picture, layer\n"
+        "and subspace (counted from 0), DIR/maps the maps in float16, DIR/skipped.csv the files that are no pictures, and why.",
+        epilog=_BATCH_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    batch.set_defaults(run=_batch)
+    batch.add_argument(
+        "folder", metavar="FOLDER", help="pictures, in subfolders too; a path, or an address such as s3://bucket/photos"
+    )
+    batch.add_argument("--variant", required=True, metavar="NAME", help="a name from `variants`")
+    batch.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the table, outside of FOLDER")
+    batch.add_argument(
+        "--methods", nargs="*", default=["grad_cam"], metavar="METHOD", help="attributions to compare maps with (default: grad_cam)"
+    )
+    batch.add_argument("--target", help="number or name of the class to ask about (default: each picture's own answer)")
+    batch.add_argument("--no-maps", action="store_true", help="do not keep the maps")
+    batch.add_argument("--no-effects", action="store_true", help="do not remove each subspace to see what that changes")
+    batch.add_argument("--batch", type=int, default=16, metavar="N", help="pictures in a pass (default: 16)")
+    batch.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that load pictures (default: 1); with --ray: networks (default: as many as fit)",
+    )
+    batch.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    batch.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="compute on Ray Data (requirements-ray.txt): on this machine, or on the cluster at ADDRESS ('auto': the one this runs in)",
+    )
+    batch.add_argument("--json", action="store_true", help="print what was done as JSON, and no progress")
+
+
+def _batch(options: argparse.Namespace) -> None:
+    import torch
+
+    from .batch.command import run_batch
+
+    if not options.ray:
+        options.workers = 1 if options.workers is None else options.workers
+        torch.set_num_threads(max(1, torch.get_num_threads() - max(0, options.workers)))  # the other cores load pictures
+    print(run_batch(options, device=None if options.ray else _device(options.device)))

@@ -86,7 +86,7 @@ def explain(
     place = engine.choose_device(device).device
     picture = prepare(image, record.preprocessing)
     attention = engine.attend(picture, record, place).result()
-    number = attention.top(1)[0] if target is None else _class_number(target, record)
+    number = attention.top(1)[0] if target is None else class_number(target, record)
     futures = {
         method: engine.attribute(
             picture, record, place, method=method, target=number, settings=(settings or {}).get(method), seed=seed
@@ -123,7 +123,12 @@ def _record_of(
     return as_guest(variant, classes, preprocessing)
 
 
-def _class_number(target: int | str, variant: Variant | GuestNetwork) -> int:
+def class_number(target: int | str, variant: Variant | GuestNetwork) -> int:
+    """Return the number of a class that is given by its number or name.
+
+    Raises:
+        AttributionError: If the variant knows no such class.
+    """
     if isinstance(target, str):
         if target not in variant.classes:
             raise AttributionError(f"{variant.name} knows no class '{target}'")

@@ -33,14 +33,14 @@ class Task:
     """What is attributed, and how.
 
     Attributes:
-        target: Class number.
+        target: Class number; of several pictures, one for each, shape (N,).
         settings: All settings of the method.
         preprocessing: The variant's, for baselines that are colours.
         random: What random numbers are drawn from: the task's own, on the CPU, so the process's generators stay as they are
             and every device sees the same draws.
     """
 
-    target: int
+    target: int | Tensor
     settings: Mapping[str, Any]
     preprocessing: Preprocessing
     random: torch.Generator

@@ -124,6 +124,25 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return (ends - (counts + 1) / 2)[inverse]
 
 
+def rank_correlations(maps: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return Spearman's rank correlation of each map with one other: (g, H, W), (H, W) -> (g,); NaN where either is constant.
+
+    The same as :func:`agreement` has, without the level of chance.
+    """
+    ranks = np.stack([_ranks(m.ravel()) for m in (*maps, other)])
+    ranks -= ranks.mean(1, keepdims=True)
+    norms = np.sqrt((ranks[:-1] ** 2).sum(1) * (ranks[-1] ** 2).sum())
+    return np.where(norms > 0, ranks[:-1] @ ranks[-1] / np.where(norms > 0, norms, 1), np.nan)
+
+
+def redundancy_of_each(maps: np.ndarray) -> np.ndarray:
+    """Return each map's mean correlation with the other live ones: (..., g, H, W) -> (..., g); NaN where there is none."""
+    matrix = redundancy(maps)
+    matrix[..., np.eye(matrix.shape[-1], dtype=bool)] = np.nan
+    counts = (~np.isnan(matrix)).sum(-1)
+    return np.where(counts > 0, np.nansum(matrix, -1) / np.maximum(counts, 1), np.nan)
+
+
 @dataclass(frozen=True)
 class Agreement:
     """How far two maps rank places alike, and what smooth maps reach by chance.

@@ -67,6 +67,7 @@ class Method:
         complete_sum: The attributions should sum to the logit's difference from the baseline (completeness).
         of_pass: Computes it from a finished pass instead, where it can.
         hooks_relus: It changes what ReLUs do, so they must not overwrite their input.
+        takes_several: Its computation takes several pictures in one pass, each with its own target, as it takes one.
         run: The computation.
         passes: Settings and input side -> number of forward passes.
         source: The paper.
@@ -84,6 +85,7 @@ class Method:
     complete_sum: bool = False
     hooks_relus: bool = False
     of_pass: OfPass | None = None
+    takes_several: bool = False
 
     def complete(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return all settings, defaults filled in.
@@ -141,6 +143,7 @@ METHODS: dict[str, Method] = {
             computations.saliency,
             lambda s, n: 1,
             "Simonyan et al., 2014",
+            takes_several=True,
         ),
         Method(
             "input_x_gradient",
@@ -151,6 +154,7 @@ METHODS: dict[str, Method] = {
             computations.input_x_gradient,
             lambda s, n: 1,
             "Shrikumar et al., 2016",
+            takes_several=True,
         ),
         Method(
             "guided_backprop",
@@ -162,6 +166,7 @@ METHODS: dict[str, Method] = {
             lambda s, n: 1,
             "Springenberg et al., 2015",
             hooks_relus=True,
+            takes_several=True,
         ),
         Method(
             "guided_grad_cam",

@@ -183,12 +183,30 @@ class Network(nn.Module):
         """
         return self._from_layer(1, x)
 
-    def _from_layer(self, first: int, x: Tensor, changes: Changes = AS_TRAINED) -> tuple[Tensor, dict[int, Tensor]]:
-        """Run layers from ``first`` on, each with its module, and the head."""
+    def features_with_entering(self, x: Tensor) -> tuple[Tensor, dict[int, Tensor], dict[int, Tensor]]:
+        """Run one pass, and keep what enters each module: from there the rest can be run again, with other attention.
+
+        Args:
+            x: Normalised pictures, shape (N, 3, H, W).
+
+        Returns:
+            Features and maps as of :meth:`features_with_attention`, and by layer the features (N, m, H_l, W_l) that enter its
+            module.
+        """
+        entering: dict[int, Tensor] = {}
+        features, maps = self._from_layer(1, x, entering=entering)
+        return features, maps, entering
+
+    def _from_layer(
+        self, first: int, x: Tensor, changes: Changes = AS_TRAINED, *, entering: dict[int, Tensor] | None = None
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """Run layers from ``first`` on, each with its module, and the head; what enters modules goes to ``entering``."""
         maps: dict[int, Tensor] = {}
         for number in range(first, self.last_layer + 1):
             x = self._layer(number, x)
             if str(number) in self.attention:
+                if entering is not None:
+                    entering[number] = x
                 x, maps[number] = self._attend(number, x, changes)
         return self.head(x), maps
 

@@ -1,0 +1,1 @@
+"""Many pictures through one variant into one table; run by PyTorch's DataLoader here, by Ray Data on a cluster."""
