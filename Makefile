@@ -6,7 +6,7 @@ BIN = .venv/bin
 .PHONY: app setup test bench dist chromium clean
 
 app: .venv/run
-	$(BIN)/streamlit run app.py $(if $(PORT),--server.port=$(PORT))
+	$(BIN)/python -m ulsam_viz app $(if $(PORT),--port=$(PORT))
 
 setup: .venv/dev
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     app.set_defaults(run=_app)
     app.add_argument("--port", type=int, help="port to serve it on (default: 8501, or the next one that is free)")
+    app.add_argument(
+        "--own-networks",
+        action=argparse.BooleanOptionalAction,
+        help="offer every visitor, or none, to upload a network of their own (default: visitors on this machine alone)",
+    )
 
     variants = commands.add_parser("variants", help="list the trained variants and their accuracy")
     variants.set_defaults(run=_variants)
@@ -184,8 +190,12 @@ def _app(options: argparse.Namespace) -> None:
     from streamlit.web.cli import main as streamlit
 
     # Streamlit reads `.streamlit/config.toml` beside the script: theme, limits and privacy are the same however the app is started.
-    port = [f"--server.port={options.port}"] if options.port else []
-    streamlit(["run", str(APP), *port, *options.streamlit], prog_name="streamlit")
+    flags = [f"--server.port={options.port}"] if options.port else []
+    if options.own_networks is not None:
+        os.environ["ULSAM_VIZ_OWN_NETWORKS"] = str(int(options.own_networks))
+    if options.own_networks is not False:  # files.MAX_BYTES: a network may be larger than any picture
+        flags.append("--server.maxUploadSize=200")
+    streamlit(["run", str(APP), *flags, *options.streamlit], prog_name="streamlit")
 
 
 def _variants(options: argparse.Namespace) -> None:

@@ -87,6 +87,7 @@ class Variant:
             long from the same start (normalised gain), or as long from a base of its own (modules instead of layers).
         calibration: How its logits become probabilities, and what they tell of unknown subjects.
         own: The user entered it, see :mod:`ulsam_viz.own`; its dataset is then its own name, so it is pooled with no other.
+        weights: The tensors themselves, where the network is in memory alone.
         dtype: Of the file's tensors: ``"float16"``, which all of the zoo have, or an own network's ``"float32"``.
     """
 
@@ -108,6 +109,7 @@ class Variant:
     calibration: Calibration = field(default=Calibration(), repr=False)
     own: bool = False
     dtype: str = field(default="float16", repr=False)
+    weights: Mapping[str, Tensor] | None = field(default=None, repr=False, compare=False)
 
     @property
     def key(self) -> str:
@@ -438,7 +440,7 @@ def load_network(variant: Variant) -> Network:
     except BaseError as error:
         raise refuse(str(error)) from error
     network = build_network(variant)
-    weights = _read_file(variant, refuse) if variant.path else {}
+    weights = variant.weights or (_read_file(variant, refuse) if variant.path else {})
     load_weights(network, weights, inherited, dtype=_DTYPES[variant.dtype], refuse=refuse)
     return network.eval()
 

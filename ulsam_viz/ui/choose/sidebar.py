@@ -13,6 +13,7 @@ from ..run.scene import Picture, View
 from .display import current_view
 from .methods import choose_target
 from .network import choose_device, choose_variant
+from .own import show_own_network
 from .picture import choose_picture
 
 
@@ -32,4 +33,5 @@ def choose(variants: Sequence[Variant]) -> Choices:
     with st.sidebar:
         picture = choose_picture()
         variant = choose_variant(variants)
+        show_own_network()
         return Choices(picture, variant, choose_device(), choose_target(variant), current_view())

@@ -15,6 +15,7 @@ from ..choose.display import current_view, show_view
 from ..choose.ids import choose_by_id
 from ..choose.methods import choose_target, target_of
 from ..choose.network import choose_device, choose_variant
+from ..choose.own import show_own_network
 from ..choose.picture import choose_picture, model_input
 from ..run.asking import say_where
 from ..run.page import open_page
@@ -67,6 +68,7 @@ def show() -> None:
             picture = choose_picture()
             place = sides[0].container(horizontal=True) if sides else None
             chosen = choose_variant(everything, place=place, without=_WITHOUT[way])
+            show_own_network()
             second = choose_second(everything, chosen, sides[1].container(horizontal=True)) if sides else None
             device = choose_device()
         modules = modules_to_compare(everything, chosen.groups) if way == _MODULES else []

@@ -6,6 +6,7 @@ import streamlit as st
 
 from ...evidence import SMALLEST_TOP1, conclusions
 from ..choose.network import choose_device, choose_variant
+from ..choose.own import show_own_network
 from ..run.page import open_page
 from .accuracy import show_accuracies, show_charts
 from .cost import show_cost
@@ -18,6 +19,7 @@ def show() -> None:
     zoo = open_page("evidence")
     with st.sidebar:
         chosen = choose_variant(zoo)
+        show_own_network()
         device = choose_device()
     everything = [v for v in zoo if v.dataset == chosen.dataset]  # what others' chance does, those of other data do not tell
     variants = [v for v in everything if v.family == chosen.family]

@@ -20,6 +20,7 @@ from ...zoo import CheckpointError, Variant
 from ..choose.display import current_view
 from ..choose.methods import choose_methods, choose_target, count_passes, target_of
 from ..choose.network import choose_device, choose_variant
+from ..choose.own import show_own_network
 from ..choose.picture import choose_picture, model_input
 from ..choose.place import opened
 from ..run.asking import say_where
@@ -45,6 +46,7 @@ def show() -> None:
     with st.sidebar:
         picture = choose_picture()
         variant = choose_variant(variants)
+        show_own_network()
         device = choose_device()
     view = current_view()
     head = st.container()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from ...zoo import CheckpointError, Variant, list_variants, problems
+from .brought import brought_networks
 from .frame import show_frame
 from .session import asked
 
@@ -20,6 +23,8 @@ def open_page(name: str) -> list[Variant]:
     except CheckpointError as error:
         st.error(f"There is nothing to show: {error}")
         st.stop()
+    names = {v.name for v in variants}
+    variants += [v if v.name not in names else replace(v, name=f"{v.name} (yours)") for v in brought_networks()]
     for problem in problems():
         st.error(problem)
     if not variants:

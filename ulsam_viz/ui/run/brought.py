@@ -1,0 +1,35 @@
+"""Networks that a visitor brought, kept for this session alone, and who may bring one."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import urlsplit
+
+import streamlit as st
+
+from ...zoo import Variant
+
+#: "1" offers it to every visitor, "0" to none; without it only to those on this very machine.
+SWITCH = "ULSAM_VIZ_OWN_NETWORKS"
+_KEY = "own-networks"  # in the session: by name
+_MOST = 3  # networks that a session keeps
+
+
+def brought_networks() -> list[Variant]:
+    """Return the networks that this session brought, the latest last."""
+    kept: dict[str, Variant] = st.session_state.get(_KEY, {})
+    return list(kept.values())
+
+
+def keep_network(variant: Variant) -> None:
+    """Keep a network for this session, in place of one of the same name; the oldest goes where there are too many."""
+    kept = {v.name: v for v in brought_networks() if v.name != variant.name} | {variant.name: variant}
+    st.session_state[_KEY] = dict(list(kept.items())[-_MOST:])
+
+
+def may_bring_networks() -> bool:
+    """Tell whether this visitor may bring a network: as the server's switch says, else only on this very machine."""
+    if (switch := os.environ.get(SWITCH, "")) in ("0", "1"):
+        return switch == "1"
+    host = urlsplit(st.context.url or "").hostname
+    return st.context.ip_address is None and host in (None, "localhost", "127.0.0.1", "::1")
