@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .cost import Cost, count_cost
     from .explanation import Explanation, explain
-    from .images import ImageError, decode_image
+    from .images import ImageError, Preprocessing, decode_image, prepare
     from .models.adapter import insert_ulsam
     from .models.attention_network import AttentionNetwork
     from .models.mobilenet import MobileNetV1, MobileNetV2
@@ -27,6 +27,7 @@ __all__ = [
     "MobileNetV1",
     "MobileNetV2",
     "Placement",
+    "Preprocessing",
     "Variant",
     "count_cost",
     "decode_image",
@@ -35,6 +36,7 @@ __all__ = [
     "list_variants",
     "load_variant",
     "optimize",
+    "prepare",
 ]
 
 # Names are imported when they are first used: torch takes seconds, and the app shows its first picture without it.
@@ -45,6 +47,8 @@ _HOMES = {
     "Cost": ".cost",
     "Explanation": ".explanation",
     "ImageError": ".images",
+    "Preprocessing": ".images",
+    "prepare": ".images",
     "MobileNetV1": ".models.mobilenet",
     "MobileNetV2": ".models.mobilenet",
     "Placement": ".models.network",

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
+from .analysis.attention import Attention
 from .analysis.attribution import Attribution
 from .analysis.computations import AttributionError
 from .engine import default_engine
 from .guest import GuestNetwork, as_guest
 from .images import Preprocessing, prepare
 from .models.attention_network import AttentionNetwork
+from .sheet import Sheet
 from .zoo import Variant, get_variant
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,8 @@ class Explanation:
         attributions: Attributions by method, each (S, S), signed where the method is.
         details: The full record of each method: time, passes, convergence delta, caveat.
         pixels: The crop that the network saw, shape (S, S, 3), uint8.
+        classes: Class names by output number.
+        gains: What maps become of features, by layer: ``"published"`` or ``"normalised"``.
     """
 
     variant: str
@@ -42,6 +50,37 @@ class Explanation:
     attributions: Mapping[str, np.ndarray]
     details: Mapping[str, Attribution]
     pixels: np.ndarray
+    classes: tuple[str, ...] = field(repr=False)
+    gains: Mapping[Any, str] = field(repr=False)
+
+    @property
+    def sheet(self) -> Sheet:
+        """The same as pictures and files."""
+        return Sheet(
+            self.variant,
+            self.variant,
+            "The picture",
+            self.pixels,
+            [name.replace("_", " ") for name in self.classes],
+            self.logits,
+            self.probabilities,
+            self.target,
+            self.attention,
+            self.gains,
+            self.details,
+        )
+
+    def figure(self, what: Any = None) -> Figure:
+        """Draw the maps of a layer, or a method's attribution, as a Plotly figure; see :meth:`~ulsam_viz.sheet.Sheet.figure`."""
+        return self.sheet.figure(what)
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write pictures (PNG, SVG), numbers (NPZ) and settings (JSON) to a folder; see :meth:`~ulsam_viz.sheet.Sheet.save`."""
+        return self.sheet.save(Path(folder))
+
+    def _repr_png_(self) -> bytes:
+        """Show the picture, the maps and the attributions in a notebook."""
+        return self.sheet.png()
 
 
 def explain(
@@ -103,7 +142,15 @@ def explain(
         {method: a.values for method, a in details.items()},
         details,
         picture.pixels,
+        tuple(record.classes),
+        _gains_of(record, attention),
     )
+
+
+def _gains_of(record: Variant | GuestNetwork, attention: Attention) -> dict[Any, str]:
+    if isinstance(record, Variant):
+        return dict.fromkeys(attention.maps, record.gain)
+    return {layer: str(getattr(record.network.attention_of(layer), "gain", "published")) for layer in attention.maps}
 
 
 def _record_of(
