@@ -113,7 +113,11 @@ def test_a_server_may_switch_it_off_and_on(monkeypatch: pytest.MonkeyPatch) -> N
 
     for url, ip, may in (
         ("http://localhost:8501/", None, True),
-        ("http://127.0.0.1:8501/", None, True),
+        ("http://127.0.0.1:8501/", "127.0.0.1", True),
+        ("http://[::1]:8501/", "::1", True),
+        ("http://127.0.0.1:8501/", "::ffff:127.0.0.1", True),
+        ("http://127.0.0.1:8501/", "::ffff:192.0.2.9", False),
+        ("https://maps.example.org/", "127.0.0.1", False),
         ("https://maps.example.org/", None, False),  # a proxy on the same machine
         ("http://192.0.2.7:8501/", "192.0.2.9", False),
         ("http://localhost:8501/", "192.0.2.9", False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import streamlit as st
@@ -31,5 +32,16 @@ def may_bring_networks() -> bool:
     """Tell whether this visitor may bring a network: as the server's switch says, else only on this very machine."""
     if (switch := os.environ.get(SWITCH, "")) in ("0", "1"):
         return switch == "1"
-    host = urlsplit(st.context.url or "").hostname
-    return st.context.ip_address is None and host in (None, "localhost", "127.0.0.1", "::1")
+    # Both: a proxy on this machine forwards the addresses that others have typed.
+    return all(map(_is_here, (st.context.ip_address, urlsplit(st.context.url or "").hostname)))
+
+
+def _is_here(address: str | None) -> bool:
+    """Tell whether a host is this very machine; Streamlit says None for it, or its address in any notation."""
+    if address in (None, "localhost"):
+        return True
+    try:
+        found = ip_address(str(address))
+    except ValueError:
+        return False
+    return ((found.ipv4_mapped if found.version == 6 else None) or found).is_loopback
