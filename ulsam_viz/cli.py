@@ -1,4 +1,4 @@
-"""The command line: ``ulsam-viz app | variants | batch | add | remove | train | evaluate | calibrate``; in a checkout ``python -m ulsam_viz``."""
+"""The command line: ``ulsam-viz app | inspect | compare | batch | variants | add | remove | train | evaluate | calibrate``; in a checkout ``python -m ulsam_viz``."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         help="offer every visitor, or none, to upload a network of their own (default: visitors on this machine alone)",
     )
 
+    _add_looks(commands)
     variants = commands.add_parser("variants", help="list the trained variants and their accuracy")
     variants.set_defaults(run=_variants)
     variants.add_argument(
@@ -451,6 +452,50 @@ examples:
 The same command goes on where a run was killed. In Python: pandas.read_parquet("table/attention.parquet"); the maps of a row are
 numpy.load(f"table/maps/{shard}.npz")[f"layer_{layer}"][row, subspace].
 """
+
+
+def _add_looks(commands: Any) -> None:
+    """Add `inspect` and `compare`."""
+    inspect = commands.add_parser("inspect", help="look at pictures: their answers, and what each subspace's map is like")
+    inspect.set_defaults(run=_inspect)
+    inspect.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE")
+    inspect.add_argument(
+        "--methods", nargs="*", default=["grad_cam"], metavar="METHOD", help="attributions to set beside maps (default: grad_cam)"
+    )
+    inspect.add_argument("--target", help="number or name of the class that they are for (default: each picture's own answer)")
+    inspect.add_argument(
+        "--save", type=Path, metavar="DIR", help="a folder for each picture: maps as PNG and SVG, numbers as NPZ, settings as JSON"
+    )
+    compare = commands.add_parser("compare", help="set many networks before one picture, a row for each")
+    compare.set_defaults(run=_compare)
+    compare.add_argument("picture", type=Path, metavar="PICTURE")
+    compare.add_argument("--over", choices=("groups", "positions"), default="groups", help="what differs (default: groups)")
+    for parser in (inspect, compare):
+        parser.add_argument(
+            "--variant", default="efficientnet_lite0-after12-g4", metavar="NAME", help="from `variants` (default: %(default)s)"
+        )
+        parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+        parser.add_argument("--json", action="store_true", help="print JSON, and no progress")
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from .commands import run_inspect
+
+    run_inspect(
+        options.pictures,
+        options.variant,
+        methods=options.methods,
+        target=options.target,
+        device=_device(options.device),
+        save=options.save,
+        as_json=options.json,
+    )
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from .commands import run_compare
+
+    run_compare(options.picture, options.variant, over=options.over, device=_device(options.device), as_json=options.json)
 
 
 def _add_batch(commands: Any) -> None:

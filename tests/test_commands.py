@@ -1,0 +1,89 @@
+"""`inspect` and `compare`: the page's numbers, and what goes wrong said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ulsam_viz import explain
+from ulsam_viz.analysis import measures
+from ulsam_viz.cli import main
+from ulsam_viz.commands import USUAL
+from ulsam_viz.images import decode_image
+from ulsam_viz.samples import list_samples
+from ulsam_viz.ui.choose.network import usual_position
+from ulsam_viz.zoo import get_variant
+
+NAME = "mobilenet_v1-0.5-after11-g4"
+COFFEE, CAT = (s.path for s in list_samples()[:2])
+
+
+def test_the_usual_network_is_the_one_that_the_app_opens_on() -> None:
+    variant = get_variant(USUAL)
+    assert f"after-{variant.placement.layers[0] if variant.placement else ''}" == usual_position(variant) and variant.groups == 4
+
+
+def test_inspect_prints_and_saves_what_explain_computes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["inspect", str(COFFEE), str(CAT), "--variant", NAME, "--methods", "grad_cam", "saliency", "--save", str(tmp_path)]
+    assert main([*command, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["variant"] == NAME and not printed["skipped"]
+    for record, path in zip(printed["pictures"], (COFFEE, CAT), strict=True):
+        seen = explain(decode_image(path.read_bytes()), NAME, ("grad_cam", "saliency"))
+        assert record["target"] == record["answers"][0]["class"] == seen.classes[seen.target]
+        assert record["answers"][0]["probability"] == pytest.approx(float(seen.probabilities.max()), abs=1e-5)
+        assert [s["subspace"] for s in record["subspaces"]] == [1, 2, 3, 4]
+        assert [s["peak"] for s in record["subspaces"]] == pytest.approx(measures.peak(seen.attention[11]).tolist(), rel=1e-4)
+        assert set(record["subspaces"][0]["agreement"]) == {"grad_cam", "saliency"}
+        with np.load(tmp_path / path.stem / "numbers.npz") as archive:
+            assert archive["attention_11"] == pytest.approx(seen.attention[11])
+    assert main(["inspect", str(COFFEE), "--variant", NAME]) == 0
+    assert f"{COFFEE}: " in (text := capsys.readouterr().out) and text.count("subspace") == 4
+
+
+def test_a_bad_picture_is_named_and_the_others_are_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    wrong = [str(tmp_path / "bad.jpg"), str(tmp_path / "nowhere.jpg")]
+    assert main(["inspect", wrong[0], str(COFFEE), wrong[1], "--variant", NAME, "--json"]) == 2
+    captured = capsys.readouterr()
+    assert [p["picture"] for p in json.loads(captured.out)["pictures"]] == [str(COFFEE)]
+    assert all(name in captured.err for name in wrong)
+    for arguments, reason in (
+        (["inspect", str(COFFEE), "--variant", "none"], "no trained variant"),
+        (["inspect", str(COFFEE), "--variant", NAME, "--methods", "none"], "none"),
+        (["inspect", str(COFFEE), "--variant", NAME, "--target", "no such class"], "no such class"),
+        (["compare", wrong[1]], "cannot be read"),
+    ):
+        assert main(arguments) == 2
+        assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("over", "count"), [("groups", 6), ("positions", 9)])
+def test_compare_prints_a_row_for_each_network(over: str, count: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(COFFEE), "--variant", NAME, "--over", over, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["networks"]
+    assert len(rows) == count and rows[0]["position"].startswith("none")
+    groups = [row["g"] for row in rows[1:]]
+    assert groups == ([1, 2, 4, 8, 16] if over == "groups" else [4] * (count - 1))
+    assert main(["compare", str(COFFEE), "--variant", NAME, "--over", over]) == 0
+    assert len(capsys.readouterr().out.strip().splitlines()) == count + 1
+
+
+def test_a_server_is_started_as_its_switch_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ulsam_viz.files import MAX_BYTES
+    from ulsam_viz.ui.run.brought import SWITCH
+
+    started: list[list[str]] = []
+    monkeypatch.setattr("streamlit.web.cli.main", lambda arguments, **_: started.append(arguments))
+    monkeypatch.delenv(SWITCH, raising=False)
+    large = f"--server.maxUploadSize={MAX_BYTES // 2**20}"
+    import os
+
+    for flag, switch, larger in (([], None, True), (["--own-networks"], "1", True), (["--no-own-networks"], "0", False)):
+        monkeypatch.delenv(SWITCH, raising=False)
+        assert main(["app", *flag, "--server.headless=true"]) == 0
+        assert os.environ.get(SWITCH) == switch and (large in started[-1]) == larger and "--server.headless=true" in started[-1]
+    os.environ.pop(SWITCH, None)
