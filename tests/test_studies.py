@@ -76,9 +76,23 @@ def placed(flips_by_g: dict[int, tuple[float, ...]], gain: str = "normalised") -
 def test_g_decides_what_attention_does_only_beyond_chance() -> None:
     apart = studies.g_and_effect(placed({1: (2.0, 2.1, 2.2), 4: (5.0, 5.2, 5.1), 16: (7.0, 7.1, 7.3)}))
     assert "g decides how much attention does" in apart and "largest difference 5.0 points" in apart
+    small = studies.g_and_effect(placed({1: (2.0, 2.01, 2.02), 4: (2.97, 2.98, 2.99)}))
+    assert "too little to choose g by" in small
+    assert "decides" in studies.g_and_effect(placed({1: (2.0, 2.01, 2.02), 4: (3.03, 3.04, 3.05)}))
     alike = studies.g_and_effect(placed({1: (4.0, 5.1, 5.2), 4: (5.0, 4.2, 5.1), 16: (5.3, 5.1, 4.3)}))
     assert "g does not show" in alike
     assert "was not measured" in studies.g_and_effect(placed({1: (2.0,), 4: (5.0,)}))
+
+
+def test_whether_g_matters_is_one_sentence_of_effect_and_accuracy() -> None:
+    apart = placed({1: (2.0, 2.1, 2.2), 16: (7.0, 7.1, 7.3)})
+    assert studies.does_g_matter(apart) == (
+        "Where attention may act, g decides how much attention does: taken away, it changes 2.1 % of the answers at g = 1 and 7.1 % at g = 16. "
+        "Top-1 differs by 0.00 points between them: within chance."
+    )
+    assert "g does not show" in studies.does_g_matter(placed({1: (2.0, 2.4, 2.2), 16: (2.3, 2.1, 2.2)}))
+    assert "by too little to matter" in studies.does_g_matter(placed({1: (2.0, 2.01, 2.02), 16: (2.5, 2.51, 2.52)}))
+    assert studies.does_g_matter(placed({1: (2.0,), 16: (7.0,)})) == ""
 
 
 def test_both_gains_are_set_beside_each_other_where_both_were_trained() -> None:

@@ -27,6 +27,8 @@ from .zoo import Variant, position_name
 
 # Student's t, 95 % two-sided, by degrees of freedom.
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+# Percent of answers: less is not worth choosing g by.
+SMALLEST_EFFECT = 1.0
 # A gain acts where another one's effect is at most this share of its own.
 _MUCH_LESS = 0.5
 
@@ -120,6 +122,14 @@ _WHY: dict[Verdict, str] = {
 }
 
 
+def why_in_short(study: Sequence[Variant]) -> str:
+    """Say why the published gain hardly acts in the zoo, from the networks of the study "start"; empty without both gains."""
+    published, normalised = (of_gain(study, gain) for gain in GAINS)
+    if not (published and normalised):
+        return ""
+    return _WHY[why_silent([without_attention(v) for v in published], [without_attention(v) for v in normalised])]
+
+
 def of_gain(study: Sequence[Variant], gain: Gain) -> list[Variant]:
     """Return the ULSAM networks of a study with one gain, by g."""
     placed = [v for v in study if v.placement and v.placement.module == "ulsam" and v.gain == gain]
@@ -186,12 +196,46 @@ def g_and_effect(placed: Sequence[Variant]) -> str:
     found = compare_effects(estimates)
     each = ", ".join(f"g = {v.groups}: {e}" for v, e in zip(placed, estimates, strict=True))
     chance = f"chance: {found.by_chance:.1f}" if found.by_chance is not None else "chance unknown"
-    verdict = (
-        "More than chance: with this gain, g decides how much attention does."
-        if found.beyond_chance
-        else "No more than chance: g does not show."
+    return f"By g, over seeds ({each}): largest difference {found.largest:.1f} points ({chance}). {_OF_EFFECT[_judged(found)]}"
+
+
+def _judged(found: Comparison) -> str:
+    if found.by_chance is None:
+        return "within chance"
+    return judge(found.largest, chance=found.by_chance, smallest=SMALLEST_EFFECT)
+
+
+_OF_EFFECT = {
+    "within chance": "No more than chance: g does not show.",
+    "too small": f"More than chance, but less than {SMALLEST_EFFECT:.0f} point: too little to choose g by.",
+    "matters": "More than chance: with this gain, g decides how much attention does.",
+}
+
+
+def does_g_matter(placed: Sequence[Variant]) -> str:
+    """Answer in one sentence whether g matters where attention may act: for what attention does, and for accuracy.
+
+    Args:
+        placed: Networks of one position with the normalised gain, by g, several seeds each; else the text is empty.
+    """
+    estimates = [without_attention(v) for v in placed]
+    if len(placed) < 2 or any(e.interval is None for e in estimates):
+        return ""
+    found, top1 = compare_effects(estimates), [accuracy_of(v) for v in placed]
+    accuracy = compare(top1, noise_of_seeds([a.by_seed for a in top1]))
+    for_effect = {
+        "within chance": "g does not show in what attention does",
+        "too small": "g changes what attention does, by too little to matter",
+        "matters": "g decides how much attention does",
+    }[_judged(found)]
+    for_accuracy = "chance unknown"
+    if accuracy.by_chance is not None:
+        verdict = judge(accuracy.largest, chance=accuracy.by_chance, smallest=SMALLEST_TOP1)
+        for_accuracy = {"within chance": "within chance", "too small": "too small to matter", "matters": "beyond chance"}[verdict]
+    return (
+        f"Where attention may act, {for_effect}: taken away, it changes {estimates[0].mean:.1f} % of the answers at g = {placed[0].groups} and "
+        f"{estimates[-1].mean:.1f} % at g = {placed[-1].groups}. Top-1 differs by {accuracy.largest:.2f} points between them: {for_accuracy}."
     )
-    return f"By g, over seeds ({each}): largest difference {found.largest:.1f} points ({chance}). {verdict}"
 
 
 def g_and_accuracy(placed: Sequence[Variant]) -> str:

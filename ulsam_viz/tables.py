@@ -82,6 +82,9 @@ def experiment_tables(variants: Sequence[Variant]) -> str:
                 for position, placed in by_position(members).items()
                 if placed[0].gain == "normalised" and len(placed[0].repeats) > 1
             ]
+            for placed in by_position(members).values():
+                if placed[0].gain == "normalised" and (answer := studies.does_g_matter(placed)):
+                    parts.append(answer)
     if compared := studies.modules_compared(list_variants(study="gain"), variants):
         where = f"{compared[0].label}, {position_name(compared[1])}, {len(compared[0].repeats) + 1} seeds each"
         parts += [f"**Other modules in the same place ({where}):**", _modules_table(compared), *studies.modules_in_words(compared)]

@@ -19,6 +19,17 @@ _FIGURES = {"top-1": "%.2f %%", "±": "%.2f", "gain 1": "%.1f %%", "gain held": 
 _ASKED = "module-times"  # what was measured, in the session
 
 
+def show_answers(zoo: Sequence[Variant]) -> None:
+    """Answer both questions first: does g matter, and why does the published gain hardly act?"""
+    own = [v for v in zoo if v.gain == "normalised" and v.repeats]
+    for said in (
+        *(studies.does_g_matter(placed) for placed in by_position(own).values()),
+        studies.why_in_short(list_variants(study="start")),
+    ):
+        if said:
+            st.markdown(said)
+
+
 def show_gain(zoo: Sequence[Variant]) -> None:
     """Show what the normalised gain does, for every family that was trained with it."""
     families = {v.family: v.title for v in zoo if v.gain == "normalised"}

@@ -10,7 +10,7 @@ from ..choose.own import show_own_network
 from ..run.page import open_page
 from .accuracy import show_accuracies, show_charts
 from .cost import show_cost
-from .experiments import show_gain, show_modules, show_start
+from .experiments import show_answers, show_gain, show_modules, show_start
 from .tables import show_effects, show_maps, show_paper
 
 
@@ -42,6 +42,7 @@ def show() -> None:
     with st.expander("Paper"):
         show_paper(chosen)
     st.markdown("### If attention may act")
+    show_answers(zoo)
     with st.expander("The gain set free"):
         show_gain(zoo)
     modules = st.expander("Other modules in the same place", key="evidence-modules", on_change="rerun")
