@@ -14,7 +14,7 @@ pytestmark = BROWSER_TEST
 
 def test_a_network_is_given_to_the_page_and_shown(browser: Browser, address: str) -> None:
     page = visit(browser, f"{address}/?net=V1-0.5&methods=Saliency")
-    page.get_by_text("Your own network").click()
+    page.get_by_text("Own network").click()
     chooser = page.locator(".st-key-own-file input[type=file]")
     chooser.set_input_files({"name": "mine.pth", "mimeType": "application/octet-stream", "buffer": b"not a network"})
     expect(page.get_by_text("'mine.pth'")).to_have_count(1)  # its one sentence

@@ -81,7 +81,7 @@ def test_other_modules_maps_are_ratios_already(module: str) -> None:
 
 def test_evidence_says_what_follows_from_the_experiments() -> None:
     app = AppTest.from_function(evidence, default_timeout=PATIENCE)
-    app.session_state["evidence-modules"] = True
+    app.session_state["evidence-experiments"] = True
     app.query_params["net"] = "V1-0.5"
     text = text_of(fine(app.run()))
     for said in studies.from_the_start(list_variants(study="start")):

@@ -32,6 +32,7 @@ def app_of_a_visitor(**query: str) -> AppTest:
     app = AppTest.from_file(APP, default_timeout=PATIENCE)
     for key, value in ({"net": "V1-0.5", "methods": "Grad-CAM"} | query).items():
         app.query_params[key] = value
+    app.session_state["own-network"] = True
     return fine(app.run())
 
 

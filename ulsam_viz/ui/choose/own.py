@@ -23,7 +23,10 @@ def show_own_network() -> None:
     """Offer to bring a network; say what was recognised, or why it cannot be used. Nothing else changes."""
     if not may_bring_networks():
         return
-    with st.expander("Your own network", icon=":material/upload_file:", key="own-network"):
+    box = st.popover("Own network", icon=":material/upload_file:", key="own-network", on_change="rerun")
+    if not box.open:  # nobody who looks for the picture's upload comes across this one
+        return
+    with box:
         most = min(MAX_BYTES // 2**20, int(st.get_option("server.maxUploadSize")))
         st.file_uploader(
             "Checkpoint",

@@ -19,6 +19,18 @@ _FIGURES = {"top-1": "%.2f %%", "±": "%.2f", "gain 1": "%.1f %%", "gain held": 
 _ASKED = "module-times"  # what was measured, in the session
 
 
+def show_experiments(zoo: Sequence[Variant]) -> None:
+    """Show all of it, the answers first."""
+    st.markdown("#### If attention may act")
+    show_answers(zoo)
+    st.markdown("#### The gain set free")
+    show_gain(zoo)
+    st.markdown("#### Other modules in the same place")
+    show_modules(zoo)
+    st.markdown("#### Attention from the start of training")
+    show_start()
+
+
 def show_answers(zoo: Sequence[Variant]) -> None:
     """Answer both questions first: does g matter, and why does the published gain hardly act?"""
     own = [v for v in zoo if v.gain == "normalised" and v.repeats]

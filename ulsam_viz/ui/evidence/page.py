@@ -10,7 +10,7 @@ from ..choose.own import show_own_network
 from ..run.page import open_page
 from .accuracy import show_accuracies, show_charts
 from .cost import show_cost
-from .experiments import show_answers, show_gain, show_modules, show_start
+from .experiments import show_experiments
 from .tables import show_effects, show_maps, show_paper
 
 
@@ -28,7 +28,7 @@ def show() -> None:
     with st.container(key="conclusions", gap="small"):
         for sentence, explained in zip(conclusions(variants, everything, chosen), _EXPLAINED, strict=True):
             st.markdown(sentence, help=explained)
-    show_charts(variants, everything, chosen)
+    show_charts([v for v in variants if v.placement is None or v.gain == chosen.gain], everything, chosen)
     with st.expander("Accuracy"):
         show_accuracies(variants, everything, chosen)
     with st.expander("Effects"):
@@ -41,16 +41,10 @@ def show() -> None:
             show_cost(variants, chosen, device)
     with st.expander("Paper"):
         show_paper(chosen)
-    st.markdown("### If attention may act")
-    show_answers(zoo)
-    with st.expander("The gain set free"):
-        show_gain(zoo)
-    modules = st.expander("Other modules in the same place", key="evidence-modules", on_change="rerun")
-    if modules.open:
-        with modules:
-            show_modules(zoo)
-    with st.expander("Attention from the start of training"):
-        show_start()
+    experiments = st.expander("Experiments", key="evidence-experiments", on_change="rerun")
+    if experiments.open:
+        with experiments:
+            show_experiments(zoo)
 
 
 _EXPLAINED = (
