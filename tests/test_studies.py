@@ -62,7 +62,7 @@ def test_what_follows_from_the_start_is_said_of_both_gains() -> None:
         return " ".join(studies.from_the_start([plain, *members]))
 
     assert "Modules after 6, 11 from the first step, 3 trainings each" in said(1.0, 10.0)
-    assert "1.0 (0.8 to 1.2; g = 1), 1.0 (0.8 to 1.2; g = 4) % of the answers change with the published gain" in said(1.0, 10.0)
+    assert "0.5 (0.4 to 0.6; g = 1), 0.5 (0.4 to 0.6; g = 4) % of the answers change with the published gain" in said(1.0, 10.0)
     assert "its scale is" in said(1.0, 10.0)
     assert "short fine-tuning is why" in said(8.0, 10.0)
     assert "stays open" in said(4.9, 10.0)

@@ -127,7 +127,7 @@ def why_in_short(study: Sequence[Variant]) -> str:
     published, normalised = (of_gain(study, gain) for gain in GAINS)
     if not (published and normalised):
         return ""
-    return _WHY[why_silent([without_attention(v) for v in published], [without_attention(v) for v in normalised])]
+    return _WHY[why_silent(*([without_attention(v, CONSTANT) for v in own] for own in (published, normalised)))]
 
 
 def of_gain(study: Sequence[Variant], gain: Gain) -> list[Variant]:
@@ -146,10 +146,11 @@ def from_the_start(study: Sequence[Variant]) -> tuple[str, ...]:
     plain = next((v for v in study if v.placement is None), None)
     if not (published and normalised and plain):
         return ()
-    effects = {gain: [without_attention(v) for v in of_gain(study, gain)] for gain in GAINS}
+    # With its mean kept: on grids as coarse as these the published gain's mean is far above 1, and that is no attention.
+    effects = {gain: [without_attention(v, CONSTANT) for v in of_gain(study, gain)] for gain in GAINS}
     place = position_name(published[0])
     said = (
-        f"Modules {place} from the first step, {len(common_seeds(map(accuracy_of, published)))} trainings each: without attention "
+        f"Modules {place} from the first step, {len(common_seeds(map(accuracy_of, published)))} trainings each: with the gain held at its mean "
         f"{_each(published, effects['published'])} % of the answers change with the published gain, "
         f"{_each(normalised, effects['normalised'])} % with the normalised one. {_WHY[why_silent(effects['published'], effects['normalised'])]}"
     )
@@ -315,6 +316,6 @@ def modules_in_words(compared: Sequence[Variant]) -> tuple[str, ...]:
 
 
 NOT_TESTED = (
-    "Not tested: full width, ImageNet from the start, 224 px from the start, other places for other modules, and other budgets. Differences smaller than chance stay "
+    "Not tested: attention from the start on grids as fine as the zoo's 14 × 14 (here 8 × 8 and 4 × 4, where the published gain is larger: mean 1.016 and 1.063), full width, ImageNet, longer training, other places for other modules, and other budgets. Differences smaller than chance stay "
     "hidden, and the test pictures' own error is shared by all."
 )
