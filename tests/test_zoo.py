@@ -154,7 +154,9 @@ def test_every_stop_on_a_frozen_base_is_trained_with_one_recipe() -> None:
         for gain in {v.gain for v in on_base if v.placement and v.placement.layers == layers}:
             groups = [v.groups for v in on_base if v.placement and (v.placement.layers, v.gain) == (layers, gain)]
             assert groups == ([1, 2, 4, 8] if layers == (6,) else [1, 2, 4, 8, 16])  # 16 groups do not divide 40 channels
-    recipes = {json.dumps({**v.made_by["recipe"], "placement": None, "seed": 0}) for v in on_base if v.placement}
+    recipes = {
+        json.dumps({**v.made_by["recipe"], "placement": None, "seed": 0, "feature_layers": None}) for v in on_base if v.placement
+    }
     assert len(recipes) == 1
     assert all(v.path.stat().st_size < 20_000 for v in on_base if v.path)  # the modules alone
 
