@@ -178,12 +178,13 @@ async def _visit(address: str) -> tuple[Any, list[Any]]:
 
 def test_the_command_hands_streamlits_options_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     calls: list[list[str]] = []
+    large = "--server.maxUploadSize=200"  # a network of the visitor's own may be larger than any picture
     monkeypatch.setattr("streamlit.web.cli.main", lambda arguments, prog_name: calls.append(arguments))
     assert main(["app", "--port", "8600", "--server.headless=true", "--theme.base", "dark"]) == 0
     assert main(["app"]) == 0
     assert calls == [
-        ["run", str(ROOT / "app.py"), "--server.port=8600", "--server.headless=true", "--theme.base", "dark"],
-        ["run", str(ROOT / "app.py")],
+        ["run", str(ROOT / "app.py"), "--server.port=8600", large, "--server.headless=true", "--theme.base", "dark"],
+        ["run", str(ROOT / "app.py"), large],
     ]
     with pytest.raises(SystemExit):
         main(["variants", "--server.headless=true"])
