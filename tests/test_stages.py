@@ -55,7 +55,9 @@ def own_tensors(network: Any, layer: int, x: torch.Tensor) -> dict[str, np.ndarr
     height, width = maps[layer].shape[2:]
     seen["attention"] = seen["attention"].reshape(-1, height, width)
     assert np.allclose(seen["attention"], maps[layer][0].numpy(), atol=1e-7)
-    return {**seen, "features": features[0].numpy(), "gain": 1 + seen["attention"]}
+    maps_now = seen["attention"]
+    gain = 1 + maps_now if module.gain == "published" else (1 + height * width * maps_now) / 2
+    return {**seen, "features": features[0].numpy(), "gain": gain}
 
 
 @pytest.mark.parametrize("seed", range(12))
