@@ -4,15 +4,13 @@ import streamlit as st
 
 from ulsam_viz.places import ASSETS
 from ulsam_viz.ui.first import is_first_view, show_first_view
+from ulsam_viz.ui.titles import app_pages
 
 
 def main() -> None:
     """Run one page, once."""
     st.set_page_config(page_title="ulsam_viz: see subspace attention", page_icon=str(ASSETS / "logo.svg"), layout="wide")
-    titles = ("Inspect", "Compare", "Learn", "Evidence")
-    # The pages' functions run as part of this script, not as scripts of their own: Streamlit takes what another script's
-    # controls wrote out of the address when the page changes, and Back would find it gone.
-    pages = [st.Page(lambda: None, title=title, url_path=title.lower(), default=title == "Inspect") for title in titles]
+    pages = app_pages()
     title = st.navigation(pages, position="top").title
     with st.container(horizontal=True, key="pages"):  # on a phone, see the page's style
         for page in pages:

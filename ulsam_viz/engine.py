@@ -30,7 +30,7 @@ from .cost import Latency, measure_latencies
 from .exact import whole_float32
 from .gpu import Gpu
 from .guest import GuestNetwork
-from .images import ModelInput
+from .images import Crop, ModelInput
 from .models.attention_network import AttentionNetwork
 from .models.optimize import optimize
 from .scheduling import FairPool, Job, Kind
@@ -186,7 +186,7 @@ class Engine:
     def run(
         self,
         name: Hashable,
-        picture: ModelInput,
+        picture: Crop,
         variant: Variant | GuestNetwork,
         device: str,
         work: Work[T],

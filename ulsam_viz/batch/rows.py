@@ -167,14 +167,15 @@ class PictureRows:
     Args:
         look: What is asked.
         device: ``"cpu"`` or ``"cuda"``.
+        network: The variant's optimised network where one is there already; it stays on its device.
 
     Raises:
         CheckpointError: If the variant's checkpoint is damaged.
     """
 
-    def __init__(self, look: Look, device: str = "cpu") -> None:
+    def __init__(self, look: Look, device: str = "cpu", *, network: Network | None = None) -> None:
         self.look = look
-        self._network: Network = optimize(load_network(look.variant)).to(device)
+        self._network: Network = network or optimize(load_network(look.variant)).to(device)
 
     @whole_float32()
     def __call__(self, crops: Crops) -> Rows:

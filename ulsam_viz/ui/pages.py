@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from .compare import page as compare
+from .dataset import page as dataset
 from .evidence import page as evidence
 from .inspect import page as inspect
 from .learn import page as learn
@@ -19,6 +20,7 @@ _SHOWS: dict[str, Callable[[], None]] = {
     "Compare": compare.show,
     "Learn": learn.show,
     "Evidence": evidence.show,
+    "Dataset": dataset.show,
 }
 
 

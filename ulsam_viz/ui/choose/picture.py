@@ -22,13 +22,13 @@ from ..widgets.tiles import Tile, show_tiles
 from .crop import choose_crop, cut
 from .paste import pasted, show_paste
 
-_TYPES = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]
+TYPES = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]
 _THUMBNAIL = Preprocessing(input_size=96)
 _KEPT_SIDE = 1024  # pixels, of the shorter side
 _KEPT_LONGER = 3072
 _OWN = re.compile(r"\((own-[0-9a-f]{16})\)$")  # at the end of an own picture's name in the address
 _OWN_LIMIT = 3  # own pictures that are offered
-_DECODING = threading.Lock()  # one at a time, of all visitors: 50 megapixels take up to 0.8 GB while they are decoded
+DECODING = threading.Lock()  # one at a time, of all visitors: 50 megapixels take up to 0.8 GB while they are decoded
 
 
 @st.cache_resource
@@ -51,7 +51,7 @@ def choose_picture() -> Picture:
     st.subheader("Picture")
     st.file_uploader(
         "Upload a photograph",
-        type=_TYPES,
+        type=TYPES,
         key="upload",
         max_upload_size=MAX_BYTES // 2**20,
         help="JPEG, PNG, WebP, GIF, BMP or TIFF. The network sees one square of it: the centre, or your crop. Your pictures stay in memory "
@@ -136,10 +136,10 @@ def _take_upload() -> None:
             state["picture"] = list_samples()[0].path.stem
         return
     key, before, looked_at = state.pop("taken_away", ("", None, False))
-    if new := _bring(upload.getvalue(), _plain(upload.name)):
+    if new := _bring(upload.getvalue(), plain(upload.name)):
         state["uploaded"] = new
     elif before:
-        _offer(key, before)
+        offer(key, before)
         if looked_at:
             state["picture"] = key
 
@@ -172,7 +172,7 @@ def _bring(data: bytes, name: str) -> str | None:
     state = st.session_state
     state["upload_error"] = state["upload_note"] = ""
     try:
-        with _DECODING:
+        with DECODING:
             upload = _shrunk(decode_image(data), name)
     except ImageError as error:
         state["upload_error"] = str(error)
@@ -181,14 +181,15 @@ def _bring(data: bytes, name: str) -> str | None:
         state["upload_note"] = "The first frame of the animation is shown."
     # Of the name, too: two visitors who bring the same picture do not learn what the other calls it.
     key = "own-" + hashlib.sha256(name.encode() + b"\0" + data).hexdigest()[:16]
-    _offer(key, upload)
+    offer(key, upload)
     state["picture"] = key
     return key
 
 
-def _offer(key: str, upload: Upload) -> None:
+def offer(key: str, upload: Upload) -> None:
+    """Keep a picture for this visitor, and offer it among the others; of too many the oldest goes."""
     uploads().put(key, upload, visitor())
-    st.session_state["own"] = [*(k for k in st.session_state["own"] if k != key), key][-_OWN_LIMIT:]
+    st.session_state["own"] = [*(k for k in st.session_state.get("own", ()) if k != key), key][-_OWN_LIMIT:]
 
 
 def _shrunk(image: Image.Image, name: str) -> Upload:
@@ -210,7 +211,7 @@ def _shrunk(image: Image.Image, name: str) -> Upload:
     return Upload(name, centre, image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3))
 
 
-def _plain(file_name: str) -> str:
+def plain(file_name: str) -> str:
     """Make a file's name safe to show: letters, digits and a little punctuation, at most 60 of them."""
     return re.sub(r"[^\w .()\-]", "_", file_name)[-60:]
 

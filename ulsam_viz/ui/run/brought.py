@@ -32,6 +32,11 @@ def may_bring_networks() -> bool:
     """Tell whether this visitor may bring a network: as the server's switch says, else only on this very machine."""
     if (switch := os.environ.get(SWITCH, "")) in ("0", "1"):
         return switch == "1"
+    return is_local()
+
+
+def is_local() -> bool:
+    """Tell whether this visitor sits at this very machine."""
     # Both: a proxy on this machine forwards the addresses that others have typed.
     return all(map(_is_here, (st.context.ip_address, urlsplit(st.context.url or "").hostname)))
 

@@ -1,0 +1,112 @@
+"""A table of pictures that are in memory: the same callable and the same columns as ``batch``, and nothing on a disk."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from ..batch.pictures import Crops
+from ..batch.rows import Look, PictureRows, Rows, explode
+from ..images import Preprocessing, crop_centre
+from ..models.network import Network
+from ..zoo import Variant
+from .table import Table, read_table
+
+MAX_PICTURES = 200
+BATCH = 4  # pictures in a pass: between two of them others have their turn
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """Pictures that a table is made of, each cut to the square that the shipped networks see.
+
+    Attributes:
+        title: For people: where they are from.
+        names: Of the files, with their folder where they came in one.
+        pixels: Shape (N, S, S, 3), uint8.
+    """
+
+    title: str
+    names: Sequence[str]
+    pixels: np.ndarray
+
+    @property
+    def key(self) -> str:
+        """Names what is in it."""
+        return hashlib.sha256("\n".join(self.names).encode() + self.pixels.tobytes()).hexdigest()
+
+    def crops(self, preprocessing: Preprocessing) -> np.ndarray:
+        """Return what a network sees of them, (N, S, S, 3), uint8; as they are kept for the networks that are shipped."""
+        if preprocessing.crop == 1 and preprocessing.input_size == self.pixels.shape[1]:
+            return self.pixels
+        return np.stack([crop_centre(Image.fromarray(own), preprocessing).pixels for own in self.pixels])
+
+
+@dataclass(frozen=True)
+class KeptLooks:
+    """Pictures and maps in memory.
+
+    Attributes:
+        pixels: Shape (N, S, S, 3), uint8.
+        by_layer: Maps, each (N, g, H, W), float16.
+    """
+
+    pixels: np.ndarray
+    by_layer: Mapping[int, np.ndarray]
+
+    def crop(self, picture: int) -> np.ndarray | None:
+        """Return the pixels that the network saw."""
+        return np.asarray(self.pixels[picture])
+
+    def maps(self, picture: int, layer: int) -> np.ndarray | None:
+        """Return a layer's maps of a picture."""
+        return np.asarray(self.by_layer[layer][picture], np.float32)
+
+    def all_maps(self, layer: int) -> Iterator[np.ndarray]:
+        """Return all pictures' maps of a layer."""
+        yield self.by_layer[layer]
+
+
+def look_of(variant: Variant) -> Look:
+    """Return what is asked of each picture.
+
+    Raises:
+        BatchError: If the variant has no attention.
+    """
+    return Look(variant)
+
+
+def batches(photographs: Photographs, variant: Variant) -> list[Crops]:
+    """Return the pictures as the passes take them."""
+    pixels, names = photographs.crops(variant.preprocessing), list(photographs.names)
+    starts = range(0, len(names), BATCH)
+    return [Crops(names[i : i + BATCH], [""] * len(names[i : i + BATCH]), pixels[i : i + BATCH]) for i in starts]
+
+
+def compute(network: Network, crops: Crops, look: Look) -> Rows:
+    """Compute the rows of a batch with the variant's optimised network."""
+    return PictureRows(look, network=network)(crops)
+
+
+def joined(photographs: Photographs, look: Look, found: Sequence[Rows]) -> tuple[Table, pa.Table]:
+    """Return the table of all batches, and the same rows as ``batch`` writes them, without the places of maps in files."""
+    rows = explode(pa.concat_tables([part.table(look) for part in found]), look)
+    rows = rows.drop_columns(["shard", "row"])
+    maps = {layer: np.concatenate([part.maps[layer] for part in found]) for layer in found[0].maps}
+    looks = KeptLooks(photographs.crops(look.variant.preprocessing), maps)
+    key = hashlib.sha256(f"{photographs.key} {look.variant.key}".encode()).hexdigest()
+    return read_table(rows, title=photographs.title, key=key, variant=look.variant.name, looks=looks), rows
+
+
+def as_parquet(rows: pa.Table) -> bytes:
+    """Write rows as a file."""
+    buffer = io.BytesIO()
+    pq.write_table(rows, buffer)
+    return buffer.getvalue()

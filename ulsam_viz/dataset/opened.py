@@ -1,0 +1,196 @@
+"""Opening a table: the folder that ``batch`` wrote, with its maps and, where they still are, its pictures; or a Parquet file alone."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..batch.pictures import read_file
+from ..images import ImageError, Preprocessing, crop_centre, decode_image
+from ..zoo import get_variant
+from .table import MAX_ROWS, TEXTS, Table, TableError, as_text, read_table, wanted_columns
+
+_MAX_BYTES = 500 * 2**20  # of all columns that are read, as the file says they will be
+_FILE_ROWS, _FILE_BYTES = 500_000, 100 * 2**20  # of a file that a visitor sent
+_KEPT_SHARDS = 4
+_PLACES = ("shard", "row")
+
+
+@dataclass
+class FolderLooks:
+    """Pictures where they lay when the table was made, and maps in the table's shards.
+
+    Attributes:
+        root: Where the pictures are: a path, or an address such as ``s3://bucket/photos``.
+        names: Of the pictures, below it.
+        preprocessing: Of the network.
+        maps_folder: Where the shards are.
+        shards, rows: For each picture its shard, or None, and its place there.
+    """
+
+    root: str
+    names: Sequence[str]
+    preprocessing: Preprocessing
+    maps_folder: Path
+    shards: Sequence[str | None]
+    rows: np.ndarray
+    _kept: OrderedDict[tuple[str, int], np.ndarray] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def crop(self, picture: int) -> np.ndarray | None:
+        """Return the pixels that the network saw; None if the file is gone, or another one."""
+        name = self.names[picture]
+        if not self.root or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            return None
+        try:
+            return crop_centre(decode_image(read_file(self.root, name)), self.preprocessing).pixels
+        except (OSError, ImageError, ValueError):
+            return None
+
+    def maps(self, picture: int, layer: int) -> np.ndarray | None:
+        """Return a layer's maps of a picture."""
+        shard = self.shards[picture]
+        found = None if shard is None else self._shard(shard, layer)
+        row = int(self.rows[picture])
+        return None if found is None or not 0 <= row < len(found) else found[row].astype(np.float32)
+
+    def all_maps(self, layer: int) -> Iterator[np.ndarray]:
+        """Return all pictures' maps of a layer, a shard at a time."""
+        for shard in dict.fromkeys(self.shards):
+            if shard is not None and (found := self._read(shard, layer)) is not None:
+                yield found
+
+    def _shard(self, shard: str, layer: int) -> np.ndarray | None:
+        """Return one shard's maps of a layer; the last few stay in memory."""
+        with self._lock:
+            if (shard, layer) in self._kept:
+                self._kept.move_to_end((shard, layer))
+                return self._kept[shard, layer]
+        found = self._read(shard, layer)
+        if found is not None:
+            with self._lock:
+                self._kept[shard, layer] = found
+                while len(self._kept) > _KEPT_SHARDS:
+                    self._kept.popitem(last=False)
+        return found
+
+    def _read(self, shard: str, layer: int) -> np.ndarray | None:
+        if PurePosixPath(shard).name != shard:  # a table may come from anyone
+            return None
+        try:
+            with np.load(self.maps_folder / f"{shard}.npz", allow_pickle=False) as file:
+                maps: np.ndarray = file[f"layer_{layer}"]
+        except (OSError, KeyError, ValueError, EOFError):
+            return None
+        return maps if maps.ndim == 4 and maps.dtype.kind == "f" else None
+
+
+def open_folder(path: Path) -> Table:
+    """Open a folder that ``batch`` wrote.
+
+    Raises:
+        TableError: If it holds no finished table.
+    """
+    file = path / "attention.parquet"
+    if not path.is_dir():
+        raise TableError(f"'{path}' is not a folder")
+    if not file.is_file():
+        unfinished = (path / "parts").is_dir()
+        hint = "the run that makes it is not finished" if unfinished else "`ulsam-viz batch` writes it"
+        raise TableError(f"'{path}' holds no table (attention.parquet): {hint}")
+    try:
+        settings = json.loads((path / "settings.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        settings = {}
+    settings = settings if isinstance(settings, dict) else {}
+    with file.open("rb") as opened:
+        rows = _read_rows(opened, file.name, most_rows=MAX_ROWS, most_bytes=_MAX_BYTES)
+    variant = str(settings.get("variant", ""))
+    table = read_table(rows, title=path.resolve().name, key=stamp(path), variant=variant)
+    shards, places = _places(rows, len(table.pictures))
+    looks = FolderLooks(str(settings.get("folder", "")), table.pictures, _preprocessing(variant), path / "maps", shards, places)
+    return replace(table, looks=looks)
+
+
+def open_file(data: bytes, name: str) -> Table:
+    """Open a Parquet file that a visitor sent: its numbers alone.
+
+    Raises:
+        TableError: If it is no table of attention, or too large.
+    """
+    rows = _read_rows(io.BytesIO(data), name, most_rows=_FILE_ROWS, most_bytes=_FILE_BYTES)
+    return read_table(rows, title=name, key=hashlib.sha256(data).hexdigest())
+
+
+def stamp(path: Path) -> str:
+    """Return what changes when a folder's table is another one."""
+    about = (path / "attention.parquet").stat()
+    return f"{path.resolve()}-{about.st_mtime_ns}-{about.st_size}"
+
+
+def _read_rows(file: BinaryIO, name: str, *, most_rows: int, most_bytes: int) -> pa.Table:
+    """Return the columns that are known, those among them that say where a picture's maps are; texts stay in dictionaries."""
+    try:
+        opened = pq.ParquetFile(file, read_dictionary=[*TEXTS, "shard"])
+        about, schema = opened.metadata, opened.schema_arrow
+        wanted = wanted_columns(schema.names) + [column for column in _PLACES if column in schema.names]
+        if about.num_rows > most_rows:
+            raise TableError(f"'{name}' has {about.num_rows:,} rows; at most {most_rows:,} are shown here")
+        if odd := [column for column in wanted if not _is_plain(schema.field(column).type)]:
+            raise TableError(f"the column '{odd[0]}' holds neither numbers nor text")
+        if _bytes_of(about, {*wanted}) > most_bytes:
+            raise TableError(f"'{name}' needs more than {most_bytes // 2**20} MB of memory")
+        return opened.read(columns=wanted)
+    except (pa.ArrowException, OSError, MemoryError, KeyError) as error:
+        raise TableError(f"'{name}' is not a Parquet file that can be read: {(str(error) or 'damaged').splitlines()[0]}") from error
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    tests = (
+        pa.types.is_integer,
+        pa.types.is_floating,
+        pa.types.is_boolean,
+        pa.types.is_string,
+        pa.types.is_large_string,
+        pa.types.is_null,
+    )
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return any(test(kind) for test in tests)
+
+
+def _places(rows: pa.Table, count: int) -> tuple[list[str | None], np.ndarray]:
+    """Return each picture's shard, None where its maps were not kept, and its place there."""
+    if not {*_PLACES} <= {*rows.column_names}:
+        return [None] * count, np.zeros(count, int)
+    each = rows.num_rows // count
+    try:
+        shards = as_text("shard", rows["shard"])[::each].to_pylist()
+        places = np.asarray(rows["row"].combine_chunks().cast(pa.int64()).fill_null(-1))[::each]
+    except pa.ArrowException as error:
+        raise TableError("the table does not say where its maps are") from error
+    return shards, places
+
+
+def _bytes_of(about: Any, names: set[str]) -> int:
+    groups = (about.row_group(i) for i in range(about.num_row_groups))
+    chunks = (group.column(j) for group in groups for j in range(group.num_columns))
+    return sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in names)
+
+
+def _preprocessing(variant: str) -> Preprocessing:
+    """Return the network's; where it is not here, that of most."""
+    try:
+        return get_variant(variant).preprocessing
+    except KeyError:
+        return Preprocessing()

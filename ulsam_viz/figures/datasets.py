@@ -1,0 +1,158 @@
+"""Plotly figures of many pictures: how a measure is spread, picture by picture, and class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from .charts import NEUTRAL, colour_scale, figure, labelled
+from .colours import DIVERGING, subspace_colour
+
+_MANY = 4000  # points that a browser draws one by one; more are drawn by its graphics card
+
+
+def spread_boxes(spreads: Mapping[int, np.ndarray], *, title: str, span: tuple[float, float] | None = None) -> go.Figure:
+    """Draw a box for each subspace, layers side by side.
+
+    Args:
+        spreads: By layer the 5th, 25th, 50th, 75th and 95th percentile, shape (5, g).
+        title: Of the values.
+        span: What their axis shows, where several figures compare; None: what is there.
+    """
+    boxes: list[dict[str, Any]] = []
+    ticks: list[tuple[float, str]] = []
+    place = 0
+    for layer, quantiles in spreads.items():
+        groups = quantiles.shape[1]
+        for k, (low, first, middle, third, high) in enumerate(quantiles.T.tolist()):
+            if np.isfinite(middle):
+                boxes.append(
+                    {
+                        "type": "box",
+                        "x": [place + k],
+                        "lowerfence": [low],
+                        "q1": [first],
+                        "median": [middle],
+                        "q3": [third],
+                        "upperfence": [high],
+                        "name": f"Layer {layer}, subspace {k + 1}",
+                        "marker": {"color": subspace_colour(k, groups)},
+                        "line": {"width": 1.5},
+                        "width": 0.7,
+                        "showlegend": False,
+                    }
+                )
+        ticks.append((place + (groups - 1) / 2, f"layer {layer}"))
+        place += groups + 1
+    return figure(
+        boxes,
+        height=340,
+        xaxis={"tickvals": [at for at, _ in ticks], "ticktext": [text for _, text in ticks], "fixedrange": True, "showgrid": False},
+        yaxis={"title": {"text": title}, "fixedrange": True, "zeroline": False, "automargin": True}
+        | ({"range": [*span]} if span else {}),
+    )
+
+
+def share_bars(shares: Mapping[int, np.ndarray], *, title: str, span: tuple[float, float] | None = None) -> go.Figure:
+    """Draw a bar for each subspace, layers side by side; arguments as for :func:`spread_boxes`, but one value a subspace."""
+    bars: list[dict[str, Any]] = []
+    ticks: list[tuple[float, str]] = []
+    place = 0
+    for layer, values in shares.items():
+        groups = len(values)
+        bars.append(
+            {
+                "type": "bar",
+                "x": [place + k for k in range(groups)],
+                "y": [None if np.isnan(v) else float(v) for v in values],
+                "marker": {"color": [subspace_colour(k, groups) for k in range(groups)]},
+                "customdata": [f"Layer {layer}, subspace {k + 1}" for k in range(groups)],
+                "hovertemplate": "%{customdata}: %{y:.2f}<extra></extra>",
+                "showlegend": False,
+            }
+        )
+        ticks.append((place + (groups - 1) / 2, f"layer {layer}"))
+        place += groups + 1
+    return figure(
+        bars,
+        height=340,
+        bargap=0.3,
+        xaxis={"tickvals": [at for at, _ in ticks], "ticktext": [text for _, text in ticks], "fixedrange": True, "showgrid": False},
+        yaxis={"title": {"text": title}, "fixedrange": True, "automargin": True} | ({"range": [*span]} if span else {}),
+    )
+
+
+def picture_scatter(
+    x: np.ndarray, y: np.ndarray, names: Sequence[str], *, titles: tuple[str, str], colour: str, marked: int | None = None
+) -> go.Figure:
+    """Draw a point for each picture that both values are known of; a point's ``customdata`` is its picture's number.
+
+    Args:
+        x, y: Shape (N,).
+        names: Of the pictures, for the hover text.
+        titles: Of both axes.
+        colour: Of the points.
+        marked: The picture that is framed.
+    """
+    known = np.flatnonzero(~np.isnan(x) & ~np.isnan(y))
+    kind = "scatter" if len(known) <= _MANY else "scattergl"
+    points = {
+        "type": kind,
+        "mode": "markers",
+        "x": x[known],
+        "y": y[known],
+        "customdata": known,
+        "text": [names[i] for i in known.tolist()],
+        "marker": {"size": 6 if len(known) <= _MANY else 4, "color": colour, "opacity": 0.6},
+        "hovertemplate": "%{text}<br>%{x:.3g}, %{y:.3g}<extra></extra>",
+        "showlegend": False,
+    }
+    data: list[dict[str, Any]] = [points]
+    if marked is not None and not np.isnan([x[marked], y[marked]]).any():
+        ring = {"size": 13, "color": "rgba(0,0,0,0)", "line": {"width": 2, "color": NEUTRAL}}
+        data.append(
+            {"type": kind, "mode": "markers", "x": [float(x[marked])], "y": [float(y[marked])], "marker": ring, "hoverinfo": "skip"}
+        )
+    axis = {"zeroline": False, "automargin": True}
+    return figure(
+        data,
+        height=460,
+        dragmode="zoom",
+        hovermode="closest",
+        showlegend=False,
+        xaxis=axis | {"title": {"text": titles[0]}},
+        yaxis=axis | {"title": {"text": titles[1]}},
+    )
+
+
+def class_means(means: np.ndarray, classes: Sequence[str], columns: Sequence[str], *, unit: str) -> go.Figure:
+    """Draw the means of classes (C, g) as differences from each column's mean, in its standard deviations over the classes."""
+    centre, spread = np.nanmean(means, 0), np.nanstd(means, 0)
+    scores = (means - centre) / np.where(spread > 0, spread, np.nan)
+    heat = {
+        "type": "heatmap",
+        "z": [[None if np.isnan(v) else float(v) for v in line] for line in scores],
+        "x": list(range(len(columns))),
+        "y": list(range(len(classes))),
+        "zmin": -3,
+        "zmax": 3,
+        "colorscale": colour_scale(DIVERGING),
+        "customdata": [
+            [[name, column, f"{value:.3g} {unit}"] for column, value in zip(columns, line, strict=True)]
+            for name, line in zip(classes, means.tolist(), strict=True)
+        ],
+        "hovertemplate": "%{customdata[0]}, %{customdata[1]}: mean %{customdata[2]}<br>%{z:+.1f} SD<extra></extra>",
+        "hoverongaps": False,
+        "xgap": 1,
+        "ygap": 1,
+        "colorbar": {"thickness": 8, "len": 1, "outlinewidth": 0, "title": {"text": "SD over classes", "side": "right"}},
+    }
+    return figure(
+        [heat],
+        height=90 + 17 * len(classes),
+        xaxis=labelled(columns) | {"side": "top"},
+        yaxis=labelled(classes) | {"autorange": "reversed"},
+    )

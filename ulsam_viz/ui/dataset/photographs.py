@@ -1,0 +1,114 @@
+"""Pictures that a table is made of on the page: the samples, or the visitor's own, of which only what the networks see is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+import numpy as np
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from ...dataset.made import MAX_PICTURES, Photographs
+from ...images import MAX_BYTES, ImageError, Preprocessing, crop_centre, decode_image
+from ...samples import list_samples
+from ..choose.picture import DECODING, TYPES, plain, sample_image
+
+_KEPT = "photographs"
+_SKIPPED = "photographs-skipped"
+_SEEN = Preprocessing()  # every shipped network's size and crop
+_NAMED = 5  # skipped files that are named
+
+
+@st.cache_resource
+def sample_photographs() -> Photographs:
+    """Return the samples, which are photographs, drawings and probes."""
+    samples = list_samples()
+    pixels = np.stack([crop_centre(sample_image(s), _SEEN).pixels for s in samples])
+    return Photographs("The samples", [s.title for s in samples], pixels)
+
+
+def choose_photographs() -> Photographs | None:
+    """Offer to bring photographs, and return those that are here."""
+    state = st.session_state
+    whole_folder = st.toggle(
+        "A folder",
+        key="photographs-folder",
+        help="Folders inside it are taken for classes.",
+    )
+    st.file_uploader(
+        f"Up to {MAX_PICTURES} photographs",
+        type=TYPES,
+        # Another key, another uploader: when its files have been read, the browser's and Streamlit's copies go.
+        key=_uploader(),
+        accept_multiple_files="directory" if whole_folder else True,
+        max_upload_size=MAX_BYTES // 2**20,
+        on_change=_take,
+        help="The centre square of each is kept, 224 px, in memory, while you are here; never on a disk.",
+    )
+    for note in state.get(_SKIPPED, ()):
+        st.caption(f":material/info: {note}")
+    kept: Photographs | None = state.get(_KEPT)
+    if kept:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f"{len(kept.names)} photographs are here.", width="content")
+            st.button("Forget them", key="photographs-forget", on_click=_forget)
+    return kept
+
+
+def _uploader() -> str:
+    return f"photographs-{st.session_state.get('photographs-turn', 0)}"
+
+
+def _forget() -> None:
+    st.session_state.pop(_KEPT, None)
+    st.session_state.pop("tables-begun", None)
+    st.session_state[_SKIPPED] = ()
+
+
+def _take() -> None:
+    """Read what was brought: good pictures are added to those that are here, the others are named with their reasons."""
+    state = st.session_state
+    files: list[UploadedFile] = list(state.get(_uploader()) or ())
+    if not files:
+        return
+    state["photographs-turn"] = state.get("photographs-turn", 0) + 1
+    before: Photographs | None = state.get(_KEPT)
+    names = list(before.names) if before else []
+    crops = list(before.pixels) if before else []
+    skipped: list[str] = []
+    with st.spinner(f"{len(files)} files are being read"):
+        for file in sorted(files, key=lambda f: f.name):
+            name = _safe(file.name)
+            if len(names) == MAX_PICTURES:
+                skipped.append(f"{name}: {MAX_PICTURES} photographs are here already")
+                continue
+            try:
+                with DECODING:
+                    pixels = crop_centre(decode_image(file.getvalue()), _SEEN).pixels
+            except ImageError as error:
+                skipped.append(f"{name}: {error}")
+                continue
+            if name in names and any(np.array_equal(pixels, own) for own in crops):
+                skipped.append(f"{name}: it is here already")
+                continue
+            names.append(name if name not in names else _another(name, names))
+            crops.append(pixels)
+    state[_SKIPPED] = _in_few_words(skipped)
+    if names:
+        state[_KEPT] = Photographs("Your photographs", names, np.stack(crops))
+
+
+def _safe(name: str) -> str:
+    """Return a file's name with its folder, safe to show."""
+    return "/".join(plain(part) for part in PurePosixPath(name.replace("\\", "/")).parts[-2:] if part not in ("/", "..", "."))
+
+
+def _another(name: str, names: Sequence[str]) -> str:
+    """Return a name that is not there yet: ``"a.jpg (2)"``."""
+    return next(other for i in range(2, len(names) + 3) if (other := f"{name} ({i})") not in names)
+
+
+def _in_few_words(skipped: Sequence[str]) -> tuple[str, ...]:
+    more = len(skipped) - _NAMED
+    return (*skipped[:_NAMED], *([f"and {more} other files"] if more > 0 else []))

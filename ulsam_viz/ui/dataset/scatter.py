@@ -1,0 +1,108 @@
+"""A point for each picture; the one under the pointer is shown with its map, a click inspects it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from ...dataset.measures import Measure
+from ...figures.colours import all_scales, subspace_colour
+from ...figures.datasets import picture_scatter
+from ...figures.drawing import draw_map, draw_picture
+from ...figures.words import map_note
+from ..run.scene import pretty
+from ..widgets.tiles import Tile, show_tiles
+from .looks import small_crop
+from .opened import ask_for
+from .source import Shown
+
+_SIDE = 224
+_PLOT = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "toImage"]}
+
+
+def show(shown: Sequence[Shown], room: Sequence[DeltaGenerator], layer: int, k: int, measures: tuple[Measure, Measure]) -> None:
+    """Show one subspace of a layer, a scatter for each table."""
+    for i, (one, place) in enumerate(zip(shown, room, strict=True)):
+        with place:
+            if layer not in one.table.layers or k >= one.table.groups(layer):
+                st.info(f"{one.network} has no subspace {k + 1} after layer {layer}.")
+            elif any(m.name not in one.table.values[layer] for m in measures):
+                st.info(f"{one.network}: its table lacks one of these measures.")
+            else:
+                _show(one, layer, k, measures, i)
+
+
+@st.fragment
+def _show(one: Shown, layer: int, k: int, measures: tuple[Measure, Measure], i: int) -> None:
+    """Show the scatter and the picture under the pointer: only this part of the page runs again as the pointer moves."""
+    table, key = one.table, f"scatter-{i}"
+    if st.session_state.pop(f"{key}-clicked", False):
+        st.rerun(scope="app")  # which goes to Inspect
+    looked_at = st.session_state.get(f"{key}-picture")
+    if not isinstance(looked_at, int) or not 0 <= looked_at < len(table.pictures):
+        looked_at = 0
+    chart, beside = st.columns([3, 1])
+    x, y = (table.of(m, layer)[:, k] for m in measures)
+    with chart, st.container(key=key):
+        figure = picture_scatter(
+            x, y, table.pictures, titles=(measures[0].title, measures[1].title), colour=subspace_colour(k, table.groups(layer))
+        )
+        st.plotly_chart(figure, config=_PLOT, key=f"{key}-chart")
+        _component()(
+            data={"chart": key},
+            key=f"{key}-hover",
+            on_hovered_change=partial(_hovered, key),
+            on_clicked_change=partial(_clicked, one, layer, k, key),
+        )
+    with beside:
+        _show_picture(one, looked_at, layer, k, key)
+        for measure, values in zip(measures, (x, y), strict=True):
+            st.caption(f"{measure.label}: {values[looked_at]:.4g} {measure.unit}")
+
+
+def _show_picture(one: Shown, picture: int, layer: int, k: int, key: str) -> None:
+    table = one.table
+    crop, maps = small_crop(table, picture, side=_SIDE), table.looks.maps(picture, layer) if table.looks else None
+    name = table.pictures[picture]
+    answer = f"{pretty(table.answers[picture])} {table.probability[picture]:.1%}"
+    if crop is None:
+        st.markdown(f"**{name}**  \n{answer}")
+        st.caption("Its picture is not here.")
+        return
+    if maps is None or k >= len(maps):
+        tile = Tile(str(picture), answer, note=name, drawing=draw_picture(crop), role="picture", alt=name)
+    else:
+        scales = all_scales({layer: maps}, gains={layer: one.variant.gain if one.variant else "published"})[layer]
+        colour = subspace_colour(k, len(maps))
+        tile = Tile(
+            str(picture), answer, note=map_note(maps[k]), drawing=draw_map(scales, k, crop), role="map", alt=name, colour=colour
+        )
+    show_tiles([tile], columns=1, key=f"{key}-tile")
+    st.caption(name)
+    st.button("Inspect it", key=f"{key}-inspect", on_click=_ask, args=(one, picture, layer, k, key))
+
+
+@st.cache_resource
+def _component() -> Any:
+    script = (Path(__file__).parent / "hover.js").read_text(encoding="utf-8")
+    return st.components.v2.component("ulsam_viz_hover", html='<div class="hover"></div>', js=script)
+
+
+def _hovered(key: str) -> None:
+    st.session_state[f"{key}-picture"] = getattr(st.session_state.get(f"{key}-hover"), "hovered", None)
+
+
+def _clicked(one: Shown, layer: int, k: int, key: str) -> None:
+    picture = getattr(st.session_state.get(f"{key}-hover"), "clicked", None)
+    if isinstance(picture, int) and 0 <= picture < len(one.table.pictures):
+        _ask(one, picture, layer, k, key)
+
+
+def _ask(one: Shown, picture: int, layer: int, k: int, key: str) -> None:
+    ask_for(one, picture, layer, k)
+    st.session_state[f"{key}-clicked"] = True
