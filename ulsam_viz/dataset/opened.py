@@ -45,8 +45,8 @@ class FolderLooks:
     maps_folder: Path
     shards: Sequence[str | None]
     rows: np.ndarray
-    _kept: OrderedDict[tuple[str, int], np.ndarray] = field(default_factory=OrderedDict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _kept: OrderedDict[tuple[str, int], np.ndarray] = field(default_factory=OrderedDict, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def crop(self, picture: int) -> np.ndarray | None:
         """Return the pixels that the network saw; None if the file is gone, or another one."""
@@ -142,8 +142,11 @@ def stamp(path: Path) -> str:
 def _read_rows(file: BinaryIO, name: str, *, most_rows: int, most_bytes: int) -> pa.Table:
     """Return the columns that are known, those among them that say where a picture's maps are; texts stay in dictionaries."""
     try:
-        opened = pq.ParquetFile(file, read_dictionary=[*TEXTS, "shard"])
-        about, schema = opened.metadata, opened.schema_arrow
+        about = pq.read_metadata(file)
+        file.seek(0)
+        texts = [column for column in (*TEXTS, "shard") if column in about.schema.names]
+        opened = pq.ParquetFile(file, metadata=about, read_dictionary=texts)
+        schema = opened.schema_arrow
         wanted = wanted_columns(schema.names) + [column for column in _PLACES if column in schema.names]
         if about.num_rows > most_rows:
             raise TableError(f"'{name}' has {about.num_rows:,} rows; at most {most_rows:,} are shown here")
@@ -152,7 +155,7 @@ def _read_rows(file: BinaryIO, name: str, *, most_rows: int, most_bytes: int) ->
         if _bytes_of(about, {*wanted}) > most_bytes:
             raise TableError(f"'{name}' needs more than {most_bytes // 2**20} MB of memory")
         return opened.read(columns=wanted)
-    except (pa.ArrowException, OSError, MemoryError, KeyError) as error:
+    except (pa.ArrowException, OSError, MemoryError, KeyError, UnicodeDecodeError) as error:
         raise TableError(f"'{name}' is not a Parquet file that can be read: {(str(error) or 'damaged').splitlines()[0]}") from error
 
 

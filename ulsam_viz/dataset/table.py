@@ -147,6 +147,10 @@ def as_text(name: str, column: Any) -> Any:
     encoded = column if pa.types.is_dictionary(column.type) else column.cast(pa.string()).dictionary_encode()
     encoded = encoded.unify_dictionaries().combine_chunks()
     encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
+    try:
+        encoded.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise TableError(f"the column '{name}' is damaged") from error
     longest = pc.max(pc.binary_length(encoded.dictionary)).as_py()
     if (longest or 0) > _LONGEST:
         raise TableError(f"the column '{name}' holds a text of {longest:,} bytes; at most {_LONGEST:,} are read")

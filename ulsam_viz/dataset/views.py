@@ -150,7 +150,8 @@ def mean_maps(table: Table, layer: int) -> MeanMaps | None:
     for maps in table.looks.all_maps(layer) if table.looks else ():
         own = maps.astype(np.float32)
         places = own.shape[-1] * own.shape[-2]
-        flat = own.reshape(*own.shape[:2], places) - np.float32(1 / places)
+        flat = own.reshape(*own.shape[:2], places)
+        flat = flat - flat.mean(-1, keepdims=True)  # the same as 1 / places, but for what two bytes a number round off
         if total is not None and total.shape != own.shape[1:]:
             return None
         squares = squares + np.einsum("ngp,ngp->g", flat, flat)
@@ -159,7 +160,7 @@ def mean_maps(table: Table, layer: int) -> MeanMaps | None:
     if total is None or not count:
         return None
     mean = total / count
-    off = mean - 1 / (mean.shape[-1] * mean.shape[-2])
+    off = mean - mean.mean((1, 2), keepdims=True)
     varied = np.asarray(squares) > 1e-9
     explained = count * (off**2).sum((1, 2)) / np.where(varied, squares, 1)
     return MeanMaps(mean.astype(np.float32), np.where(varied, np.minimum(explained, 1), np.nan), _nearness(off), count)

@@ -51,7 +51,7 @@ def show(shown: Sequence[Shown], room: Sequence[DeltaGenerator], layer: int, sub
                     )
 
 
-def _show_subspace(one: Shown, layer: int, k: int, measure: Measure, *, count: int, legend: bool, key: str) -> None:
+def _show_subspace(one: Shown, layer: int, k: int, measure: Measure, *, count: int, width: int, legend: bool, key: str) -> None:
     values = one.table.of(measure, layer)[:, k]
     most, least = extremes(values, count)
     if not most:

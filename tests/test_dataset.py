@@ -1,0 +1,355 @@
+"""Tables of many pictures: opened with every check, made in memory like those of batch, and summed up as numpy alone says."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from ulsam_viz.batch import local
+from ulsam_viz.batch.rows import Look
+from ulsam_viz.dataset.made import BATCH, Photographs, as_parquet, batches, compute, joined, look_of
+from ulsam_viz.dataset.measures import measure_of
+from ulsam_viz.dataset.opened import FolderLooks, open_file, open_folder
+from ulsam_viz.dataset.table import Table, TableError, read_table
+from ulsam_viz.dataset.views import MeanMaps, Selectivity, extremes, mean_maps, selectivity, spread_of
+from ulsam_viz.dataset.words import CENTRED, LEAST, MOSTLY, said_of_classes, said_of_mean_maps
+from ulsam_viz.images import ModelInput, crop_centre, decode_image
+from ulsam_viz.samples import list_samples
+from ulsam_viz.zoo import get_variant, load_variant
+
+VARIANT = "mobilenet_v1-0.5-after11-g4"
+TWO_LAYERS = "mobilenet_v1-0.5-after6_8_11_13-g2"
+_SAMPLES = 7  # not a multiple of a batch
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Samples in two folders, as classes would be, and a file that is no picture."""
+    root = tmp_path_factory.mktemp("pictures")
+    for i, sample in enumerate(list_samples()[:_SAMPLES]):
+        place = root / "ab"[i % 2]
+        place.mkdir(exist_ok=True)
+        (place / sample.path.name).write_bytes(sample.path.read_bytes())
+    (root / "a" / "note.jpg").write_text("no picture")
+    return root
+
+
+@pytest.fixture(scope="module")
+def out(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("table") / "out"
+    local.run(str(folder), path, Look(get_variant(TWO_LAYERS)), workers=0, quiet=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def table(out: Path) -> Table:
+    return open_folder(out)
+
+
+def test_an_opened_table_holds_what_the_file_says(table: Table, out: Path) -> None:
+    rows = pq.read_table(out / "attention.parquet").to_pylist()
+    assert len(table.pictures) == _SAMPLES and table.variant == TWO_LAYERS and table.layers == [6, 8, 11, 13]
+    assert {*table.folders} == {"a", "b"}
+    for row in rows:
+        n = table.pictures.index(row["picture"])
+        assert table.answers[n] == row["answer"] and table.probability[n] == pytest.approx(row["probability"])
+        for measure in table.measures:
+            found = table.values[row["layer"]][measure.name][n, row["subspace"]]
+            assert np.isnan(found) if row[measure.name] is None else found == pytest.approx(float(row[measure.name]))
+    percent = measure_of("area")
+    assert percent and table.of(percent, 11) == pytest.approx(100 * table.values[11]["area"])
+
+
+def test_its_pictures_are_what_the_network_saw_and_its_maps_what_it_made(table: Table, folder: Path) -> None:
+    variant = get_variant(TWO_LAYERS)
+    assert table.looks
+    for n, name in enumerate(table.pictures):
+        crop = crop_centre(decode_image((folder / name).read_bytes()), variant.preprocessing)
+        assert np.array_equal(table.looks.crop(n), crop.pixels)  # type: ignore[arg-type]
+        for layer in table.layers:
+            maps = table.looks.maps(n, layer)
+            assert maps is not None and maps.sum((1, 2)) == pytest.approx(1, abs=1e-2)
+            assert maps.max((1, 2)) * maps[0].size == pytest.approx(table.values[layer]["peak"][n], rel=2e-3)
+
+
+def test_pictures_that_are_gone_or_lie_elsewhere_are_not_shown(table: Table, tmp_path: Path) -> None:
+    assert isinstance(table.looks, FolderLooks)
+    (tmp_path / "secret.png").write_bytes(list_samples()[0].path.read_bytes())
+    gone = replace(table.looks, root=str(tmp_path / "none"))
+    outside = replace(gone, root=str(tmp_path / "sub"), names=["../secret.png", str(tmp_path / "secret.png")])
+    (tmp_path / "sub").mkdir()
+    assert gone.crop(0) is None and outside.crop(0) is None and outside.crop(1) is None
+    assert replace(gone, shards=["../secret"] * _SAMPLES).maps(0, 11) is None
+    assert replace(gone, maps_folder=tmp_path).maps(0, 11) is None and not list(replace(gone, maps_folder=tmp_path).all_maps(11))
+
+
+def test_a_table_made_in_memory_equals_that_of_batch(table: Table, folder: Path) -> None:
+    variant = get_variant(TWO_LAYERS)
+    pixels = np.stack([crop_centre(decode_image((folder / n).read_bytes()), variant.preprocessing).pixels for n in table.pictures])
+    photographs = Photographs("mine", table.pictures, pixels)
+    parts = batches(photographs, variant)
+    assert [len(p.names) for p in parts] == [BATCH, _SAMPLES - BATCH]
+    network = load_variant(TWO_LAYERS)
+    found = [compute(network, p, look_of(variant)) for p in parts]
+    made, rows = joined(photographs, look_of(variant), found)
+    assert made.pictures == table.pictures and made.answers == table.answers and made.folders == table.folders
+    for layer in table.layers:
+        for measure in table.measures:
+            ours, theirs = made.values[layer][measure.name], table.values[layer][measure.name]
+            assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-4, nan_ok=True), measure.name
+    read = open_file(as_parquet(rows), "mine.parquet")
+    assert read.looks is None and read.answers == made.answers and read.layers == made.layers
+    assert made.looks and np.array_equal(made.looks.crop(2), pixels[2])  # type: ignore[arg-type]
+
+
+def test_pictures_that_are_kept_are_cut_for_other_networks_too() -> None:
+    rng = np.random.default_rng(0)
+    photographs = Photographs("mine", ["a"], rng.integers(0, 255, (1, 224, 224, 3), np.uint8))
+    shipped = get_variant(VARIANT).preprocessing
+    assert photographs.crops(shipped) is photographs.pixels
+    assert photographs.crops(replace(shipped, input_size=96, crop=0.5)).shape == (1, 96, 96, 3)
+
+
+def _rows(**columns: Any) -> pa.Table:
+    """Return two pictures with two subspaces, changed."""
+    base: dict[str, Any] = {
+        "picture": ["a", "a", "b", "b"],
+        "layer": [11] * 4,
+        "subspace": [0, 1] * 2,
+        "area": [0.5] * 4,
+        "peak": [2.0] * 4,
+    }
+    return pa.table({name: values for name, values in (base | columns).items() if values is not None})
+
+
+def _file(rows: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(rows, buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"peak": None}, "no column 'peak'"),
+        ({"picture": ["a", "a", "a", "b"]}, "different numbers of rows"),
+        ({"picture": ["a", "a", None, "b"]}, "different numbers of rows"),
+        ({"picture": [1, 1, 2, 2]}, "holds no text"),
+        ({"subspace": [0, 1, 1, 0]}, "same layers and subspaces"),
+        ({"subspace": [0, 0, 0, 0]}, "twice"),
+        ({"subspace": [0, 2, 0, 2]}, "lacks one"),
+        ({"layer": ["x"] * 4}, "holds no numbers"),
+        ({"area": [[1.0]] * 4}, "neither numbers nor text"),
+        ({"picture": ["x" * 2000] * 2 + ["b"] * 2}, "text of 2,000 bytes"),
+    ],
+)
+def test_what_is_no_table_is_refused_with_the_reason(columns: dict[str, Any], said: str) -> None:
+    with pytest.raises(TableError, match=said):
+        open_file(_file(_rows(**columns)), "x.parquet")
+
+
+@pytest.mark.parametrize("data", [b"", b"PAR1", b"no parquet at all", b"PAR1" + b"\0" * 100 + b"PAR1"])
+def test_what_is_no_parquet_is_refused(data: bytes) -> None:
+    with pytest.raises(TableError, match="not a Parquet file"):
+        open_file(data, "x.parquet")
+
+
+def test_a_file_that_is_cut_short_or_damaged_is_refused_or_read(out: Path) -> None:
+    data = (out / "attention.parquet").read_bytes()
+    for place in np.random.default_rng(1).integers(4, len(data), 40).tolist():
+        for damaged in (data[:place], data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :]):
+            try:
+                open_file(damaged, "x.parquet")
+            except TableError:  # any other error is one that a visitor would see
+                pass
+
+
+def test_more_than_memory_holds_is_refused_before_it_is_read() -> None:
+    many = pa.table(
+        {
+            "picture": pa.array(np.repeat(np.arange(300_000), 2).astype(str)),
+            "layer": pa.array(np.full(600_000, 11)),
+            "subspace": pa.array(np.tile([0, 1], 300_000)),
+            "area": pa.array(np.zeros(600_000)),
+            "peak": pa.array(np.zeros(600_000)),
+        }
+    )
+    with pytest.raises(TableError, match="at most 500,000"):
+        open_file(_file(many), "many.parquet")
+    # One long text, a hundred thousand times: a few kB in the file, ten GB where each row had its own.
+    names = pa.DictionaryArray.from_arrays(pa.array(np.zeros(100_000, np.int32)), pa.array(["x" * 100_000]))
+    bomb = pa.table({"picture": names, "layer": pa.array(np.full(100_000, 11))})
+    for name, values in (("subspace", np.zeros(100_000)), ("area", np.zeros(100_000)), ("peak", np.zeros(100_000))):
+        bomb = bomb.append_column(name, pa.array(values))
+    with pytest.raises(TableError, match="text of 100,000 bytes"):
+        open_file(_file(bomb), "bomb.parquet")
+
+
+def test_a_folder_without_a_table_says_why(tmp_path: Path, out: Path) -> None:
+    with pytest.raises(TableError, match="not a folder"):
+        open_folder(tmp_path / "none")
+    with pytest.raises(TableError, match="holds no table"):
+        open_folder(tmp_path)
+    (tmp_path / "parts").mkdir()
+    with pytest.raises(TableError, match="not finished"):
+        open_folder(tmp_path)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / "attention.parquet").write_bytes((out / "attention.parquet").read_bytes())
+    (alone / "settings.json").write_text("[]")
+    opened = open_folder(alone)
+    assert opened.variant == "" and opened.looks and opened.looks.crop(0) is None and opened.looks.maps(0, 11) is None
+    assert mean_maps(opened, 11) is None
+
+
+def test_spreads_and_extremes_are_numpys_and_leave_out_what_is_unknown() -> None:
+    values = np.random.default_rng(2).normal(size=(50, 3)).astype(np.float32)
+    values[:20, 1] = np.nan
+    values[:, 2] = np.nan
+    found = spread_of(values)
+    for k in (0, 1):
+        assert found.quantiles[:, k] == pytest.approx(np.nanpercentile(values[:, k], [5, 25, 50, 75, 95]), rel=1e-5)
+        assert found.mean[k] == pytest.approx(np.nanmean(values[:, k]), abs=1e-6)
+    assert found.known.tolist() == [50, 30, 0] and np.isnan(found.quantiles[:, 2]).all() and np.isnan(found.mean[2])
+    most, least = extremes(values[:, 1], 4)
+    order = np.argsort(values[20:, 1]) + 20
+    assert least == order[:4].tolist() and most == order[::-1][:4].tolist()
+    assert extremes(values[:, 2], 4) == ([], [])
+    most, least = extremes(np.array([3.0, 1.0, 2.0], np.float32), 4)
+    assert most == [0, 2] and least == [1]  # each once
+
+
+def test_selectivity_is_eta_squared_and_its_chance_that_of_shuffled_classes() -> None:
+    rng = np.random.default_rng(3)
+    folders = np.repeat([f"class{i:02d}" for i in range(10)], 30)
+    values = rng.normal(size=(300, 3))
+    values[:, 1] += np.repeat(np.arange(10), 30)  # depends on the class
+    values[::7, 0] = np.nan
+    values[:, 2] = 4.0
+    found = selectivity(values.astype(np.float32), folders.tolist())
+    assert found
+    for k in (0, 1):
+        own, names = values[~np.isnan(values[:, k]), k], folders[~np.isnan(values[:, k])]
+        means = {name: own[names == name].mean() for name in found.classes}
+        between = sum((names == name).sum() * (m - own.mean()) ** 2 for name, m in means.items())
+        assert found.explained[k] == pytest.approx(between / ((own - own.mean()) ** 2).sum(), rel=1e-4)
+        assert found.means[:, k] == pytest.approx([means[c] for c in found.classes], rel=1e-4)
+    assert np.isnan(found.explained[2]) and found.classes[int(found.best[1])] == "class09"
+    assert found.explained[0] < found.chance < found.explained[1]
+    assert selectivity(values, ["one"] * 300) is None and selectivity(values, [None] * 300) is None
+    # A class of one picture is left out, and its picture with it.
+    assert selectivity(values, ["alone", *folders[1:].tolist()]).classes == found.classes  # type: ignore[union-attr]
+
+
+def test_by_chance_few_tables_have_a_subspace_beyond_chance() -> None:
+    rng = np.random.default_rng(4)
+    folders = np.repeat([f"c{i}" for i in range(5)], 12).tolist()
+    beyond = 0
+    for i in range(40):
+        found = selectivity(rng.normal(size=(60, 16)), folders, seed=i)
+        assert found
+        beyond += bool((found.explained > found.chance).any())
+    assert beyond <= 8  # 2 of 40 are expected; with a level for each subspace alone it would be about 22
+
+
+def test_mean_maps_are_numpys_and_say_how_much_is_the_same(table: Table) -> None:
+    maps = np.stack([table.looks.maps(n, 11) for n in range(_SAMPLES)])  # type: ignore[union-attr, misc]
+    found = mean_maps(table, 11)
+    assert found and found.pictures == _SAMPLES and found.maps == pytest.approx(maps.mean(0), abs=1e-5)
+    off = maps - 1 / maps[0, 0].size
+    same = _SAMPLES * (off.mean(0) ** 2).sum((1, 2)) / (off**2).sum((0, 2, 3))
+    assert found.same == pytest.approx(same, rel=1e-3)
+    assert ((found.same > 0) & (found.same <= 1)).all() and (np.abs(found.centre) <= 1).all()
+
+
+class _Maps:
+    """Maps as a table has them."""
+
+    def __init__(self, maps: np.ndarray) -> None:
+        self._maps = maps
+
+    def crop(self, picture: int) -> None:
+        return None
+
+    def maps(self, picture: int, layer: int) -> np.ndarray:
+        return self._maps[picture]
+
+    def all_maps(self, layer: int) -> list[np.ndarray]:
+        return [self._maps[:5].astype(np.float16), self._maps[5:].astype(np.float16)]
+
+
+def test_a_fixed_place_the_centre_and_a_following_map_are_told_apart() -> None:
+    rng = np.random.default_rng(5)
+    maps = np.full((40, 4, 7, 7), 0.5 / 49)
+    maps[:, 0, 3, 3] += 0.5  # always the centre
+    maps[:, 1, 0, 0] += 0.5  # always a corner
+    for n in range(40):
+        maps[n, 2, rng.integers(7), rng.integers(7)] += 0.5  # another place in each picture
+    maps[:, 3] = 1 / 49  # uniform
+    rows = read_table(_rows(), title="t", key="t")
+    found = mean_maps(replace(rows, looks=_Maps(maps)), 11)  # type: ignore[arg-type]
+    assert found
+    assert found.same[0] > 0.95 and found.same[1] > 0.95 and found.same[2] < 0.2 and np.isnan(found.same[3])
+    assert found.centre[0] > 0.2 and found.centre[1] < 0
+
+
+def _means(same: list[float], centre: list[float]) -> MeanMaps:
+    return MeanMaps(np.zeros((len(same), 2, 2)), np.array(same), np.array(centre), 10)
+
+
+@pytest.mark.parametrize(
+    ("same", "centre", "said"),
+    [
+        ([MOSTLY - 0.01, 0.1], [1, 1], "every subspace follows the picture"),
+        (
+            [MOSTLY + 0.01, 0.1],
+            [CENTRED - 0.01, 1],
+            "subspace 1 prefers mostly the same place in every picture, which is not the centre",
+        ),
+        ([MOSTLY + 0.01, 0.1], [CENTRED + 0.01, 1], "which is the centre."),
+        ([0.9, 0.8], [0.9, 0], "subspaces 1 and 2 prefer mostly the same place in every picture, which is the centre for 1."),
+        ([np.nan, 0.2], [0, 0], "explains 20 %"),
+        ([np.nan], [np.nan], "All maps of this layer are uniform."),
+    ],
+)
+def test_the_sentence_of_mean_maps_has_its_borders(same: list[float], centre: list[float], said: str) -> None:
+    assert said in said_of_mean_maps(_means(same, centre))
+
+
+@pytest.mark.parametrize(
+    ("explained", "chance", "said"),
+    [
+        ([LEAST - 0.001, 0.01], 0.01, "No subspace depends"),
+        ([LEAST + 0.001, 0.01], 0.01, "One subspace depends"),
+        ([0.3, 0.01], 0.31, "No subspace depends"),
+        (
+            [0.3, 0.4],
+            0.29,
+            "2 of 2 subspaces depend on the class beyond chance; most of all subspace 2 (40 % of the variance, by chance up to 29 %)",
+        ),
+        ([np.nan, np.nan], 0.0, "the same in all pictures"),
+    ],
+)
+def test_the_sentence_of_classes_has_its_borders(explained: list[float], chance: float, said: str) -> None:
+    found = Selectivity(["cat_a", "b"], np.array([2, 2]), np.zeros((2, 2)), np.array(explained), chance, np.array([0, 0]))
+    assert said in said_of_classes(found)
+    assert "_" not in said_of_classes(found)
+
+
+def test_numbers_of_inspect_and_of_the_table_are_the_same(table: Table) -> None:
+    """A picture that is opened on Inspect from a table is the crop, cut and resized already: it must stay what it is."""
+    from ulsam_viz.images import prepare
+
+    assert table.looks
+    pixels = table.looks.crop(0)
+    assert pixels is not None
+    again: ModelInput = prepare(Image.fromarray(pixels), get_variant(TWO_LAYERS).preprocessing)
+    assert np.array_equal(again.pixels, pixels)
