@@ -83,7 +83,8 @@ def _show_picture(one: Shown, picture: int, layer: int, k: int, key: str) -> Non
             str(picture), answer, note=map_note(maps[k]), drawing=draw_map(scales, k, crop), role="map", alt=name, colour=colour
         )
     show_tiles([tile], columns=1, key=f"{key}-tile")
-    st.caption(name)
+    with st.container(key=f"{key}-name"):
+        st.caption(name)
     st.button("Inspect it", key=f"{key}-inspect", on_click=_ask, args=(one, picture, layer, k, key))
 
 

@@ -15,7 +15,6 @@ from ...zoo import Variant, get_variant
 from ..choose.ids import choose_by_id
 from ..choose.network import choose_device, choose_variant
 from ..choose.own import show_own_network
-from ..run.kept import keep
 from ..run.scene import network_name
 from .making import made
 from .opening import choose_table
@@ -66,13 +65,9 @@ def choose_shown(variants: Sequence[Variant]) -> list[Shown]:
 def _choose_second(networks: Sequence[Variant], chosen: Variant) -> list[Variant]:
     """Offer a second network for the same pictures."""
     by_name = {v.name: v for v in networks if v is not chosen}
-    name = st.selectbox(
-        "Side by side with",
-        [_NOTHING, *by_name],
-        key=keep("beside"),
-        bind="query-params",
-        format_func=lambda name: network_name(by_name[name]) if name in by_name else name,
-    )
+    names = {_NOTHING: "nothing else", **{name: network_name(v) for name, v in by_name.items()}}
+    st.markdown("Side by side with")
+    name = choose_by_id(st.selectbox, "Side by side with", names, key="beside")
     return [by_name[name]] if name in by_name else []
 
 

@@ -1,0 +1,119 @@
+"""The page Dataset in a real browser: from a point or a picture to Inspect and back, uploads, Stop, and a phone."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, expect
+
+from tests.browser import BROWSER_TEST, rerun, running_app, settle, until, visit
+from ulsam_viz.batch import local
+from ulsam_viz.batch.rows import Look
+from ulsam_viz.samples import list_samples
+from ulsam_viz.ui.dataset.opening import OFFERED
+from ulsam_viz.zoo import get_variant
+
+pytestmark = BROWSER_TEST
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of the samples, in two folders."""
+    root = tmp_path_factory.mktemp("pictures")
+    for i, sample in enumerate(list_samples()[:8]):
+        (root / "ab"[i % 2]).mkdir(exist_ok=True)
+        (root / "ab"[i % 2] / sample.path.name).write_bytes(sample.path.read_bytes())
+    path = tmp_path_factory.mktemp("table") / "eight"
+    local.run(str(root), path, Look(get_variant("mobilenet_v1-0.5-after11-g4")), workers=0, quiet=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def offering(out: Path) -> Iterator[str]:
+    """The app, with that table for everyone."""
+    with running_app(**{OFFERED: str(out)}) as address:
+        yield address
+
+
+def a_photograph(number: int) -> dict[str, object]:
+    pixels = np.random.default_rng(number).integers(0, 255, (64, 80, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return {"name": f"photo {number}.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
+
+
+def test_a_picture_leads_to_inspect_with_its_map_open_and_back(browser: Browser, offering: str) -> None:
+    page = visit(browser, f"{offering}/dataset?source=table&table=eight")
+    expect(page.get_by_text("8 pictures")).to_be_visible()
+    tile = page.locator("button.tile").first
+    said = tile.inner_text().split("\n")[0]
+    tile.click()
+    until(page, lambda: "own-" in page.url and "subspace=" in page.url, "the address names the picture and the subspace")
+    settle(page)
+    expect(page.locator(".strip").get_by_text(said).first).to_be_visible()
+    assert "net=V1-0.5" in page.url and "layer+11%2C+subspace" in page.url
+    page.go_back()
+    expect(page.get_by_text("8 pictures")).to_be_visible()
+    page.context.close()
+
+
+def test_the_picture_under_the_pointer_is_shown_with_its_map_and_a_click_inspects_it(browser: Browser, offering: str) -> None:
+    page = visit(browser, f"{offering}/dataset?source=table&table=eight&look=scatter")
+    points = page.locator(".st-key-scatter-0 .js-plotly-plot .points path")
+    expect(points).to_have_count(8)
+    shown = page.locator(".st-key-scatter-0-tile button.tile, .st-key-scatter-0-tile .tile").first
+    expect(shown).to_be_visible()
+    seen, with_name = set(), page.locator(".st-key-scatter-0-name")
+    for n in range(8):
+        before = with_name.inner_text()
+        box = points.nth(n).bounding_box()
+        assert box
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=3)
+        if n:
+            until(page, lambda before=before: with_name.inner_text() != before, "another picture is shown")
+        seen.add(with_name.inner_text())
+    assert len(seen) >= 7  # the first point may be the picture that was shown before
+    settle(page)
+    page.mouse.down()
+    page.mouse.up()
+    until(page, lambda: "own-" in page.url and "subspace=" in page.url, "the click leads to Inspect")
+    settle(page)
+    page.context.close()
+
+
+def test_photographs_are_brought_and_one_is_inspected(browser: Browser, offering: str) -> None:
+    page = visit(browser, f"{offering}/dataset?source=photographs&net=V1-0.5&position=after+11&g=2")
+    expect(page.get_by_text("Bring photographs in the sidebar")).to_be_visible()
+    page.locator(".st-key-photographs-0 input[type=file]").set_input_files([a_photograph(i) for i in range(5)])  # type: ignore[arg-type]
+    expect(page.get_by_text("5 photographs are here.")).to_be_visible()
+    expect(page.get_by_text("5 pictures")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_text("Table (Parquet)").click()
+    assert download.value.suggested_filename == "mobilenet_v1-0.5-after11-g2-attention.parquet"
+    page.locator("button.tile").first.click()
+    until(page, lambda: "own-" in page.url, "the picture is on Inspect")
+    settle(page)
+    page.context.close()
+
+
+def test_on_a_phone_nothing_leaves_the_screen(browser: Browser, offering: str) -> None:
+    for view in ("pictures", "distributions", "scatter", "classes", "means"):
+        page = visit(browser, f"{offering}/dataset?source=table&table=eight&look={view}", width=420)
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= 420, view
+        page.context.close()
+
+
+def test_a_choice_of_the_view_stays_through_a_reload(browser: Browser, offering: str) -> None:
+    page = visit(browser, f"{offering}/dataset?source=table&table=eight")
+    with rerun(page):
+        page.get_by_text("Mean maps").first.click()
+    assert "look=means" in page.url and "table=eight" in page.url
+    page.reload()
+    settle(page)
+    expect(page.get_by_text("Mean maps of layer 11 over 8 pictures")).to_be_visible()
+    page.context.close()

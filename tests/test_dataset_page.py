@@ -1,0 +1,178 @@
+"""The page Dataset without a browser: its sources, its views, and what is said where something is missing."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from tests.components import mounted
+from tests.test_app import fine, text_of
+from tests.test_pages import charts, page
+from ulsam_viz.batch import local
+from ulsam_viz.batch.rows import Look
+from ulsam_viz.dataset.made import MAX_PICTURES
+from ulsam_viz.samples import list_samples
+from ulsam_viz.ui.dataset.opening import OFFERED
+from ulsam_viz.zoo import get_variant
+
+VIEWS = ("pictures", "distributions", "scatter", "classes", "means")
+
+
+def dataset() -> None:
+    from ulsam_viz.ui.dataset import page as dataset_page
+
+    dataset_page.show()
+
+
+def a_picture(number: int, size: int = 40) -> bytes:
+    """Return a PNG that differs by its number."""
+    pixels = np.random.default_rng(number).integers(0, 255, (size, size, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of the samples, in two folders."""
+    root = tmp_path_factory.mktemp("pictures")
+    for i, sample in enumerate(list_samples()[:6]):
+        (root / "ab"[i % 2]).mkdir(exist_ok=True)
+        (root / "ab"[i % 2] / sample.path.name).write_bytes(sample.path.read_bytes())
+    path = tmp_path_factory.mktemp("table") / "of_the_samples"
+    local.run(str(root), path, Look(get_variant("mobilenet_v1-0.5-after6_8_11_13-g2")), workers=0, quiet=True)
+    return path
+
+
+@pytest.fixture
+def offered(out: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv(OFFERED, str(out))
+    return out.name
+
+
+def table_page(name: str, **query: str) -> AppTest:
+    return page(dataset, source="table", table=name, **query)
+
+
+def rows_of(app: AppTest) -> list[dict[str, Any]]:
+    return [row for row in mounted(app, "tiles") if row["heading"]]
+
+
+def test_the_samples_are_looked_at_first_and_show_extremes_of_each_subspace() -> None:
+    app = page(dataset, position="after 11", g="4")
+    rows = rows_of(app)
+    assert [row["heading"] for row in rows] == [f"Subspace {k}: most to least" for k in range(1, 5)]
+    assert all(len(row["tiles"]) == 6 for row in rows)
+    peaks = [float(tile["note"].split(" ")[0]) for tile in rows[0]["tiles"]]
+    assert peaks == sorted(peaks, reverse=True)
+    assert f"{len(list_samples())} pictures" in text_of(app)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_of_an_opened_table_shows_it(offered: str, view: str) -> None:
+    app = table_page(offered, look=view)
+    assert "6 pictures" in text_of(app) and "MobileNet-V1 0.5 with 2 subspaces after layers 6, 8, 11, 13" in text_of(app)
+    if view == "pictures":
+        assert [len(row["tiles"]) for row in rows_of(app)] == [6, 6]
+    elif view == "distributions":
+        (figure,) = charts(app)
+        assert len(figure["data"]) == 8  # two subspaces in four layers
+        medians = app.dataframe[0].value["50 %"].tolist()
+        assert [box["median"][0] for box in figure["data"]] == pytest.approx(medians)
+        fine(app.selectbox(key="measure").set_value("dead").run())
+        assert [bar["type"] for bar in charts(app)[0]["data"]] == ["bar"] * 4
+    elif view == "scatter":
+        (figure,) = charts(app)
+        assert figure["data"][0]["customdata"] and len(mounted(app, "hover")) == 1
+    elif view == "classes":
+        assert "by chance up to" in text_of(app) or "No subspace depends" in text_of(app)
+        assert app.dataframe[0].value["subspace"].tolist() == [1, 2]
+    else:
+        (row,) = rows_of(app)
+        assert row["heading"] == "Mean maps of layer 13 over 6 pictures" and all("same" in t["note"] for t in row["tiles"])
+
+
+def test_two_tables_stand_side_by_side(offered: str) -> None:
+    app = page(dataset, source="table", table=offered, **{"beside-table": offered}, look="means")
+    assert [row["heading"] for row in rows_of(app)] == ["Mean maps of layer 13 over 6 pictures"] * 2
+    app = page(dataset, position="after 11", g="2", beside="mobilenet_v1-0.5-after11-g4", look="means")
+    assert [len(row["tiles"]) for row in rows_of(app)] == [2, 4]
+
+
+def test_a_folder_is_typed_by_visitors_on_this_machine_alone(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ulsam_viz.ui.dataset import opening
+
+    monkeypatch.setattr(opening, "is_local", lambda: False)
+    app = page(dataset, source="table", folder=str(out))
+    assert not app.text_input and "Bring photographs" in text_of(app)
+    monkeypatch.setattr(opening, "is_local", lambda: True)
+    app = page(dataset, source="table", folder=str(out))
+    assert "6 pictures" in text_of(app)
+    fine(app.text_input(key="folder").set_value(str(out.parent / "none")).run())
+    assert "is not a folder" in app.error[0].value
+
+
+def test_a_table_is_given_as_a_file(out: Path) -> None:
+    app = page(dataset, source="table")
+    fine(app.file_uploader(key="file").upload("mine.parquet", b"no table", "application/octet-stream").run())
+    assert "This table cannot be opened" in app.error[0].value
+    data = (out / "attention.parquet").read_bytes()
+    fine(app.file_uploader(key="file").upload("mine.parquet", data, "application/octet-stream").run())
+    assert not app.error and "mine.parquet" in text_of(app) and "6 pictures" in text_of(app)
+    assert all(tile["wait"] for row in rows_of(app) for tile in row["tiles"])  # numbers alone
+    fine(app.selectbox(key="look").set_value("means").run())
+    assert "no maps beside" in app.info[0].value
+
+
+def bring(app: AppTest, files: list[tuple[str, bytes]], *, turn: int = 0) -> AppTest:
+    for name, data in files:
+        app.file_uploader(key=f"photographs-{turn}").upload(name, data, "image/png")
+    return fine(app.run())
+
+
+def test_photographs_are_brought_looked_at_and_taken_along_as_a_table() -> None:
+    app = page(dataset, source="photographs", position="after 11", g="2")
+    assert "Bring photographs" in app.info[0].value
+    app = bring(app, [("b.png", a_picture(1)), ("a.png", a_picture(2)), ("note.png", b"no picture")])
+    assert "2 photographs are here." in text_of(app) and "note.png: This is not a picture" in text_of(app)
+    assert "2 pictures" in text_of(app) and len(rows_of(app)) == 2
+    app = bring(app, [("a.png", a_picture(3)), ("b.png", a_picture(1))], turn=1)  # another of a name, and one that is here
+    assert "3 photographs are here." in text_of(app) and "b.png: it is here already" in text_of(app)
+    kept = app.session_state["photographs"]
+    assert kept.names == ["a.png", "b.png", "a.png (2)"] and kept.pixels.shape == (3, 224, 224, 3)
+    fine(app.button(key="photographs-forget").click().run())
+    assert "Bring photographs" in app.info[0].value
+
+
+def test_more_photographs_than_are_taken_are_named() -> None:
+    app = page(dataset, source="photographs", look="means", position="after 11", g="1")
+    app.session_state["photographs"] = _many(MAX_PICTURES - 1)
+    app = bring(app, [(f"{i}.png", a_picture(i)) for i in range(9)])
+    assert f"{MAX_PICTURES} photographs are here." in text_of(app)
+    assert f"{MAX_PICTURES} photographs are here already" in text_of(app) and "and 3 other files" in text_of(app)
+
+
+def _many(count: int) -> Any:
+    from ulsam_viz.dataset.made import Photographs
+
+    pixels = np.random.default_rng(0).integers(0, 255, (1, 224, 224, 3), np.uint8).repeat(count, 0)
+    return Photographs("Your photographs", [f"many {i}" for i in range(count)], pixels)
+
+
+def test_the_table_that_is_taken_along_is_that_of_batch(out: Path) -> None:
+    columns = {*pq.read_schema(out / "attention.parquet").names} - {"shard", "row"}
+    from ulsam_viz.dataset.made import as_parquet, batches, compute, joined, look_of
+    from ulsam_viz.zoo import load_variant
+
+    variant = get_variant("mobilenet_v1-0.5-after11-g2")
+    photographs = _many(2)
+    network = load_variant(variant.name)
+    _, rows = joined(photographs, look_of(variant), [compute(network, b, look_of(variant)) for b in batches(photographs, variant)])
+    assert {*pq.read_schema(io.BytesIO(as_parquet(rows))).names} == columns
