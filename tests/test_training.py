@@ -281,7 +281,7 @@ def test_the_command_line_trains_in_float32_unless_told_and_measures_where_it_is
         devices.append(device)
         return {"name": run.name, "metrics": {"top1": 0.0, "top5": 0.0}}
 
-    monkeypatch.setattr("ulsam_viz.training.publish.publish", recorded)
+    monkeypatch.setattr("ulsam_viz.training.command.publish", recorded)
     command = ["train", "--data", str(folder), "--dataset", "imagefolder", "--width", "0.25", "--stages", "1x32", "--batch", "8"]
     command += ["--workers", "0", "--runs", str(tmp_path), "--device", "cpu", "--publish", str(tmp_path / "zoo")]
     for precision in ("auto", "bfloat16"):
@@ -295,7 +295,7 @@ def test_the_command_line_trains_in_float32_unless_told_and_measures_where_it_is
     def load(name: str, device: str) -> None:
         raise ValueError(f"{name} on {device}")
 
-    monkeypatch.setattr("ulsam_viz.zoo.load_variant", load)
+    monkeypatch.setattr("ulsam_viz.training.measure.load_variant", load)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     for wish, place in (("cpu", "cpu"), ("cuda", "cuda"), ("auto", "cuda")):
         assert main(["evaluate", "--variant", "mobilenet_v1-0.5-plain", "--device", wish]) == 2

@@ -6,13 +6,10 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import __version__
 from .places import APP
-
-if TYPE_CHECKING:
-    from .training.loop import Execution
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -258,32 +255,21 @@ def _remove(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    import torch
+    from .training.command import run_train
 
-    from .training.loop import Execution
-    from .training.start import TrainingError
-    from .training.team import joined_team
-    from .training.zoo_file import train_zoo
+    run_train(options, device=_device(options.device))
 
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    with joined_team(_device(options.device)) as (team, own_device):
-        execution = Execution(
-            device=own_device,
-            workers=options.workers,
-            team=team,
-            sync_batchnorm=options.sync_batchnorm,
-        )
-        if options.zoo:
-            if options.download:
-                raise TrainingError("a list of runs takes its data as it lies there: download first, with a run of your own")
-            if options.precision != "auto":
-                raise TrainingError("the runs of a list say their own precision: write it in the file")
-            train_zoo(options.zoo, options.data, options.runs, options.publish or Path("checkpoints"), execution)
-        elif options.freeze_base:
-            _train_modules(options, execution)
-        else:
-            _train_one(options, execution)
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from .training.measure import run_evaluate
+
+    run_evaluate(options, device=_device(options.device))
+
+
+def _calibrate(options: argparse.Namespace) -> None:
+    from .training.measure import run_calibrate
+
+    run_calibrate(options)
 
 
 def _device(wish: str) -> str:
@@ -297,150 +283,6 @@ def _device(wish: str) -> str:
     if wish == "cuda" and not torch.cuda.is_available():
         raise ValueError("PyTorch sees no CUDA GPU here; use --device cpu")
     return wish if wish != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _train_one(options: argparse.Namespace, execution: Execution) -> None:
-    from .models.network import Placement
-    from .training.data import check_pictures, find_pictures
-    from .training.loop import train
-    from .training.publish import publish
-    from .training.recipe import Recipe
-    from .training.start import TrainingError, imagenet_weights
-    from .zoo import variant_name
-
-    try:
-        stages = tuple((int(epochs), int(size)) for epochs, size in (s.split("x") for s in options.stages.split(",")))
-    except ValueError as error:
-        raise TrainingError(
-            f"--stages is EPOCHSxSIDE[,EPOCHSxSIDE...], for instance 20x128,6x192, not '{options.stages}'"
-        ) from error
-    placement = Placement(tuple(options.layers), options.groups, options.mode, options.gain) if options.layers else None
-    recipe = Recipe(
-        backbone=options.backbone,
-        width=options.width,
-        placement=placement,
-        dataset=options.dataset,
-        stages=stages,
-        batch=options.batch,
-        peak_lr=options.lr,
-        seed=options.seed,
-        precision="bfloat16" if options.precision == "bfloat16" else "float32",
-        init=_name_of_start(Path(options.init)) if options.init else None,
-    )
-    team = execution.team
-    init = Path(options.init) if options.init else None
-    if team.leads:  # downloads, which the other processes wait for
-        find_pictures(options.dataset, options.data, "train", download=options.download)
-        if options.init == "imagenet":
-            init = imagenet_weights(options.backbone, options.width, options.runs)
-    init = team.told(init)
-    pictures = find_pictures(options.dataset, options.data, "train")
-    out = options.runs / (options.name or f"{variant_name(options.backbone, options.width, placement)}-seed{options.seed}")
-    held_out = find_pictures(options.dataset, options.data, "test") if options.publish and team.leads else None
-    if held_out and not out.exists():
-        check_pictures(held_out)  # better now than after the training
-    weights = train(recipe, pictures, out, init=init, execution=execution)
-    if not team.leads:
-        return
-    print(f"weights: {weights}")
-    if held_out:
-        record = publish(out, held_out, options.publish, device=execution.device)
-        print(f"{record['name']}: top-1 {record['metrics']['top1']} %, top-5 {record['metrics']['top5']} %")
-
-
-def _train_modules(options: argparse.Namespace, execution: Execution) -> None:
-    from .bases import base_for
-    from .models.network import Placement
-    from .training.frozen import ModuleRecipe, train_modules
-    from .training.mixture import parse_source, parse_test
-    from .training.publish import publish_modules
-    from .training.start import TrainingError
-    from .zoo import variant_name
-
-    if not options.layers or not options.mixture:
-        raise TrainingError("--freeze-base trains modules: name their --layers, and the --mixture of pictures")
-    if options.publish and not options.measure:
-        raise TrainingError("what is published is measured: name the pictures (--measure imagenet-photos:numbered)")
-    recipe = ModuleRecipe(
-        base_for(options.backbone, options.width, imagenet=options.init == "imagenet").name,
-        Placement(tuple(options.layers), options.groups, options.mode, options.gain),
-        tuple(parse_source(text) for text in options.mixture),
-        feature_layers=tuple(options.layers),
-        batch=options.batch,
-        seed=options.seed,
-    )
-    tests = [parse_test(text) for text in options.measure or ()]
-    name = variant_name(recipe.backbone, recipe.width, recipe.placement)
-    out = options.runs / (options.name or f"{name}-seed{options.seed}")
-    print(f"weights: {train_modules(recipe, options.data, out, features_folder=options.runs, execution=execution)}")
-    if options.publish:
-        record = publish_modules(out, tests, options.data, options.publish)
-        print(f"{record['name']}: top-1 {record['metrics']['top1']} %, top-5 {record['metrics']['top5']} %")
-
-
-def _name_of_start(weights: Path) -> str:
-    """Name the weights a run starts from: by its folder where another run made them."""
-    return weights.resolve().parent.name if weights.name == "weights.safetensors" else weights.name
-
-
-def _evaluate(options: argparse.Namespace) -> None:
-    from .analysis.interventions import INTERVENTIONS
-    from .training.data import find_pictures
-    from .training.evaluate import evaluate, sample_pictures
-    from .training.mixture import find_numbered
-    from .zoo import UNKNOWN, get_variant, load_variant
-
-    variant = get_variant(options.variant)
-    if options.data and variant.base:
-        pictures, recorded = find_numbered(options.dataset, options.data, "test", variant.classes), variant.metrics
-    elif options.data:
-        pictures, recorded = find_pictures(options.dataset, options.data, "test"), variant.metrics
-        if pictures.classes != variant.classes:
-            raise ValueError(f"'{options.data}' has other classes than {variant.name} was trained on")
-    else:
-        pictures, recorded = sample_pictures(variant.classes), variant.metrics.get("samples", {})
-        if not recorded:
-            raise ValueError(f"{variant.name} has no figures for the shipped samples; give --data")
-    measured = evaluate(load_variant(variant.name, _device(options.device)), pictures, variant.preprocessing)
-    print(f"{'':15} {'measured':>9} {'manifest':>9}")
-    for key in ("pictures", "top1", "top5", "ece"):
-        print(f"{key:15} {measured[key]:9} {recorded.get(key, UNKNOWN):>9}")
-    for name, figures in measured.get("effects", {}).items():
-        print(INTERVENTIONS[name])
-        for key, value in figures.items():
-            print(f"  {key:13} {value:9} {recorded.get('effects', {}).get(name, {}).get(key, '-'):>9}")
-    for layer, figures in measured["attention"].items():
-        print(f"layer {layer}")
-        for key, value in figures.items():
-            print(f"  {key:15} {value}\n  {'manifest':15} {recorded.get('attention', {}).get(layer, {}).get(key, UNKNOWN)}")
-
-
-def _calibrate(options: argparse.Namespace) -> None:
-    from functools import partial
-
-    from .training.calibrate import calibrate_zoo, gather, gather_for_base, sharing
-    from .training.data import find_pictures
-    from .training.mixture import parse_test
-    from .zoo import CHECKPOINTS, get_variant, list_variants
-
-    train = find_pictures(options.dataset, options.data, "train")
-    chosen = [get_variant(n, CHECKPOINTS) for n in options.variant or ()] or list_variants(CHECKPOINTS)
-    if options.known:
-        variants = [v for v in chosen if v.base]
-        classes = variants[0].classes if variants else ()
-        test = parse_test(str(options.known)).find(Path(), classes)
-        gathered = partial(gather_for_base, sharing(train, classes), test, count=options.pictures)
-    else:
-        held_out = find_pictures(options.dataset, options.data, "test")
-        foreign = find_pictures("imagefolder", options.foreign, "test") if options.foreign else None
-        variants = [v for v in chosen if v.classes == train.classes]
-        gathered = partial(gather, train, held_out, foreign, count=options.pictures)
-    if not variants or any(v.classes != variants[0].classes for v in variants) or len(variants) < len(options.variant or ()):
-        raise ValueError(f"these are not trained variants with the classes of '{options.data}' (or, with --known, of one base)")
-    for variant, record in calibrate_zoo(variants, gathered, CHECKPOINTS / "manifest.json"):
-        print(
-            f"{variant.name:42} temperature {record['temperature']:.3f}   ECE {record['ece']:.1f} % (best {record['ece_best']:.1f} %)"
-        )
 
 
 _BATCH_EXAMPLES = """\
