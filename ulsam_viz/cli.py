@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,30 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+class _Command(argparse.ArgumentParser):
+    """The parser of a command.
+
+    Attributes:
+        late: Adds options that are read from records which import PyTorch: once, when the command was asked for.
+    """
+
+    late: Callable[[argparse.ArgumentParser], None] | None = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """Parse what the main parser hands to its command."""
+        if self.late:
+            self.late(self)
+            self.late = None
+        return super().parse_known_args(args, namespace)
+
+
 def _parser() -> argparse.ArgumentParser:
     # As it was called: in a checkout there is no program `ulsam-viz`.
     called = Path(sys.argv[0]).name
     prog = called if called == "ulsam-viz" else "python -m ulsam_viz"
     parser = argparse.ArgumentParser(prog=prog, description="See how subspace attention works.")
     parser.add_argument("--version", action="version", version=f"ulsam_viz {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Command)
 
     app = commands.add_parser(
         "app",
@@ -87,68 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         "--from", dest="folder", type=Path, metavar="DIR", help="folder that it is kept in, if `variants` does not list it"
     )
 
-    train = commands.add_parser("train", help="train a network, or with --zoo a whole list; resumes where it was stopped")
-    train.set_defaults(run=_train)
-    train.add_argument("--data", type=Path, required=True, help="folder of the dataset (with --zoo: of all datasets)")
-    train.add_argument("--zoo", type=Path, help="TOML file of runs; what is done is skipped")
-    train.add_argument("--runs", type=Path, default=Path("runs"), help="folder that keeps runs (default: runs)")
-    train.add_argument("--name", help="name of the run's folder (default: from the settings)")
-    train.add_argument("--dataset", choices=("caltech101", "imagefolder"), default="caltech101")
-    train.add_argument("--download", action="store_true", help="fetch Caltech-101 through torchvision")
-    train.add_argument("--backbone", default="mobilenet_v1", help="efficientnet_lite0, mobilenet_v1 (default) or mobilenet_v2")
-    train.add_argument("--width", type=float, default=0.5)
-    train.add_argument("--layers", type=int, nargs="*", default=[], help="layers that carry a ULSAM module, e.g. 11")
-    train.add_argument("--groups", type=int, default=4, help="subspaces g (default: 4)")
-    train.add_argument("--mode", choices=("after", "instead"), default="after")
-    train.add_argument(
-        "--gain",
-        choices=("published", "normalised"),
-        default="published",
-        help="features are multiplied by 1 + A (default), or by (1 + H W A) / 2, whose mean is 1: ours, not the paper's",
-    )
-    train.add_argument(
-        "--init", help="safetensors file to start from, or 'imagenet': torchvision's weights of MobileNet-V2 1.0, downloaded once"
-    )
-    train.add_argument(
-        "--stages", default="5x192", help="epochs x input side, one after the other, e.g. 20x128,6x192 (default: 5x192)"
-    )
-    train.add_argument("--batch", type=int, default=64, help="pictures in a step, of all processes together (default: 64)")
-    train.add_argument("--lr", type=float, default=0.02, help="peak of the one-cycle schedule (default: 0.02)")
-    train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="to train and to measure on")
-    train.add_argument(
-        "--precision",
-        choices=("auto", "float32", "bfloat16"),
-        default="auto",
-        help="bfloat16 runs the forward pass in autocast; auto is float32, on a GPU without TensorFloat-32 (default: auto)",
-    )
-    train.add_argument(
-        "--freeze-base",
-        action="store_true",
-        help="train the ULSAM modules alone, in the backbone as others trained it on ImageNet: efficientnet_lite0 from its package, "
-        "mobilenet_v2 at width 1.0 with --init imagenet",
-    )
-    train.add_argument(
-        "--mixture",
-        nargs="+",
-        metavar="FOLDER:DATASET:TARGETS[:COPIES]",
-        help="with --freeze-base: pictures below --data; targets are their 'labels' or the answers of the 'base' itself, "
-        "e.g. tiny-imagenet-200:imagefolder:labels caltech101:caltech101:base:4",
-    )
-    train.add_argument(
-        "--measure",
-        nargs="+",
-        metavar="FOLDER:DATASET[:EVERY]",
-        help="with --freeze-base and --publish: pictures below --data to measure on, the first for the variant's figures",
-    )
-    train.add_argument(
-        "--sync-batchnorm", action="store_true", help="under torchrun: BatchNorm sees the whole batch, not each process's part"
-    )
-    train.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's)")
-    train.add_argument("--workers", type=int, default=2, help="processes that load pictures (default: 2)")
-    train.add_argument(
-        "--publish", type=Path, metavar="DIR", help="enter the result in the zoo in DIR (with --zoo: default checkpoints)"
-    )
+    _add_train(commands)
 
     evaluate = commands.add_parser("evaluate", help="measure a trained variant against its manifest")
     evaluate.set_defaults(run=_evaluate)
@@ -338,6 +295,45 @@ def _compare(options: argparse.Namespace) -> None:
     from .commands import run_compare
 
     run_compare(options.picture, options.variant, over=options.over, device=_device(options.device), as_json=options.json)
+
+
+def _add_train(commands: Any) -> None:
+    """Add `train`; the settings of a run are added when it is the command, from their records (:mod:`.training.options`)."""
+    train = commands.add_parser("train", help="train a network, or with --zoo a whole list; resumes where it was stopped")
+    train.set_defaults(run=_train)
+    train.late = _add_settings
+    train.add_argument("--data", type=Path, required=True, help="folder of the dataset (with --zoo: of all datasets)")
+    train.add_argument("--zoo", type=Path, help="TOML file of runs, which say their own settings; what is done is skipped")
+    train.add_argument("--runs", type=Path, default=Path("runs"), help="folder that keeps runs (default: %(default)s)")
+    train.add_argument("--name", help="name of the run's folder (default: from the settings)")
+    train.add_argument("--download", action="store_true", help="fetch Caltech-101 through torchvision")
+    train.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="to train and to measure on")
+    train.add_argument(
+        "--freeze-base",
+        action="store_true",
+        help="train the ULSAM modules alone, in the backbone as others trained it on ImageNet: efficientnet_lite0 from its package, "
+        "mobilenet_v2 at width 1.0 with --init imagenet",
+    )
+    train.add_argument(
+        "--measure",
+        nargs="+",
+        metavar="FOLDER:DATASET[:EVERY]",
+        help="with --freeze-base and --publish: pictures below --data to measure on, the first for the variant's figures",
+    )
+    train.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's)")
+    train.add_argument(
+        "--publish", type=Path, metavar="DIR", help="enter the result in the zoo in DIR (with --zoo: default checkpoints)"
+    )
+
+
+def _add_settings(train: argparse.ArgumentParser) -> None:
+    from .training.frozen import ModuleRecipe
+    from .training.loop import Execution
+    from .training.options import add_settings
+    from .training.recipe import Recipe
+
+    add_settings(train, "the recipe", {Recipe: "", ModuleRecipe: "with --freeze-base"})
+    add_settings(train, "how it is carried out", {Execution: ""})
 
 
 def _add_batch(commands: Any) -> None:

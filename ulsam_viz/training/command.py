@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,7 +14,8 @@ from ..zoo import variant_name
 from .data import check_pictures, find_pictures
 from .frozen import ModuleRecipe, train_modules
 from .loop import Execution, train
-from .mixture import parse_source, parse_test
+from .mixture import parse_test
+from .options import chosen, typed
 from .publish import publish, publish_modules
 from .recipe import Recipe
 from .start import TrainingError, imagenet_weights
@@ -31,20 +33,12 @@ def run_train(options: argparse.Namespace, *, device: str) -> None:
     Raises:
         ValueError: For anything that the user can put right; the message says how.
     """
+    _check(options)
     if options.threads:
         torch.set_num_threads(options.threads)
     with joined_team(device) as (team, own_device):
-        execution = Execution(
-            device=own_device,
-            workers=options.workers,
-            team=team,
-            sync_batchnorm=options.sync_batchnorm,
-        )
+        execution = Execution(device=own_device, team=team, **chosen(options, Execution))
         if options.zoo:
-            if options.download:
-                raise TrainingError("a list of runs takes its data as it lies there: download first, with a run of your own")
-            if options.precision != "auto":
-                raise TrainingError("the runs of a list say their own precision: write it in the file")
             train_zoo(options.zoo, options.data, options.runs, options.publish or Path("checkpoints"), execution)
         elif options.freeze_base:
             _train_modules(options, execution)
@@ -52,36 +46,63 @@ def run_train(options: argparse.Namespace, *, device: str) -> None:
             _train_one(options, execution)
 
 
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what would be ignored, before anything is computed.
+
+    Raises:
+        TrainingError: The message says what is not for this command.
+    """
+    ours, modules = typed(options, Recipe), typed(options, ModuleRecipe)
+    if options.zoo:
+        if options.download:
+            raise TrainingError("a list of runs takes its data as it lies there: download first, with a run of your own")
+        refused, reason = {**ours, **modules}, "the runs of a list say their own settings: write them in the file"
+    elif options.freeze_base:
+        choose_base = {"backbone", "width", "init"}
+        refused = {name: s for name, s in ours.items() if name not in modules.keys() | choose_base}
+        reason = "modules in a frozen base are trained without"
+    else:
+        refused, reason = (
+            {name: s for name, s in modules.items() if name not in ours},
+            "this is for modules alone, with --freeze-base",
+        )
+        if "layers" not in ours:
+            refused |= {name: s for name, s in ours.items() if s.record is Placement}
+            reason += "; modules have their --layers"
+    flags = [s.flags[0] for s in refused.values()]
+    flags += ["--measure"] if options.measure and (options.zoo or not options.freeze_base) else []
+    flags += [flag for flag, said in (("--name", options.name), ("--freeze-base", options.freeze_base)) if said and options.zoo]
+    if flags:
+        raise TrainingError(f"{', '.join(flags)}: {reason}")
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
+    said = chosen(options, Recipe)
+    if "init" in said:
+        said["init"] = _name_of_start(Path(said["init"]))
+    return Recipe(placement=_placement(options), **said)
+
+
+def _placement(options: argparse.Namespace) -> Placement | None:
+    said = chosen(options, Placement)
+    if "layers" not in said:
+        return None
+    if said.get("module", Placement.module) != Placement.module:
+        said = {"groups": 1} | said  # they have none
+    return Placement(**said)
+
+
 def _train_one(options: argparse.Namespace, execution: Execution) -> None:
-    try:
-        stages = tuple((int(epochs), int(size)) for epochs, size in (s.split("x") for s in options.stages.split(",")))
-    except ValueError as error:
-        raise TrainingError(
-            f"--stages is EPOCHSxSIDE[,EPOCHSxSIDE...], for instance 20x128,6x192, not '{options.stages}'"
-        ) from error
-    placement = Placement(tuple(options.layers), options.groups, options.mode, options.gain) if options.layers else None
-    recipe = Recipe(
-        backbone=options.backbone,
-        width=options.width,
-        placement=placement,
-        dataset=options.dataset,
-        stages=stages,
-        batch=options.batch,
-        peak_lr=options.lr,
-        seed=options.seed,
-        precision="bfloat16" if options.precision == "bfloat16" else "float32",
-        init=_name_of_start(Path(options.init)) if options.init else None,
-    )
-    team = execution.team
-    init = Path(options.init) if options.init else None
+    recipe, team = _recipe(options), execution.team
+    init = Path(options.init) if recipe.init else None
     if team.leads:  # downloads, which the other processes wait for
-        find_pictures(options.dataset, options.data, "train", download=options.download)
-        if options.init == "imagenet":
-            init = imagenet_weights(options.backbone, options.width, options.runs)
+        find_pictures(recipe.dataset, options.data, "train", download=options.download)
+        if recipe.init == "imagenet":
+            init = imagenet_weights(recipe.backbone, recipe.width, options.runs)
     init = team.told(init)
-    pictures = find_pictures(options.dataset, options.data, "train")
-    out = options.runs / (options.name or f"{variant_name(options.backbone, options.width, placement)}-seed{options.seed}")
-    held_out = find_pictures(options.dataset, options.data, "test") if options.publish and team.leads else None
+    pictures = find_pictures(recipe.dataset, options.data, "train")
+    out = _folder(options, recipe)
+    held_out = find_pictures(recipe.dataset, options.data, "test") if options.publish and team.leads else None
     if held_out and not out.exists():
         check_pictures(held_out)  # better now than after the training
     weights = train(recipe, pictures, out, init=init, execution=execution)
@@ -89,30 +110,32 @@ def _train_one(options: argparse.Namespace, execution: Execution) -> None:
         return
     print(f"weights: {weights}")
     if held_out:
-        record = publish(out, held_out, options.publish, device=execution.device)
-        print(f"{record['name']}: top-1 {record['metrics']['top1']} %, top-5 {record['metrics']['top5']} %")
+        _say(publish(out, held_out, options.publish, device=execution.device))
 
 
 def _train_modules(options: argparse.Namespace, execution: Execution) -> None:
-    if not options.layers or not options.mixture:
+    placement, said = _placement(options), chosen(options, ModuleRecipe)
+    if not placement or "sources" not in said:
         raise TrainingError("--freeze-base trains modules: name their --layers, and the --mixture of pictures")
     if options.publish and not options.measure:
         raise TrainingError("what is published is measured: name the pictures (--measure imagenet-photos:numbered)")
-    recipe = ModuleRecipe(
-        base_for(options.backbone, options.width, imagenet=options.init == "imagenet").name,
-        Placement(tuple(options.layers), options.groups, options.mode, options.gain),
-        tuple(parse_source(text) for text in options.mixture),
-        feature_layers=tuple(options.layers),
-        batch=options.batch,
-        seed=options.seed,
-    )
+    backbone, width = getattr(options, "backbone", Recipe.backbone), getattr(options, "width", Recipe.width)
+    base = base_for(backbone, width, imagenet=getattr(options, "init", None) == "imagenet")
+    recipe = ModuleRecipe(base.name, placement, feature_layers=placement.layers, **said)
     tests = [parse_test(text) for text in options.measure or ()]
-    name = variant_name(recipe.backbone, recipe.width, recipe.placement)
-    out = options.runs / (options.name or f"{name}-seed{options.seed}")
+    out = _folder(options, recipe)
     print(f"weights: {train_modules(recipe, options.data, out, features_folder=options.runs, execution=execution)}")
     if options.publish:
-        record = publish_modules(out, tests, options.data, options.publish)
-        print(f"{record['name']}: top-1 {record['metrics']['top1']} %, top-5 {record['metrics']['top5']} %")
+        _say(publish_modules(out, tests, options.data, options.publish, device=execution.device))
+
+
+def _folder(options: argparse.Namespace, recipe: Recipe | ModuleRecipe) -> Path:
+    name = variant_name(recipe.backbone, recipe.width, recipe.placement)
+    return options.runs / (options.name or f"{name}-seed{recipe.seed}")
+
+
+def _say(record: dict[str, Any]) -> None:
+    print(f"{record['name']}: top-1 {record['metrics']['top1']} %, top-5 {record['metrics']['top5']} %")
 
 
 def _name_of_start(weights: Path) -> str:
