@@ -11,6 +11,7 @@ from typing import Any
 
 from . import __version__
 from .places import APP
+from .training.parsers import add_calibrate, add_evaluate, add_train
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -105,38 +106,9 @@ def _parser() -> argparse.ArgumentParser:
         "--from", dest="folder", type=Path, metavar="DIR", help="folder that it is kept in, if `variants` does not list it"
     )
 
-    _add_train(commands)
-
-    evaluate = commands.add_parser("evaluate", help="measure a trained variant against its manifest")
-    evaluate.set_defaults(run=_evaluate)
-    evaluate.add_argument("--variant", required=True, help="a name from `variants`")
-    evaluate.add_argument("--data", type=Path, help="folder of the dataset; without it, only the shipped samples are looked at")
-    evaluate.add_argument(
-        "--dataset",
-        choices=("caltech101", "imagefolder", "numbered"),
-        default="caltech101",
-        help="imagefolder: one folder a class; for networks that know ImageNet's classes, folders of all its synsets, or of some with an "
-        "imagenet_index.tsv beside them; numbered: files that begin with their class number (default: caltech101)",
-    )
-    evaluate.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-
-    calibrate = commands.add_parser(
-        "calibrate", help="fit the temperature of trained variants' answers, and enter it in the manifest"
-    )
-    calibrate.set_defaults(run=_calibrate)
-    calibrate.add_argument("--data", type=Path, required=True, help="folder of the dataset that they were trained on")
-    calibrate.add_argument("--dataset", choices=("caltech101", "imagefolder"), default="caltech101")
-    calibrate.add_argument("--foreign", type=Path, help="image folder of other subjects; its held-out part is looked at")
-    calibrate.add_argument(
-        "--known",
-        metavar="FOLDER:DATASET",
-        help="calibrate the networks on a base that others trained: fitted on pictures of the dataset whose class has the name of one "
-        "of the base's, measured on these, e.g. photos:numbered",
-    )
-    calibrate.add_argument("--variant", nargs="+", help="names from `variants` (default: all with the dataset's classes)")
-    calibrate.add_argument(
-        "--pictures", type=int, default=1000, help="held-out pictures, and half as many of each other kind (default: 1000)"
-    )
+    add_train(commands, run=_train)
+    add_evaluate(commands, run=_evaluate)
+    add_calibrate(commands, run=_calibrate)
     _add_batch(commands)
     return parser
 
@@ -295,45 +267,6 @@ def _compare(options: argparse.Namespace) -> None:
     from .commands import run_compare
 
     run_compare(options.picture, options.variant, over=options.over, device=_device(options.device), as_json=options.json)
-
-
-def _add_train(commands: Any) -> None:
-    """Add `train`; the settings of a run are added when it is the command, from their records (:mod:`.training.options`)."""
-    train = commands.add_parser("train", help="train a network, or with --zoo a whole list; resumes where it was stopped")
-    train.set_defaults(run=_train)
-    train.late = _add_settings
-    train.add_argument("--data", type=Path, required=True, help="folder of the dataset (with --zoo: of all datasets)")
-    train.add_argument("--zoo", type=Path, help="TOML file of runs, which say their own settings; what is done is skipped")
-    train.add_argument("--runs", type=Path, default=Path("runs"), help="folder that keeps runs (default: %(default)s)")
-    train.add_argument("--name", help="name of the run's folder (default: from the settings)")
-    train.add_argument("--download", action="store_true", help="fetch Caltech-101 through torchvision")
-    train.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="to train and to measure on")
-    train.add_argument(
-        "--freeze-base",
-        action="store_true",
-        help="train the ULSAM modules alone, in the backbone as others trained it on ImageNet: efficientnet_lite0 from its package, "
-        "mobilenet_v2 at width 1.0 with --init imagenet",
-    )
-    train.add_argument(
-        "--measure",
-        nargs="+",
-        metavar="FOLDER:DATASET[:EVERY]",
-        help="with --freeze-base and --publish: pictures below --data to measure on, the first for the variant's figures",
-    )
-    train.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's)")
-    train.add_argument(
-        "--publish", type=Path, metavar="DIR", help="enter the result in the zoo in DIR (with --zoo: default checkpoints)"
-    )
-
-
-def _add_settings(train: argparse.ArgumentParser) -> None:
-    from .training.frozen import ModuleRecipe
-    from .training.loop import Execution
-    from .training.options import add_settings
-    from .training.recipe import Recipe
-
-    add_settings(train, "the recipe", {Recipe: "", ModuleRecipe: "with --freeze-base"})
-    add_settings(train, "how it is carried out", {Execution: ""})
 
 
 def _add_batch(commands: Any) -> None:
