@@ -120,7 +120,7 @@ def _app(options: argparse.Namespace) -> None:
     flags = [f"--server.port={options.port}"] if options.port else []
     if options.own_networks is not None:
         os.environ["ULSAM_VIZ_OWN_NETWORKS"] = str(int(options.own_networks))
-    if options.own_networks is not False:  # files.MAX_BYTES: a network may be larger than any picture
+    if os.environ.get("ULSAM_VIZ_OWN_NETWORKS") != "0":  # files.MAX_BYTES: a network may be larger than any picture
         flags.append("--server.maxUploadSize=200")
     streamlit(["run", str(APP), *flags, *options.streamlit], prog_name="streamlit")
 
