@@ -86,4 +86,6 @@ def test_a_server_is_started_as_its_switch_says(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.delenv(SWITCH, raising=False)
         assert main(["app", *flag, "--server.headless=true"]) == 0
         assert os.environ.get(SWITCH) == switch and (large in started[-1]) == larger and "--server.headless=true" in started[-1]
+    monkeypatch.setenv(SWITCH, "0")  # as a container says it: its limit for uploads is the pictures'
+    assert main(["app"]) == 0 and large not in started[-1]
     os.environ.pop(SWITCH, None)

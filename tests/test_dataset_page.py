@@ -109,10 +109,10 @@ def test_two_tables_stand_side_by_side(offered: str) -> None:
 def test_a_folder_is_typed_by_visitors_on_this_machine_alone(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ulsam_viz.ui.dataset import opening
 
-    monkeypatch.setattr(opening, "is_local", lambda: False)
+    monkeypatch.setattr(opening, "may_open_folders", lambda: False)
     app = page(dataset, source="table", folder=str(out))
     assert not app.text_input and "Bring photographs" in text_of(app)
-    monkeypatch.setattr(opening, "is_local", lambda: True)
+    monkeypatch.setattr(opening, "may_open_folders", lambda: True)
     app = page(dataset, source="table", folder=str(out))
     assert "6 pictures" in text_of(app)
     fine(app.text_input(key="folder").set_value(str(out.parent / "none")).run())

@@ -284,7 +284,7 @@ def test_recipes_that_cannot_be_are_refused(changes: dict[str, Any], reason: str
 def test_the_command_trains_measures_and_enters_modules(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ulsam_viz.bases.base_for", lambda *_, **__: BASES["small"])
+    monkeypatch.setattr("ulsam_viz.training.command.base_for", lambda *_, **__: BASES["small"])
     command = ["train", "--freeze-base", "--data", str(data), "--runs", str(tmp_path / "runs"), "--workers", "0", "--batch", "8"]
     command += ["--mixture", "pictures:imagefolder:labels", "unnamed:imagefolder:base:2", "--publish", str(tmp_path / "zoo")]
     assert main([*command, "--layers", "11", "--measure", "pictures:imagefolder"]) == 0

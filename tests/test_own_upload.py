@@ -123,8 +123,12 @@ def test_a_server_may_switch_it_off_and_on(monkeypatch: pytest.MonkeyPatch) -> N
         ("http://192.0.2.7:8501/", "192.0.2.9", False),
         ("http://localhost:8501/", "192.0.2.9", False),
     ):
-        monkeypatch.setattr(st, "context", type("Context", (), {"url": url, "ip_address": ip})())
+        context = type("Context", (), {"url": url, "ip_address": ip, "headers": {}})()
+        monkeypatch.setattr(st, "context", context)
         assert may_bring_networks() == may, (url, ip)
+        for header in ("X-Forwarded-For", "Forwarded", "Via"):  # a proxy passes it on: nobody knows where from
+            context.headers = {header: "127.0.0.1"}
+            assert not may_bring_networks(), (url, ip, header)
         monkeypatch.setenv(SWITCH, "1")
         assert may_bring_networks()
         monkeypatch.delenv(SWITCH)

@@ -281,21 +281,21 @@ def test_the_command_line_trains_in_float32_unless_told_and_measures_where_it_is
         devices.append(device)
         return {"name": run.name, "metrics": {"top1": 0.0, "top5": 0.0}}
 
-    monkeypatch.setattr("ulsam_viz.training.publish.publish", recorded)
+    monkeypatch.setattr("ulsam_viz.training.command.publish", recorded)
     command = ["train", "--data", str(folder), "--dataset", "imagefolder", "--width", "0.25", "--stages", "1x32", "--batch", "8"]
     command += ["--workers", "0", "--runs", str(tmp_path), "--device", "cpu", "--publish", str(tmp_path / "zoo")]
-    for precision in ("auto", "bfloat16"):
+    for precision in ("float32", "bfloat16"):
         assert main([*command, "--name", precision, "--precision", precision]) == 0
-    recipes = [json.loads((tmp_path / name / "run.json").read_text())["recipe"] for name in ("auto", "bfloat16")]
+    recipes = [json.loads((tmp_path / name / "run.json").read_text())["recipe"] for name in ("float32", "bfloat16")]
     assert [recipe["precision"] for recipe in recipes] == ["float32", "bfloat16"]
     assert devices == ["cpu", "cpu"]
     assert main(["train", "--zoo", "zoo.toml", "--data", str(tmp_path), "--precision", "bfloat16", "--device", "cpu"]) == 2
-    assert "say their own precision" in capsys.readouterr().err
+    assert "say their own settings" in capsys.readouterr().err
 
     def load(name: str, device: str) -> None:
         raise ValueError(f"{name} on {device}")
 
-    monkeypatch.setattr("ulsam_viz.zoo.load_variant", load)
+    monkeypatch.setattr("ulsam_viz.training.measure.load_variant", load)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     for wish, place in (("cpu", "cpu"), ("cuda", "cuda"), ("auto", "cuda")):
         assert main(["evaluate", "--variant", "mobilenet_v1-0.5-plain", "--device", wish]) == 2

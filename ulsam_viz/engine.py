@@ -43,7 +43,12 @@ Run = Callable[[str, Job], T]  # on a device, as a job
 _SHORT_PASSES = 2  # an attribution of so few passes takes milliseconds
 _GPU_BATCH = 16  # pictures in one pass, where several visitors wait for the same network
 _TIMES_KEPT = 600.0  # seconds: a machine is not always equally busy
+_MOST_WAITING = 300  # computations in line for one visitor: a page asks for some fifty
 _FULL = "The GPU ran out of memory; this was computed on the CPU."
+
+
+class TooMuchError(RuntimeError):
+    """A visitor asks for more than one may wait for."""
 
 
 @dataclass(frozen=True)
@@ -305,8 +310,11 @@ class Engine:
             run: Computes it.
             on_cpu: Computes it on the CPU where the GPU is full; None: that is an error then.
             kind: How urgent it is.
-            visitor: Who asks.
+            visitor: Who asks; nobody in particular may have any number of them in line.
             picture: See :class:`_Asked`.
+
+        Raises:
+            TooMuchError: If as many of this visitor's are in line as may be.
         """
         with self._lock:
             if running := self._running.get(key):
@@ -318,6 +326,8 @@ class Engine:
                 future.set_result(value)
                 return future
             pool = self._pools[key[1]]
+            if visitor and pool.waiting(visitor) >= _MOST_WAITING:
+                raise TooMuchError(f"You already wait for {_MOST_WAITING} computations; look at this again in a moment.")
             job = pool.submit(partial(self._run, key, run, on_cpu), kind=kind, visitor=visitor)
             self._running[key] = self._asked[job.future] = _Asked(key, job, pool, picture=picture)
             return job.future

@@ -50,6 +50,11 @@ class FairPool:
         self._lock = threading.Lock()
         self._lines: dict[Kind, OrderedDict[Hashable, deque[Job]]] = {kind: OrderedDict() for kind in Kind}
 
+    def waiting(self, visitor: Hashable) -> int:
+        """Return how many jobs of a visitor are in line."""
+        with self._lock:
+            return sum(not job.abandoned for lines in self._lines.values() for job in lines.get(visitor, ()))
+
     def submit(self, work: Callable[[Job], Any], *, kind: Kind, visitor: Hashable = None) -> Job:
         """Put work in line; it is called with its own job, for :meth:`give_way`."""
         job = Job(work, kind, visitor)

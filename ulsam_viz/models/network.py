@@ -6,7 +6,7 @@ the paper's tables. A network of the family only builds its layers (:mod:`.mobil
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -24,12 +24,12 @@ class Placement:
     """Where a network carries ULSAM modules: one for each named layer, all with the same number of groups.
 
     Args:
-        layers: Layer numbers in the paper's numbering, in any order; kept sorted.
+        layers: Layers that carry a module, in the paper's numbering (the stem is 1), in any order; kept sorted.
         groups: Number of subspaces g of every module.
         mode: ``"after"`` follows the named layer; ``"instead"`` replaces it, where its output has its input's shape.
-        gain: ``"published"``, or this project's ``"normalised"``: see :data:`~ulsam_viz.models.ulsam.Gain`.
-        module: ``"ulsam"``, or another paper's, by its name in :data:`~ulsam_viz.models.others.OTHERS`; that has no groups
-            (1) and a gain of its own.
+        gain: ``"published"`` multiplies features by 1 + A; ``"normalised"`` by (1 + H W A) / 2, whose mean is 1, which is this
+            project's, not the paper's.
+        module: ``"ulsam"``, or another paper's, which has no groups (1) and a gain of its own.
 
     Raises:
         ValueError: For no layers, a layer named twice, fewer than one group, an unknown mode, gain or module.
@@ -39,7 +39,7 @@ class Placement:
     groups: int = 4
     mode: Mode = "after"
     gain: Gain = "published"
-    module: str = "ulsam"
+    module: str = field(default="ulsam", metadata={"choices": ("ulsam", *OTHERS)})
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(sorted(self.layers)))

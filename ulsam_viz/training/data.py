@@ -22,6 +22,8 @@ from torchvision.transforms.v2 import functional as transforms
 from ..images import ImageError, decode_image, upright_rgb
 
 Part = Literal["train", "test"]
+#: What a network can be trained on, see :func:`find_pictures`.
+DATASETS = ("caltech101", "imagefolder")
 _IGNORED_CLASSES = {"BACKGROUND_Google"}  # Caltech-101's clutter folder is no class
 _CALTECH_PICTURES = 8677
 _HELD_OUT_EVERY = 3
@@ -80,7 +82,7 @@ def find_pictures(dataset: str, root: Path, part: Part, *, download: bool = Fals
         if (root / "train").is_dir() and (root / "val").is_dir():
             return _list_folder(root / ("train" if part == "train" else "val"), part=None)
     else:
-        raise DataError(f"unknown dataset '{dataset}': use caltech101 or imagefolder")
+        raise DataError(f"unknown dataset '{dataset}': use {' or '.join(DATASETS)}")
     return _list_folder(folder, part=part)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,8 @@ class ModuleRecipe:
     Attributes:
         base: A key of :data:`~ulsam_viz.bases.BASES`; it stays as it is.
         placement: The modules, after layers; None for the base as it is, which needs no training.
-        sources: The mixture of pictures.
+        sources: The mixture of pictures, below the data's folder; targets are their "labels" or the answers of the "base" itself,
+            e.g. tiny-imagenet-200:imagefolder:labels caltech101:caltech101:base:4.
         feature_layers: Layers whose features are computed in one go, for this run and others; the placement's first
             among them.
         epochs: Passes over all copies of all pictures.
@@ -46,10 +47,10 @@ class ModuleRecipe:
         seed: Of the modules' initialisation and of the order; the augmented copies are the same for all seeds.
     """
 
-    base: str
+    base: str = field(metadata={"option": False})  # follows from backbone and width
     placement: Placement | None
     sources: tuple[Source, ...]
-    feature_layers: tuple[int, ...]
+    feature_layers: tuple[int, ...] = field(metadata={"option": False})  # one run alone needs its placement's
     epochs: int = 1
     batch: int = 64
     peak_lr: float = 0.01

@@ -42,14 +42,14 @@ class Execution:
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
         workers: Processes that load pictures.
         team: The processes that train together; a recipe's batch is that of all together.
-        sync_batchnorm: With several processes, take BatchNorm's statistics over the whole batch.
+        sync_batchnorm: With several processes (torchrun), take BatchNorm's statistics over the whole batch.
         save_seconds: Seconds between saved states; a kill loses at most this much work.
-        quiet: No progress bar.
+        quiet: Show no progress.
     """
 
-    device: str = "cpu"
+    device: str = field(default="cpu", metadata={"option": False})  # the command has one of its own, with "auto"
     workers: int = 2
-    team: Team = field(default_factory=Team)
+    team: Team = field(default_factory=Team, metadata={"option": False})
     sync_batchnorm: bool = False
     save_seconds: float = 60.0
     quiet: bool = False

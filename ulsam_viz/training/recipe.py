@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from ..models.backbones import BACKBONES
 from ..models.network import Placement
+from .data import DATASETS
+
+#: (epochs, input side in pixels), one after the other.
+Stages = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Settings of one run; together with the data and the code they determine the weights.
 
+    Each is an option of ``train``, whose type, default and help are those that stand here (:mod:`.options`). The defaults train
+    a network from random weights on Caltech-101.
+
     Attributes:
-        backbone: ``"mobilenet_v1"`` or ``"mobilenet_v2"``.
+        backbone: Family of the network.
         width: Width multiplier.
         placement: ULSAM modules, or None for the plain network.
-        dataset: ``"caltech101"`` or ``"imagefolder"``.
-        stages: (epochs, input side in pixels) in order; sides are multiples of 32.
-        batch: Pictures in a step.
+        dataset: ``"caltech101"`` in torchvision's layout, or ``"imagefolder"``: any pictures, one folder a class.
+        stages: Epochs and input side in pixels, one after the other, e.g. 20x128,6x192; sides are multiples of 32.
+        batch: Pictures in a step, of all processes together.
         peak_lr: Peak of the one-cycle schedule over all stages.
         weight_decay: On weights of the backbone and classifier only: not on norms, biases or ULSAM modules.
         label_smoothing: Probability spread over the other classes.
@@ -28,15 +35,16 @@ class Recipe:
         min_area: Smallest share of the picture that a random crop keeps.
         jitter: Largest relative change of brightness, contrast and saturation.
         seed: Of initialisation, order and augmentation.
-        init: File name of the weights the run starts from, or None.
-        precision: ``"float32"``, or ``"bfloat16"``: autocast of the forward pass.
+        init: Weights to start from, a safetensors file, of which the record keeps the name; ``"imagenet"``: torchvision's of
+            MobileNet-V2 1.0, downloaded once; None: random ones.
+        precision: Of training, on a GPU without TensorFloat-32; ``"bfloat16"`` runs the forward pass in autocast.
     """
 
-    backbone: str = "mobilenet_v1"
+    backbone: str = field(default="mobilenet_v1", metadata={"choices": tuple(BACKBONES)})
     width: float = 0.5
     placement: Placement | None = None
-    dataset: str = "caltech101"
-    stages: tuple[tuple[int, int], ...] = ((30, 128),)
+    dataset: str = field(default="caltech101", metadata={"choices": DATASETS})
+    stages: Stages = ((30, 128),)
     batch: int = 64
     peak_lr: float = 0.06
     weight_decay: float = 3e-5
@@ -75,6 +83,23 @@ class Recipe:
     def as_dict(self) -> dict[str, Any]:
         """Return all settings, for the run's record."""
         return {**asdict(self), "placement": self.placement and self.placement.as_record()}
+
+
+def parse_stages(text: str) -> Stages:
+    """Read ``20x128,6x192``, as on the command line.
+
+    Raises:
+        ValueError: With an example.
+    """
+    try:
+        return tuple((int(epochs), int(size)) for epochs, size in (stage.split("x") for stage in text.split(",")))
+    except ValueError as error:
+        raise ValueError(f"--stages is EPOCHSxSIDE[,EPOCHSxSIDE...], for instance 20x128,6x192, not '{text}'") from error
+
+
+def stages_text(stages: Stages) -> str:
+    """Write stages as :func:`parse_stages` reads them."""
+    return ",".join(f"{epochs}x{size}" for epochs, size in stages)
 
 
 def one_cycle(progress: float, peak: float) -> float:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..images import Preprocessing
 from ..models.network import Placement
 from ..zoo import CheckpointError, list_variants
 from .data import find_pictures
@@ -46,7 +47,7 @@ class PlannedRun:
     init: str | None
     role: Role | None
     study: str | None = None
-    input_size: int = 224
+    input_size: int = Preprocessing.input_size
     tests: tuple[TestSet, ...] = ()
 
 
@@ -72,7 +73,8 @@ def read_zoo_file(path: Path) -> list[PlannedRun]:
     for entry in document.get("run", []):
         entry = document.get("frozen_defaults" if "freeze_base" in entry else "defaults", {}) | entry
         seeds, groups, layers, modules = (
-            _several(entry.pop(key, other)) for key, other in (("seed", 0), ("groups", None), ("layers", None), ("module", "ulsam"))
+            _several(entry.pop(key, other))
+            for key, other in (("seed", Recipe.seed), ("groups", None), ("layers", None), ("module", Placement.module))
         )
         if not isinstance(layers[0], list):
             layers = [layers]
@@ -96,12 +98,13 @@ def _several(value: Any) -> list[Any]:
 
 def _planned(entry: dict[str, Any], repeat: bool, path: Path) -> PlannedRun:
     try:
-        layers, groups, mode = entry.pop("layers"), entry.pop("groups"), entry.pop("mode", "after")
-        gain, module = entry.pop("gain", "published"), entry.pop("module", "ulsam")
-        groups = groups if module == "ulsam" else 1
+        layers, groups, mode = entry.pop("layers"), entry.pop("groups"), entry.pop("mode", Placement.mode)
+        gain, module = entry.pop("gain", Placement.gain), entry.pop("module")
+        groups = groups if module == Placement.module else 1
         placement = None if layers == [None] else Placement(tuple(layers), groups or 0, mode, gain, module)
         name = entry.pop("name").format(g=groups, module=module, seed=entry["seed"], layers="_".join(map(str, layers)))
-        role, study, input_size = _role(entry.pop("publish", False), repeat), entry.pop("study", None), entry.pop("input_size", 224)
+        role, study = _role(entry.pop("publish", False), repeat), entry.pop("study", None)
+        input_size = entry.pop("input_size", PlannedRun.input_size)
         if "freeze_base" in entry:
             return _planned_modules(entry, name, placement, role, study)
         data, init = entry.pop("data"), entry.pop("init", None)

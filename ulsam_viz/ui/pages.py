@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import streamlit as st
 import torch
 
+from ..engine import TooMuchError
 from .compare import page as compare
 from .dataset import page as dataset
 from .evidence import page as evidence
 from .inspect import page as inspect
 from .learn import page as learn
 from .run.kept import keep_choices
-from .run.page import end_page
-from .run.session import asked
+from .run.page import end_page, say_full
+from .run.session import asked, is_full
 
 _SHOWS: dict[str, Callable[[], None]] = {
     "Inspect": inspect.show,
@@ -28,6 +30,12 @@ def show_page(title: str) -> None:
     """Run a page."""
     torch.set_num_threads(1)  # for each computation: the engine runs as many at once as there are cores
     keep_choices()
-    with asked().run():
-        _SHOWS[title]()
+    if is_full():
+        say_full()
+    else:
+        with asked().run():
+            try:
+                _SHOWS[title]()
+            except TooMuchError as error:
+                st.error(str(error), icon=":material/hourglass_empty:")
     end_page()

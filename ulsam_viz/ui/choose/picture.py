@@ -17,7 +17,7 @@ from ..run import address
 from ..run.kept import keep
 from ..run.scene import Picture
 from ..run.session import visitor
-from ..run.uploads import Upload, uploads
+from ..run.uploads import OWN_PICTURES, Upload, uploads
 from ..widgets.tiles import Tile, show_tiles
 from .crop import choose_crop, cut
 from .paste import pasted, show_paste
@@ -27,7 +27,6 @@ _THUMBNAIL = Preprocessing(input_size=96)
 _KEPT_SIDE = 1024  # pixels, of the shorter side
 _KEPT_LONGER = 3072
 _OWN = re.compile(r"\((own-[0-9a-f]{16})\)$")  # at the end of an own picture's name in the address
-_OWN_LIMIT = 3  # own pictures that are offered
 DECODING = threading.Lock()  # one at a time, of all visitors: 50 megapixels take up to 0.8 GB while they are decoded
 
 
@@ -118,7 +117,7 @@ def _own_pictures() -> dict[str, Upload]:
     named = _OWN.search(st.query_params.get("picture", ""))
     keys: list[str] = st.session_state.setdefault("own", [])
     if named and named[1] not in keys and uploads().get(named[1], visitor()):
-        st.session_state["own"] = keys = [*keys, named[1]][-_OWN_LIMIT:]
+        st.session_state["own"] = keys = [*keys, named[1]][-OWN_PICTURES:]
     return {key: found for key in keys if (found := uploads().get(key, visitor()))}
 
 
@@ -189,7 +188,7 @@ def _bring(data: bytes, name: str) -> str | None:
 def offer(key: str, upload: Upload) -> None:
     """Keep a picture for this visitor, and offer it among the others; of too many the oldest goes."""
     uploads().put(key, upload, visitor())
-    st.session_state["own"] = [*(k for k in st.session_state.get("own", ()) if k != key), key][-_OWN_LIMIT:]
+    st.session_state["own"] = [*(k for k in st.session_state.get("own", ()) if k != key), key][-OWN_PICTURES:]
 
 
 def _shrunk(image: Image.Image, name: str) -> Upload:

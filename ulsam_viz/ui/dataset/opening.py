@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from ...dataset.table import Table, TableError
-from ..run.brought import is_local
+from ..run.brought import may_open_folders
 from ..run.kept import keep
 
 #: Folders that every visitor is offered, between the system's separators of paths.
@@ -30,7 +30,7 @@ def choose_table(*, name: str, label: str) -> Table | None:
     if offered:
         chosen = st.selectbox(label, [_NOTHING, *offered], key=keep(f"{name}table"), bind="query-params")
         ways.append(_open(offered[chosen]) if chosen in offered else None)
-    if is_local():
+    if may_open_folders():
         typed = st.text_input(
             f"{label}: its folder" if not offered else "or a folder of this machine",
             key=keep(f"{name}folder"),

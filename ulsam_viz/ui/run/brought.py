@@ -12,6 +12,8 @@ from ...zoo import Variant
 
 #: "1" offers it to every visitor, "0" to none; without it only to those on this very machine.
 SWITCH = "ULSAM_VIZ_OWN_NETWORKS"
+#: What a proxy adds to what it passes on: behind one, everybody comes from its machine.
+_OF_PROXIES = ("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Forwarded", "Via")
 _KEY = "own-networks"  # in the session: by name
 _MOST = 3  # networks that a session keeps
 
@@ -35,9 +37,16 @@ def may_bring_networks() -> bool:
     return is_local()
 
 
+def may_open_folders() -> bool:
+    """Tell whether this visitor may open folders of this machine: only who sits at it, and not where the server is for others."""
+    return os.environ.get(SWITCH) != "0" and is_local()
+
+
 def is_local() -> bool:
     """Tell whether this visitor sits at this very machine."""
-    # Both: a proxy on this machine forwards the addresses that others have typed.
+    # All of it: a proxy on this machine, with or without headers of its own, forwards the addresses that others have typed.
+    if any(name in st.context.headers for name in _OF_PROXIES):
+        return False
     return all(map(_is_here, (st.context.ip_address, urlsplit(st.context.url or "").hostname)))
 
 

@@ -33,6 +33,13 @@ def open_page(name: str) -> list[Variant]:
     return variants
 
 
+def say_full() -> None:
+    """Say in place of a page that nobody else can be served now."""
+    show_frame()
+    st.info("As many people as this server can serve are looking at networks now.", icon=":material/groups:")
+    st.button("Try again", key="try-again")
+
+
 def end_page() -> None:
     """End a page with the number of this run, which cannot be seen: a browser that is driven can wait for the next one."""
     st.session_state["runs"] = st.session_state.get("runs", 0) + 1

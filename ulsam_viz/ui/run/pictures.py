@@ -32,6 +32,6 @@ def send_pictures_again() -> None:
     st.session_state[_SENT] = set()
 
 
-@st.cache_data(max_entries=256, show_spinner=False)
+@st.cache_data(max_entries=256, ttl=600, show_spinner=False)  # seconds: no longer than an upload outlives its visitor
 def _picture_uri(key: str, _pixels: np.ndarray) -> str:
     return data_uri(_pixels, quality=92)

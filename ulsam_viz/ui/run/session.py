@@ -15,6 +15,7 @@ from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from ...engine import default_engine
+from .limits import VISITORS, limit
 from .uploads import uploads
 
 _LOOK_EVERY = 5.0  # seconds
@@ -68,11 +69,20 @@ def asked() -> Asked:
     return found
 
 
+def is_full() -> bool:
+    """Tell whether a visitor comes to a server that has as many as it may have."""
+    return bool(visitor()) and runtime.exists() and not _watched().has_room(visitor(), limit(VISITORS))
+
+
 @dataclass
 class Watch:
     """Lets go of what visitors who have left had asked for, since no later run of theirs does."""
 
     sessions: dict[str, Asked] = field(default_factory=dict)
+
+    def has_room(self, session: str, most: int) -> bool:
+        """Tell whether a session is one of so many at most."""
+        return session in self.sessions or len(self.sessions) < most
 
     def look(self, is_there: Callable[[str], bool]) -> None:
         """Let go for each session that is not there any more."""

@@ -11,7 +11,9 @@ from functools import lru_cache
 
 from PIL import Image
 
-_LIMIT = 256 * 2**20  # bytes of all visitors' pictures together
+from .limits import UPLOADS, limit
+
+OWN_PICTURES = 3  # that one session brought, and no more: nobody can push out everybody else's
 _AFTERWARDS = 600.0  # seconds that a picture outlives its visitor's connection: a reload, a phone that slept
 
 
@@ -39,6 +41,7 @@ class Upload:
 @dataclass
 class _Kept:
     upload: Upload
+    brought_by: str
     sessions: set[str] = field(default_factory=set)
     seen: float = 0.0
 
@@ -46,24 +49,28 @@ class _Kept:
 class Uploads:
     """Pictures by a key made from their content; safe to use from several threads.
 
-    A picture stays while a session that has looked at it is there, and ten minutes more. Where all of them need more room
-    than there is, the one that was not looked at for longest goes first.
+    A picture stays while a session that has looked at it is there, and ten minutes more. Of those that a session brought, the
+    latest few stay, and any at which others look. Where all of them need more room than there is, the one that was not
+    looked at for longest goes first.
 
     Args:
-        limit: Bytes.
+        limit: Bytes of all visitors' pictures together.
         clock: Seconds that only rise.
     """
 
-    def __init__(self, limit: int = _LIMIT, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit, self._clock = limit, clock
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
     def put(self, key: str, upload: Upload, session: str) -> None:
-        """Keep a picture that a session looks at."""
+        """Keep a picture that a session brought and looks at."""
         with self._lock:
             self._kept.pop(key, None)
-            self._kept[key] = _Kept(upload, {session}, self._clock())
+            self._kept[key] = _Kept(upload, session, {session}, self._clock())
+            own = [key for key, kept in self._kept.items() if kept.brought_by == session and kept.sessions == {session}]
+            for old in own[:-OWN_PICTURES]:
+                del self._kept[old]
             while sum(kept.upload.size for kept in self._kept.values()) > self._limit:
                 self._kept.popitem(last=False)
 
@@ -96,4 +103,4 @@ class Uploads:
 @lru_cache
 def uploads() -> Uploads:
     """Return the pictures of all visitors of this process."""
-    return Uploads()
+    return Uploads(limit(UPLOADS) * 2**20)

@@ -1,0 +1,86 @@
+"""The options of ``train``, ``evaluate`` and ``calibrate``; nothing here imports PyTorch before it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Run = Callable[[argparse.Namespace], None]
+
+
+def add_train(commands: Any, *, run: Run) -> None:
+    """Add `train`; the settings of a run are added when it is the command, from their records (:mod:`.options`)."""
+    train = commands.add_parser("train", help="train a network, or with --zoo a whole list; resumes where it was stopped")
+    train.set_defaults(run=run)
+    train.late = _add_settings
+    train.add_argument("--data", type=Path, required=True, help="folder of the dataset (with --zoo: of all datasets)")
+    train.add_argument("--zoo", type=Path, help="TOML file of runs, which say their own settings; what is done is skipped")
+    train.add_argument("--runs", type=Path, default=Path("runs"), help="folder that keeps runs (default: %(default)s)")
+    train.add_argument("--name", help="name of the run's folder (default: from the settings)")
+    train.add_argument("--download", action="store_true", help="fetch Caltech-101 through torchvision")
+    train.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="to train and to measure on")
+    train.add_argument(
+        "--freeze-base",
+        action="store_true",
+        help="train the ULSAM modules alone, in the backbone as others trained it on ImageNet: efficientnet_lite0 from its package, "
+        "mobilenet_v2 at width 1.0 with --init imagenet",
+    )
+    train.add_argument(
+        "--measure",
+        nargs="+",
+        metavar="FOLDER:DATASET[:EVERY]",
+        help="with --freeze-base and --publish: pictures below --data to measure on, the first for the variant's figures",
+    )
+    train.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's)")
+    train.add_argument(
+        "--publish", type=Path, metavar="DIR", help="enter the result in the zoo in DIR (with --zoo: default checkpoints)"
+    )
+
+
+def _add_settings(train: argparse.ArgumentParser) -> None:
+    from .frozen import ModuleRecipe
+    from .loop import Execution
+    from .options import add_settings
+    from .recipe import Recipe
+
+    add_settings(train, "the recipe", {Recipe: "", ModuleRecipe: "with --freeze-base"})
+    add_settings(train, "how it is carried out", {Execution: ""})
+
+
+def add_evaluate(commands: Any, *, run: Run) -> None:
+    """Add `evaluate`."""
+    evaluate = commands.add_parser("evaluate", help="measure a trained variant against its manifest")
+    evaluate.set_defaults(run=run)
+    evaluate.add_argument("--variant", required=True, help="a name from `variants`")
+    evaluate.add_argument("--data", type=Path, help="folder of the dataset; without it, only the shipped samples are looked at")
+    evaluate.add_argument(
+        "--dataset",
+        choices=("caltech101", "imagefolder", "numbered"),
+        default="caltech101",
+        help="imagefolder: one folder a class; for networks that know ImageNet's classes, folders of all its synsets, or of some with an "
+        "imagenet_index.tsv beside them; numbered: files that begin with their class number (default: caltech101)",
+    )
+    evaluate.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+
+
+def add_calibrate(commands: Any, *, run: Run) -> None:
+    """Add `calibrate`."""
+    calibrate = commands.add_parser(
+        "calibrate", help="fit the temperature of trained variants' answers, and enter it in the manifest"
+    )
+    calibrate.set_defaults(run=run)
+    calibrate.add_argument("--data", type=Path, required=True, help="folder of the dataset that they were trained on")
+    calibrate.add_argument("--dataset", choices=("caltech101", "imagefolder"), default="caltech101")
+    calibrate.add_argument("--foreign", type=Path, help="image folder of other subjects; its held-out part is looked at")
+    calibrate.add_argument(
+        "--known",
+        metavar="FOLDER:DATASET",
+        help="calibrate the networks on a base that others trained: fitted on pictures of the dataset whose class has the name of one "
+        "of the base's, measured on these, e.g. photos:numbered",
+    )
+    calibrate.add_argument("--variant", nargs="+", help="names from `variants` (default: all with the dataset's classes)")
+    calibrate.add_argument(
+        "--pictures", type=int, default=1000, help="held-out pictures, and half as many of each other kind (default: 1000)"
+    )
