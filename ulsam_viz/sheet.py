@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from .analysis.attribution import Attribution
 from .analysis.methods import METHODS
 from .export import ColourBar, Panel, Row, as_npz, as_png
 from .figures.colours import DIVERGING, Scale, Scaled, colour_table, scale_maps, subspace_colour
+from .figures.papers import as_printed
 from .figures.tiles import Display, attention_tile, attribution_limit, attribution_tile
 from .figures.words import map_note
 
@@ -202,19 +202,21 @@ class Sheet:
 
     def _pictures(self) -> dict[str, dict[str, bytes]]:
         """Return each map and attribution as PNG and SVG, with its scale."""
-        drawn = {"picture": _drawn(self.pixels, self.picture)}
+        drawn = {"picture": as_printed(self.pixels, self.picture)}
         for layer, scaled in self.scaled().items():
             for k, fractions in enumerate(scaled.fractions):
                 tile = attention_tile(self.pixels, fractions, _DISPLAY)
                 title = f"Layer {layer}, subspace {k + 1}: {map_note(scaled.maps[k])}"
                 name = f"attention-{layer}-{k + 1}".replace("/", "_")
-                drawn[name] = _drawn(tile, title, (_DISPLAY.colours, scaled.ticks, scaled.unit))
+                drawn[name] = as_printed(tile, title, (_DISPLAY.colours, scaled.ticks, scaled.unit))
         for name, own in self.attributions.items():
             limit = attribution_limit(own.values)
             tile = attribution_tile(self.pixels, own.values, limit, _DISPLAY, signed=own.signed)
             colours = DIVERGING if own.signed else _DISPLAY.colours
             ticks = [(0.0, f"{-limit if own.signed else 0:.3g}"), (1.0, f"{limit:.3g}")]
-            drawn[f"attribution-{name}"] = _drawn(tile, f"{METHODS[name].label}: {self.classes[self.target]}", (colours, ticks, ""))
+            drawn[f"attribution-{name}"] = as_printed(
+                tile, f"{METHODS[name].label}: {self.classes[self.target]}", (colours, ticks, "")
+            )
         return drawn
 
 
@@ -223,28 +225,3 @@ def _square(figure: Figure) -> Figure:
     figure.update_xaxes(visible=False, constrain="domain")
     figure.update_yaxes(visible=False, autorange="reversed", scaleanchor="x", constrain="domain")
     return figure
-
-
-def _drawn(pixels: np.ndarray, title: str, scale: tuple[str, Sequence[tuple[float, str]], str] | None = None) -> dict[str, bytes]:
-    """Draw one tile with its title and scale; matplotlib writes text as text, so that a paper can set it anew."""
-    from matplotlib import cm, rc_context
-    from matplotlib.colors import ListedColormap, Normalize
-    from matplotlib.figure import Figure as Drawing
-
-    drawing = Drawing(figsize=(4, 4.2), layout="constrained")
-    axes = drawing.add_subplot()
-    axes.imshow(pixels)
-    axes.set_axis_off()
-    axes.set_title(title, fontsize=9)
-    if scale:
-        colours, ticks, unit = scale
-        table = ListedColormap(colour_table(colours) / 255)
-        bar = drawing.colorbar(cm.ScalarMappable(Normalize(0, 1), table), ax=axes, label=unit, shrink=0.8)
-        bar.set_ticks([position for position, _ in ticks], labels=[label for _, label in ticks])
-    files = {}
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "ulsam_viz"}):
-        for kind in ("png", "svg"):
-            buffer = io.BytesIO()
-            drawing.savefig(buffer, format=kind, dpi=200, metadata={"Date": None} if kind == "svg" else None)
-            files[kind] = buffer.getvalue()
-    return files
