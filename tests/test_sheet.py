@@ -42,7 +42,9 @@ def test_what_is_saved_can_be_read_again(tmp_path: Path) -> None:
     files = sheet.save(tmp_path / "out", settings={"seed": 0})
     names = {f.name for f in files}
     pictures = {"picture", "attribution-grad_cam", *(f"attention-11-{k}" for k in (1, 2, 3, 4))}
-    assert names == {"input.png", "sheet.png", "numbers.npz", "settings.json"} | {f"{p}.{kind}" for p in pictures for kind in ("png", "svg")}
+    assert names == {"input.png", "sheet.png", "numbers.npz", "settings.json"} | {
+        f"{p}.{kind}" for p in pictures for kind in ("png", "svg")
+    }
     with np.load(tmp_path / "out" / "numbers.npz", allow_pickle=False) as archive:
         assert np.array_equal(archive["attention_11"], sheet.attention[11])
         assert np.array_equal(archive["attribution_grad_cam"], sheet.attributions["grad_cam"].values)

@@ -155,6 +155,11 @@ def file_name(text: str) -> str:
     return re.sub(r"[^\w.\-]+", "_", text).strip("._") or "picture"
 
 
+def printable(text: str) -> str:
+    """Return a text without what cannot be written: control characters, and bytes of a file's name that are no text."""
+    return "".join(c if c.isprintable() else "_" for c in text)
+
+
 def flatten(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
     """Turn a result into what JSON holds; its arrays go to ``arrays`` and leave their names.
 
