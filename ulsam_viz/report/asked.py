@@ -92,7 +92,7 @@ class _Question:
 
     @property
     def about(self) -> str:
-        named = [f"{what} {part}" for what, part in self.parts.items()]
+        named = [f"{'layer' if what == 'of' and part not in METHODS else what} {part}" for what, part in self.parts.items()]
         return ", ".join([*named, *([f"class “{self.of}”"] if self.of else [])]).replace("_", " ")
 
     @property
