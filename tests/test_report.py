@@ -92,7 +92,7 @@ class Reader(HTMLParser):
 
     @property
     def text(self) -> str:
-        return "\n".join(self.words)
+        return "\n".join(self.words).replace("\u00a0", " ")
 
 
 def test_the_document_is_whole_and_fetches_nothing() -> None:

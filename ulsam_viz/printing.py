@@ -113,11 +113,15 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = 
     """Return a table of texts as HTML; the first cell of a row names it."""
     top = "".join(f'<th scope="col">{html.escape(c)}</th>' for c in head)
     lines = [
-        f'<tr><th scope="row">{html.escape(row[0])}</th>{"".join(f"<td>{html.escape(c)}</td>" for c in row[1:])}</tr>'
-        for row in rows
+        f'<tr><th scope="row">{html.escape(row[0])}</th>{"".join(f"<td>{_cell(c)}</td>" for c in row[1:])}</tr>' for row in rows
     ]
     named = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     return f'<div class="scroll"><table>{named}<thead><tr>{top}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+
+
+def _cell(text: str) -> str:
+    """Keep a number and its unit on one line."""
+    return html.escape(text).replace(" %", "\u00a0%").replace(" pt", "\u00a0pt")
 
 
 def png_uri(pixels: np.ndarray) -> str:
