@@ -11,7 +11,7 @@ import pytest
 from ulsam_viz import explain
 from ulsam_viz.analysis import measures
 from ulsam_viz.cli import main
-from ulsam_viz.commands import USUAL
+from ulsam_viz.commands import USUAL, names_of
 from ulsam_viz.images import decode_image
 from ulsam_viz.samples import list_samples
 from ulsam_viz.ui.choose.network import usual_position
@@ -59,6 +59,38 @@ def test_a_bad_picture_is_named_and_the_others_are_looked_at(tmp_path: Path, cap
     ):
         assert main(arguments) == 2
         assert reason in capsys.readouterr().err
+
+
+def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures = [tmp_path / "a" / "x.png", tmp_path / "b" / "X.jpg", tmp_path / "x-2.png", tmp_path / "...png"]
+    assert names_of(pictures) == ["x", "X-2", "x-2-2", "picture"]
+    for path, source in zip(pictures[:2], (COFFEE, CAT), strict=True):
+        path.parent.mkdir()
+        path.write_bytes(source.read_bytes())
+    command = ["inspect", *map(str, pictures[:2]), "--variant", NAME, "--json"]
+    assert main([*command, "--save", str(tmp_path / "out"), "--report", str(tmp_path / "reports")]) == 0
+    printed = json.loads(capsys.readouterr().out)["pictures"]
+    assert [Path(p["report"]).name for p in printed] == ["x.html", "X-2.html"]
+    for record, folder in zip(printed, ("x", "X-2"), strict=True):
+        settings = json.loads((tmp_path / "out" / folder / "settings.json").read_text())
+        assert settings["target"].replace("_", " ") == record["target"].replace("_", " ")
+    assert main([*command, "--report", str(tmp_path / "one.zip")]) == 2
+    assert "name a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--report", "x.pdf"], "prints to PDF"),
+        (["--set", "saliency.steps=3"], "of one of the methods (grad_cam)"),
+        (["--set", "grad_cam.nothing=3"], "has no setting 'nothing'"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_computed(
+    arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", "nowhere.jpg", "--variant", NAME, *arguments]) == 2
+    assert reason in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("over", "count"), [("groups", 6), ("positions", 9)])

@@ -17,12 +17,11 @@ from streamlit.testing.v1 import AppTest
 from tests.patience import PATIENCE
 from tests.test_app import APP, fine, text_of
 from ulsam_viz.analysis.faithfulness import BASELINES, Box
+from ulsam_viz.answers import NINTH, what_it_does, who_is_better
 from ulsam_viz.export import flatten
 from ulsam_viz.figures.words import change_note, map_note
 from ulsam_viz.images import ModelInput, Preprocessing
 from ulsam_viz.ui.choose import box as boxes
-from ulsam_viz.ui.inspect.questions.ablation import _NINTH, _what_it_does
-from ulsam_viz.ui.inspect.questions.places import _who_is_better
 from ulsam_viz.ui.run.asking import _remember
 from ulsam_viz.ui.run.session import Asked, Watch
 
@@ -189,7 +188,7 @@ def test_what_two_threads_let_go_of_at_once_is_released_once(monkeypatch: pytest
 
 def test_places_matter_only_beyond_chance_and_beyond_a_smallest_size() -> None:
     def say(off: float, mean: float, spread: float, *, dead: bool = False) -> str:
-        return _what_it_does(0, "cup", off, (mean, spread), smallest=0.03, dead=dead)
+        return what_it_does(0, "cup", off, (mean, spread), smallest=0.03, dead=dead)
 
     assert "it matters *where* it looks" in say(-0.1, -0.031, 0.03)
     assert "no difference that can be seen" in say(-0.1, -0.031, 0.032)  # large, but so is chance
@@ -201,26 +200,26 @@ def test_places_matter_only_beyond_chance_and_beyond_a_smallest_size() -> None:
 
 
 def test_an_effect_below_the_smallest_size_is_called_so() -> None:
-    assert "less than the 0.030 that could matter" in _what_it_does(0, "cup", -0.029, (0, 1), smallest=0.03, dead=True)
-    assert "could matter" not in _what_it_does(0, "cup", -0.031, (0, 1), smallest=0.03, dead=True)
+    assert "less than the 0.030 that could matter" in what_it_does(0, "cup", -0.029, (0, 1), smallest=0.03, dead=True)
+    assert "could matter" not in what_it_does(0, "cup", -0.031, (0, 1), smallest=0.03, dead=True)
 
 
 def test_the_range_in_words_is_the_band_of_the_chart() -> None:
     """Both are changes against the network as trained; the bar "attention off" is one, too."""
-    said = _what_it_does(0, "cup", -0.1, (-0.04, 0.01), smallest=0.03, dead=False)
+    said = what_it_does(0, "cup", -0.1, (-0.04, 0.01), smallest=0.03, dead=False)
     assert "moves by -0.1000; with its places shuffled, by -0.0500 to -0.0300" in said
 
 
 def test_the_words_name_the_maps_that_know_more_than_nothing() -> None:
-    assert "no map does better than all three" in _who_is_better([])
-    assert "Grad-CAM does better" in _who_is_better(["Grad-CAM"])
-    assert "a, b and c do better" in _who_is_better(["a", "b", "c"])
+    assert "no map does better than all three" in who_is_better([])
+    assert "Grad-CAM does better" in who_is_better(["Grad-CAM"])
+    assert "a, b and c do better" in who_is_better(["a", "b", "c"])
 
 
 def test_the_band_holds_one_more_shuffle_in_95_of_100_cases() -> None:
     draws = np.random.default_rng(0).standard_normal((20_000, 9))
     first, ninth = draws[:, :8], draws[:, 8]
-    inside = abs(ninth - first.mean(1)) < _NINTH * first.std(1, ddof=1)
+    inside = abs(ninth - first.mean(1)) < NINTH * first.std(1, ddof=1)
     assert inside.mean() == pytest.approx(0.95, abs=0.005)
 
 

@@ -15,10 +15,11 @@ from ulsam_viz.analysis.stages import STAGES, run_stages
 from ulsam_viz.figures.grids import number_grid
 from ulsam_viz.figures.tiles import Display, mosaic, value_range, value_tile
 from ulsam_viz.lesson.formulas import formula
-from ulsam_viz.lesson.handout import Figure, Paper, Section, write_handout
+from ulsam_viz.lesson.handout import Paper, Section, write_handout
 from ulsam_viz.lesson.probes import PROBES, correlation_after_moving, region_means, verdict
 from ulsam_viz.lesson.steps import MISCONCEPTIONS, QUIZ, STEPS, Facts
 from ulsam_viz.models.ulsam import ULSAM
+from ulsam_viz.printing import Figure
 from ulsam_viz.ui.learn.sandbox import find_trouble
 from ulsam_viz.ui.learn.whole import how_little
 

@@ -42,17 +42,20 @@ def test_what_is_saved_can_be_read_again(tmp_path: Path) -> None:
     files = sheet.save(tmp_path / "out", settings={"seed": 0})
     names = {f.name for f in files}
     pictures = {"picture", "attribution-grad_cam", *(f"attention-11-{k}" for k in (1, 2, 3, 4))}
-    assert names == {"sheet.png", "numbers.npz", "settings.json"} | {f"{p}.{kind}" for p in pictures for kind in ("png", "svg")}
+    assert names == {"input.png", "sheet.png", "numbers.npz", "settings.json"} | {
+        f"{p}.{kind}" for p in pictures for kind in ("png", "svg")
+    }
     with np.load(tmp_path / "out" / "numbers.npz", allow_pickle=False) as archive:
         assert np.array_equal(archive["attention_11"], sheet.attention[11])
         assert np.array_equal(archive["attribution_grad_cam"], sheet.attributions["grad_cam"].values)
     settings = json.loads((tmp_path / "out" / "settings.json").read_text())
     assert settings["seed"] == 0 and settings["target"] == "dog" and settings["network"] == "a-network"
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / "input.png")), sheet.pixels)
     for file in files:
         if file.suffix == ".svg":
             text = "".join(ElementTree.parse(file).getroot().itertext())
             assert {"picture.svg": "A picture", "attention-11-2.svg": "Layer 11, subspace 2"}.get(file.name, "") in text
-        elif file.suffix == ".png":
+        elif file.suffix == ".png" and file.name != "input.png":
             assert Image.open(file).width > 200
     again = [f.read_bytes() for f in sheet.save(tmp_path / "out", settings={"seed": 0}) if f.suffix == ".svg"]
     assert again == [f.read_bytes() for f in files if f.suffix == ".svg"]  # no date in it

@@ -225,9 +225,24 @@ numpy.load(f"table/maps/{shard}.npz")[f"layer_{layer}"][row, subspace].
 """
 
 
+_INSPECT_EXAMPLES = """\
+examples:
+  python -m ulsam_viz inspect photo.jpg
+  python -m ulsam_viz inspect photo.jpg --methods grad_cam integrated_gradients --set integrated_gradients.steps=64
+  python -m ulsam_viz inspect photo.jpg --report photo.html      one file to read and to print
+  python -m ulsam_viz inspect photo.jpg --report photo.zip       figures as PNG and SVG, NPZ, CSV, BibTeX, for a paper
+  python -m ulsam_viz inspect a.jpg b.jpg --report reports       a file for each
+"""
+
+
 def _add_looks(commands: Any) -> None:
     """Add `inspect` and `compare`."""
-    inspect = commands.add_parser("inspect", help="look at pictures: their answers, and what each subspace's map is like")
+    inspect = commands.add_parser(
+        "inspect",
+        help="look at pictures: their answers, and what each subspace's map is like",
+        epilog=_INSPECT_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     inspect.set_defaults(run=_inspect)
     inspect.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE")
     inspect.add_argument(
@@ -236,6 +251,15 @@ def _add_looks(commands: Any) -> None:
     inspect.add_argument("--target", help="number or name of the class that they are for (default: each picture's own answer)")
     inspect.add_argument(
         "--save", type=Path, metavar="DIR", help="a folder for each picture: maps as PNG and SVG, numbers as NPZ, settings as JSON"
+    )
+    inspect.add_argument(
+        "--report",
+        type=Path,
+        metavar="PATH",
+        help="a report: FILE.html, or FILE.zip with all its parts; for several pictures a folder",
+    )
+    inspect.add_argument(
+        "--set", nargs="+", default=[], metavar="METHOD.SETTING=VALUE", help="settings of methods other than their defaults"
     )
     compare = commands.add_parser("compare", help="set many networks before one picture, a row for each")
     compare.set_defaults(run=_compare)
@@ -258,7 +282,9 @@ def _inspect(options: argparse.Namespace) -> None:
         methods=options.methods,
         target=options.target,
         device=_device(options.device),
+        settings=options.set,
         save=options.save,
+        report=options.report,
         as_json=options.json,
     )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,13 @@ from PIL import Image
 from tqdm import tqdm
 
 from .analysis import measures
+from .analysis.computations import AttributionError
+from .analysis.methods import METHODS
 from .explanation import Explanation, explain
-from .figures.tiles import block_means
+from .export import printable
 from .images import ImageError, decode_image
+from .report.archive import KINDS
+from .report.measured import measured
 from .zoo import Variant, get_variant, list_variants, position_name
 
 #: What is looked through where nothing else is said: the network that the app opens on.
@@ -32,7 +38,9 @@ def run_inspect(
     methods: Sequence[str] = ("grad_cam",),
     target: str | None = None,
     device: str = "auto",
+    settings: Sequence[str] = (),
     save: Path | None = None,
+    report: Path | None = None,
     as_json: bool = False,
 ) -> None:
     """Look at pictures through one variant, and print for each its answers and what its maps are like.
@@ -43,27 +51,34 @@ def run_inspect(
         methods: Attribution methods; each map is set beside each.
         target: Number or name of the class that they are for; None: each picture's own answer.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        save: Folder that gets a folder of files for each picture.
+        settings: Of methods, other than the defaults: ``"integrated_gradients.steps=64"``.
+        save: Folder that gets a folder of files for each picture. Of pictures with one name, the second's ends in ``-2``.
+        report: A file that ends in ``.html`` or ``.zip``, for one picture; else a folder that gets an HTML file for each.
         as_json: Print one JSON document, and no progress.
 
     Raises:
         KeyError: For an unknown variant.
-        AttributionError: For an unknown method or class.
+        AttributionError: For an unknown method, setting or class.
+        ValueError: If several pictures are to be one file.
         PictureError: In the end, if files could not be used; the message names them.
     """
     wished = int(target) if target is not None and target.isdigit() else target
     get_variant(variant)  # a wrong name is said before anything is computed
+    chosen, names = parse_settings(settings, methods), names_of(pictures)
+    documents = _documents(report, names) if report else []
     found, bad = [], []
-    for path in tqdm(pictures, unit="picture", disable=as_json or len(pictures) < 2):
+    for i, path in enumerate(tqdm(pictures, unit="picture", disable=as_json or len(pictures) < 2)):
         try:
             image = _read(path)
         except ImageError as error:
             bad.append(f"'{path}': {error}")
             continue
-        seen = explain(image, variant, methods, wished, device=device)
+        seen = explain(image, variant, methods, wished, device=device, settings=chosen)
         record = {"picture": str(path), **describe(seen)}
         if save:
-            record["files"] = [str(file) for file in seen.save(save / path.stem)]
+            record["files"] = [str(file) for file in seen.save(save / names[i])]
+        if report:
+            record["report"] = str(seen.report(documents[i], picture=printable(path.name), file=str(path)))
         found.append(record)
         if not as_json:
             print(_as_text(record))
@@ -71,6 +86,53 @@ def run_inspect(
         print(json.dumps({"variant": variant, "pictures": found, "skipped": bad}, indent=1))
     if bad:
         raise PictureError("; ".join(bad))
+
+
+def parse_settings(texts: Sequence[str], methods: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Read settings of methods: ``"integrated_gradients.steps=64"``.
+
+    Raises:
+        AttributionError: For what is no setting of one of these methods, or a value that it does not offer.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        method, _, setting = name.partition(".")
+        if method not in METHODS or method not in methods:
+            raise AttributionError(f"--set takes METHOD.SETTING=VALUE of one of the methods ({', '.join(methods)}), not '{text}'")
+        offered = next((s.options for s in METHODS[method].settings if s.name == setting), ())
+        found.setdefault(method, {})[setting] = next((option for option in offered if str(option) == value), value)
+        METHODS[method].complete(found[method])  # what is wrong is said before anything is computed
+    return found
+
+
+def names_of(pictures: Sequence[Path]) -> list[str]:
+    """Name each picture's own file or folder: as the picture is, and so that no two are one, on any system."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for path in pictures:
+        stem = path.stem if path.stem.strip(".") else "picture"  # a name of dots is another folder's
+        name = next(n for i in count(1) if (n := stem if i == 1 else f"{stem}-{i}").casefold() not in taken)
+        taken.add(name.casefold())
+        names.append(name)
+    return names
+
+
+def _documents(report: Path, names: Sequence[str]) -> list[Path]:
+    """Return each picture's report.
+
+    Raises:
+        ValueError: If the path is one file's and there are several pictures, or neither a report's nor a folder's.
+    """
+    if report.suffix.lower() not in KINDS:
+        if re.fullmatch(r"\.[A-Za-z]{3,4}", report.suffix) and not report.is_dir():
+            raise ValueError(
+                f"a report ends in {' or '.join(KINDS)}, and a folder of reports in nothing, not '{report.name}'; the HTML prints to PDF"
+            )
+        return [report / f"{name}.html" for name in names]
+    if len(names) > 1:
+        raise ValueError(f"'{report}' is one file and there are {len(names)} pictures: name a folder, which gets a file for each")
+    return [report]
 
 
 def _read(path: Path) -> Image.Image:
@@ -86,29 +148,8 @@ def describe(seen: Explanation) -> dict[str, Any]:
     return {
         "answers": [{"class": seen.classes[n], "probability": round(float(seen.probabilities[n]), 6)} for n in top],
         "target": seen.classes[seen.target],
-        "subspaces": [_measured(seen, layer, k) for layer, maps in seen.attention.items() for k in range(len(maps))],
+        "subspaces": measured(seen.attention, seen.attributions),
     }
-
-
-def _measured(seen: Explanation, layer: Any, k: int) -> dict[str, Any]:
-    own = seen.attention[layer][k]
-    row, column = (int(i) for i in np.unravel_index(int(own.argmax()), own.shape))
-    return {
-        "layer": layer,
-        "subspace": k + 1,
-        "area": round(float(measures.effective_area(own)), 6),
-        "peak": round(float(measures.peak(own)), 6),
-        "row": row,
-        "column": column,
-        "entropy": round(float(measures.entropy(own)), 6),
-        "dead": bool(measures.is_dead(own)),
-        "agreement": {name: _agreement(own, values) for name, values in seen.attributions.items()},
-    }
-
-
-def _agreement(own: np.ndarray, values: np.ndarray) -> float | None:
-    found = measures.agreement(own, block_means(values, own.shape[-1])).correlation
-    return None if np.isnan(found) else round(float(found), 6)
 
 
 def _as_text(record: dict[str, Any]) -> str:

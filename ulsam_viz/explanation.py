@@ -13,6 +13,7 @@ from PIL import Image
 from .analysis.attention import Attention
 from .analysis.attribution import Attribution
 from .analysis.computations import AttributionError
+from .analysis.methods import METHODS
 from .engine import default_engine
 from .guest import GuestNetwork, as_guest
 from .images import Preprocessing, prepare
@@ -40,6 +41,8 @@ class Explanation:
         pixels: The crop that the network saw, shape (S, S, 3), uint8.
         classes: Class names by output number.
         gains: What maps become of features, by layer: ``"published"`` or ``"normalised"``.
+        network: The record of the network.
+        made_with: Methods with all their settings, ``seed``, ``device``.
     """
 
     variant: str
@@ -52,14 +55,20 @@ class Explanation:
     pixels: np.ndarray
     classes: tuple[str, ...] = field(repr=False)
     gains: Mapping[Any, str] = field(repr=False)
+    network: Variant | GuestNetwork = field(repr=False)
+    made_with: Mapping[str, Any] = field(repr=False)
 
     @property
     def sheet(self) -> Sheet:
         """The same as pictures and files."""
+        return self.sheet_named("The picture")
+
+    def sheet_named(self, picture: str) -> Sheet:
+        """Return the same, with the picture's name."""
         return Sheet(
             self.variant,
             self.variant,
-            "The picture",
+            picture,
             self.pixels,
             [name.replace("_", " ") for name in self.classes],
             self.logits,
@@ -76,7 +85,34 @@ class Explanation:
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write pictures (PNG, SVG), numbers (NPZ) and settings (JSON) to a folder; see :meth:`~ulsam_viz.sheet.Sheet.save`."""
-        return self.sheet.save(Path(folder))
+        return self.sheet.save(Path(folder), settings=self.made_with)
+
+    def report(self, path: str | Path, *, picture: str = "The picture", file: str = "PICTURE") -> Path:
+        """Write a report: one HTML file to read and to print, or a ZIP archive for a paper, as the path ends.
+
+        Args:
+            path: Ends in ``.html`` or ``.zip``; a file that is there is replaced.
+            picture: Its name.
+            file: Its file, for the command that computes the same again.
+
+        Raises:
+            ValueError: If the path ends otherwise.
+        """
+        from .report.archive import write_report
+        from .report.record import Report, command_of, record_of
+
+        path = Path(path)
+        return write_report(
+            Report(
+                self.sheet_named(picture),
+                record_of(self.network),
+                self.classes,
+                self.made_with,
+                command_of(file, self.network, self.made_with["methods"], self.target, report=path.name),
+                temperature=self.network.calibration.temperature,
+            ),
+            path,
+        )
 
     def _repr_png_(self) -> bytes:
         """Show the picture, the maps and the attributions in a notebook."""
@@ -144,6 +180,8 @@ def explain(
         picture.pixels,
         tuple(record.classes),
         _gains_of(record, attention),
+        record,
+        {"methods": {m: METHODS[m].complete((settings or {}).get(m, {})) for m in methods}, "seed": seed, "device": place},
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
@@ -92,8 +94,13 @@ def as_png(title: str, lines: Sequence[str], rows: Sequence[Row], *, address: st
         y += row.height(side, columns)
     source = PngInfo()
     source.add_itxt("Source", address)
+    return as_image(np.asarray(sheet), source)
+
+
+def as_image(pixels: np.ndarray, about: PngInfo | None = None) -> bytes:
+    """Write pixels, shape (H, W, 3), uint8, as a PNG file, which changes none of them."""
     buffer = io.BytesIO()
-    sheet.save(buffer, "PNG", pnginfo=source)
+    Image.fromarray(pixels).save(buffer, "PNG", pnginfo=about)
     return buffer.getvalue()
 
 
@@ -143,8 +150,20 @@ def as_npz(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> byt
     return buffer.getvalue()
 
 
+def file_name(text: str) -> str:
+    """Make of any text the name of a file, on every system and in no other folder."""
+    return re.sub(r"[^\w.\-]+", "_", text).strip("._") or "picture"
+
+
+def printable(text: str) -> str:
+    """Return a text without what cannot be written: control characters, and bytes of a file's name that are no text."""
+    return "".join(c if c.isprintable() else "_" for c in text)
+
+
 def flatten(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
-    """Turn a result into what JSON holds; its arrays go to ``arrays`` and leave their names. Lists count from 1.
+    """Turn a result into what JSON holds; its arrays go to ``arrays`` and leave their names.
+
+    Lists count from 1. What is not a number (NaN), which JSON does not know, is null.
 
     Args:
         value: A dataclass, mapping, sequence, array or plain value, nested in any way.
@@ -160,4 +179,6 @@ def flatten(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
         return {str(key): flatten(item, f"{name}.{key}", arrays) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [flatten(item, f"{name}.{i}", arrays) for i, item in enumerate(value, 1)]
-    return value
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

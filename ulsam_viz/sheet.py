@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,8 +12,9 @@ import numpy as np
 
 from .analysis.attribution import Attribution
 from .analysis.methods import METHODS
-from .export import ColourBar, Panel, Row, as_npz, as_png
+from .export import ColourBar, Panel, Row, as_image, as_npz, as_png, file_name
 from .figures.colours import DIVERGING, Scale, Scaled, colour_table, scale_maps, subspace_colour
+from .figures.papers import Legend, as_printed
 from .figures.tiles import Display, attention_tile, attribution_limit, attribution_tile
 from .figures.words import map_note
 
@@ -187,35 +187,40 @@ class Sheet:
             settings: What else is written to ``settings.json`` and into the archive.
 
         Returns:
-            The files: ``sheet.png``; ``picture.png``; for each map and attribution a PNG and an SVG, with its scale;
-            ``numbers.npz``; ``settings.json``.
+            The files: ``input.png``, the very pixels that the network saw; ``sheet.png``; for the picture and each map and
+            attribution a PNG and an SVG, with its scale; ``numbers.npz``; ``settings.json``.
         """
         folder.mkdir(parents=True, exist_ok=True)
         about = {"title": self.title, "answers": self.answers, "target": self.classes[self.target], **(settings or {})}
-        files = {"sheet.png": self.png(), "numbers.npz": self.npz(about)}
+        files = {"input.png": as_image(self.pixels), "sheet.png": self.png(), "numbers.npz": self.npz(about)}
         files["settings.json"] = (json.dumps({"network": self.network, "picture": self.picture, **about}, indent=1) + "\n").encode()
-        for name, drawn in self._pictures().items():
-            files |= {f"{name}.{kind}": data for kind, data in drawn.items()}
+        files |= self.pictures()
         for name, data in files.items():
             (folder / name).write_bytes(data)
         return [folder / name for name in files]
 
-    def _pictures(self) -> dict[str, dict[str, bytes]]:
-        """Return each map and attribution as PNG and SVG, with its scale."""
-        drawn = {"picture": _drawn(self.pixels, self.picture)}
-        for layer, scaled in self.scaled().items():
+    def pictures(self, *, display: Display = _DISPLAY, scale: Scale = "uniform") -> dict[str, bytes]:
+        """Return the picture and each map and attribution as PNG and SVG, with its scale, by file name."""
+        drawn = {"picture": as_printed(self.pixels, self.picture)}
+        for layer, scaled in self.scaled(scale).items():
+            legend = Legend(display.colours, scaled.ticks, scaled.unit)
             for k, fractions in enumerate(scaled.fractions):
-                tile = attention_tile(self.pixels, fractions, _DISPLAY)
                 title = f"Layer {layer}, subspace {k + 1}: {map_note(scaled.maps[k])}"
-                name = f"attention-{layer}-{k + 1}".replace("/", "_")
-                drawn[name] = _drawn(tile, title, (_DISPLAY.colours, scaled.ticks, scaled.unit))
+                drawn[file_name(f"attention-{layer}-{k + 1}")] = as_printed(
+                    attention_tile(self.pixels, fractions, display), title, legend
+                )
         for name, own in self.attributions.items():
             limit = attribution_limit(own.values)
-            tile = attribution_tile(self.pixels, own.values, limit, _DISPLAY, signed=own.signed)
-            colours = DIVERGING if own.signed else _DISPLAY.colours
-            ticks = [(0.0, f"{-limit if own.signed else 0:.3g}"), (1.0, f"{limit:.3g}")]
-            drawn[f"attribution-{name}"] = _drawn(tile, f"{METHODS[name].label}: {self.classes[self.target]}", (colours, ticks, ""))
-        return drawn
+            tile = attribution_tile(self.pixels, own.values, limit, display, signed=own.signed)
+            title = f"{METHODS[name].label}: {self.classes[self.target]}"
+            drawn[f"attribution-{name}"] = as_printed(tile, title, attribution_legend(limit, display, signed=own.signed))
+        return {f"{name}.{kind}": data for name, files in drawn.items() for kind, data in files.items()}
+
+
+def attribution_legend(limit: float, display: Display, *, signed: bool) -> Legend:
+    """Return the scale of an attribution's tile, whose colours end at a limit."""
+    ends = [(0.0, f"{-limit:.3g}"), (0.5, "0"), (1.0, f"{limit:.3g}")] if signed else [(0.0, "0"), (1.0, f"{limit:.3g}")]
+    return Legend(DIVERGING if signed else display.colours, ends)
 
 
 def _square(figure: Figure) -> Figure:
@@ -223,28 +228,3 @@ def _square(figure: Figure) -> Figure:
     figure.update_xaxes(visible=False, constrain="domain")
     figure.update_yaxes(visible=False, autorange="reversed", scaleanchor="x", constrain="domain")
     return figure
-
-
-def _drawn(pixels: np.ndarray, title: str, scale: tuple[str, Sequence[tuple[float, str]], str] | None = None) -> dict[str, bytes]:
-    """Draw one tile with its title and scale; matplotlib writes text as text, so that a paper can set it anew."""
-    from matplotlib import cm, rc_context
-    from matplotlib.colors import ListedColormap, Normalize
-    from matplotlib.figure import Figure as Drawing
-
-    drawing = Drawing(figsize=(4, 4.2), layout="constrained")
-    axes = drawing.add_subplot()
-    axes.imshow(pixels)
-    axes.set_axis_off()
-    axes.set_title(title, fontsize=9)
-    if scale:
-        colours, ticks, unit = scale
-        table = ListedColormap(colour_table(colours) / 255)
-        bar = drawing.colorbar(cm.ScalarMappable(Normalize(0, 1), table), ax=axes, label=unit, shrink=0.8)
-        bar.set_ticks([position for position, _ in ticks], labels=[label for _, label in ticks])
-    files = {}
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "ulsam_viz"}):
-        for kind in ("png", "svg"):
-            buffer = io.BytesIO()
-            drawing.savefig(buffer, format=kind, dpi=200, metadata={"Date": None} if kind == "svg" else None)
-            files[kind] = buffer.getvalue()
-    return files

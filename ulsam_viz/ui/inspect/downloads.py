@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import streamlit as st
 
 from ...analysis.attribution import Attribution
-from ...analysis.effects import Effect
-from ...analysis.methods import METHODS
-from ...export import flatten
+from ...export import file_name
+from ...report.archive import HOLDS_PICTURE, as_bytes, as_zip
+from ...report.document import as_html
+from ...report.record import Report, command_of, complete, record_of
 from ...sheet import Sheet
 from ..run.address import this_view
 from ..run.asking import examined
@@ -23,10 +22,16 @@ def show_downloads(scene: Scene, attributions: Mapping[str, Attribution]) -> Non
     """Offer the view as a picture and as numbers; a file is made only when it is asked for."""
     st.markdown("**Take it with you**")
     found, address = examined(scene), this_view()  # taken here: a file is made in a thread that belongs to no session
-    stem = f"{scene.variant.name}-{''.join(c if c.isalnum() else '_' for c in scene.picture.name)[:40]}"
+    stem = f"{scene.variant.name}-{file_name(scene.picture.name)[:40]}"
+
+    def report() -> Report:
+        return _report(scene, attributions, found, address)
+
     files: list[tuple[str, str, str, Callable[[], bytes]]] = [
+        ("Report (HTML)", f"{stem}.html", "text/html", lambda: as_bytes(as_html(report()))),
+        ("Archive for papers (ZIP)", f"{stem}.zip", "application/zip", lambda: as_zip(report(), stem)),
         ("Picture (PNG)", f"{stem}.png", "image/png", lambda: _png(scene, attributions, address)),
-        ("Numbers (NPZ)", f"{stem}.npz", "application/octet-stream", lambda: _npz(scene, attributions, found, address)),
+        ("Numbers (NPZ)", f"{stem}.npz", "application/octet-stream", lambda: report().npz()),
     ]
     with st.container(horizontal=True):
         for label, name, mime, make in files:
@@ -38,7 +43,8 @@ def show_downloads(scene: Scene, attributions: Mapping[str, Attribution]) -> Non
         else "picture included."
     )
     st.caption(
-        f"The archive holds maps, attributions, logits, what was asked about them, and the settings that made them (numpy.load). {note}"
+        "The report is one file to read and to print; the archive holds it, each map as PNG and SVG, all numbers (NPZ, CSV), the settings and BibTeX. "
+        f"What you asked about the view is in both. {HOLDS_PICTURE} {note}"
     )
 
 
@@ -63,27 +69,29 @@ def _png(scene: Scene, attributions: Mapping[str, Attribution], address: str) ->
     return sheet_of(scene, attributions).png(display=scene.view.display, scale=scene.view.scale, address=address)
 
 
-def _npz(scene: Scene, attributions: Mapping[str, Attribution], examined: Mapping[str, Any], address: str) -> bytes:
-    arrays: dict[str, np.ndarray] = {"classes": np.array(scene.variant.classes)}
-    found = {
-        f"examined_{name}": flatten(_counted_from_1(result), f"examined_{name}", arrays) for name, result in dict(examined).items()
-    }
-    settings = {
-        "address": address,
-        "variant": scene.variant.name,
-        "sha256": scene.variant.sha256,
-        "target": scene.variant.classes[scene.target],
-        "device": scene.device.device,
-        "methods": {name: METHODS[name].complete(values) for name, values in scene.methods.items()},
-        **found,
-    }
-    return sheet_of(scene, attributions).npz(settings, arrays)
-
-
-def _counted_from_1(result: Any) -> Any:
-    """Give effects their subspaces' names on the page; anything else names none by a number."""
-    if isinstance(result, list | tuple):
-        return [_counted_from_1(item) for item in result]
-    if isinstance(result, Effect) and result.subspace is not None:
-        return replace(result, subspace=result.subspace + 1)
-    return result
+def _report(scene: Scene, attributions: Mapping[str, Attribution], found: Mapping[str, Any], address: str) -> Report:
+    variant, sample = scene.variant, scene.picture.sample
+    whole = variant.preprocessing.crop == 1  # then the crop, looked at again, is the crop
+    note = (
+        "input.png is the picture at the top of this report: save it, or take it from the archive."
+        if whole
+        else "PICTURE is the photograph itself: this network cuts its own centre out of what it is given."
+    )
+    if variant.own:
+        note += " The network is one of your own: enter it first, with `ulsam-viz add`."
+    if found:
+        note += " Questions are asked on the page."
+    return Report(
+        sheet_of(scene, attributions),
+        record_of(variant),
+        variant.classes,
+        {"methods": complete({name: scene.methods[name] for name in attributions}), "seed": 0, "device": scene.device.device},
+        command_of("input.png" if whole else "PICTURE", variant, {m: scene.methods[m] for m in attributions}, scene.target),
+        note,
+        address,
+        f"{sample.source}; {sample.licence}." if sample else "",
+        scene.view.display,
+        scene.view.scale,
+        found,
+        variant.calibration.temperature,
+    )

@@ -11,8 +11,9 @@ from ...figures.colours import scale_maps
 from ...figures.drawing import paint
 from ...figures.tiles import data_uri, mosaic
 from ...lesson.formulas import formula
-from ...lesson.handout import Figure, Paper, Section, write_handout
+from ...lesson.handout import Paper, Section, write_handout
 from ...lesson.steps import QUIZ, STEPS, Step
+from ...printing import Figure
 from ...zoo import Variant
 from ..run.asking import compute
 from ..widgets.tiles import Tile

@@ -30,6 +30,7 @@ _PARTS = {
     "sensitivity": ("of", "class", ""),
     "strength": ("layer", "subspace", "times"),
     "covered": ("rows", "columns"),
+    "without-each": ("layer", "class"),
 }
 _QUIET = 0.3  # seconds: most answers come before anyone could read that they are waited for
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from ....analysis.computations import baseline_of
 from ....analysis.faithfulness import Box, Faithfulness
 from ....analysis.methods import METHODS
 from ....analysis.verdicts import SMALLEST_PROBABILITY, better_than_blind
+from ....answers import who_is_better
 from ....figures.tiles import block_means
 from ...choose.box import choose_box
 from ...run.asking import answer, examined, subspace_names
@@ -128,20 +129,11 @@ def _show_scores(
         },
     )
     random = scores["random"]
-    st.markdown(_who_is_better([name for name in maps if better_than_blind(scores[name], scores)]))
+    st.markdown(who_is_better([name for name in maps if better_than_blind(scores[name], scores)]))
     share = (box.bottom - box.top) * (box.right - box.left) / side**2
     st.caption(
         f"ρ and top 20 %: with {label}. By area the box holds {share:.0%} of the picture{_whose(scene)}. Random: mean of {faithfulness.RANDOM_MAPS} maps, ± "
         f"{random.spread[0]:.3f} and {random.spread[1]:.3f} (standard deviations of insertion and deletion); its other columns are the first one's. The uniform map has no order: its pixels come and go all together. "
         f"Better means by more than two of them, and by {SMALLEST_PROBABILITY:g} or more. "
         f"Attention was not trained to explain: a low score is no fault of it. {sum(s.passes for s in scores.values())} passes of one picture."
-    )
-
-
-def _who_is_better(names: Sequence[str]) -> str:
-    """Say which maps find what matters better than every map that knows nothing of the network."""
-    who = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names) if names else "no map"
-    return (
-        f"In both insertion and deletion, {who} {'do' if len(names) > 1 else 'does'} better than all three maps that know nothing of the network: "
-        "random, a bright spot in the centre, uniform."
     )

@@ -8,6 +8,7 @@ import streamlit as st
 from ....analysis import measures
 from ....analysis.sanity import CHECKS, sanity_checks
 from ....analysis.verdicts import SMALLEST_CORRELATION
+from ....answers import agreement_note
 from ....figures.colours import Scaled, all_scales
 from ....figures.words import map_note
 from ...run.asking import answer
@@ -40,7 +41,7 @@ def show_sanity(scene: Scene, number: int) -> None:
             scene,
             check.maps,
             scaled[i],
-            [_agreement_note(column, bool(measures.is_dead(m))) for column, m in zip(check.correlations.T, real, strict=True)],
+            [agreement_note(column, bool(measures.is_dead(m))) for column, m in zip(check.correlations.T, real, strict=True)],
             check.check,
         )
     st.caption(
@@ -57,13 +58,3 @@ def _sanity_row(scene: Scene, maps: np.ndarray, scales: dict[str, Scaled], notes
         width=124,
         key=f"sanity-{key}",
     )
-
-
-def _agreement_note(correlations: np.ndarray, real_is_dead: bool) -> str:
-    if real_is_dead:
-        return "the real map is uniform"
-    known = correlations[~np.isnan(correlations)]
-    dead = len(correlations) - len(known)
-    if not len(known):
-        return "uniform each time"
-    return f"ρ {known.mean():+.2f} ± {known.std():.2f}" + (f", uniform {dead} times" if dead else "")

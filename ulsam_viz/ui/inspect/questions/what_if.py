@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ....analysis import effects
 from ....analysis.attention import Attention, attend
-from ....analysis.calibration import probabilities_of
 from ....analysis.faithfulness import Box
+from ....answers import compared_rows
 from ....engine import Pause
 from ....figures.colours import all_scales
 from ....figures.words import change_note
@@ -17,7 +17,7 @@ from ....models.network import Network
 from ...choose.box import choose_box, cover
 from ...run.asking import answer
 from ...run.kept import keep
-from ...run.scene import Scene
+from ...run.scene import Scene, pretty
 from ...widgets.tiles import map_tile, show_tiles
 
 _OTHERS = 8
@@ -122,18 +122,9 @@ def _covered_maps(scene: Scene, number: int, box: Box, seen: Attention) -> None:
 
 def answers_compared(scene: Scene, before: np.ndarray, after: np.ndarray, name: str) -> None:
     """Set two answers (logits) beside each other, for the target and the most probable classes."""
-    probabilities = [probabilities_of(logits, scene.variant.calibration.temperature) for logits in (before, after)]
-    numbers = list(dict.fromkeys([scene.target, *np.argsort(-probabilities[0])[:3], *np.argsort(-probabilities[1])[:3]]))
+    classes = [pretty(name) for name in scene.variant.classes]
     st.dataframe(
-        [
-            {
-                "class": scene.class_name(int(n)) + (" (target)" if n == scene.target else ""),
-                "as trained": 100 * probabilities[0][n],
-                name: 100 * probabilities[1][n],
-                "Δ logit": round(float(after[n] - before[n]), 4) + 0.0,  # never "-0.000"
-            }
-            for n in numbers
-        ],
+        compared_rows(classes, scene.target, before, after, temperature=scene.variant.calibration.temperature, name=name),
         hide_index=True,
         column_config={
             "as trained": st.column_config.NumberColumn(format="%.1f %%"),

@@ -1,0 +1,1 @@
+"""One view as a document to print, and as an archive for a paper."""

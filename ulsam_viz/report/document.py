@@ -1,0 +1,227 @@
+"""A report as one HTML file, to read and to print."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..analysis.attribution import Attribution
+from ..analysis.methods import METHODS
+from ..figures.colours import subspace_colour
+from ..figures.papers import Legend
+from ..figures.tiles import attention_tile, attribution_limit, attribution_tile, data_uri
+from ..figures.words import map_note, where_it_peaks
+from ..printing import Figure, document, figures, png_uri, scale_bar, table
+from ..sheet import attribution_legend
+from .asked import Answered, answered, written
+from .citation import bibtex
+from .measured import measured
+from .record import Report, versions
+
+_STYLE = """
+figure { width: 42mm; } .many figure { width: 28mm; } .view { display: flex; flex-wrap: wrap; gap: 2mm 8mm; align-items: flex-start; } .view figure { width: 56mm; }
+@media screen and (max-width: 600px) { figure, .many figure { width: calc(50% - 1.5mm); } .view figure { width: 100%; } }
+"""
+_LEGEND = (
+    "Attention lies inside the network and knows no class. An attribution is computed afterwards, for one class. A bright place has not decided "
+    "anything; that a map and an attribution agree does not mean that attention caused the answer."
+)
+
+
+def as_html(report: Report) -> str:
+    """Write a report as HTML: pictures inside, nothing fetched, nothing run."""
+    sheet = report.sheet
+    parts = [
+        f"<h1>{_safe(sheet.picture)}</h1><p class=small>{_safe(f'{sheet.title} ({sheet.network}). {sheet.answers}.')}</p>",
+        _view(report),
+        *_attention(report),
+        _attributions(report),
+        _measures(report),
+        *_questions(report),
+        _making(report),
+        f"<section><h2>To cite</h2><pre>{_safe(bibtex())}</pre></section>",
+    ]
+    return document(f"{sheet.picture}, {sheet.title}", parts, style=_STYLE)
+
+
+def _safe(text: str) -> str:
+    return html.escape(text)
+
+
+def _view(report: Report) -> str:
+    sheet = report.sheet
+    side = len(sheet.pixels)
+    picture = Figure(
+        png_uri(sheet.pixels), "The picture", f"as the network sees it, {side} × {side} pixels", alt=f"The picture: {sheet.picture}"
+    )
+    top = [int(n) for n in np.argsort(-sheet.probabilities, kind="stable")[:5]]
+    rows = [
+        (sheet.classes[n] + (" (target)" if n == sheet.target else ""), f"{sheet.probabilities[n]:.1%}", f"{sheet.logits[n]:.3f}")
+        for n in dict.fromkeys([*top, sheet.target])
+    ]
+    source = f"<p class=small>{_safe(report.source)}</p>" if report.source else ""
+    answers = table(("answer", "probability", "logit"), rows, caption="What the network says")
+    return f'<section><div class="view">{figures([picture])}<div>{answers}<p class=small>{_safe(_calibrated(report))}</p>{source}</div></div></section>'
+
+
+def _calibrated(report: Report) -> str:
+    return f"Probabilities: softmax(logits / {report.temperature:g})."
+
+
+def _attention(report: Report) -> list[str]:
+    """Write a section for each layer; all share one scale."""
+    parts = []
+    for layer, scaled in report.sheet.scaled(report.scale).items():
+        g, height, width = scaled.maps.shape
+        tiles = [
+            Figure(
+                data_uri(attention_tile(report.sheet.pixels, fractions, report.display)),
+                f"Subspace {k + 1}",
+                map_note(scaled.maps[k]),
+                subspace_colour(k, g),
+                alt=f"Attention of subspace {k + 1} of layer {layer}: {where_it_peaks(scaled.maps[k])}",
+            )
+            for k, fractions in enumerate(scaled.fractions)
+        ]
+        legend = scale_bar(Legend(report.display.colours, scaled.ticks, scaled.unit))
+        many = " class=many" if g > 8 else ""
+        parts.append(
+            f"<h2>Attention, layer {_safe(str(layer))}</h2><p class=small>g = {g}, {height} × {width} places; each map sums to 1.</p>"
+        )
+        parts.append(f"{legend}<div{many}>{figures(tiles)}</div>")
+    return parts or ["<p>The network carries no attention module: there are no maps.</p>"]
+
+
+def _attributions(report: Report) -> str:
+    own = report.sheet.attributions
+    if not own:
+        return ""
+    name = report.sheet.classes[report.sheet.target]
+    tiles = figures([_attribution(report, a, f"for “{name}”") for a in own.values()])
+    rows = [(METHODS[method].label, _set_to(report, method), METHODS[method].source, _delta(a)) for method, a in own.items()]
+    listed = table(("method", "settings", "paper", "convergence delta"), rows)
+    intro = f"Red speaks for the class, blue against; each is on its own scale. {_LEGEND}"
+    return f"<h2>Attributions for “{_safe(name)}”</h2><p class=small>{_safe(intro)}</p>{tiles}{listed}"
+
+
+def _attribution(report: Report, own: Attribution, about: str) -> Figure:
+    limit = attribution_limit(own.values)
+    pixels = attribution_tile(report.sheet.pixels, own.values, limit, report.display, signed=own.signed)
+    label, kind = METHODS[own.method].label, "signed" if own.signed else "magnitude"
+    return Figure(
+        data_uri(pixels),
+        label,
+        kind,
+        alt=f"{label} {about}, {kind}",
+        scale=attribution_legend(limit, report.display, signed=own.signed),
+    )
+
+
+def _set_to(report: Report, method: str) -> str:
+    settings: Mapping[str, Any] = report.made_with.get("methods", {}).get(method, {})
+    return ", ".join(f"{name} {value}" for name, value in settings.items()) or "none"
+
+
+def _delta(own: Attribution) -> str:
+    return "–" if own.delta is None or own.explained is None else f"{own.delta:+.2g} of {own.explained:+.3f}"
+
+
+def _measures(report: Report) -> str:
+    own = report.sheet.attributions
+    rows = [
+        (
+            f"{m['layer']}, {m['subspace']}",
+            f"{100 * m['area']:.1f} %",
+            f"{m['peak']:.2f}",
+            "uniform" if m["dead"] else f"{m['row']}, {m['column']}",
+            f"{m['entropy']:.2f}",
+            *("–" if rho is None else f"{rho:+.2f}" for rho in m["agreement"].values()),
+        )
+        for m in measured(report.sheet.attention, {name: a.values for name, a in own.items()})
+    ]
+    if not rows:
+        return ""
+    head = (
+        "layer, subspace",
+        "area",
+        "peak (× uniform)",
+        "at row, column",
+        "entropy (bits)",
+        *(f"ρ {METHODS[n].label}" for n in own),
+    )
+    note = "Area: the share of places that a map effectively attends to. ρ: Spearman's rank correlation with the attribution, on the map's grid. Rows and columns count from 0."
+    return f"<h2>Measures</h2>{table(head, rows)}<p class=small>{note}</p>"
+
+
+def _questions(report: Report) -> list[str]:
+    found = answered(report)
+    return ["<h2>What was asked</h2>", *(_question(report, one) for one in found)] if found else []
+
+
+def _question(report: Report, one: Answered) -> str:
+    parts = [f"<h3>{_safe(one.title)}</h3>", f"<p class=small>{_safe(one.about)}</p>" if one.about else ""]
+    parts += [f"<p>{_emphasised(text)}</p>" for text in one.words]
+    parts.append(figures([_attribution(report, a, one.about) for a in one.pictures]))
+    parts += [_rows(caption, rows) for caption, rows in one.tables if rows]
+    return "".join(parts)
+
+
+def _emphasised(text: str) -> str:
+    return re.sub(r"\*(.+?)\*", r"<em>\1</em>", _safe(text))
+
+
+def _rows(caption: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    head = list(dict.fromkeys(column for row in rows for column in row))
+    return table(head, [[written(column, row.get(column)) for column in head] for row in rows], caption=caption)
+
+
+def _making(report: Report) -> str:
+    """Write what made the view, and how to come back to it."""
+    network, metrics = report.network, report.network.get("metrics", {})
+    known = {
+        "network": network.get("name"),
+        "it is": network.get("label"),
+        "it knows": network.get("classes"),
+        "modules": network.get("position"),
+        "subspaces g": network.get("groups"),
+        "gain": network.get("gain"),
+        "trained on": network.get("dataset"),
+        "seed of its training": network.get("seed"),
+        "top-1, top-5": f"{metrics['top1']} %, {metrics['top5']} % of {network['measured_on']}"
+        if {"top1", "top5"} <= metrics.keys()
+        else None,
+        "sha256 of its file": network.get("sha256"),
+        "base": network.get("base"),
+        "sha256 of the base": network.get("base_sha256"),
+    }
+    made = {
+        "device": report.made_with.get("device"),
+        "seed of methods": report.made_with.get("seed"),
+        "maps drawn": f"{report.scale}, {report.display.colours}, opacity {report.display.opacity:g}{', smoothed' if report.display.smooth else ''}",
+        "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
+    }
+    parts = ["<h2>How it was made</h2>", _facts(known | made)]
+    if report.address:
+        parts.append(f"<h3>The view on the page</h3><p>{_link(report.address)}</p>")
+    note = f"<p class=small>{_safe(report.command_note)}</p>" if report.command_note else ""
+    parts.append(f"<h3>The same numbers again</h3><pre>{_safe(report.command)}</pre>{note}")
+    return "".join(parts)
+
+
+def _facts(facts: Mapping[str, Any]) -> str:
+    lines = [
+        f'<tr><th scope="row">{_safe(name)}</th><td>{_safe(str(value))}</td></tr>'
+        for name, value in facts.items()
+        if value not in (None, "")
+    ]
+    return f'<table class="words"><tbody>{"".join(lines)}</tbody></table>'
+
+
+def _link(address: str) -> str:
+    """Make an address a link where it is one of a web page, and text where it could be anything else."""
+    safe = _safe(address)
+    return f'<a href="{safe}">{safe}</a>' if re.match(r"https?://", address) else safe

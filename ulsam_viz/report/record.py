@@ -1,0 +1,167 @@
+"""What a report knows: a view, what made it, what was asked about it, and how to come back to it."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..analysis.effects import Effect
+from ..analysis.methods import METHODS
+from ..export import flatten
+from ..figures.colours import Scale
+from ..figures.tiles import Display
+from ..guest import GuestNetwork
+from ..sheet import Sheet
+from ..zoo import Variant, position_name
+from .citation import bibtex
+
+_PACKAGES = ("torch", "torchvision", "captum", "streamlit", "numpy", "Pillow", "matplotlib")
+
+
+@dataclass(frozen=True)
+class Report:
+    """One view, with everything that a reader needs to judge and to repeat it.
+
+    Attributes:
+        sheet: What is shown.
+        network: The record of the network, see :func:`record_of`.
+        classes: Names by output number, as records have them; the sheet's are for people.
+        made_with: Methods with all their settings, seed, device.
+        command: Makes the same numbers again.
+        command_note: What stands for what in it; or "".
+        address: Opens the view again; "" where there is none.
+        source: Whose the picture is, and its licence, where that is known.
+        display, scale: How maps are drawn.
+        asked: What was asked about the view, by question, with the results as the analysis gave them.
+        temperature: Divides logits before they become probabilities.
+    """
+
+    sheet: Sheet
+    network: Mapping[str, Any]
+    classes: Sequence[str]
+    made_with: Mapping[str, Any]
+    command: str
+    command_note: str = ""
+    address: str = ""
+    source: str = ""
+    display: Display = field(default=Display())
+    scale: Scale = "uniform"
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0
+
+    def found(self, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+        """Return what was found as JSON holds it; its arrays are put into ``arrays``."""
+        return {f"examined_{n}": flatten(_counted_from_1(r), f"examined_{n}", arrays) for n, r in dict(self.asked).items()}
+
+    def settings(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        """Return everything but the numbers as plain values; ``found`` comes from :meth:`found`."""
+        own = {
+            "network": self.sheet.network,
+            "picture": self.sheet.picture,
+            "source": self.source,
+            "answers": self.sheet.answers,
+            "address": self.address,
+            "command": self.command,
+            "variant": self.network.get("name", ""),
+            "sha256": self.network.get("sha256", ""),
+            "target": self.classes[self.sheet.target],
+            **self.made_with,
+            "scale": self.scale,
+            "display": asdict(self.display),
+            "versions": versions(),
+            "record": self.network,
+            "citation": bibtex(),
+        }
+        plain: dict[str, Any] = flatten(own, "settings", {})
+        return plain | dict(found)
+
+    def npz(self) -> bytes:
+        """Return all numbers, with what made them, as an NPZ file."""
+        arrays: dict[str, np.ndarray] = {"classes": np.array(list(self.classes))}
+        return self.sheet.npz(self.settings(self.found(arrays)), arrays)
+
+
+def _counted_from_1(result: Any) -> Any:
+    """Give effects their subspaces' names on the page; anything else names none by a number."""
+    if isinstance(result, list | tuple):
+        return [_counted_from_1(item) for item in result]
+    if isinstance(result, Effect) and result.subspace is not None:
+        return replace(result, subspace=result.subspace + 1)
+    return result
+
+
+def record_of(network: Variant | GuestNetwork) -> dict[str, Any]:
+    """Return what is known of a network, as plain values: what it is, what made it, how well it does, its file's sha256."""
+    known = {"name": network.name, "preprocessing": asdict(network.preprocessing), "temperature": network.calibration.temperature}
+    if isinstance(network, GuestNetwork):
+        return known | {"classes": f"{len(network.classes):,}"}
+    return known | {
+        "label": network.label,
+        "classes": network.knows,
+        "position": position_name(network),
+        "groups": network.groups,
+        "gain": network.gain,
+        "dataset": network.dataset,
+        "seed": network.made_by.get("recipe", {}).get("seed"),
+        "measured_on": network.measured_on,
+        "metrics": dict(network.metrics),
+        "made_by": dict(network.made_by),
+        "sha256": network.sha256,
+        "base": network.base,
+        "base_sha256": network.base_sha256,
+    }
+
+
+def complete(methods: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return all settings of methods, defaults filled in."""
+    return {name: METHODS[name].complete(values) for name, values in methods.items()}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what computes."""
+    return {"ulsam_viz": __version__, "python": platform.python_version()} | {n: v for n in _PACKAGES if (v := _version(n))}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def command_of(
+    picture: str,
+    network: Variant | GuestNetwork,
+    methods: Mapping[str, Mapping[str, Any]],
+    target: int,
+    *,
+    report: str = "report.html",
+) -> str:
+    """Write the command that computes a view again.
+
+    Args:
+        picture: The file.
+        network: Of the view.
+        methods: With those settings that differ from the defaults, or all.
+        target: Class number.
+        report: The file to write.
+    """
+    name = network.classes[target]
+    # Digits are read as a class's number, and of two classes with one name the first is meant.
+    wished = name if not name.isdigit() and network.classes.index(name) == target else str(target)
+    changed = [
+        f"{method}.{setting.name}={values[setting.name]}"
+        for method, values in methods.items()
+        for setting in METHODS[method].settings
+        if values.get(setting.name, setting.default) != setting.default
+    ]
+    words = ["ulsam-viz", "inspect", f"./{picture}" if picture.startswith("-") else picture, "--variant", network.name]
+    words += ["--methods", *methods, *(["--set", *changed] if changed else []), "--target", wished, "--report", report]
+    return shlex.join(words)
