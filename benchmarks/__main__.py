@@ -1,6 +1,6 @@
 """Measure everything and print one table; write it to ``benchmarks/results.json`` and ``results.md``.
 
-    python -m benchmarks [--only module network others growth attributions lattice batch pages visitors] [--data FOLDER]
+    python -m benchmarks [--only module network others growth attributions lattice batch pages visitors soak] [--data FOLDER] [--minutes 10]
 
 Each comparison is a ratio of medians over interleaved runs in one process, so a machine whose speed drifts moves both.
 """
@@ -25,6 +25,7 @@ from benchmarks.attributions import attributions
 from benchmarks.batch import batch
 from benchmarks.networks import network, others
 from benchmarks.pages import pages
+from benchmarks.soak import soak
 from benchmarks.timing import interleaved
 from benchmarks.visitors import visitors
 from tests.browser import CHROMIUM
@@ -144,6 +145,7 @@ PARTS: dict[str, Callable[[int], list[Row]]] = {
     "batch": batch,
     "pages": pages,
     "visitors": visitors,
+    "soak": soak,
 }
 
 
@@ -153,7 +155,9 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--repeats", type=int, default=60)
     parser.add_argument("--data", type=Path, help="photographs for the part `batch` (default: the samples, again and again)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="length of the part `soak` (default: 10)")
     options = parser.parse_args()
+    parts = PARTS | {"batch": partial(batch, data=options.data), "soak": partial(soak, minutes=options.minutes)}
     torch.set_num_threads(1)
     torch.manual_seed(0)
     machine = {"machine": platform.machine(), "processor": _processor(), "cores": os.cpu_count(), "torch": torch.__version__}
@@ -170,7 +174,7 @@ def main() -> None:
         if part == "pages" and not CHROMIUM:
             print("no chromium: the pages are not measured")
             continue
-        results[part] = batch(options.repeats, data=options.data) if part == "batch" else PARTS[part](options.repeats)
+        results[part] = parts[part](options.repeats)
         (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")  # at once: a later part may fail
     for part in [part for part in PARTS if part in results]:
         rows = results[part]

@@ -46,7 +46,9 @@ def running_app(script: Path = ROOT / "app.py", **environment: str) -> Iterator[
 
 
 @contextmanager
-def running_server(command: list[str], *, port: str, folder: Path, environment: dict[str, str]) -> Iterator[str]:
+def running_server(
+    command: list[str], *, port: str, folder: Path, environment: dict[str, str], number: int = 0, log: Path | None = None
+) -> Iterator[str]:
     """Start a command that serves the app, give its address, and stop it with all that it started.
 
     Args:
@@ -54,18 +56,19 @@ def running_server(command: list[str], *, port: str, folder: Path, environment: 
         port: Its option for the port.
         folder: Where it is called.
         environment: Variables beside the process's own.
+        number: The port; 0 for any that is free.
+        log: File that what the server prints is added to.
     """
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        number = s.getsockname()[1]
-    server = subprocess.Popen(
-        [*command, f"{port}={number}", "--server.headless=true"],
-        cwd=folder,
-        env=os.environ | environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    number = number or free_port()
+    with (log or Path(os.devnull)).open("ab") as said:
+        server = subprocess.Popen(
+            [*command, f"{port}={number}", "--server.headless=true"],
+            cwd=folder,
+            env=os.environ | environment,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
     try:
         deadline = time.monotonic() + PATIENCE
         while True:
@@ -79,6 +82,14 @@ def running_server(command: list[str], *, port: str, folder: Path, environment: 
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(PATIENCE)
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        number: int = s.getsockname()[1]
+        return number
 
 
 @contextmanager

@@ -178,11 +178,15 @@ def _bring(data: bytes, name: str) -> str | None:
         return None
     if is_animated(data):
         state["upload_note"] = "The first frame of the animation is shown."
-    # Of the name, too: two visitors who bring the same picture do not learn what the other calls it.
-    key = "own-" + hashlib.sha256(name.encode() + b"\0" + data).hexdigest()[:16]
+    key = own_key(name, data)
     offer(key, upload)
     state["picture"] = key
     return key
+
+
+def own_key(name: str, data: bytes) -> str:
+    """Name a picture that was brought, of its name too: two who bring the same one do not learn what the other calls it."""
+    return "own-" + hashlib.sha256(name.encode() + b"\0" + data).hexdigest()[:16]
 
 
 def offer(key: str, upload: Upload) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import streamlit as st
 from PIL import Image
 
 from ...samples import list_samples
 from ..choose.network import backbone_label, position_label, position_words
-from ..choose.picture import offer, plain
+from ..choose.picture import offer, own_key, plain
 from ..choose.place import subspace_name
 from ..run.uploads import Upload
 from ..titles import go_to
@@ -32,7 +30,7 @@ def ask_for(one: Shown, picture: int, layer: int | None = None, k: int | None = 
         image = Image.fromarray(pixels)
         name = plain(table.pictures[picture].replace("/", " "))
         # The very pixels that the network saw: cut to a square and resized already, they stay what they are.
-        key = "own-" + hashlib.sha256(name.encode() + b"\0" + pixels.tobytes()).hexdigest()[:16]
+        key = own_key(name, pixels.tobytes())
         offer(key, Upload(name, image, image))
         address = {"picture": f"{name} ({key})"}
     if one.variant:

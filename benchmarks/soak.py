@@ -1,0 +1,167 @@
+"""A soak: sixteen visitors who look around, bring pictures and what is none, ask for much and leave in the middle.
+
+Each does the next thing two seconds after the last; what every one sees is compared with what one alone sees on a server of
+its own. In the end the server is killed among them, and started again as a supervisor would.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.client import Client
+from benchmarks.process import Memory, memory_of, server_at
+from benchmarks.soak_visitor import Seen, SoakVisitor, View, bring, file_of, name_in_address
+from tests.browser import ROOT, free_port, running_server
+
+_VISITORS = 16
+_WARM_UP = 0.3  # of the time: every network has been asked for, and every cache is as full as it will be
+_LOOK_EVERY = 2.0  # seconds, at the memory
+_KILLED_AFTER = 20.0  # seconds of a new server, among its visitors
+
+
+def soak(repeats: int, *, minutes: float = 10.0) -> list[dict[str, Any]]:
+    """Let sixteen visitors at the server for so many minutes, and then kill it among them.
+
+    Args:
+        repeats: Without a meaning here.
+        minutes: How long.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        seen, memory = _stay(log, 60 * minutes)
+        killed = _kill(log)
+        with _server(free_port()) as address:
+            wrong = asyncio.run(_wrong(seen, address))
+        said = log.read_text(errors="replace")
+    for trouble in {*seen.failed, *wrong}:
+        print(trouble, file=sys.stderr)
+    print("\n".join(line for line in said.splitlines() if "INFO" not in line)[-5000:], file=sys.stderr)
+    return [
+        {"what": what, "value": float(value), "unit": unit}
+        for what, value, unit in _rows(minutes, seen, memory, killed, wrong, said)
+    ]
+
+
+def _rows(
+    minutes: float, seen: Seen, memory: list[Memory], killed: dict[str, float], wrong: list[str], said: str
+) -> list[tuple[str, float, str]]:
+    warm = memory[int(_WARM_UP * len(memory)) :]
+    waits = sorted(seen.waits)
+    done = ", ".join(f"{name} {count}" for name, count in sorted(seen.done.items()))
+    level = statistics.median(m.resident for m in warm[: len(warm) // 7 or 1])
+    return [
+        (f"{_VISITORS} visitors, {minutes:g} minutes: {done}", sum(seen.done.values()), "actions"),
+        ("views whose maps were compared with what one alone sees", len(seen.maps), "views"),
+        ("of them wrong", len(wrong), "views"),
+        ("actions that failed or were not answered within two minutes", len(seen.failed), "actions"),
+        ("tracebacks in the server's log", said.count("Traceback (most recent call last)"), "tracebacks"),
+        ("a view's maps: median", statistics.median(waits), "s"),
+        ("a view's maps: 95 %", waits[int(0.95 * (len(waits) - 1))], "s"),
+        ("resident memory at first", memory[0].resident, "MB"),
+        (f"after warm-up ({_WARM_UP:.0%} of the time; median of the next tenth)", level, "MB"),
+        ("at half time", memory[len(memory) // 2].resident, "MB"),
+        ("at the end (median of the last tenth)", statistics.median(m.resident for m in memory[-(len(memory) // 10 or 1) :]), "MB"),
+        ("the largest after warm-up", max(m.resident for m in warm), "MB"),
+        ("the largest of all", max(m.resident for m in memory), "MB"),
+        ("at the end, without what it shares with other processes", memory[-1].own, "MB"),
+        *((what, value, "s" if what.startswith("killed") else "visitors") for what, value in killed.items()),
+    ]
+
+
+def _server(number: int, log: Path | None = None) -> AbstractContextManager[str]:
+    """Start what `make app` starts."""
+    command = [sys.executable, "-m", "ulsam_viz", "app"]
+    return running_server(command, port="--port", folder=ROOT, environment={"PYTHONPATH": str(ROOT)}, number=number, log=log)
+
+
+def _stay(log: Path, seconds: float) -> tuple[Seen, list[Memory]]:
+    """Let all visitors at a fresh server; return what they saw, and its memory by time."""
+    with _server(free_port(), log) as address:
+        return asyncio.run(_together(address, seconds))
+
+
+async def _together(address: str, seconds: float) -> tuple[Seen, list[Memory]]:
+    async with Client(address) as first:  # imports
+        await first.ask("inspect", {})
+        await first.until(lambda run: False, 120)
+    seen, end, pid, memory = Seen(), time.monotonic() + seconds, server_at(address), []
+    people = [asyncio.create_task(SoakVisitor(number, address, seen).stay(end)) for number in range(_VISITORS)]
+    while time.monotonic() < end:
+        memory.append(memory_of(pid))
+        await asyncio.sleep(_LOOK_EVERY)
+    await asyncio.gather(*people)
+    return seen, memory
+
+
+async def _wrong(seen: Seen, address: str) -> list[str]:
+    """Open every view that was seen, alone; return those that were seen otherwise."""
+    wrong = []
+    async with Client(address) as client:
+        await client.ask("inspect", {})
+        await client.until(lambda run: False, 120)
+        truth: dict[View, dict[str, str]] = {}
+        brought: dict[int, str] = {}
+        for view, maps in seen.maps:
+            if view not in truth:
+                if view.own is not None and view.own not in brought:
+                    await client.ask("inspect", {})
+                    await client.until(lambda run: False, 120)
+                    file = file_of(view.own, "alone")
+                    await bring(client, View("inspect", ()), file)
+                    brought[view.own] = name_in_address(*file)
+                await client.ask(view.page, view.query(brought[view.own] if view.own is not None else ""))
+                await client.until(lambda run: False, 120)
+                truth[view] = client.run.maps()
+            if not maps.items() <= truth[view].items():
+                wrong.append(f"wrong maps: {view}, {sorted(k for k in maps if maps[k] != truth[view].get(k))[:3]}")
+    return wrong
+
+
+def _kill(log: Path) -> dict[str, float]:
+    """Kill a server among its visitors and start it again; return what that took, and how each visitor found it."""
+    number, seen = free_port(), Seen()
+    with _server(number, log) as address:
+        people = [SoakVisitor(i, address, seen) for i in range(_VISITORS)]
+        killed = asyncio.run(_kill_among(people, address))
+    bringing = [person for person in people if person.view.own is not None]
+    seen = Seen()
+    with _server(number, log) as address:
+        healthy = time.monotonic() - killed
+        back = asyncio.run(_come_back(people, seen))
+        wrong = asyncio.run(_wrong(seen, address))
+    told = sum(was_told for person, (_, was_told) in zip(people, back, strict=True) if person in bringing)
+    return {
+        "killed, and healthy again after": healthy,
+        "killed, and the first visitor's maps after": min(at for at, _ in back) - killed,
+        "killed, and the last visitor's maps after": max(at for at, _ in back) - killed,
+        "who came back and saw wrong maps or errors": len(wrong) + len(seen.failed),
+        "who looked at a picture of their own": len(bringing),
+        "of them, were told that it is gone": told,
+    }
+
+
+async def _kill_among(people: list[SoakVisitor], address: str) -> float:
+    staying = [asyncio.create_task(person.stay(math.inf)) for person in people]
+    await asyncio.sleep(_KILLED_AFTER)
+    os.kill(server_at(address), signal.SIGKILL)
+    killed = time.monotonic()
+    for task in staying:
+        task.cancel()
+    await asyncio.gather(*staying, return_exceptions=True)
+    return killed
+
+
+async def _come_back(people: list[SoakVisitor], seen: Seen) -> list[tuple[float, bool]]:
+    for person in people:
+        person.seen = seen
+    return list(await asyncio.gather(*(person.come_back() for person in people)))
