@@ -92,6 +92,7 @@ def test_photographs_are_brought_and_one_is_inspected(browser: Browser, offering
     page.locator(".st-key-photographs-0 input[type=file]").set_input_files([a_photograph(i) for i in range(5)])  # type: ignore[arg-type]
     expect(page.get_by_text("5 photographs are here.")).to_be_visible()
     expect(page.get_by_text("5 pictures")).to_be_visible()
+    settle(page)
     with page.expect_download() as download:
         page.get_by_text("Table (Parquet)").click()
     assert download.value.suggested_filename == "mobilenet_v1-0.5-after11-g2-attention.parquet"

@@ -6,6 +6,7 @@ import streamlit as st
 from PIL import Image
 
 from ...samples import list_samples
+from ...zoo import Variant
 from ..choose.network import backbone_label, position_label, position_words
 from ..choose.picture import offer, own_key, plain
 from ..choose.place import subspace_name
@@ -33,17 +34,22 @@ def ask_for(one: Shown, picture: int, layer: int | None = None, k: int | None = 
         key = own_key(name, pixels.tobytes())
         offer(key, Upload(name, image, image))
         address = {"picture": f"{name} ({key})"}
-    if one.variant:
-        address |= {
-            "net": backbone_label(one.variant),
-            "position": position_words(position_label(one.variant)),
-            "g": str(one.variant.groups),
-        }
-        if one.variant.gain != "published":
-            address["gain"] = one.variant.gain
+    if one.variant and one.variant.placement:
+        address |= _network(one.variant, on_the_page=one.rows is not None)
     if layer is not None and k is not None:
         address["subspace"] = subspace_name(layer, k)
     st.session_state[_ASKED] = address
+
+
+def _network(variant: Variant, *, on_the_page: bool) -> dict[str, str]:
+    """Choose a network: by its controls where they are on the page, for Streamlit then lets nobody write their address; else by that."""
+    position = position_label(variant)
+    if on_the_page:
+        states = {"net": backbone_label(variant), "position": position, "g": variant.groups, "gain": variant.gain}
+        st.session_state.update(states)
+        return {}
+    address = {"net": backbone_label(variant), "position": position_words(position), "g": str(variant.groups)}
+    return address | ({} if variant.gain == "published" else {"gain": variant.gain})
 
 
 def go_where_asked() -> None:
