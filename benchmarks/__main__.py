@@ -1,6 +1,6 @@
 """Measure everything and print one table; write it to ``benchmarks/results.json`` and ``results.md``.
 
-    python -m benchmarks [--only module network others growth attributions lattice batch pages visitors soak] [--data FOLDER] [--minutes 10]
+    python -m benchmarks [--only module network others growth attributions lattice batch dataset pages visitors soak] [--data FOLDER] [--table FOLDER] [--minutes 10]
 
 Each comparison is a ratio of medians over interleaved runs in one process, so a machine whose speed drifts moves both.
 """
@@ -23,6 +23,7 @@ import torch
 
 from benchmarks.attributions import attributions
 from benchmarks.batch import batch
+from benchmarks.dataset import dataset
 from benchmarks.networks import network, others
 from benchmarks.pages import pages
 from benchmarks.soak import soak
@@ -143,6 +144,7 @@ PARTS: dict[str, Callable[[int], list[Row]]] = {
     "attributions": attributions,
     "lattice": lattice,
     "batch": batch,
+    "dataset": dataset,
     "pages": pages,
     "visitors": visitors,
     "soak": soak,
@@ -155,9 +157,14 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--repeats", type=int, default=60)
     parser.add_argument("--data", type=Path, help="photographs for the part `batch` (default: the samples, again and again)")
+    parser.add_argument("--table", type=Path, help="folder that `batch` wrote, for the part `dataset`")
     parser.add_argument("--minutes", type=float, default=10.0, help="length of the part `soak` (default: 10)")
     options = parser.parse_args()
-    parts = PARTS | {"batch": partial(batch, data=options.data), "soak": partial(soak, minutes=options.minutes)}
+    parts = PARTS | {
+        "batch": partial(batch, data=options.data),
+        "soak": partial(soak, minutes=options.minutes),
+        "dataset": partial(dataset, table=options.table),
+    }
     torch.set_num_threads(1)
     torch.manual_seed(0)
     machine = {"machine": platform.machine(), "processor": _processor(), "cores": os.cpu_count(), "torch": torch.__version__}
@@ -171,6 +178,9 @@ def main() -> None:
         "",
     ]
     for part in options.only:
+        if part == "dataset" and not options.table:
+            print("--table FOLDER is needed for the part `dataset`: it is not measured")
+            continue
         if part == "pages" and not CHROMIUM:
             print("no chromium: the pages are not measured")
             continue

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
@@ -90,13 +89,13 @@ def _tile(one: Shown, picture: int, layer: int, k: int, note: str) -> tuple[Tile
         return Tile(
             str(picture), pretty(table.answers[picture]), note=note, drawing=draw_picture(crop), role="picture", alt=name, **about
         ), None
-    scales = all_scales({layer: np.asarray(maps)}, gains={layer: one.variant.gain if one.variant else "published"})[layer]
+    scales = all_scales({layer: maps[k : k + 1]}, gains={layer: one.variant.gain if one.variant else "published"})[layer]
     return (
         Tile(
             str(picture),
             pretty(table.answers[picture]),
             note=note,
-            drawing=draw_map(scales, k, crop),
+            drawing=draw_map(scales, 0, crop),
             role="map",
             alt=f"{name}, map of subspace {k + 1}",
             colour=subspace_colour(k, len(maps)),
