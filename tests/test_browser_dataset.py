@@ -93,6 +93,9 @@ def test_photographs_are_brought_and_one_is_inspected(browser: Browser, offering
     expect(page.get_by_text("5 photographs are here.")).to_be_visible()
     expect(page.get_by_text("5 pictures")).to_be_visible()
     settle(page)
+    page.reload()  # they are in the server's memory, and the address names them
+    settle(page)
+    expect(page.get_by_text("5 photographs are here.")).to_be_visible()
     with page.expect_download() as download:
         page.get_by_text("Table (Parquet)").click()
     assert download.value.suggested_filename == "mobilenet_v1-0.5-after11-g2-attention.parquet"

@@ -20,6 +20,7 @@ from ulsam_viz.batch.rows import Look
 from ulsam_viz.dataset.made import MAX_PICTURES
 from ulsam_viz.samples import list_samples
 from ulsam_viz.ui.dataset.opening import OFFERED
+from ulsam_viz.ui.run.uploads import albums
 from ulsam_viz.zoo import get_variant
 
 VIEWS = ("pictures", "distributions", "scatter", "classes", "means")
@@ -145,18 +146,24 @@ def test_photographs_are_brought_looked_at_and_taken_along_as_a_table() -> None:
     assert "2 pictures" in text_of(app) and len(rows_of(app)) == 2
     app = bring(app, [("a.png", a_picture(3)), ("b.png", a_picture(1))], turn=1)  # another of a name, and one that is here
     assert "3 photographs are here." in text_of(app) and "b.png: it is here already" in text_of(app)
-    kept = app.session_state["photographs"]
+    kept = albums().get(np.ravel(app.query_params["photographs"])[0], "")
+    assert kept
     assert kept.names == ["a.png", "b.png", "a.png (2)"] and kept.pixels.shape == (3, 224, 224, 3)
     fine(app.button(key="photographs-forget").click().run())
     assert "Bring photographs" in app.info[0].value
 
 
 def test_more_photographs_than_are_taken_are_named() -> None:
-    app = page(dataset, source="photographs", look="means", position="after 11", g="1")
-    app.session_state["photographs"] = _many(MAX_PICTURES - 1)
+    albums().put("album-many", _many(MAX_PICTURES - 1), "")
+    app = page(dataset, source="photographs", look="means", position="after 11", g="1", photographs="album-many")
     app = bring(app, [(f"{i}.png", a_picture(i)) for i in range(9)])
     assert f"{MAX_PICTURES} photographs are here." in text_of(app)
     assert f"{MAX_PICTURES} photographs are here already" in text_of(app) and "and 3 other files" in text_of(app)
+
+
+def test_photographs_that_are_gone_are_missed_kindly() -> None:
+    app = page(dataset, source="photographs", photographs="album-gone")
+    assert "no longer here: bring them again" in text_of(app) and "photographs" not in app.query_params
 
 
 def _many(count: int) -> Any:

@@ -12,7 +12,7 @@ UPLOAD = Upload("a.jpg", PICTURE, PICTURE)
 
 def test_a_picture_outlives_its_visitor_by_ten_minutes() -> None:
     now = [0.0]
-    kept = Uploads(10**6, clock=lambda: now[0])
+    kept: Uploads[Upload] = Uploads(10**6, clock=lambda: now[0])
     kept.put("a", UPLOAD, "first")
     now[0] = 10_000
     kept.look(lambda session: session == "first")  # an idle visitor is still a visitor
@@ -27,7 +27,7 @@ def test_a_picture_outlives_its_visitor_by_ten_minutes() -> None:
 
 
 def test_the_picture_that_was_not_looked_at_for_longest_makes_room() -> None:
-    kept = Uploads(limit=2 * 30_000)
+    kept: Uploads[Upload] = Uploads(limit=2 * 30_000)
     for key in ("a", "b"):
         kept.put(key, UPLOAD, "one")
     assert kept.get("a", "two")
@@ -36,7 +36,7 @@ def test_the_picture_that_was_not_looked_at_for_longest_makes_room() -> None:
 
 
 def test_a_picture_that_is_taken_away_is_forgotten_at_once() -> None:
-    kept = Uploads(10**6)
+    kept: Uploads[Upload] = Uploads(10**6)
     kept.put("a", UPLOAD, "one")
     kept.remove("a")
     assert kept.get("a", "one") is None
@@ -44,14 +44,14 @@ def test_a_picture_that_is_taken_away_is_forgotten_at_once() -> None:
 
 
 def test_the_whole_of_a_large_picture_counts_too() -> None:
-    kept = Uploads(limit=2 * 30_000)
+    kept: Uploads[Upload] = Uploads(limit=2 * 30_000)
     kept.put("a", UPLOAD, "one")
     kept.put("b", Upload("b.jpg", PICTURE, Image.new("RGB", (150, 100))), "one")  # 75,000 bytes: more than there is room for
     assert kept.get("a", "one") is None and kept.get("b", "one") is None
 
 
 def test_one_visitor_cannot_push_out_everybody_elses() -> None:
-    kept = Uploads(limit=20 * 30_000)
+    kept: Uploads[Upload] = Uploads(limit=20 * 30_000)
     kept.put("theirs", UPLOAD, "other")
     for n in range(100):
         kept.put(f"mine{n}", UPLOAD, "one")

@@ -42,6 +42,11 @@ class Photographs:
         """Names what is in it."""
         return hashlib.sha256("\n".join(self.names).encode() + self.pixels.tobytes()).hexdigest()
 
+    @property
+    def size(self) -> int:
+        """Bytes in memory."""
+        return self.pixels.nbytes
+
     def crops(self, preprocessing: Preprocessing) -> np.ndarray:
         """Return what a network sees of them, (N, S, S, 3), uint8; as they are kept for the networks that are shipped."""
         if preprocessing.crop == 1 and preprocessing.input_size == self.pixels.shape[1]:

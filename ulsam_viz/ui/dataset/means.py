@@ -19,6 +19,7 @@ from .source import Shown
 
 _GREY = Crop(np.full((112, 112, 3), 128, np.uint8), "grey")  # below a map that belongs to no one picture
 _ENDS = (0.5, 2.0)  # of the scale: means of many maps are never as far from uniform as single ones
+_BESIDE = 116  # px, of a map where two tables share the page
 _HELP = (
     "The mean over all pictures, in multiples of uniform. **same**: share of what single maps prefer (squared difference from "
     "uniform) that their mean explains: 100 % where every picture has the same map. **centre**: correlation of the mean map "
@@ -39,7 +40,7 @@ def show(shown: Sequence[Shown], room: Sequence[DeltaGenerator], layer: int) -> 
                 )
             else:
                 st.markdown(said_of_mean_maps(found))
-                _show(found, layer, key=f"means-{i}")
+                _show(found, layer, beside=len(shown) > 1, key=f"means-{i}")
 
 
 @st.cache_data(max_entries=32, show_spinner="Maps are being averaged")
@@ -47,7 +48,7 @@ def _means(key: str, layer: int, _table: Table) -> MeanMaps | None:
     return mean_maps(_table, layer)
 
 
-def _show(found: MeanMaps, layer: int, *, key: str) -> None:
+def _show(found: MeanMaps, layer: int, *, beside: bool, key: str) -> None:
     low, high = _ENDS
     scales = {"": Scaled(found.maps, low, high, "× uniform", found.maps[0].size, logarithmic=True, open_end=True)}
     tiles = [
@@ -62,7 +63,8 @@ def _show(found: MeanMaps, layer: int, *, key: str) -> None:
     ]
     show_tiles(
         tiles,
-        columns=8 if len(tiles) > 4 else 4,
+        width=_BESIDE if beside else 0,
+        columns=0 if beside else 8 if len(tiles) > 4 else 4,
         heading=f"Mean maps of layer {layer} over {found.pictures:,} pictures",
         help=_HELP,
         legend=map_legend(scales),

@@ -44,9 +44,10 @@ def show() -> None:
         return
     with controls:
         layer = _choose_layer(shown)
-    for one in shown:
-        _show_head(one)
     room = st.columns(len(shown), gap="medium") if len(shown) > 1 else [st.container()]
+    for one, place in zip(shown, room, strict=True):
+        with place:
+            _show_head(one)
     if view == "distributions":
         measure = _choose_measure(shown, controls, "Measure")
         distributions.show(shown, room, measure)

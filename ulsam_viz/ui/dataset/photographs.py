@@ -13,8 +13,11 @@ from ...dataset.made import MAX_PICTURES, Photographs
 from ...images import MAX_BYTES, ImageError, Preprocessing, crop_centre, decode_image
 from ...samples import list_samples
 from ..choose.picture import DECODING, TYPES, plain, sample_image
+from ..run.address import say_missing
+from ..run.session import visitor
+from ..run.uploads import albums
 
-_KEPT = "photographs"
+_ADDRESS = "photographs"  # their key, in the address and in the session
 _SKIPPED = "photographs-skipped"
 _SEEN = Preprocessing()  # every shipped network's size and crop
 _NAMED = 5  # skipped files that are named
@@ -44,11 +47,11 @@ def choose_photographs() -> Photographs | None:
         accept_multiple_files="directory" if whole_folder else True,
         max_upload_size=MAX_BYTES // 2**20,
         on_change=_take,
-        help="The centre square of each is kept, 224 px, in memory, while you are here; never on a disk.",
+        help="The centre square of each is kept, 224 px, in memory, while you are here and ten minutes more; never on a disk.",
     )
     for note in state.get(_SKIPPED, ()):
         st.caption(f":material/info: {note}")
-    kept: Photographs | None = state.get(_KEPT)
+    kept = _kept()
     if kept:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(f"{len(kept.names)} photographs are here.", width="content")
@@ -56,12 +59,39 @@ def choose_photographs() -> Photographs | None:
     return kept
 
 
+def _kept() -> Photographs | None:
+    """Return the photographs that the address names, as long as they are here."""
+    key = st.query_params.get(_ADDRESS) or st.session_state.get(_ADDRESS)
+    if not isinstance(key, str):
+        return None
+    found: Photographs | None = albums().get(key, visitor())
+    if found is None:
+        st.query_params.pop(_ADDRESS, None)
+        st.session_state.pop(_ADDRESS, None)
+        say_missing("The photographs are no longer here: bring them again")
+    else:
+        st.session_state[_ADDRESS] = st.query_params[_ADDRESS] = key  # the state is what other pages lead back to
+    return found
+
+
+def keep_photographs(photographs: Photographs) -> None:
+    """Keep photographs, while this visitor is here and ten minutes more, and let the address name them."""
+    if before := st.session_state.get(_ADDRESS):
+        albums().remove(before)
+    key = f"album-{photographs.key[:16]}"
+    albums().put(key, photographs, visitor())
+    st.session_state[_ADDRESS] = key
+    st.query_params[_ADDRESS] = key
+
+
 def _uploader() -> str:
     return f"photographs-{st.session_state.get('photographs-turn', 0)}"
 
 
 def _forget() -> None:
-    st.session_state.pop(_KEPT, None)
+    if key := st.session_state.pop(_ADDRESS, None):
+        albums().remove(key)
+    st.query_params.pop(_ADDRESS, None)
     st.session_state.pop("tables-begun", None)
     st.session_state[_SKIPPED] = ()
 
@@ -73,7 +103,7 @@ def _take() -> None:
     if not files:
         return
     state["photographs-turn"] = state.get("photographs-turn", 0) + 1
-    before: Photographs | None = state.get(_KEPT)
+    before = _kept()
     names = list(before.names) if before else []
     crops = list(before.pixels) if before else []
     skipped: list[str] = []
@@ -96,7 +126,7 @@ def _take() -> None:
             crops.append(pixels)
     state[_SKIPPED] = _in_few_words(skipped)
     if names:
-        state[_KEPT] = Photographs("Your photographs", names, np.stack(crops))
+        keep_photographs(Photographs("Your photographs", names, np.stack(crops)))
 
 
 def _safe(name: str) -> str:

@@ -16,7 +16,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from ...engine import default_engine
 from .limits import VISITORS, limit
-from .uploads import uploads
+from .uploads import albums, uploads
 
 _LOOK_EVERY = 5.0  # seconds
 
@@ -98,7 +98,8 @@ class Watch:
             if runtime.exists():  # it goes before this thread does
                 is_there = runtime.get_instance().is_active_session
                 self.look(is_there)
-                uploads().look(is_there)
+                for brought in (uploads(), albums()):
+                    brought.look(is_there)
 
 
 @st.cache_resource

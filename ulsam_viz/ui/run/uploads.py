@@ -1,4 +1,4 @@
-"""Pictures that visitors brought: kept in memory, never on a disk, so that a reload of the page finds them again."""
+"""What visitors brought: kept in memory, never on a disk, so that a reload of the page finds them again."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any, Generic, Protocol, TypeVar
 
 from PIL import Image
 
@@ -38,16 +39,27 @@ class Upload:
         return sum(image.width * image.height * 3 for image in images)
 
 
+class Brought(Protocol):
+    """Anything that a visitor brought: a picture, or many."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory."""
+
+
+T = TypeVar("T", bound=Brought)
+
+
 @dataclass
-class _Kept:
-    upload: Upload
+class _Kept(Generic[T]):
+    upload: T
     brought_by: str
     sessions: set[str] = field(default_factory=set)
     seen: float = 0.0
 
 
-class Uploads:
-    """Pictures by a key made from their content; safe to use from several threads.
+class Uploads(Generic[T]):
+    """Pictures, or albums of them, by a key made from their content; safe to use from several threads.
 
     A picture stays while a session that has looked at it is there, and ten minutes more. Of those that a session brought, the
     latest few stay, and any at which others look. Where all of them need more room than there is, the one that was not
@@ -61,9 +73,9 @@ class Uploads:
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit, self._clock = limit, clock
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._kept: OrderedDict[str, _Kept[T]] = OrderedDict()
 
-    def put(self, key: str, upload: Upload, session: str) -> None:
+    def put(self, key: str, upload: T, session: str) -> None:
         """Keep a picture that a session brought and looks at."""
         with self._lock:
             self._kept.pop(key, None)
@@ -74,7 +86,7 @@ class Uploads:
             while sum(kept.upload.size for kept in self._kept.values()) > self._limit:
                 self._kept.popitem(last=False)
 
-    def get(self, key: str, session: str) -> Upload | None:
+    def get(self, key: str, session: str) -> T | None:
         """Return a picture for a session that looks at it; None if it is not here any more."""
         with self._lock:
             if not (kept := self._kept.get(key)):
@@ -101,6 +113,12 @@ class Uploads:
 
 
 @lru_cache
-def uploads() -> Uploads:
+def uploads() -> Uploads[Upload]:
     """Return the pictures of all visitors of this process."""
+    return Uploads(limit(UPLOADS) * 2**20)
+
+
+@lru_cache
+def albums() -> Uploads[Any]:
+    """Return the sets of photographs of all visitors of this process, as the page Dataset looks at them."""
     return Uploads(limit(UPLOADS) * 2**20)
