@@ -13,6 +13,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from tests.components import mounted
+from tests.patience import PATIENCE
 from tests.test_app import fine, text_of
 from tests.test_pages import charts, page
 from ulsam_viz.batch import local
@@ -159,6 +160,19 @@ def test_more_photographs_than_are_taken_are_named() -> None:
     app = bring(app, [(f"{i}.png", a_picture(i)) for i in range(9)])
     assert f"{MAX_PICTURES} photographs are here." in text_of(app)
     assert f"{MAX_PICTURES} photographs are here already" in text_of(app) and "and 3 other files" in text_of(app)
+
+
+def test_a_table_that_was_stopped_says_how_far_it_is_and_goes_on() -> None:
+    photographs = _many(6)
+    albums().put("album-six", photographs, "")
+    query = {"source": "photographs", "photographs": "album-six", "position": "after 11", "g": "2", "look": "distributions"}
+    app = AppTest.from_function(dataset, default_timeout=PATIENCE)
+    app.query_params.update({"net": "V1-0.5"} | query)
+    app.session_state["stopped"] = {(photographs.key, get_variant("mobilenet_v1-0.5-after11-g2").key, "cpu")}
+    fine(app.run())
+    assert "Stopped after 0 of 6 pictures." in text_of(app) and not charts(app)
+    fine(app.button(key="go-on-0").click().run())
+    assert "Stopped" not in text_of(app) and "6 pictures" in text_of(app) and charts(app)
 
 
 def test_photographs_that_are_gone_are_missed_kindly() -> None:

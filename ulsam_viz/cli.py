@@ -70,6 +70,13 @@ def _parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         help="offer every visitor, or none, to upload a network of their own (default: visitors on this machine alone)",
     )
+    app.add_argument(
+        "--table",
+        type=Path,
+        action="append",
+        metavar="DIR",
+        help="folder that `batch` wrote (--out), offered to every visitor on the page Dataset; may be repeated",
+    )
 
     _add_looks(commands)
     variants = commands.add_parser("variants", help="list the trained variants and their accuracy")
@@ -120,6 +127,8 @@ def _app(options: argparse.Namespace) -> None:
     flags = [f"--server.port={options.port}"] if options.port else []
     if options.own_networks is not None:
         os.environ["ULSAM_VIZ_OWN_NETWORKS"] = str(int(options.own_networks))
+    if options.table:
+        os.environ["ULSAM_VIZ_TABLES"] = os.pathsep.join(str(folder.resolve()) for folder in options.table)
     if os.environ.get("ULSAM_VIZ_OWN_NETWORKS") != "0":  # files.MAX_BYTES: a network may be larger than any picture
         flags.append("--server.maxUploadSize=200")
     streamlit(["run", str(APP), *flags, *options.streamlit], prog_name="streamlit")
