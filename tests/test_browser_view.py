@@ -132,7 +132,7 @@ def test_the_upload_and_g_are_within_the_first_stops_of_the_keyboard(browser: Br
     page.context.close()
 
 
-@pytest.mark.parametrize("path", ["/", "/learn", "/learn?step=softmax", "/learn?step=gain"])
+@pytest.mark.parametrize("path", ["/", "/dataset", "/learn", "/learn?step=softmax", "/learn?step=gain"])
 def test_sixty_words_at_most_stand_above_the_fold(browser: Browser, address: str, path: str) -> None:
     page = visit(browser, address + path)
     assert 10 < len(words_above_the_fold(page)) <= 60, words_above_the_fold(page)
@@ -174,7 +174,9 @@ def test_a_theme_is_chosen_in_sight_and_kept_on_every_page(browser: Browser, add
 
 
 @pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("path", ["/", "/?subspace=layer+11,+subspace+2", "/compare", "/learn", "/evidence"])
+@pytest.mark.parametrize(
+    "path", ["/", "/?subspace=layer+11,+subspace+2", "/compare", "/learn", "/evidence", "/dataset", "/dataset?look=scatter"]
+)
 def test_nothing_serious_stands_in_anyones_way(browser: Browser, address: str, path: str, dark: bool) -> None:
     page = visit(browser, address + path, dark=dark)
     found = Axe().run(page, options={"resultTypes": ["violations"], "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]})

@@ -104,6 +104,17 @@ def test_compare_prints_a_row_for_each_network(over: str, count: int, capsys: py
     assert len(capsys.readouterr().out.strip().splitlines()) == count + 1
 
 
+def test_a_server_offers_the_tables_that_it_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import os
+
+    from ulsam_viz.ui.dataset.opening import OFFERED
+
+    monkeypatch.setattr("streamlit.web.cli.main", lambda *_, **__: None)
+    monkeypatch.setenv(OFFERED, "")
+    assert main(["app", "--table", str(tmp_path / "a"), "--table", str(tmp_path / "b")]) == 0
+    assert os.environ[OFFERED].split(os.pathsep) == [str(tmp_path / "a"), str(tmp_path / "b")]
+
+
 def test_a_server_is_started_as_its_switch_says(monkeypatch: pytest.MonkeyPatch) -> None:
     from ulsam_viz.files import MAX_BYTES
     from ulsam_viz.ui.run.brought import SWITCH
