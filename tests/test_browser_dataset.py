@@ -12,25 +12,15 @@ from PIL import Image
 from playwright.sync_api import Browser, expect
 
 from tests.browser import BROWSER_TEST, ROOT, rerun, running_app, settle, until, visit
-from ulsam_viz.batch import local
-from ulsam_viz.batch.rows import Look
-from ulsam_viz.samples import list_samples
+from tests.tables import table_of_samples
 from ulsam_viz.ui.dataset.opening import OFFERED
-from ulsam_viz.zoo import get_variant
 
 pytestmark = BROWSER_TEST
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A table of the samples, in two folders."""
-    root = tmp_path_factory.mktemp("pictures")
-    for i, sample in enumerate(list_samples()[:8]):
-        (root / "ab"[i % 2]).mkdir(exist_ok=True)
-        (root / "ab"[i % 2] / sample.path.name).write_bytes(sample.path.read_bytes())
-    path = tmp_path_factory.mktemp("table") / "eight"
-    local.run(str(root), path, Look(get_variant("mobilenet_v1-0.5-after11-g4")), workers=0, quiet=True)
-    return path
+    return table_of_samples(tmp_path_factory.mktemp("table"), "eight", 8, "mobilenet_v1-0.5-after11-g4")
 
 
 @pytest.fixture(scope="module")

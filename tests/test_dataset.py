@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tests.tables import samples_in_folders
 from ulsam_viz.batch import local
 from ulsam_viz.batch.rows import Look
 from ulsam_viz.dataset.made import BATCH, Photographs, as_parquet, batches, compute, joined, look_of
@@ -34,11 +35,7 @@ _SAMPLES = 7  # not a multiple of a batch
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Samples in two folders, as classes would be, and a file that is no picture."""
-    root = tmp_path_factory.mktemp("pictures")
-    for i, sample in enumerate(list_samples()[:_SAMPLES]):
-        place = root / "ab"[i % 2]
-        place.mkdir(exist_ok=True)
-        (place / sample.path.name).write_bytes(sample.path.read_bytes())
+    root = samples_in_folders(tmp_path_factory.mktemp("pictures"), _SAMPLES)
     (root / "a" / "note.jpg").write_text("no picture")
     return root
 

@@ -14,10 +14,9 @@ from streamlit.testing.v1 import AppTest
 
 from tests.components import mounted
 from tests.patience import PATIENCE
+from tests.tables import table_of_samples
 from tests.test_app import fine, text_of
 from tests.test_pages import charts, page
-from ulsam_viz.batch import local
-from ulsam_viz.batch.rows import Look
 from ulsam_viz.dataset.made import MAX_PICTURES
 from ulsam_viz.samples import list_samples
 from ulsam_viz.ui.dataset.opening import OFFERED
@@ -43,14 +42,7 @@ def a_picture(number: int, size: int = 40) -> bytes:
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A table of the samples, in two folders."""
-    root = tmp_path_factory.mktemp("pictures")
-    for i, sample in enumerate(list_samples()[:6]):
-        (root / "ab"[i % 2]).mkdir(exist_ok=True)
-        (root / "ab"[i % 2] / sample.path.name).write_bytes(sample.path.read_bytes())
-    path = tmp_path_factory.mktemp("table") / "of_the_samples"
-    local.run(str(root), path, Look(get_variant("mobilenet_v1-0.5-after6_8_11_13-g2")), workers=0, quiet=True)
-    return path
+    return table_of_samples(tmp_path_factory.mktemp("table"), "of_the_samples", 6, "mobilenet_v1-0.5-after6_8_11_13-g2")
 
 
 @pytest.fixture

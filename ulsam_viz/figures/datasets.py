@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,66 +22,60 @@ def spread_boxes(spreads: Mapping[int, np.ndarray], *, title: str, span: tuple[f
         title: Of the values.
         span: What their axis shows, where several figures compare; None: what is there.
     """
-    boxes: list[dict[str, Any]] = []
-    ticks: list[tuple[float, str]] = []
-    place = 0
-    for layer, quantiles in spreads.items():
-        groups = quantiles.shape[1]
-        for k, (low, first, middle, third, high) in enumerate(quantiles.T.tolist()):
-            if np.isfinite(middle):
-                boxes.append(
-                    {
-                        "type": "box",
-                        "x": [place + k],
-                        "lowerfence": [low],
-                        "q1": [first],
-                        "median": [middle],
-                        "q3": [third],
-                        "upperfence": [high],
-                        "name": f"Layer {layer}, subspace {k + 1}",
-                        "marker": {"color": subspace_colour(k, groups)},
-                        "line": {"width": 1.5},
-                        "width": 0.7,
-                        "showlegend": False,
-                    }
-                )
-        ticks.append((place + (groups - 1) / 2, f"layer {layer}"))
-        place += groups + 1
-    return figure(
-        boxes,
-        height=340,
-        xaxis={"tickvals": [at for at, _ in ticks], "ticktext": [text for _, text in ticks], "fixedrange": True, "showgrid": False},
-        yaxis={"title": {"text": title}, "fixedrange": True, "zeroline": False, "automargin": True}
-        | ({"range": [*span]} if span else {}),
-    )
+    boxes = [
+        {
+            "type": "box",
+            "x": [place],
+            **{name: [float(v)] for name, v in zip(("lowerfence", "q1", "median", "q3", "upperfence"), values, strict=True)},
+            "name": f"Layer {layer}, subspace {k + 1}",
+            "marker": {"color": subspace_colour(k, quantiles.shape[1])},
+            "line": {"width": 1.5},
+            "width": 0.7,
+            "showlegend": False,
+        }
+        for layer, first, quantiles in _places(spreads)
+        for k, (place, values) in enumerate(zip(range(first, first + quantiles.shape[1]), quantiles.T, strict=True))
+        if np.isfinite(values).all()
+    ]
+    return _of_layers(boxes, spreads, title, span)
 
 
 def share_bars(shares: Mapping[int, np.ndarray], *, title: str, span: tuple[float, float] | None = None) -> go.Figure:
-    """Draw a bar for each subspace, layers side by side; arguments as for :func:`spread_boxes`, but one value a subspace."""
-    bars: list[dict[str, Any]] = []
-    ticks: list[tuple[float, str]] = []
-    place = 0
-    for layer, values in shares.items():
-        groups = len(values)
-        bars.append(
-            {
-                "type": "bar",
-                "x": [place + k for k in range(groups)],
-                "y": [None if np.isnan(v) else float(v) for v in values],
-                "marker": {"color": [subspace_colour(k, groups) for k in range(groups)]},
-                "customdata": [f"Layer {layer}, subspace {k + 1}" for k in range(groups)],
-                "hovertemplate": "%{customdata}: %{y:.2f}<extra></extra>",
-                "showlegend": False,
-            }
-        )
-        ticks.append((place + (groups - 1) / 2, f"layer {layer}"))
-        place += groups + 1
+    """Draw a bar for each subspace, layers side by side; arguments as for :func:`spread_boxes`, but values have shape (g,)."""
+    bars = [
+        {
+            "type": "bar",
+            "x": list(range(first, first + len(values))),
+            "y": [None if np.isnan(v) else float(v) for v in values],
+            "marker": {"color": [subspace_colour(k, len(values)) for k in range(len(values))]},
+            "customdata": [f"Layer {layer}, subspace {k + 1}" for k in range(len(values))],
+            "hovertemplate": "%{customdata}: %{y:.2f}<extra></extra>",
+            "showlegend": False,
+        }
+        for layer, first, values in _places(shares)
+    ]
+    return _of_layers(bars, shares, title, span)
+
+
+def _places(values: Mapping[int, np.ndarray]) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Yield each layer with the place of its first subspace, and its values (..., g); between layers one place is free."""
+    first = 0
+    for layer, own in values.items():
+        yield layer, first, own
+        first += own.shape[-1] + 1
+
+
+def _of_layers(
+    data: list[dict[str, Any]], values: Mapping[int, np.ndarray], title: str, span: tuple[float, float] | None
+) -> go.Figure:
+    centres = {f"layer {layer}": first + (own.shape[-1] - 1) / 2 for layer, first, own in _places(values)}
     return figure(
-        bars,
+        data,
         height=340,
         bargap=0.3,
-        xaxis={"tickvals": [at for at, _ in ticks], "ticktext": [text for _, text in ticks], "fixedrange": True, "showgrid": False},
-        yaxis={"title": {"text": title}, "fixedrange": True, "automargin": True} | ({"range": [*span]} if span else {}),
+        xaxis={"tickvals": list(centres.values()), "ticktext": list(centres), "fixedrange": True, "showgrid": False},
+        yaxis={"title": {"text": title}, "fixedrange": True, "zeroline": False, "automargin": True}
+        | ({"range": [*span]} if span else {}),
     )
 
 
