@@ -104,6 +104,18 @@ def test_compare_prints_a_row_for_each_network(over: str, count: int, capsys: py
     assert len(capsys.readouterr().out.strip().splitlines()) == count + 1
 
 
+def test_compare_says_what_the_page_compare_says(capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.test_pages import compare, page
+    from ulsam_viz.samples import list_samples
+
+    sample = next(s for s in list_samples() if s.path == COFFEE)
+    shown = page(compare, picture=sample.title, position="after 11", g="4").dataframe[0].value
+    assert main(["compare", str(COFFEE), "--variant", NAME, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["networks"]
+    assert [row["answer"].replace("_", " ") for row in rows] == shown["says"].tolist()
+    assert [100 * row["probability"] for row in rows] == pytest.approx(shown["probability"].tolist(), abs=1e-3)
+
+
 def test_a_server_offers_the_tables_that_it_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import os
 
