@@ -257,12 +257,17 @@ def _agreements(maps: np.ndarray, attributions: list[np.ndarray], dead: np.ndarr
     return np.where(dead, np.nan, np.stack(found))
 
 
+def folder_of(name: str) -> str | None:
+    """Return the folder that a picture lies in, which is taken for its class; None where it lies in none."""
+    return PurePosixPath(name).parts[0] if "/" in name else None
+
+
 def _answers_of(look: Look, names: list[str], seen: list[Any], targets: list[int]) -> dict[str, list[Any]]:
-    """Return the columns that are a picture's; a folder that it lies in is taken for its class."""
+    """Return the columns that are a picture's."""
     classes = look.variant.classes
     top = [(s.top(2) * 2)[:2] for s in seen]  # a network may know one class only
     return {
-        "class_folder": [PurePosixPath(name).parts[0] if "/" in name else None for name in names],
+        "class_folder": [folder_of(name) for name in names],
         "answer": [classes[a] for a, _ in top],
         "answer_number": [a for a, _ in top],
         "probability": [float(s.probabilities[a]) for s, (a, _) in zip(seen, top, strict=True)],

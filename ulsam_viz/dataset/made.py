@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from ..batch.pictures import Crops
-from ..batch.rows import Look, PictureRows, Rows, explode
+from ..batch.rows import Look, PictureRows, Rows, explode, folder_of
 from ..images import Preprocessing, crop_centre
 from ..models.network import Network
 from ..zoo import Variant
@@ -89,10 +89,11 @@ def look_of(variant: Variant) -> Look:
 
 
 def batches(photographs: Photographs, variant: Variant) -> list[Crops]:
-    """Return the pictures as the passes take them."""
-    pixels, names = photographs.crops(variant.preprocessing), list(photographs.names)
-    starts = range(0, len(names), BATCH)
-    return [Crops(names[i : i + BATCH], [""] * len(names[i : i + BATCH]), pixels[i : i + BATCH]) for i in starts]
+    """Return the pictures as the passes take them, without their names: results are kept longer than a visitor's pictures."""
+    pixels = photographs.crops(variant.preprocessing)
+    starts = range(0, len(pixels), BATCH)
+    parts = [pixels[i : i + BATCH] for i in starts]
+    return [Crops([""] * len(part), [""] * len(part), part) for part in parts]
 
 
 def compute(network: Network, crops: Crops, look: Look) -> Rows:
@@ -102,12 +103,19 @@ def compute(network: Network, crops: Crops, look: Look) -> Rows:
 
 def joined(photographs: Photographs, look: Look, found: Sequence[Rows]) -> tuple[Table, pa.Table]:
     """Return the table of all batches, and the same rows as ``batch`` writes them, without the places of maps in files."""
-    rows = explode(pa.concat_tables([part.table(look) for part in found]), look)
+    named = [_named(part, photographs.names[i * BATCH :]) for i, part in enumerate(found)]
+    rows = explode(pa.concat_tables([part.table(look) for part in named]), look)
     rows = rows.drop_columns(["shard", "row"])
     maps = {layer: np.concatenate([part.maps[layer] for part in found]) for layer in found[0].maps}
     looks = KeptLooks(photographs.crops(look.variant.preprocessing), maps)
     key = hashlib.sha256(f"{photographs.key} {look.variant.key}".encode()).hexdigest()
     return read_table(rows, title=photographs.title, key=key, variant=look.variant.name, looks=looks), rows
+
+
+def _named(part: Rows, names: Sequence[str]) -> Rows:
+    """Give a batch its pictures' names, the first of these."""
+    own = list(names[: len(part.names)])
+    return replace(part, names=own, answers={**part.answers, "class_folder": [folder_of(name) for name in own]})
 
 
 def as_parquet(rows: pa.Table) -> bytes:

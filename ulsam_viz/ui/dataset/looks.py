@@ -22,7 +22,7 @@ def small_crop(table: Table, picture: int, *, side: int = _SIDE) -> Crop | None:
     return Crop(pixels, hashlib.sha256(f"{table.key} {picture} {side}".encode()).hexdigest())
 
 
-@st.cache_data(max_entries=2000, show_spinner=False)
+@st.cache_data(max_entries=2000, ttl=600, show_spinner=False)  # seconds: no picture outlives its visitor by much
 def _pixels(key: str, picture: int, side: int, _table: Table) -> np.ndarray | None:
     pixels = _table.looks.crop(picture) if _table.looks else None
     return None if pixels is None else np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BOX))

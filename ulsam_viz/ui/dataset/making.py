@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Hashable
 from concurrent.futures import Future, wait
 from functools import partial
@@ -13,7 +12,6 @@ import streamlit as st
 
 from ...batch.pictures import Crops
 from ...batch.rows import Look, Rows
-from ...caching import BoundedCache
 from ...dataset.made import BATCH, Photographs, batches, compute, joined, look_of
 from ...dataset.table import Table
 from ...engine import DeviceChoice, Pause, default_engine
@@ -22,29 +20,7 @@ from ...models.network import Network
 from ...zoo import Variant
 from ..run.session import asked, visitor
 
-_KEPT_BYTES = 200 * 2**20  # of tables that are whole, of all visitors together
-
-
-class _Kept:
-    """Tables that are whole, for whoever asks for the same again."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._cache = BoundedCache(_KEPT_BYTES)
-
-    def get(self, key: Hashable) -> tuple[Table, pa.Table] | None:
-        with self._lock:
-            found: tuple[Table, pa.Table] | None = self._cache.get(key)[1]
-        return found
-
-    def put(self, key: Hashable, value: tuple[Table, pa.Table]) -> None:
-        with self._lock:
-            self._cache.put(key, value)
-
-
-@st.cache_resource
-def _kept() -> _Kept:
-    return _Kept()
+_KEPT = 3  # tables of a session, which go with it: pictures are in them
 
 
 def made(photographs: Photographs, variant: Variant, device: DeviceChoice, *, place: str) -> tuple[Table, pa.Table] | None:
@@ -60,8 +36,9 @@ def made(photographs: Photographs, variant: Variant, device: DeviceChoice, *, pl
         None where it failed, which is said, or was stopped before its first batch.
     """
     key = (photographs.key, variant.key, device.device)
-    if whole := _kept().get(key):
-        return whole
+    kept: dict[Hashable, tuple[Table, pa.Table]] = st.session_state.setdefault("tables-made", {})
+    if key in kept:
+        return kept[key]
     look, parts = look_of(variant), batches(photographs, variant)
     begun: dict[str, tuple[Hashable, list[Rows]]] = st.session_state.setdefault("tables-begun", {})
     if begun.get(place, (None, []))[0] != key:
@@ -91,15 +68,16 @@ def made(photographs: Photographs, variant: Variant, device: DeviceChoice, *, pl
                 return None
             found.append(future.result())
     room.empty()
-    whole = joined(photographs, look, found)
-    _kept().put(key, whole)
+    kept[key] = joined(photographs, look, found)
     del begun[place]
-    return whole
+    for old in list(kept)[:-_KEPT]:
+        del kept[old]
+    return kept[key]
 
 
 def _asked_for(crops: Crops, variant: Variant, device: DeviceChoice) -> Future[Rows]:
     """Ask for one batch; the next is asked for when it is done, so that a visitor who leaves leaves little behind."""
-    key = hashlib.sha256("\n".join(crops.names).encode() + crops.pixels.tobytes()).hexdigest()
+    key = hashlib.sha256(crops.pixels.tobytes()).hexdigest()
     mine, look = asked(), look_of(variant)
     picture = Crop(crops.pixels, key)
     work = partial(_compute, crops, look)

@@ -92,7 +92,8 @@ def _forget() -> None:
     if key := st.session_state.pop(_ADDRESS, None):
         albums().remove(key)
     st.query_params.pop(_ADDRESS, None)
-    st.session_state.pop("tables-begun", None)
+    for key in ("tables-begun", "tables-made"):
+        st.session_state.pop(key, None)
     st.session_state[_SKIPPED] = ()
 
 
