@@ -102,7 +102,19 @@ def test_the_wheel_holds_what_the_checkout_holds(installed: Installed) -> None:
 
 
 def test_the_sdist_holds_what_a_developer_needs(installed: Installed) -> None:
-    for name in ("Makefile", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "requirements-dev.txt", "tests", "benchmarks"):
+    for name in (
+        "Makefile",
+        "README.md",
+        "LICENSE",
+        "CHANGELOG.md",
+        "CITATION.cff",
+        "requirements-dev.txt",
+        "tests",
+        "benchmarks",
+        "deploy",
+        "Dockerfile",
+        ".dockerignore",
+    ):
         assert (installed.sdist / name).exists(), name
     assert not (installed.sdist / ".venv").exists()
 

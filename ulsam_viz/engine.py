@@ -92,7 +92,7 @@ class Engine:
     """
 
     def __init__(self, *, workers: int | None = None, model_bytes: int = 400 * 2**20, result_bytes: int = 200 * 2**20) -> None:
-        workers = workers or max(1, (os.cpu_count() or 1) // torch.get_num_threads())
+        workers = workers or max(1, _cores() // torch.get_num_threads())
         self._pools = {"cpu": FairPool(workers, "engine", _prepare_thread)}
         self._pools["cuda"] = FairPool(1, "engine-gpu", _prepare_thread)  # a GPU does one thing at once; passes go in batches
         self._lock = threading.Lock()
@@ -418,6 +418,11 @@ class Engine:
 
 def _load(variant: Variant | GuestNetwork) -> nn.Module:
     return cast(nn.Module, variant.network) if isinstance(variant, GuestNetwork) else load_network(variant)
+
+
+def _cores() -> int:
+    """Return the cores that this process may use: in a container they may be fewer than the machine's."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _prepare_thread() -> None:

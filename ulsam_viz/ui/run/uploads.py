@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, Generic, Protocol, TypeVar
 
 from PIL import Image
+from starlette.formparsers import MultiPartParser
 
 from .limits import UPLOADS, limit
 
@@ -110,6 +111,11 @@ class Uploads(Generic[T]):
                     kept.seen = now
                 elif now - kept.seen > _AFTERWARDS:
                     del self._kept[key]
+
+
+def keep_off_disks() -> None:
+    """Let the server take uploads into memory alone: of more than a megabyte, its reader makes a file without a name for a moment."""
+    MultiPartParser.spool_max_size = 0  # no such file: how much may come, `server.maxUploadSize` says
 
 
 @lru_cache
