@@ -127,7 +127,9 @@ def _memory() -> float:
 def _batch(folder: Path, out: Path, *, effects: bool) -> dict[str, float]:
     look = Look(get_variant(VARIANT), _METHODS, effects=effects)
     vars(local)["PictureRows"] = _Watched  # to see it from within
-    torch.set_num_threads(max(1, torch.get_num_threads() - 1))  # as its command does: a core loads pictures
+    # As its command does: a core loads pictures, and what is freed is kept.
+    torch.set_num_threads(max(1, torch.get_num_threads() - 1))
+    local.keep_freed_memory()
     count = len(Folder.at(str(folder)).names)
     _Watched(look)  # reads the checkpoint into the system's cache
     started = time.perf_counter()
