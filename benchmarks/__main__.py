@@ -156,7 +156,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--repeats", type=int, default=60)
-    parser.add_argument("--data", type=Path, help="photographs for the part `batch` (default: the samples, again and again)")
+    parser.add_argument(
+        "--data", type=Path, help="photographs for the part `batch`, a thousand at most (default: the samples, again and again)"
+    )
     parser.add_argument("--table", type=Path, help="folder that `batch` wrote, for the part `dataset`")
     parser.add_argument("--minutes", type=float, default=10.0, help="length of the part `soak` (default: 10)")
     options = parser.parse_args()

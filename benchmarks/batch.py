@@ -14,6 +14,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout, suppress
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from ulsam_viz.analysis.removal import remove_each, run_pass
 from ulsam_viz.batch import local
 from ulsam_viz.batch.pictures import Crops, Folder
 from ulsam_viz.batch.rows import Look, PictureRows, Rows
+from ulsam_viz.commands import PictureError, run_inspect
 from ulsam_viz.explanation import explain
 from ulsam_viz.images import ImageError, decode_image, prepare
 from ulsam_viz.samples import list_samples
@@ -32,8 +35,8 @@ from ulsam_viz.zoo import get_variant, load_variant
 
 VARIANT = "mobilenet_v1-0.5-after11-g4"
 _METHODS = ("grad_cam",)
-_SAMPLES = 480  # pictures that the samples are repeated to
-_ROUNDS, _TIMED, _LOOPED = 3, 240, 60  # turns; pictures of a turn, and of one of a loop
+_ROUNDS = 3  # turns, each over its own share of the pictures
+_MOST, _TRY = 1_000, 300  # pictures
 
 
 def batch(repeats: int, *, data: Path | None = None) -> list[dict[str, Any]]:
@@ -41,36 +44,34 @@ def batch(repeats: int, *, data: Path | None = None) -> list[dict[str, Any]]:
 
     Args:
         repeats: Without a meaning here; fewer than ten are a try: one turn, of few pictures.
-        data: Folder of photographs; by default the samples, again and again.
+        data: Folder of photographs, of which the first thousand are taken; by default the samples, again and again.
     """
-    rounds, timed, looped = (_ROUNDS, _TIMED, _LOOPED) if repeats >= 10 else (1, 48, 16)
+    rounds, most = (_ROUNDS, _MOST) if repeats >= 10 else (1, _TRY)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "pictures"
         if data:
-            count = _link(folder, data, Folder.at(str(data)).names)
+            _link(folder, data, Folder.at(str(data)).names[:most])
         else:
-            count = _repeat_samples(folder, _SAMPLES if repeats >= 10 else 128)
-        part = Path(temporary) / "part"
-        _link(part, folder, Folder.at(str(folder)).names[:timed])
-        turns = [
-            {
-                "batch": _measured("batch", part, Path(temporary) / f"table{turn}")["rate"],
-                **{name: _measured(name, part, Path(str(looped)))["rate"] for name in _LOOPS},
-            }
-            for turn in range(rounds)
-        ]
+            _repeat_samples(folder, most)
+        names = Folder.at(str(folder)).names
+        rates: dict[str, list[float]] = {name: [] for name in (*_RUNS, *_LOOPS)}
+        for turn in range(rounds):
+            share = Path(temporary) / f"share{turn}"
+            _link(share, folder, names[turn::_ROUNDS])  # of every class
+            for number, name in enumerate(rates):
+                rates[name].append(_measured(name, share, Path(temporary) / f"table{turn}-{number}")["rate"])
         whole = _measured("batch", folder, Path(temporary) / "whole")
     rows = [
         {
-            "what": f"batch, {VARIANT}, Grad-CAM and effects / {name}",
-            "first": f"{statistics.median(t['batch'] for t in turns):.1f} pictures/s",
-            "second": f"{statistics.median(t[name] for t in turns):.1f} pictures/s",
-            "ratio": statistics.median(t["batch"] / t[name] for t in turns),
+            "what": f"{run} / {loop}",
+            "first": f"{statistics.median(rates[run]):.1f} pictures/s",
+            "second": f"{statistics.median(rates[loop]):.1f} pictures/s",
+            "ratio": statistics.median(a / b for a, b in zip(rates[run], rates[loop], strict=True)),
         }
-        for name in _LOOPS
+        for loop, (run, _) in _LOOPS.items()
     ]
     memory = {
-        "what": f"batch, {count:,} pictures: resident memory at the end / after the first hundred",
+        "what": f"batch, {len(names):,} pictures: resident memory at the end / after the first hundred",
         "first": f"{whole['end']:.0f} MB",
         "second": f"{whole['hundred']:.0f} MB",
         "ratio": whole["end"] / whole["hundred"],
@@ -78,26 +79,24 @@ def batch(repeats: int, *, data: Path | None = None) -> list[dict[str, Any]]:
     return [*rows, memory]
 
 
-def _link(folder: Path, data: Path, names: Sequence[str]) -> int:
-    """Fill a folder with links to pictures of another, and return how many."""
+def _link(folder: Path, data: Path, names: Sequence[str]) -> None:
+    """Fill a folder with links to pictures of another."""
     folder.mkdir()
     for number, name in enumerate(names):
         (folder / f"{number:07d}{Path(name).suffix}").symlink_to(data.resolve() / name)
-    return len(names)
 
 
-def _repeat_samples(folder: Path, count: int) -> int:
+def _repeat_samples(folder: Path, count: int) -> None:
     """Fill a folder with the samples, again and again, each time a column narrower: what is the same is computed once."""
     folder.mkdir()
     samples = [decode_image(sample.path.read_bytes()) for sample in list_samples()]
     for number in range(count):
         image = samples[number % len(samples)]
         image.crop((0, 0, image.width - number // len(samples), image.height)).save(folder / f"{number:07d}.jpg", quality=92)
-    return count
 
 
-def _measured(what: str, folder: Path, where: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.batch", what, str(folder), str(where)]
+def _measured(what: str, folder: Path, out: Path) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.batch", what, str(folder), str(out)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent)
     measured: dict[str, float] = json.loads(done.stdout)
     return measured
@@ -125,9 +124,12 @@ def _memory() -> float:
     return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in processes) * page
 
 
-def _batch(folder: Path, out: Path) -> dict[str, float]:
-    look = Look(get_variant(VARIANT), _METHODS)
+def _batch(folder: Path, out: Path, *, effects: bool) -> dict[str, float]:
+    look = Look(get_variant(VARIANT), _METHODS, effects=effects)
     vars(local)["PictureRows"] = _Watched  # to see it from within
+    # As its command does: a core loads pictures, and what is freed is kept.
+    torch.set_num_threads(max(1, torch.get_num_threads() - 1))
+    local.keep_freed_memory()
     count = len(Folder.at(str(folder)).names)
     _Watched(look)  # reads the checkpoint into the system's cache
     started = time.perf_counter()
@@ -135,23 +137,29 @@ def _batch(folder: Path, out: Path) -> dict[str, float]:
     return {"rate": count / (time.perf_counter() - started), "hundred": _Watched.hundred or _Watched.end, "end": _Watched.end}
 
 
-def _loop(folder: Path, count: int, look_at: Callable[[Path], None]) -> dict[str, float]:
-    paths = sorted(folder.iterdir())[:count]
+def _loop(folder: Path, look_at: Callable[[Path], None]) -> dict[str, float]:
+    paths = sorted(folder.iterdir())
     look_at(paths[0])  # loads what is loaded once
     started = time.perf_counter()
-    for path in paths:
+    for path in paths[1:]:  # whose results are not kept from before
         look_at(path)
-    return {"rate": len(paths) / (time.perf_counter() - started)}
+    return {"rate": (len(paths) - 1) / (time.perf_counter() - started)}
+
+
+def _inspected(path: Path) -> None:
+    """Do what ``inspect PICTURE --json`` does: answers, maps, Grad-CAM, measures and rank correlations, but no effects."""
+    with redirect_stdout(StringIO()), suppress(PictureError):
+        run_inspect([path], VARIANT, methods=_METHODS, device="cpu", as_json=True)
 
 
 def _explained(path: Path) -> None:
-    """Ask the library's functions, as the page does: everything about a picture, then what each change of attention does."""
+    """Ask as the page does: everything about a picture, then what each change of attention does, more than ``batch`` asks."""
     variant = get_variant(VARIANT)
     try:
         image = decode_image(path.read_bytes())
     except ImageError:
         return
-    seen = explain(image, variant, _METHODS)
+    seen = explain(image, variant, _METHODS, device="cpu")
     x = prepare(image, variant.preprocessing).tensor
     for layer in seen.attention:
         ablate(_network(), x, layer=layer, target=seen.target, temperature=variant.calibration.temperature)
@@ -182,12 +190,17 @@ def _network() -> Any:
     return _kept[0]
 
 
-_LOOPS = {"a loop over explain and ablate": _explained, "a loop over its own functions, one picture a pass": _alone}
+_RUNS = {"batch": True, "batch --no-effects": False}
+#: What each loop is compared with, which writes the same numbers, and how it looks at a picture.
+_LOOPS = {
+    "a loop over inspect": ("batch --no-effects", _inspected),
+    "a loop over explain and ablate": ("batch", _explained),
+    "its own functions, a picture a pass": ("batch", _alone),
+}
 
 
 if __name__ == "__main__":
-    name, pictures, where = sys.argv[1:]
-    if name == "batch":
-        torch.set_num_threads(max(1, torch.get_num_threads() - 1))  # as its command does: a core loads pictures
-    result = _batch(Path(pictures), Path(where)) if name == "batch" else _loop(Path(pictures), int(where), _LOOPS[name])
+    name, pictures, out = sys.argv[1:]
+    effects = _RUNS.get(name)
+    result = _loop(Path(pictures), _LOOPS[name][1]) if effects is None else _batch(Path(pictures), Path(out), effects=effects)
     print(json.dumps(result))

@@ -327,6 +327,9 @@ def _add_batch(commands: Any) -> None:
     batch.add_argument("--no-effects", action="store_true", help="do not remove each subspace to see what that changes")
     batch.add_argument("--batch", type=int, default=16, metavar="N", help="pictures in a pass (default: 16)")
     batch.add_argument(
+        "--part", type=int, default=256, metavar="N", help="pictures in a part; a kill loses at most one (default: 256)"
+    )
+    batch.add_argument(
         "--workers",
         type=int,
         metavar="N",

@@ -26,6 +26,8 @@ def run_batch(options: argparse.Namespace, *, device: str | None) -> str:
     """
     if options.batch < 1 or (options.workers is not None and options.workers < (1 if options.ray else 0)):
         raise BatchError("--batch is at least 1, and so is --workers with --ray; without, --workers is at least 0")
+    if options.part < 1:
+        raise BatchError("--part is at least 1")
     variant = get_variant(options.variant)
     look = Look(
         variant,
@@ -45,10 +47,12 @@ def run_batch(options: argparse.Namespace, *, device: str | None) -> str:
             batch=options.batch,
             workers=options.workers,
             device=options.device,
+            part=options.part,
         )
     else:
-        from .local import run
+        from .local import keep_freed_memory, run
 
+        keep_freed_memory()
         summary = run(
             options.folder,
             options.out,
@@ -56,6 +60,7 @@ def run_batch(options: argparse.Namespace, *, device: str | None) -> str:
             batch=options.batch,
             workers=options.workers,
             device=device or "cpu",
+            part=options.part,
             quiet=options.json,
         )
     return json.dumps(asdict(summary)) if options.json else _sentences(summary, options)

@@ -100,9 +100,7 @@ class Output:
             raise BatchError(f"'{self.path}' holds a table or parts without their settings; choose another folder (--out)")
         else:
             _replace(record, lambda partial: partial.write_text(json.dumps(ours, indent=1) + "\n", encoding="utf-8"))
-        if self.table.exists():  # a kill came between the table and the end
-            shutil.rmtree(self.parts, ignore_errors=True)
-        else:
+        if not self.table.exists():
             self.parts.mkdir(exist_ok=True)
             if self.look.maps:
                 self.maps.mkdir(exist_ok=True)
@@ -138,9 +136,10 @@ class Output:
         if not self.table.exists():
             _replace(self.skipped, self._write_skipped)
             _replace(self.table, self._write_table)
+        if self.parts.exists():  # also where a kill came between the table and the end
             shutil.rmtree(self.parts)
-            for left in self.maps.glob("*.partial"):  # by a kill
-                left.unlink()
+        for left in self.maps.glob("*.partial"):  # by a kill
+            left.unlink()
         rows = pq.read_metadata(self.table).num_rows
         with self.skipped.open(newline="", encoding="utf-8") as file:
             skipped = sum(1 for _ in csv.DictReader(file))
