@@ -35,8 +35,9 @@ _LEGEND = (
 def as_html(report: Report) -> str:
     """Write a report as HTML: pictures inside, nothing fetched, nothing run."""
     sheet = report.sheet
+    named = sheet.title if sheet.title == sheet.network else f"{sheet.title} ({sheet.network})"
     parts = [
-        f"<h1>{_safe(sheet.picture)}</h1><p class=small>{_safe(f'{sheet.title} ({sheet.network}). {sheet.answers}.')}</p>",
+        f"<h1>{_safe(sheet.picture)}</h1><p class=small>{_safe(f'{named}. {sheet.answers}.')}</p>",
         _view(report),
         *_attention(report),
         _attributions(report),
