@@ -28,6 +28,8 @@ _VISITORS = 16
 _WARM_UP = 0.3  # of the time: every network has been asked for, and every cache is as full as it will be
 _LOOK_EVERY = 2.0  # seconds, at the memory
 _KILLED_AFTER = 20.0  # seconds of a new server, among its visitors
+_LEAVING = 20.0  # seconds that visitors have to see the end of what they last asked
+_COMPARING = 80.0  # seconds
 _BRINGING = 2  # of them look at a picture of their own when it is killed
 
 
@@ -43,19 +45,19 @@ def soak(repeats: int, *, minutes: float = 10.0) -> list[dict[str, Any]]:
         seen, memory = _stay(log, 60 * minutes)
         killed = _kill(log)
         with _server(free_port()) as address:
-            wrong = asyncio.run(wrong_maps(seen, address))
+            compared, wrong = asyncio.run(wrong_maps(seen, address, seconds=_COMPARING))
         said = log.read_text(errors="replace")
     for trouble in {*seen.failed, *wrong}:
         print(trouble, file=sys.stderr)
     print("\n".join(line for line in said.splitlines() if "INFO" not in line)[-5000:], file=sys.stderr)
     return [
         {"what": what, "value": float(value), "unit": unit}
-        for what, value, unit in _rows(minutes, seen, memory, killed, wrong, said)
+        for what, value, unit in _rows(minutes, seen, memory, killed, (compared, wrong), said)
     ]
 
 
 def _rows(
-    minutes: float, seen: Seen, memory: list[Memory], killed: dict[str, float], wrong: list[str], said: str
+    minutes: float, seen: Seen, memory: list[Memory], killed: dict[str, float], truth: tuple[int, list[str]], said: str
 ) -> list[tuple[str, float, str]]:
     warm = memory[int(_WARM_UP * len(memory)) :]
     waits = sorted(seen.waits)
@@ -63,8 +65,9 @@ def _rows(
     level = statistics.median(m.resident for m in warm[: len(warm) // 7 or 1])
     return [
         (f"{_VISITORS} visitors, {minutes:g} minutes: {done}", sum(seen.done.values()), "actions"),
-        ("views whose maps were compared with what one alone sees", len(seen.maps), "views"),
-        ("of them wrong", len(wrong), "views"),
+        ("views with maps", sum(bool(maps) for _, maps in seen.maps), "views"),
+        ("of them compared with what one alone sees", truth[0], "views"),
+        ("of those wrong", len(truth[1]), "views"),
         ("left before it was clear what was asked last", seen.uncertain, "views"),
         ("a picture of one's own was said to be kept no more", seen.gone, "views"),
         ("actions that failed or were not answered within two minutes", len(seen.failed), "actions"),
@@ -103,7 +106,10 @@ async def _together(address: str, seconds: float) -> tuple[Seen, list[Memory]]:
     while time.monotonic() < end:
         memory.append(memory_of(pid))
         await asyncio.sleep(_LOOK_EVERY)
-    await asyncio.gather(*people)
+    _, late = await asyncio.wait(people, timeout=_LEAVING)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*people, return_exceptions=True)
     return seen, memory
 
 
@@ -119,7 +125,7 @@ def _kill(log: Path) -> dict[str, float]:
     with _server(number, log) as address:
         healthy = time.monotonic() - killed
         back = asyncio.run(_come_back(people, seen))
-        wrong = asyncio.run(wrong_maps(seen, address))
+        _, wrong = asyncio.run(wrong_maps(seen, address, seconds=_COMPARING / 4))
     told = sum(was_told for person, (_, was_told) in zip(people, back, strict=True) if person in bringing)
     return {
         "killed, and healthy again after": healthy,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Mapping
+from random import Random
 
 from benchmarks.client import Client
 from benchmarks.soak_visitor import Seen, View, bring, file_of, name_in_address
@@ -12,24 +14,33 @@ _LIMIT = 120.0  # seconds that an answer may take
 _TOGETHER = 20  # views that one visitor opens: who goes on and on would still wait for all that the left ones ask
 
 
-async def wrong_maps(seen: Seen, address: str) -> list[str]:
-    """Open every view that was seen, alone, until the maps are there that were seen; return those that were seen otherwise."""
+async def wrong_maps(seen: Seen, address: str, *, seconds: float) -> tuple[int, list[str]]:
+    """Open the views that were seen, alone and in no order, until the maps are there that were seen.
+
+    Returns:
+        How many that were seen are compared within so many seconds, and those that were seen otherwise.
+    """
+    end, compared = time.monotonic() + seconds, 0
     by_view: dict[View, list[Mapping[str, str]]] = defaultdict(list)
     for view, maps in seen.maps:
         by_view[view] += [maps] if maps else []
     views = [view for view, found in by_view.items() if found]
+    Random(0).shuffle(views)
     names = await _bring_all({view.own for view in views if view.own is not None}, address)
-    wrong = []
+    wrong: list[str] = []
     for start in range(0, len(views), _TOGETHER):
         async with Client(address) as client:
             for view in views[start : start + _TOGETHER]:
+                if time.monotonic() > end:
+                    return compared, wrong
                 found = by_view[view]
+                compared += len(found)
                 truth = await _open(client, view, names.get(view.own, ""), set().union(*found))
                 for maps in found:
                     if not maps.items() <= truth.items():
                         other = sorted(row for row in maps if maps[row] != truth.get(row))
                         wrong.append(f"wrong maps: {view}: {other[:3]} of {sorted(maps)}, alone {sorted(truth)}")
-    return wrong
+    return compared, wrong
 
 
 async def _bring_all(numbers: set[int], address: str) -> dict[int | None, str]:
@@ -37,10 +48,11 @@ async def _bring_all(numbers: set[int], address: str) -> dict[int | None, str]:
     names: dict[int | None, str] = {}
     for number in numbers:
         async with Client(address) as client:
-            await client.ask("inspect", {})
+            view = View("inspect", (("net", "V1-0.5"),))  # the fastest
+            await client.ask(view.page, view.query(""))
             await client.until(lambda run: False, _LIMIT)
             file = file_of(number, "alone")
-            await bring(client, View("inspect", ()), file)
+            await bring(client, view, file)
             names[number] = name_in_address(*file)
     return names
 
