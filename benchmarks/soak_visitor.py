@@ -139,16 +139,15 @@ class SoakVisitor:
         async with Client(self.address) as client:
             await client.ask(self.view.page, self._query(self.view))
             await client.until(lambda run: run.prints, _LIMIT)
-            at = time.monotonic()
-            await client.until(lambda run: False, _LIMIT)
-            told = client.run.gone
+            at, told = time.monotonic(), client.run.gone
             self._note(client, self.view)
             return at, told
 
     async def keep_looking_at_own(self) -> None:
         """Bring a picture, and look at it for ever."""
         async with Client(self.address) as client:
-            await self._show(client, self.view, to_its_end=True)
+            await client.ask("inspect", {"net": "V1-0.5"})
+            await client.until(lambda run: False, _LIMIT)
             await self._bring(client)
             await asyncio.Future()
 
