@@ -27,7 +27,7 @@ from tests.browser import ROOT, free_port, running_server
 _VISITORS = 16
 _WARM_UP = 0.3  # of the time: every network has been asked for, and every cache is as full as it will be
 _LOOK_EVERY = 2.0  # seconds, at the memory
-_KILLED_AFTER = 20.0  # seconds of a new server, among its visitors; up to three times that, until pictures were brought
+_KILLED_AFTER = 20.0  # seconds of a new server, among all its visitors
 _LEAVING = 20.0  # seconds that visitors have to see the end of what they last asked
 _COMPARING = 80.0  # seconds
 _BRINGING = 2  # of them look at a picture of their own when it is killed
@@ -126,6 +126,8 @@ def _kill(log: Path) -> dict[str, float]:
         healthy = time.monotonic() - killed
         back = asyncio.run(_come_back(people, seen))
         _, wrong = asyncio.run(wrong_maps(seen, address, seconds=_COMPARING / 4))
+    for trouble in (*seen.failed, *wrong):
+        print(trouble, file=sys.stderr)
     told = sum(was_told for person, (_, was_told) in zip(people, back, strict=True) if person in bringing)
     return {
         "killed, and healthy again after": healthy,
@@ -139,17 +141,18 @@ def _kill(log: Path) -> dict[str, float]:
 
 async def _kill_among(people: list[SoakVisitor], address: str) -> float:
     staying = [asyncio.create_task(person.keep_looking_at_own()) for person in people[:_BRINGING]]
-    staying += [asyncio.create_task(person.stay(math.inf)) for person in people[_BRINGING:]]
     begun = time.monotonic()
-    while (for_now := time.monotonic() - begun) < _KILLED_AFTER or any(person.own is None for person in people[:_BRINGING]):
-        await asyncio.sleep(0.5)
-        if for_now > 3 * _KILLED_AFTER:
-            break
+    while any(person.own is None for person in people[:_BRINGING]) and time.monotonic() - begun < 2 * _KILLED_AFTER:
+        await asyncio.sleep(0.2)
+    staying += [asyncio.create_task(person.stay(math.inf)) for person in people[_BRINGING:]]
+    await asyncio.sleep(_KILLED_AFTER)
     os.kill(server_at(address), signal.SIGKILL)
     killed = time.monotonic()
     for task in staying:
         task.cancel()
-    await asyncio.gather(*staying, return_exceptions=True)
+    for ended in await asyncio.gather(*staying, return_exceptions=True):
+        if isinstance(ended, Exception):
+            print(f"before the server was killed: {ended!r}", file=sys.stderr)
     return killed
 
 
