@@ -30,6 +30,7 @@ from ulsam_viz.batch.rows import Look, PictureRows, Rows
 from ulsam_viz.commands import PictureError, run_inspect
 from ulsam_viz.explanation import explain
 from ulsam_viz.images import ImageError, decode_image, prepare
+from ulsam_viz.memory import keep_freed
 from ulsam_viz.samples import list_samples
 from ulsam_viz.zoo import get_variant, load_variant
 
@@ -129,7 +130,7 @@ def _batch(folder: Path, out: Path, *, effects: bool) -> dict[str, float]:
     vars(local)["PictureRows"] = _Watched  # to see it from within
     # As its command does: a core loads pictures, and what is freed is kept.
     torch.set_num_threads(max(1, torch.get_num_threads() - 1))
-    local.keep_freed_memory()
+    keep_freed()
     count = len(Folder.at(str(folder)).names)
     _Watched(look)  # reads the checkpoint into the system's cache
     started = time.perf_counter()

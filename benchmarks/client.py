@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import http.client
 import http.cookies
 import json
 import time
@@ -20,6 +22,10 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 
 
+class RefusedError(RuntimeError):
+    """The server does not do what it is asked by HTTP."""
+
+
 @dataclass
 class Run:
     """What one run of the page has sent.
@@ -27,14 +33,18 @@ class Run:
     Attributes:
         asked: When it was asked for.
         begun: It has begun: what comes before belongs to an earlier run.
+        certain: What it draws is an answer to what was asked, and not to what the visitor had asked before.
         finished: It has come to its end, or was interrupted.
         elements: All that it drew, in order.
+        prints: Of all attention maps that were drawn, with the picture below them, by row and tile.
     """
 
     asked: float
     begun: bool = False
+    certain: bool = False
     finished: bool = False
     elements: list[Any] = field(default_factory=list)
+    prints: dict[str, str] = field(default_factory=dict)
 
     def of_kind(self, kind: str) -> list[Any]:
         """Return the elements of a kind, such as ``"slider"``."""
@@ -54,17 +64,27 @@ class Run:
         """What was shown as an error that was handled."""
         return [e.body for e in self.of_kind("alert")]
 
-    def maps(self) -> dict[str, str]:
-        """Return prints of all attention maps that were drawn with the picture below them, by row and tile."""
-        found = {}
-        for component in self.of_kind("bidi_component"):
-            row = component.id.split("-", 2)[-1]  # as the page calls it
-            for tile in json.loads(component.json or "{}").get("tiles", ()):
-                drawing = tile["drawing"]
-                if tile["role"] == "map" and drawing and drawing["kind"] == "map" and tile["id"] != "large":
-                    print_of = hashlib.sha256(f"{drawing['values']} {drawing['step']} {drawing['picture']}".encode())
-                    found[f"{row} {tile['id']}"] = print_of.hexdigest()
-        return found
+    @property
+    def gone(self) -> bool:
+        """It says that a picture of the visitor's own is not kept any more."""
+        return any("no longer here" in text.body for text in self.of_kind("markdown"))
+
+    def begin(self, *, certain: bool) -> None:
+        """Begin, or begin again: what a run that this one interrupts had drawn does not count."""
+        self.begun, self.certain, self.finished, self.elements, self.prints = True, certain, False, [], {}
+
+    def draw(self, element: Any) -> None:
+        """Take what was drawn."""
+        self.elements.append(element)
+        if element.WhichOneof("type") != "bidi_component":
+            return
+        component = element.bidi_component
+        row = component.id.split("-", 2)[-1]  # as the page calls it
+        for tile in json.loads(component.json or "{}").get("tiles", ()):
+            drawing = tile["drawing"]
+            if tile["role"] == "map" and drawing and drawing["kind"] == "map" and tile["id"] != "large":
+                print_of = hashlib.sha256(f"{drawing['values']} {drawing['step']} {drawing['picture']}".encode())
+                self.prints[f"{row} {tile['id']}"] = print_of.hexdigest()
 
 
 @dataclass
@@ -85,10 +105,11 @@ class Client:
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _session: str = ""
     _answers: dict[str, ForwardMsg] = field(default_factory=dict)
+    _behind: str = ""  # asked for behind the latest run: once it is answered, the server knows of that run
 
     async def __aenter__(self) -> Client:
         address = self.address.replace("http", "ws", 1) + "/_stcore/stream"
-        self._socket = await websockets.connect(address, subprotocols=["streamlit"], max_size=None)  # type: ignore[list-item]
+        self._socket = await websockets.connect(address, subprotocols=["streamlit"], max_size=None, ping_interval=None)  # type: ignore[list-item]
         self._reading = asyncio.create_task(self._read())
         return self
 
@@ -105,8 +126,13 @@ class Client:
         message.rerun_script.page_name = page
         message.rerun_script.is_history_navigation = walked
         message.rerun_script.widget_states.widgets.extend(states)
-        self.run = Run(time.monotonic())
+        idle = self.run.finished or not self._session
+        self.run, behind = Run(time.monotonic()), BackMsg()
+        self._behind = "" if idle else str(uuid.uuid4())
         await self._socket.send(message.SerializeToString())
+        if self._behind:  # a run that begins before this is answered may be another one's, which the script itself began anew
+            behind.file_urls_request.request_id, behind.file_urls_request.session_id = self._behind, self._session
+            await self._socket.send(behind.SerializeToString())
 
     async def until(self, there: Callable[[Run], Any], limit: float) -> float:
         """Wait until something holds of the latest run, or it is finished; return the seconds since it was asked for.
@@ -137,11 +163,13 @@ class Client:
         kind = message.WhichOneof("type")
         if kind == "new_session":
             self._session = message.new_session.initialize.session_id
-            self.run.begun, self.run.elements = True, []  # not what a run that this one interrupts had drawn
+            self.run.begin(certain=not self._behind)
         elif kind == "delta" and self.run.begun and message.delta.WhichOneof("type") == "new_element":
-            self.run.elements.append(message.delta.new_element)
+            self.run.draw(message.delta.new_element)
         elif kind == "script_finished" and self.run.begun:
             self.run.finished = message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY
+        elif kind == "file_urls_response" and message.file_urls_response.response_id == self._behind:
+            self._behind = ""
         elif kind == "file_urls_response":
             self._answers[message.file_urls_response.response_id] = message
         elif kind == "backend_operation_response":
@@ -160,7 +188,7 @@ class Client:
         """Send a file, as the browser does; return the state of the uploader that then holds it.
 
         Raises:
-            urllib.error.HTTPError: If the server does not take it.
+            RefusedError: If the server does not take it.
         """
         message, number = BackMsg(), str(uuid.uuid4())
         message.file_urls_request.request_id, message.file_urls_request.session_id = number, self._session
@@ -202,7 +230,16 @@ def _send(address: str, path: str, method: str, body: bytes | None = None, heade
     with urllib.request.urlopen(f"{address}/_stcore/health", timeout=60) as given:
         cookie = http.cookies.SimpleCookie(given.headers["Set-Cookie"])["_streamlit_xsrf"]
     token = {"X-Xsrftoken": cookie.value, "Cookie": f"_streamlit_xsrf={cookie.coded_value}"}
-    request = urllib.request.Request(urllib.parse.urljoin(address, path), body, token | (headers or {}), method=method)
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        content: bytes = answer.read()
-        return content
+    parts = urllib.parse.urlsplit(urllib.parse.urljoin(address, path))
+    connection = http.client.HTTPConnection(parts.netloc, timeout=60)
+    try:
+        # A server that refuses a file answers before it has read it, and the rest cannot be sent: the answer still counts.
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            connection.request(method, parts._replace(scheme="", netloc="").geturl(), body, token | (headers or {}))
+        answer = connection.getresponse()
+        content = answer.read()
+    finally:
+        connection.close()
+    if answer.status >= 400:
+        raise RefusedError(f"{method} of {len(body or b'')} bytes: {answer.status} {content[:200]!r}")
+    return content

@@ -20,13 +20,17 @@ from typing import Any
 
 from benchmarks.client import Client
 from benchmarks.process import Memory, memory_of, server_at
-from benchmarks.soak_visitor import Seen, SoakVisitor, View, bring, file_of, name_in_address
+from benchmarks.soak_truth import wrong_maps
+from benchmarks.soak_visitor import Seen, SoakVisitor
 from tests.browser import ROOT, free_port, running_server
 
 _VISITORS = 16
 _WARM_UP = 0.3  # of the time: every network has been asked for, and every cache is as full as it will be
 _LOOK_EVERY = 2.0  # seconds, at the memory
-_KILLED_AFTER = 20.0  # seconds of a new server, among its visitors
+_KILLED_AFTER = 20.0  # seconds of a new server, among all its visitors
+_LEAVING = 20.0  # seconds that visitors have to see the end of what they last asked
+_COMPARING = 80.0  # seconds
+_BRINGING = 2  # of them look at a picture of their own when it is killed
 
 
 def soak(repeats: int, *, minutes: float = 10.0) -> list[dict[str, Any]]:
@@ -41,19 +45,19 @@ def soak(repeats: int, *, minutes: float = 10.0) -> list[dict[str, Any]]:
         seen, memory = _stay(log, 60 * minutes)
         killed = _kill(log)
         with _server(free_port()) as address:
-            wrong = asyncio.run(_wrong(seen, address))
+            compared, wrong = asyncio.run(wrong_maps(seen, address, seconds=_COMPARING))
         said = log.read_text(errors="replace")
     for trouble in {*seen.failed, *wrong}:
         print(trouble, file=sys.stderr)
     print("\n".join(line for line in said.splitlines() if "INFO" not in line)[-5000:], file=sys.stderr)
     return [
         {"what": what, "value": float(value), "unit": unit}
-        for what, value, unit in _rows(minutes, seen, memory, killed, wrong, said)
+        for what, value, unit in _rows(minutes, seen, memory, killed, (compared, wrong), said)
     ]
 
 
 def _rows(
-    minutes: float, seen: Seen, memory: list[Memory], killed: dict[str, float], wrong: list[str], said: str
+    minutes: float, seen: Seen, memory: list[Memory], killed: dict[str, float], truth: tuple[int, list[str]], said: str
 ) -> list[tuple[str, float, str]]:
     warm = memory[int(_WARM_UP * len(memory)) :]
     waits = sorted(seen.waits)
@@ -61,8 +65,11 @@ def _rows(
     level = statistics.median(m.resident for m in warm[: len(warm) // 7 or 1])
     return [
         (f"{_VISITORS} visitors, {minutes:g} minutes: {done}", sum(seen.done.values()), "actions"),
-        ("views whose maps were compared with what one alone sees", len(seen.maps), "views"),
-        ("of them wrong", len(wrong), "views"),
+        ("views with maps", sum(bool(maps) for _, maps in seen.maps), "views"),
+        ("of them compared with what one alone sees", truth[0], "views"),
+        ("of those wrong", len(truth[1]), "views"),
+        ("left before it was clear what was asked last", seen.uncertain, "views"),
+        ("a picture of one's own was said to be kept no more", seen.gone, "views"),
         ("actions that failed or were not answered within two minutes", len(seen.failed), "actions"),
         ("tracebacks in the server's log", said.count("Traceback (most recent call last)"), "tracebacks"),
         ("a view's maps: median", statistics.median(waits), "s"),
@@ -99,32 +106,11 @@ async def _together(address: str, seconds: float) -> tuple[Seen, list[Memory]]:
     while time.monotonic() < end:
         memory.append(memory_of(pid))
         await asyncio.sleep(_LOOK_EVERY)
-    await asyncio.gather(*people)
+    _, late = await asyncio.wait(people, timeout=_LEAVING)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*people, return_exceptions=True)
     return seen, memory
-
-
-async def _wrong(seen: Seen, address: str) -> list[str]:
-    """Open every view that was seen, alone; return those that were seen otherwise."""
-    wrong = []
-    async with Client(address) as client:
-        await client.ask("inspect", {})
-        await client.until(lambda run: False, 120)
-        truth: dict[View, dict[str, str]] = {}
-        brought: dict[int, str] = {}
-        for view, maps in seen.maps:
-            if view not in truth:
-                if view.own is not None and view.own not in brought:
-                    await client.ask("inspect", {})
-                    await client.until(lambda run: False, 120)
-                    file = file_of(view.own, "alone")
-                    await bring(client, View("inspect", ()), file)
-                    brought[view.own] = name_in_address(*file)
-                await client.ask(view.page, view.query(brought[view.own] if view.own is not None else ""))
-                await client.until(lambda run: False, 120)
-                truth[view] = client.run.maps()
-            if not maps.items() <= truth[view].items():
-                wrong.append(f"wrong maps: {view}, {sorted(k for k in maps if maps[k] != truth[view].get(k))[:3]}")
-    return wrong
 
 
 def _kill(log: Path) -> dict[str, float]:
@@ -134,11 +120,14 @@ def _kill(log: Path) -> dict[str, float]:
         people = [SoakVisitor(i, address, seen) for i in range(_VISITORS)]
         killed = asyncio.run(_kill_among(people, address))
     bringing = [person for person in people if person.view.own is not None]
+    print(seen.failed, file=sys.stderr)
     seen = Seen()
     with _server(number, log) as address:
         healthy = time.monotonic() - killed
         back = asyncio.run(_come_back(people, seen))
-        wrong = asyncio.run(_wrong(seen, address))
+        _, wrong = asyncio.run(wrong_maps(seen, address, seconds=_COMPARING / 4))
+    for trouble in (*seen.failed, *wrong):
+        print(trouble, file=sys.stderr)
     told = sum(was_told for person, (_, was_told) in zip(people, back, strict=True) if person in bringing)
     return {
         "killed, and healthy again after": healthy,
@@ -151,13 +140,19 @@ def _kill(log: Path) -> dict[str, float]:
 
 
 async def _kill_among(people: list[SoakVisitor], address: str) -> float:
-    staying = [asyncio.create_task(person.stay(math.inf)) for person in people]
+    staying = [asyncio.create_task(person.keep_looking_at_own()) for person in people[:_BRINGING]]
+    begun = time.monotonic()
+    while any(person.own is None for person in people[:_BRINGING]) and time.monotonic() - begun < 2 * _KILLED_AFTER:
+        await asyncio.sleep(0.2)
+    staying += [asyncio.create_task(person.stay(math.inf)) for person in people[_BRINGING:]]
     await asyncio.sleep(_KILLED_AFTER)
     os.kill(server_at(address), signal.SIGKILL)
     killed = time.monotonic()
     for task in staying:
         task.cancel()
-    await asyncio.gather(*staying, return_exceptions=True)
+    for ended in await asyncio.gather(*staying, return_exceptions=True):
+        if isinstance(ended, Exception):
+            print(f"before the server was killed: {ended!r}", file=sys.stderr)
     return killed
 
 

@@ -62,6 +62,11 @@ def learn(rng: Random) -> Query:
     return inspect(rng) | {"part": rng.choice(("sandbox", "experiments", "probes", "quiz"))}
 
 
+def dataset(rng: Random) -> Query:
+    """Look at all samples through a network, in one of the ways."""
+    return network(rng)[1] | {"source": "samples", "look": rng.choice(("pictures", "distributions", "scatter", "classes", "means"))}
+
+
 def evidence(rng: Random) -> Query:
     """Look at what is known of a network's family."""
     return network(rng)[1]
@@ -81,6 +86,7 @@ def nonsense(rng: Random) -> Query:
         "9" * 400,
     ]
     keys = ["picture", "net", "position", "g", "gain", "crop", "methods", "subspace", "question", "target", "way", "step", "part"]
+    keys += ["source", "look", "measure"]
     return {key: rng.choice(wishes) for key in rng.sample(keys, 5)}
 
 
@@ -90,6 +96,7 @@ VIEWS: dict[str, tuple[str, Callable[[Random], Query]]] = {
     "compare": ("compare", compare),
     "learn": ("learn", learn),
     "evidence": ("evidence", evidence),
+    "dataset": ("dataset", dataset),
 }
 #: What takes seconds, and is often left in the middle.
 EXPENSIVE: dict[str, tuple[str, Callable[[Random], Query]]] = {

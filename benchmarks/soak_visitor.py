@@ -31,6 +31,7 @@ _DEEDS = {
     "nonsense": 5,
     "download": 3,
 }
+_OF_ONE_PICTURE = ("inspect", "compare", "learn")
 good, bad = lru_cache(good_files), lru_cache(bad_files)
 
 
@@ -67,12 +68,16 @@ class Seen:
     Attributes:
         done: How often each thing was done.
         maps: The prints of a view's maps, as far as they had come when the visitor went on.
+        uncertain: Views that were left before it was clear that their maps were the answer to what was asked.
+        gone: Of views of a visitor's own picture: it was said that it is not kept any more.
         waits: Seconds until a view's maps came.
         failed: What went wrong.
     """
 
     done: Counter[str] = field(default_factory=Counter)
     maps: list[tuple[View, Mapping[str, str]]] = field(default_factory=list)
+    uncertain: int = 0
+    gone: int = 0
     waits: list[float] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
@@ -115,6 +120,7 @@ class SoakVisitor:
         self._rng = Random(number)
         self.view = View.of("inspect", inspect(self._rng))
         self._holds: WidgetState | None = None
+        self._deed = "come"
 
     async def stay(self, end: float) -> None:
         """Do one thing after the other until the time has come; whoever left comes back at once."""
@@ -126,21 +132,28 @@ class SoakVisitor:
                     while time.monotonic() < end and await self._do_something(client):
                         await asyncio.sleep(_PAUSE)
             except Exception as error:  # whatever it is, it is a finding, and the others stay
-                self.seen.failed.append(f"{self.name}: {type(error).__name__} {error} at {self.view}")
+                self.seen.failed.append(f"{self.name}: {self._deed}: {type(error).__name__} {error} at {self.view}")
 
     async def come_back(self) -> tuple[float, bool]:
         """Load the page anew; return when its maps were there, and if the visitor was told that a picture is gone."""
         async with Client(self.address) as client:
             await client.ask(self.view.page, self._query(self.view))
-            await client.until(lambda run: run.maps(), _LIMIT)
-            at = time.monotonic()
+            await client.until(lambda run: run.prints, _LIMIT)
+            at, told = time.monotonic(), client.run.gone
+            self._note(client, self.view)
+            return at, told
+
+    async def keep_looking_at_own(self) -> None:
+        """Bring a picture, and look at it for ever."""
+        async with Client(self.address) as client:
+            await client.ask("inspect", {"net": "V1-0.5"})
             await client.until(lambda run: False, _LIMIT)
-            self._note(client, self.view if self.view.own is None else View(self.view.page, self.view.choices))
-            return at, any("no longer here" in text.body for text in client.run.of_kind("markdown"))
+            await self._bring(client)
+            await asyncio.Future()
 
     async def _do_something(self, client: Client) -> bool:
         """Do something; tell whether the visitor is still there."""
-        deed = self._rng.choices(list(_DEEDS), list(_DEEDS.values()))[0]
+        deed = self._deed = self._rng.choices(list(_DEEDS), list(_DEEDS.values()))[0]
         self.seen.done[deed] += 1
         if deed == "look":
             await self._show(client, self._draw(VIEWS))
@@ -168,7 +181,7 @@ class SoakVisitor:
     def _draw(self, views: Mapping[str, tuple[str, object]]) -> View:
         page, draw = views[self._rng.choice(list(views))]
         own = self.own if self._rng.random() < 0.5 else None
-        return View.of(page, draw(self._rng), own if page != "evidence" else None)  # type: ignore[operator]
+        return View.of(page, draw(self._rng), own if page in _OF_ONE_PICTURE else None)  # type: ignore[operator]
 
     def _query(self, view: View) -> Query:
         return view.query(name_in_address(*file_of(view.own, self.name)) if view.own is not None else "")
@@ -177,15 +190,21 @@ class SoakVisitor:
         """Open a view, and wait for its maps, or for all that it has to say."""
         self.view = view
         await client.ask(view.page, self._query(view))
-        waited = await client.until(lambda run: run.maps(), _LIMIT)
-        if client.run.maps():
+        waited = await client.until(lambda run: run.prints, _LIMIT)
+        if client.run.prints:
             self.seen.waits.append(waited)
         if to_its_end:
             await client.until(lambda run: False, _LIMIT)
         self._note(client, view)
 
     def _note(self, client: Client, view: View) -> None:
-        self.seen.maps.append((view, client.run.maps()))
+        if view.own is not None and client.run.gone:
+            self.seen.gone += 1
+            self.own = None
+        elif client.run.certain:
+            self.seen.maps.append((view, dict(client.run.prints)))
+        else:
+            self.seen.uncertain += 1
         self._complain(client)
 
     def _complain(self, client: Client) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -38,6 +42,44 @@ def test_who_is_there_stays_and_who_comes_waits() -> None:
     assert watch.has_room("c", 3)
     watch.look(lambda session: session != "a")
     assert watch.has_room("c", 2)
+
+
+def test_what_a_page_waits_for_is_kept_until_it_stops_though_its_visitor_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone: list[Future[Any]] = []
+
+    class Records:
+        def release(self, futures: Iterable[Future[Any]]) -> None:
+            gone.extend(futures)
+
+    monkeypatch.setattr("ulsam_viz.ui.run.session.default_engine", Records)
+    asked, future = Asked(), Future[Any]()
+    watch = Watch({"a": asked})
+    with suppress(InterruptedError), asked.run():
+        asked.now.append(future)
+        watch.look(lambda _: False)
+        assert not gone and watch.sessions
+        raise InterruptedError  # as Streamlit stops a page
+    watch.look(lambda _: False)
+    assert gone == [future] and not watch.sessions
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_what_was_cancelled_is_asked_again_for_who_is_there(monkeypatch: pytest.MonkeyPatch, stays: bool) -> None:
+    show, times = pages._SHOWS["Inspect"], []
+
+    def cancelled_once() -> None:
+        times.append(1)
+        if len(times) == 1:
+            raise CancelledError
+        show()
+
+    monkeypatch.setitem(pages._SHOWS, "Inspect", cancelled_once)
+    monkeypatch.setattr(pages, "is_there", lambda: stays)
+    app = AppTest.from_file(APP, default_timeout=PATIENCE)
+    app.query_params["net"] = "V1-0.5"
+    fine(app.run())
+    assert len(times) == 1 + stays
+    assert ("after layer 11" in text_of(app)) == stays
 
 
 def test_a_full_server_says_so_and_lets_one_try_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,6 +123,10 @@ def _parser() -> argparse.ArgumentParser:
 def _app(options: argparse.Namespace) -> None:
     from streamlit.web.cli import main as streamlit
 
+    from .memory import use_few_arenas
+
+    use_few_arenas()
+
     # Streamlit reads `.streamlit/config.toml` beside the script: theme, limits and privacy are the same however the app is started.
     flags = [f"--server.port={options.port}"] if options.port else []
     if options.own_networks is not None:

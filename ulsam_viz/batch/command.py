@@ -50,9 +50,10 @@ def run_batch(options: argparse.Namespace, *, device: str | None) -> str:
             part=options.part,
         )
     else:
-        from .local import keep_freed_memory, run
+        from ..memory import keep_freed
+        from .local import run
 
-        keep_freed_memory()
+        keep_freed()
         summary = run(
             options.folder,
             options.out,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -53,16 +51,6 @@ def run(
         if names:
             _look_at(output, names, PictureRows(look, device), batch=batch, workers=workers, part=part, quiet=quiet)
         return output.finish()
-
-
-def keep_freed_memory() -> None:
-    """Let this process keep memory that it frees, for what it asks for next: every batch asks for the same again.
-
-    By default glibc gives a batch's tensors back to the system, which clears each page anew: a quarter of the time.
-    """
-    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):  # musl has none
-        for setting in (-3, -1):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, in bytes
-            library.mallopt(setting, 1 << 30)
 
 
 def _look_at(output: Output, names: list[str], rows: PictureRows, *, batch: int, workers: int, part: int, quiet: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 
 import streamlit as st
 import torch
@@ -15,7 +16,7 @@ from .inspect import page as inspect
 from .learn import page as learn
 from .run.kept import keep_choices
 from .run.page import end_page, say_full
-from .run.session import asked, is_full
+from .run.session import asked, is_full, is_there
 
 _SHOWS: dict[str, Callable[[], None]] = {
     "Inspect": inspect.show,
@@ -38,4 +39,8 @@ def show_page(title: str) -> None:
                 _SHOWS[title]()
             except TooMuchError as error:
                 st.error(str(error), icon=":material/hourglass_empty:")
+            except CancelledError:  # the engine was told that nobody waits
+                if is_there():
+                    st.rerun()  # the visitor was away for a moment: the page asks again
+                st.stop()
     end_page()

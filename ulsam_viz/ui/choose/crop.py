@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import streamlit as st
 from PIL import Image
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from ...figures.tiles import data_uri
 from ...images import Square
@@ -58,10 +57,9 @@ def choose_crop(key: str, whole: Image.Image) -> Square | None:
 
 def _is_new_address() -> bool:
     """Tell whether the visitor opened the address, or went back or forward to it: else it says what this page wrote there."""
-    context = get_script_run_ctx(suppress_warning=True)
     first = not st.session_state.get("crop-read")
     st.session_state["crop-read"] = True
-    return first or bool(context and context.is_history_navigation)
+    return first or address.has_walked()
 
 
 def _take_address(crops: dict[str, Square], key: str, size: tuple[int, int]) -> bool:

@@ -114,10 +114,13 @@ def _choose_of_strip() -> None:
 
 def _own_pictures() -> dict[str, Upload]:
     """Return the visitor's own pictures that are still kept, the one that the address names among them."""
-    named = _OWN.search(st.query_params.get("picture", ""))
+    named = _OWN.search(address.wish("picture") or "")
     keys: list[str] = st.session_state.setdefault("own", [])
-    if named and named[1] not in keys and uploads().get(named[1], visitor()):
-        st.session_state["own"] = keys = [*keys, named[1]][-OWN_PICTURES:]
+    if named and uploads().get(named[1], visitor()):
+        if named[1] not in keys:
+            st.session_state["own"] = keys = [*keys, named[1]][-OWN_PICTURES:]
+        if address.has_walked():  # Streamlit has read the address before, and knew only what was offered then
+            st.session_state["picture"] = named[1]
     return {key: found for key in keys if (found := uploads().get(key, visitor()))}
 
 

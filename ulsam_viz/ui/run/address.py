@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 T = TypeVar("T")
 
@@ -18,6 +19,23 @@ def walk_by_history() -> None:
     """Make each choice of picture, network, position and g a step of the browser's history."""
     with st.container(key="history"):  # a script takes no room: the page's style hides it
         st.html(f"<script>{_HISTORY.read_text(encoding='utf-8')}</script>", unsafe_allow_javascript=True)
+
+
+def has_walked() -> bool:
+    """Tell whether the visitor has come to this address by going back or forward, and not by a control."""
+    context = get_script_run_ctx(suppress_warning=True)
+    return bool(context and context.is_history_navigation)
+
+
+def wish(key: str) -> str | None:
+    """Return what the address says of a control.
+
+    Of an address that the visitor has gone back to, Streamlit takes away what the control did not offer in the run before.
+    """
+    context = get_script_run_ctx(suppress_warning=True)
+    if context and context.is_history_navigation:
+        return parse_qs(context.query_string).get(key, [None])[-1]
+    return st.query_params.get(key)
 
 
 def this_view() -> str:
@@ -39,7 +57,7 @@ def take_missing(key: str, offered: Sequence[T], words: Callable[[T], str], defa
         default: The option that is shown in place of another one.
     """
     read: dict[str, str | None] = st.session_state.setdefault("address_read", {})
-    asked, before = st.query_params.get(key), read.get(key)
+    asked, before = wish(key), read.get(key)
     read[key] = asked
     missing = None
     chosen = st.session_state.get(key)

@@ -15,6 +15,7 @@ from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from ...engine import default_engine
+from ...memory import give_back
 from .limits import VISITORS, limit
 from .uploads import albums, uploads
 
@@ -37,6 +38,7 @@ class Asked:
 
     now: list[Future[Any]] = field(default_factory=list)
     before: list[Future[Any]] = field(default_factory=list)
+    running: int = 0  # runs of the page that have not come to their end
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @contextmanager
@@ -45,9 +47,15 @@ class Asked:
 
         A run that is interrupted has not asked for all that it wants: it lets go of nothing.
         """
-        self.begin()
-        yield
-        self.let_go()
+        with self._lock:
+            self.running += 1
+        try:
+            self.begin()
+            yield
+            self.let_go()
+        finally:
+            with self._lock:
+                self.running -= 1
 
     def begin(self) -> None:
         """Begin a run."""
@@ -69,6 +77,11 @@ def asked() -> Asked:
     return found
 
 
+def is_there() -> bool:
+    """Tell whether the visitor whose page runs has not left."""
+    return not runtime.exists() or runtime.get_instance().is_active_session(visitor())
+
+
 def is_full() -> bool:
     """Tell whether a visitor comes to a server that has as many as it may have."""
     return bool(visitor()) and runtime.exists() and not _watched().has_room(visitor(), limit(VISITORS))
@@ -84,9 +97,9 @@ class Watch:
         """Tell whether a session is one of so many at most."""
         return session in self.sessions or len(self.sessions) < most
 
-    def look(self, is_there: Callable[[str], bool]) -> None:
-        """Let go for each session that is not there any more."""
-        for session in [s for s in list(self.sessions) if not is_there(s)]:
+    def look(self, is_active: Callable[[str], bool]) -> None:
+        """Let go for each session that is not there any more, once its page has stopped: until then it waits for what it asked."""
+        for session in [s for s, asked in list(self.sessions.items()) if not (asked.running or is_active(s))]:
             gone = self.sessions.pop(session)
             gone.begin()
             gone.let_go()
@@ -96,10 +109,11 @@ class Watch:
         while True:
             time.sleep(_LOOK_EVERY)
             if runtime.exists():  # it goes before this thread does
-                is_there = runtime.get_instance().is_active_session
-                self.look(is_there)
+                is_active = runtime.get_instance().is_active_session
+                self.look(is_active)
                 for brought in (uploads(), albums()):
-                    brought.look(is_there)
+                    brought.look(is_active)
+            give_back()
 
 
 @st.cache_resource

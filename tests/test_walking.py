@@ -1,0 +1,54 @@
+"""Back and Forward over the page's own protocol: what the address names is shown, or it is said that it is not here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from benchmarks.client import Client, Run
+from benchmarks.soak_visitor import View, bring, file_of, name_in_address
+from tests.browser import running_app
+from tests.patience import PATIENCE
+
+VIEW = View("inspect", (("net", "V1-0.5"), ("picture", "Boats")))
+GONE = "photo.jpg (own-0123456789abcdef)"
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with running_app() as address:
+        yield address
+
+
+async def _open(client: Client, picture: str) -> Run:
+    await client.ask(VIEW.page, VIEW.query("") | {"picture": picture})
+    await client.until(lambda run: False, PATIENCE)
+    return client.run
+
+
+def test_back_after_a_reload_leads_to_the_picture_that_was_brought(address: str) -> None:
+    async def walk() -> tuple[Run, Run, Run]:
+        file = file_of(0, "a visitor")
+        async with Client(address) as client:
+            await _open(client, "Boats")
+            await bring(client, VIEW, file)
+            brought = client.run
+        async with Client(address) as client:  # the reload: another session, which has not offered that picture
+            sample = await _open(client, "Boats")
+            return brought, sample, await _open(client, name_in_address(*file))
+
+    brought, sample, back = asyncio.run(walk())
+    assert back.prints == brought.prints != sample.prints
+    assert back.prints and not back.gone
+
+
+def test_back_to_a_picture_that_is_not_kept_any_more_says_so(address: str) -> None:
+    async def walk() -> Run:
+        async with Client(address) as client:
+            await _open(client, "Boats")
+            return await _open(client, GONE)
+
+    back = asyncio.run(walk())
+    assert back.gone and back.prints
