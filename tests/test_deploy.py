@@ -119,7 +119,7 @@ def test_the_images_command_serves_the_page_from_the_images_files_and_writes_non
         async with Client(address) as client:
             await client.ask("inspect", VIEW)
             await client.until(lambda run: False, PATIENCE)
-            assert client.run.finished and client.run.maps() and not client.run.exceptions
+            assert client.run.finished and client.run.prints and not client.run.exceptions
             buttons = client.run.of_kind("download_button")
             assert all([await client.download(button, PATIENCE) for button in buttons])  # matplotlib's files among them
             await client.ask("dataset", VIEW | {"source": "table"})

@@ -124,7 +124,7 @@ async def look_at(client: Client, brought: Photograph) -> None:
     state = await client.upload(client.run.labelled("file_uploader", "Upload a photograph"), brought.name, brought.data)
     await client.ask("inspect", VIEW, state, walked=False)
     await shown(client)
-    assert client.run.maps() and not client.run.alerts
+    assert client.run.prints and not client.run.alerts
     files = {button.label: await client.download(button, PATIENCE) for button in client.run.of_kind("download_button")}
     assert brought.mark.encode() in files["Report (HTML)"]
     with np.load(io.BytesIO(files["Numbers (NPZ)"])) as numbers:  # so it is these pixels that are looked for
