@@ -22,7 +22,7 @@ from .source import Shown
 
 _SMALL, _LARGE = 84, 172  # px
 _FEW = 4  # subspaces that have a row each, over the whole width
-_OF_ALL, _OF_ONE, _BESIDE = 3, 12, 10  # pictures of each end: of all subspaces, of one, of one in two tables
+_OF_MANY, _OF_ALL, _OF_ONE, _BESIDE = 2, 3, 12, 10  # pictures of each end: of many subspaces, of few, of one, of one in two tables
 
 
 def show(shown: Sequence[Shown], room: Sequence[DeltaGenerator], layer: int, subspace: int, measure: Measure) -> None:
@@ -43,7 +43,7 @@ def show(shown: Sequence[Shown], room: Sequence[DeltaGenerator], layer: int, sub
                         layer,
                         k,
                         measure,
-                        count=_OF_ALL if len(chosen) > 1 else _OF_ONE if len(shown) == 1 else _BESIDE,
+                        count=_OF_MANY if many else _OF_ALL if len(chosen) > 1 else _OF_ONE if len(shown) == 1 else _BESIDE,
                         width=_SMALL if many or len(shown) > 1 else _LARGE,
                         legend=turn == 0,
                         key=f"extremes-{i}-{k}",
