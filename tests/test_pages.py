@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -294,3 +296,9 @@ def test_a_broken_manifest_is_said(show: Any, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr("ulsam_viz.ui.run.page.list_variants", broken)
     assert "There is nothing to show: the manifest cannot be read" in text_of(page(show))
+
+
+def test_pandas_is_whole_before_a_page_draws() -> None:
+    """Plotly uses it wherever another thread has begun to import it; a soak of visitors on a fresh server met that."""
+    command = "import sys, ulsam_viz.ui.pages; assert hasattr(sys.modules['pandas'], 'Series')"
+    subprocess.run([sys.executable, "-c", command], check=True)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 
+# Plotly looks at pandas wherever it finds it, in a thread too in which another has only begun to import it: two first visitors
+# of a server would meet an error. Here the import is whole before any page draws.
+import pandas  # noqa: F401
 import streamlit as st
 import torch
 
