@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 # Polls, each in a loop that ends when a condition holds.
-POLLS = {"browser.py": 2, "held_app.py": 1, "late_app.py": 1}
+POLLS = {"browser.py": 2, "held_app.py": 1, "late_app.py": 1, "test_deploy_proxy.py": 1}
 WAITS = re.compile(r"wait_for_timeout\(|\bsleep\(")
 LIMITS = re.compile(r"(?:timeout=|\.wait\(|\.result\(|\.join\()\d")
 
