@@ -1,16 +1,12 @@
 # The app for others. How to build and run it, alone or as several replicas: deploy/README.md
 FROM python:3.12.12-slim-bookworm
 
-# "cpu", or "cuda" for PyTorch's default build, which carries CUDA and takes 4 GB more.
-ARG TORCH=cpu
+# Index of PyTorch's builds for a CPU alone, as pytorch.org names it; without it the default build, which carries CUDA: 4 GB more.
+ARG TORCH_CPU_INDEX=
 WORKDIR /app
 COPY requirements.txt ./
-RUN case "$TORCH" in \
-      cpu) grep -E '^torch(vision)?==' requirements.txt > torch.txt \
-        && pip install --no-cache-dir --no-deps --index-url https://download.pytorch.org/whl/cpu -r torch.txt && rm torch.txt ;; \
-      cuda) ;; \
-      *) echo "TORCH is cpu or cuda, not '$TORCH'" >&2; exit 1 ;; \
-    esac \
+RUN if [ -n "$TORCH_CPU_INDEX" ]; then grep -E '^torch(vision)?==' requirements.txt > torch.txt \
+      && pip install --no-cache-dir --no-deps --index-url "$TORCH_CPU_INDEX" -r torch.txt && rm torch.txt; fi \
  && pip install --no-cache-dir -r requirements.txt
 
 COPY app.py ./
