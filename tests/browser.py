@@ -19,6 +19,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.patience import PATIENCE
+from tests.patience import until as wait_for
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -70,18 +71,20 @@ def running_server(
             start_new_session=True,
         )
     try:
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{number}/_stcore/health", timeout=PATIENCE).read()
-                break
-            except OSError:
-                assert server.poll() is None and time.monotonic() < deadline, "the app did not start"
-                time.sleep(0.05)
+        wait_for(lambda: _is_healthy(server, number), "the app had started")
         yield f"http://127.0.0.1:{number}"
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(PATIENCE)
+
+
+def _is_healthy(server: subprocess.Popen[bytes], number: int) -> bool:
+    assert server.poll() is None, "the app did not start"
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{number}/_stcore/health", timeout=PATIENCE).read()
+    except OSError:
+        return False
+    return True
 
 
 def free_port() -> int:

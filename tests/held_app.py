@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import runpy
-import time
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+from tests.patience import until
 from ulsam_viz.analysis.attribution import Attribution, attribute
 from ulsam_viz.ui.inspect.questions import robust as examine_robust
 
@@ -18,8 +18,7 @@ _calls = count(1)
 def _held(*things: Any, method: str, **settings: Any) -> Attribution:
     if method == "occlusion":
         leave = Path(os.environ["HELD"]) / str(next(_calls))
-        while not leave.exists():
-            time.sleep(0.02)
+        until(leave.exists)
     return attribute(*things, method=method, **settings)
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import runpy
 import sys
-import time
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
+from tests.patience import until
+
 
 class _Late(MetaPathFinder):
     def find_spec(self, name: str, *_: Any) -> None:
-        while name == "ulsam_viz.ui.pages" and not Path(os.environ["LATE"]).exists():
-            time.sleep(0.02)
+        if name == "ulsam_viz.ui.pages":
+            until(Path(os.environ["LATE"]).exists)
 
 
 if "ulsam_viz.ui.pages" not in sys.modules:

@@ -11,14 +11,14 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.browser import ROOT, free_port
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 
 CADDY = shutil.which("caddy")
 pytestmark = pytest.mark.skipif(not CADDY, reason="no caddy: the proxy was not run")
@@ -88,13 +88,6 @@ def ask(address: str, cookie: str = "", data: bytes | None = None) -> str | int:
         return error.code
     except OSError:
         return 0
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def cookies(address: str) -> dict[str, str]:
