@@ -17,7 +17,7 @@ from PIL import Image
 from tests.tables import samples_in_folders
 from ulsam_viz.batch import local
 from ulsam_viz.batch.rows import Look
-from ulsam_viz.dataset.made import BATCH, Photographs, as_parquet, batches, compute, joined, look_of
+from ulsam_viz.dataset.made import BATCH, Photographs, as_parquet, batches, compute, joined
 from ulsam_viz.dataset.measures import measure_of
 from ulsam_viz.dataset.opened import FolderLooks, open_file, open_folder
 from ulsam_viz.dataset.table import Table, TableError, read_table
@@ -96,8 +96,8 @@ def test_a_table_made_in_memory_equals_that_of_batch(table: Table, folder: Path)
     parts = batches(photographs, variant)
     assert [len(p.names) for p in parts] == [BATCH, _SAMPLES - BATCH]
     network = load_variant(TWO_LAYERS)
-    found = [compute(network, p, look_of(variant)) for p in parts]
-    made, rows = joined(photographs, look_of(variant), found)
+    found = [compute(network, p, Look(variant)) for p in parts]
+    made, rows = joined(photographs, Look(variant), found)
     assert made.pictures == table.pictures and made.answers == table.answers and made.folders == table.folders
     for layer in table.layers:
         for measure in table.measures:

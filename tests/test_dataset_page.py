@@ -17,6 +17,7 @@ from tests.patience import PATIENCE
 from tests.tables import table_of_samples
 from tests.test_app import fine, text_of
 from tests.test_pages import charts, page
+from ulsam_viz.batch.rows import Look
 from ulsam_viz.dataset.made import MAX_PICTURES
 from ulsam_viz.samples import list_samples
 from ulsam_viz.ui.dataset.opening import OFFERED
@@ -97,7 +98,10 @@ def test_two_tables_stand_side_by_side(offered: str) -> None:
     app = page(dataset, source="table", table=offered, **{"beside-table": offered}, look="means")
     assert [row["heading"] for row in rows_of(app)] == ["Mean maps of layer 13 over 6 pictures"] * 2
     app = page(dataset, position="after 11", g="2", beside="mobilenet_v1-0.5-after11-g4", look="means")
-    assert [len(row["tiles"]) for row in rows_of(app)] == [2, 4]
+    rows = rows_of(app)
+    assert [len(row["tiles"]) for row in rows] == [2, 4]
+    ends = {(r["low"], r["high"]) for row in rows for tile in row["tiles"] for r in tile["drawing"]["readings"].values()}
+    assert len(ends) == 1 and all(low * high == 1 and high >= 2 for low, high in ends)  # both tables on one scale
 
 
 def test_a_folder_is_typed_by_visitors_on_this_machine_alone(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,11 +185,11 @@ def _many(count: int) -> Any:
 
 def test_the_table_that_is_taken_along_is_that_of_batch(out: Path) -> None:
     columns = {*pq.read_schema(out / "attention.parquet").names} - {"shard", "row"}
-    from ulsam_viz.dataset.made import as_parquet, batches, compute, joined, look_of
+    from ulsam_viz.dataset.made import as_parquet, batches, compute, joined
     from ulsam_viz.zoo import load_variant
 
     variant = get_variant("mobilenet_v1-0.5-after11-g2")
     photographs = _many(2)
     network = load_variant(variant.name)
-    _, rows = joined(photographs, look_of(variant), [compute(network, b, look_of(variant)) for b in batches(photographs, variant)])
+    _, rows = joined(photographs, Look(variant), [compute(network, b, Look(variant)) for b in batches(photographs, variant)])
     assert {*pq.read_schema(io.BytesIO(as_parquet(rows))).names} == columns

@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -37,7 +38,7 @@ class Photographs:
     names: Sequence[str]
     pixels: np.ndarray
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Names what is in it."""
         return hashlib.sha256("\n".join(self.names).encode() + self.pixels.tobytes()).hexdigest()
@@ -77,15 +78,6 @@ class KeptLooks:
     def all_maps(self, layer: int) -> Iterator[np.ndarray]:
         """Return all pictures' maps of a layer."""
         yield self.by_layer[layer]
-
-
-def look_of(variant: Variant) -> Look:
-    """Return what is asked of each picture.
-
-    Raises:
-        BatchError: If the variant has no attention.
-    """
-    return Look(variant)
 
 
 def batches(photographs: Photographs, variant: Variant) -> list[Crops]:

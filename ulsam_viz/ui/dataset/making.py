@@ -12,7 +12,7 @@ import streamlit as st
 
 from ...batch.pictures import Crops
 from ...batch.rows import Look, Rows
-from ...dataset.made import BATCH, Photographs, batches, compute, joined, look_of
+from ...dataset.made import BATCH, Photographs, batches, compute, joined
 from ...dataset.table import Table
 from ...engine import DeviceChoice, Pause, default_engine
 from ...images import Crop
@@ -39,7 +39,7 @@ def made(photographs: Photographs, variant: Variant, device: DeviceChoice, *, pl
     kept: dict[Hashable, tuple[Table, pa.Table]] = st.session_state.setdefault("tables-made", {})
     if key in kept:
         return kept[key]
-    look, parts = look_of(variant), batches(photographs, variant)
+    look, parts = Look(variant), batches(photographs, variant)
     begun: dict[str, tuple[Hashable, list[Rows]]] = st.session_state.setdefault("tables-begun", {})
     if begun.get(place, (None, []))[0] != key:
         begun[place] = (key, [])
@@ -78,7 +78,7 @@ def made(photographs: Photographs, variant: Variant, device: DeviceChoice, *, pl
 def _asked_for(crops: Crops, variant: Variant, device: DeviceChoice) -> Future[Rows]:
     """Ask for one batch; the next is asked for when it is done, so that a visitor who leaves leaves little behind."""
     key = hashlib.sha256(crops.pixels.tobytes()).hexdigest()
-    mine, look = asked(), look_of(variant)
+    mine, look = asked(), Look(variant)
     picture = Crop(crops.pixels, key)
     work = partial(_compute, crops, look)
     future = default_engine().run("rows", picture, variant, device.device, work, visitor=visitor())

@@ -18,7 +18,6 @@ from ..widgets.tiles import map_tile, show_tiles
 from .source import Shown
 
 _GREY = Crop(np.full((112, 112, 3), 128, np.uint8), "grey")  # below a map that belongs to no one picture
-_ENDS = (0.5, 2.0)  # of the scale: means of many maps are never as far from uniform as single ones
 _BESIDE = 116  # px, of a map where two tables share the page
 _HELP = (
     "The mean over all pictures, in multiples of uniform. **same**: share of what single maps prefer (squared difference from "
@@ -28,19 +27,26 @@ _HELP = (
 
 
 def show(shown: Sequence[Shown], room: Sequence[DeltaGenerator], layer: int) -> None:
-    """Show the mean maps of a layer, and say what they are."""
-    for i, (one, place) in enumerate(zip(shown, room, strict=True)):
+    """Show the mean maps of a layer, all tables' on one scale, and say what they are."""
+    found = [_means(one.table.key, layer, one.table) if layer in one.table.layers else None for one in shown]
+    high = _scale_end([means for means in found if means])
+    for i, (one, means, place) in enumerate(zip(shown, found, room, strict=True)):
         with place:
-            found = _means(one.table.key, layer, one.table) if layer in one.table.layers else None
             if layer not in one.table.layers:
                 st.info(f"{one.network} has no module after layer {layer}.")
-            elif found is None:
+            elif means is None:
                 st.info(
                     "There are no maps beside this table's numbers: open the folder that `batch` wrote, made without --no-maps."
                 )
             else:
-                st.markdown(said_of_mean_maps(found))
-                _show(found, layer, beside=len(shown) > 1, key=f"means-{i}")
+                st.markdown(said_of_mean_maps(means))
+                _show(means, layer, high, beside=len(shown) > 1, key=f"means-{i}")
+
+
+def _scale_end(found: Sequence[MeanMaps]) -> float:
+    """Return the power of two, 2 or more, at which the colours end: the more pictures, the nearer their mean is to uniform."""
+    largest = max((float(np.percentile(means.maps, 99)) * means.maps[0].size for means in found), default=2.0)
+    return 2.0 ** max(1, round(np.ceil(np.log2(largest))))
 
 
 @st.cache_data(max_entries=32, show_spinner="Maps are being averaged")
@@ -48,9 +54,8 @@ def _means(key: str, layer: int, _table: Table) -> MeanMaps | None:
     return mean_maps(_table, layer)
 
 
-def _show(found: MeanMaps, layer: int, *, beside: bool, key: str) -> None:
-    low, high = _ENDS
-    scales = {"": Scaled(found.maps, low, high, "× uniform", found.maps[0].size, logarithmic=True, open_end=True)}
+def _show(found: MeanMaps, layer: int, high: float, *, beside: bool, key: str) -> None:
+    scales = {"": Scaled(found.maps, 1 / high, high, "× uniform", found.maps[0].size, logarithmic=True, open_end=True)}
     tiles = [
         map_tile(
             scales,
