@@ -8,19 +8,18 @@ and five stops, so most of what a visitor asks for has been computed before.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
 import statistics
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import websockets
-from streamlit.proto.BackMsg_pb2 import BackMsg
-from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetState
 
+from benchmarks.client import Client
+from benchmarks.process import memory_of, server_at
 from tests.browser import running_app
+from tests.patience import PATIENCE
 from ulsam_viz.samples import list_samples
 
 _COUNTS = (1, 4, 8, 16)
@@ -35,7 +34,7 @@ class Visitor:
     Attributes:
         picture: Title of the sample it looks at.
         address: The server's.
-        seen: (g, fingerprint of the maps as sent) for each answer.
+        seen: (g, prints of the maps) for each answer.
         waited: Seconds from a move to its maps.
         received: Bytes.
     """
@@ -45,65 +44,26 @@ class Visitor:
     seen: list[tuple[str, str]] = field(default_factory=list)
     waited: list[float] = field(default_factory=list)
     received: int = 0
-    _kept: dict[str, ForwardMsg] = field(default_factory=dict)
-    _slider: Any = None
 
     async def visit(self, moves: list[int], *, every: float = _EVERY) -> None:
         """Open the page, then make the moves (stops of the slider), so many seconds apart."""
-        address = self.address.replace("http", "ws", 1) + "/_stcore/stream"
-        async with websockets.connect(address, subprotocols=["streamlit"], max_size=None) as socket:  # type: ignore[list-item]
-            await self._rerun(socket, None)
+        async with Client(self.address) as client:
+            slider = await self._look(client, "4")
             for stop in moves:
-                started = time.monotonic()
-                await self._rerun(socket, stop)
-                rest = started + every - time.monotonic()
-                if rest > 0:
-                    await asyncio.sleep(rest)
+                started, g = time.monotonic(), str(slider.options[stop])
+                state = WidgetState(id=slider.id)
+                state.string_array_value.data.append(g)
+                slider = await self._look(client, g, state)
+                await asyncio.sleep(max(0.0, started + every - time.monotonic()))
+            self.received = client.received
 
-    async def _rerun(self, socket: Any, stop: int | None) -> None:
-        """Ask for a run of the page and return when its maps are there; what else comes is read with the next run."""
-        message = BackMsg()
-        message.rerun_script.query_string = f"picture={self.picture.replace(' ', '+')}"
-        wanted = "4"
-        if stop is not None:
-            state = message.rerun_script.widget_states.widgets.add()
-            state.id = self._slider.id
-            state.string_array_value.data.append(self._slider.options[stop])
-            wanted = self._slider.options[stop]
-        started = time.monotonic()
-        await socket.send(message.SerializeToString())
-        begun = False
-        while True:
-            answer = await self._receive(socket)
-            kind = answer.WhichOneof("type")
-            begun = begun or kind == "new_session"  # before it: the rest of the last run
-            if kind != "delta" or answer.delta.WhichOneof("type") != "new_element":
-                continue
-            element = answer.delta.new_element
-            name = element.WhichOneof("type")
-            assert name != "exception", element.exception.message
-            if name == "slider" and element.slider.label == "Subspaces g":
-                self._slider = element.slider
-            if begun and name == "bidi_component" and element.bidi_component.id.endswith("-maps-11"):
-                self.waited.append(time.monotonic() - started)
-                self.seen.append((wanted, _fingerprint(element.bidi_component)))
-                return
-
-    async def _receive(self, socket: Any) -> ForwardMsg:
-        data = await socket.recv()
-        self.received += len(data)
-        message = ForwardMsg()
-        message.ParseFromString(data)
-        if message.WhichOneof("type") == "ref_hash":  # sent before in this session
-            return self._kept[message.ref_hash]
-        if message.hash:
-            self._kept[message.hash] = message
-        return message
-
-
-def _fingerprint(component: Any) -> str:
-    """Return what tells one set of tiles, with all their pictures and values, from another."""
-    return hashlib.sha256(component.SerializeToString().split(component.id.encode())[-1]).hexdigest()
+    async def _look(self, client: Client, g: str, *states: WidgetState) -> Any:
+        """Ask for a run of the page and note its maps; return the slider of g. What else comes is read with the next run."""
+        await client.ask("inspect", {"net": "V1-0.5", "picture": self.picture}, *states, walked=False)
+        self.waited.append(await client.until(lambda run: run.prints, PATIENCE))
+        assert client.run.prints and not client.run.exceptions, client.run.exceptions
+        self.seen.append((g, "".join(f"{place} {own} " for place, own in sorted(client.run.prints.items()))))
+        return client.run.labelled("slider", "Subspaces g")
 
 
 def visitors(repeats: int) -> list[dict[str, Any]]:
@@ -121,9 +81,9 @@ def _measure(count: int, moves: int, pictures: list[str], truth: dict[str, dict[
     with running_app() as address:
         people = [Visitor(pictures[i % len(pictures)], address) for i in range(count)]
         asyncio.run(Visitor(pictures[0], address).visit([]))  # imports
-        before, started = _resident_mb(address), time.monotonic()
+        before, started = memory_of(server_at(address)).resident, time.monotonic()
         halfway = asyncio.run(_together(people, moves, address))
-        seconds, after = time.monotonic() - started, _resident_mb(address)
+        seconds, after = time.monotonic() - started, memory_of(server_at(address)).resident
     waits = sorted(w for person in people for w in person.waited[1:])
     return {
         "what": f"{count} visitor{'s' * (count > 1)}, each moving g every {_EVERY:g} s, {moves} times",
@@ -158,21 +118,8 @@ async def _together(people: list[Visitor], moves: int, address: str) -> float:
 
     async def halfway() -> float:
         await asyncio.sleep(moves * _EVERY / 2)
-        return _resident_mb(address)
+        return memory_of(server_at(address)).resident
 
     memory = asyncio.create_task(halfway())
     await asyncio.gather(*(person.visit(path) for person, path in zip(people, stops, strict=True)))
     return await memory
-
-
-def _resident_mb(address: str) -> float:
-    """Return the resident memory of the server at this address (Linux)."""
-    port = address.rpartition(":")[2]
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"--server.port={port}\0".encode() in (process / "cmdline").read_bytes():
-                line = next(x for x in (process / "status").read_text().splitlines() if x.startswith("VmRSS"))
-                return int(line.split()[1]) / 1024
-        except OSError:
-            continue
-    return float("nan")
