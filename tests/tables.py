@@ -1,13 +1,16 @@
-"""A table of the samples, as `batch` writes it, for the tests of the page Dataset."""
+"""Pictures for the tests of `batch` and of the page Dataset, and a table of them as `batch` writes it."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from ulsam_viz.batch import local
 from ulsam_viz.batch.rows import Look
-from ulsam_viz.samples import list_samples
+from ulsam_viz.samples import ASSETS, list_samples
 from ulsam_viz.zoo import get_variant
+
+PHOTOGRAPHS = ("astronaut.jpg", "chelsea.jpg", "rocket.jpg")
 
 
 def samples_in_folders(root: Path, count: int) -> Path:
@@ -24,3 +27,15 @@ def table_of_samples(base: Path, name: str, count: int, variant: str) -> Path:
     out = base / name
     local.run(str(samples_in_folders(base / "pictures", count)), out, Look(get_variant(variant)), workers=0, quiet=True)
     return out
+
+
+def photographs_and_others(root: Path) -> Path:
+    """Three photographs, two of them in a folder of their own, and files that are none."""
+    (root / "animals").mkdir()
+    for name in PHOTOGRAPHS:
+        shutil.copy(ASSETS / name, root / "animals" if name != "rocket.jpg" else root)
+    (root / "animals" / "cut.jpg").write_bytes((ASSETS / "astronaut.jpg").read_bytes()[:2000])
+    (root / "empty.png").touch()
+    (root / "notes.txt").write_text("no picture")
+    (root / ".hidden").write_text("not looked at")
+    return root

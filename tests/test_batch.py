@@ -1,14 +1,11 @@
-"""The table of a folder: the page's own numbers, whole after a kill at any moment, and honest about what it left out."""
+"""The table of a folder: the page's own numbers, and honest about what it left out."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
-import random
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from tests.tables import photographs_and_others
 from ulsam_viz.analysis import measures
 from ulsam_viz.analysis.attention import attend_each
 from ulsam_viz.analysis.attribution import attribute, attribute_each
@@ -43,21 +41,11 @@ from ulsam_viz.zoo import get_variant, load_variant
 ONE, FOUR = "mobilenet_v1-0.5-after11-g4", "mobilenet_v1-0.5-after6_8_11_13-g4"
 #: Some that take all pictures of a batch at once, and some that do not.
 METHODS_OF = {ONE: ("grad_cam", "saliency", "input_x_gradient", "guided_backprop", "smooth_grad"), FOUR: ("grad_cam", "deep_lift")}
-PHOTOGRAPHS = ("astronaut.jpg", "chelsea.jpg", "rocket.jpg")
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three photographs, two of them in a folder of their own, and files that are none."""
-    root = tmp_path_factory.mktemp("photos")
-    (root / "animals").mkdir()
-    for name in PHOTOGRAPHS:
-        shutil.copy(ASSETS / name, root / "animals" if name != "rocket.jpg" else root)
-    (root / "animals" / "cut.jpg").write_bytes((ASSETS / "astronaut.jpg").read_bytes()[:2000])
-    (root / "empty.png").touch()
-    (root / "notes.txt").write_text("no picture")
-    (root / ".hidden").write_text("not looked at")
-    return root
+    return photographs_and_others(tmp_path_factory.mktemp("photos"))
 
 
 @pytest.mark.parametrize(("name", "target"), [(FOUR, None), (ONE, 5)])
@@ -215,135 +203,6 @@ def test_a_part_of_good_and_bad_files_keeps_them_apart(photos: Path) -> None:
     assert pictures["row"].to_pylist() == [None, 7, None, 8]
     assert [len(each or []) for each in pictures["subspaces"].to_pylist()] == [0, 4, 0, 4]
     assert explode(pictures, look)["picture"].to_pylist() == ["rocket.jpg"] * 4 + ["animals/chelsea.jpg"] * 4
-
-
-# Runs again and again in processes that are killed, each at another moment, by a signal of their own: before each file is put in
-# its place, at each batch, and when the parts are to be taken away. Then each run is gone on with.
-SCRIPT = """
-import os, shutil, signal, sys, traceback, torch
-from pathlib import Path
-from ulsam_viz.batch import output
-from ulsam_viz.batch.local import run
-from ulsam_viz.batch.rows import Look, PictureRows
-from ulsam_viz.zoo import get_variant
-torch.set_num_threads(1)
-look = Look(get_variant("mobilenet_v1-0.5-after11-g4"))
-
-def killed_at(place, name, call):
-    real, calls = getattr(place, name), []
-    def replaced(*things, **settings):
-        calls.append(name)
-        if len(calls) == call:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*things, **settings)
-    setattr(place, name, replaced)
-
-def child(out, *where):
-    pid = os.fork()
-    if not pid:
-        try:
-            if where:
-                killed_at(*where)
-            run(sys.argv[1], out, look, batch=2, workers=0, part=4, quiet=True)
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-moments = [(PictureRows, "__call__", n) for n in (1, 2, 3)] + [(output.shutil, "rmtree", 1)]
-moments += [(output.os, "replace", n) for n in range(1, 100)]
-for number, moment in enumerate(moments):
-    out = Path(sys.argv[2]) / str(number)
-    code = child(out, *moment)
-    if code == 0:
-        break  # there are no more files than that
-    assert code == -signal.SIGKILL, code
-    assert child(out) == 0
-print(number)
-"""
-
-
-def test_killed_at_any_moment_and_begun_again_no_row_is_missing_or_double(photos: Path, tmp_path: Path) -> None:
-    root = Path(__file__).parent.parent
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(photos), str(tmp_path)],
-        env=os.environ | {"PYTHONPATH": str(root)},
-        cwd=root,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    calm = tmp_path / done.stdout.strip()  # the one that no moment killed
-    expected = pq.read_table(calm / "attention.parquet")
-    assert expected.num_rows == 12
-    killed = [path for path in tmp_path.iterdir() if path != calm]
-    # Three batches; the parts' end; settings, two parts with maps, the list and the table.
-    assert len(killed) == 3 + 1 + (1 + 2 * 2 + 2)
-    for path in killed:
-        _same_run(path, calm)
-
-
-def _same_run(killed: Path, calm: Path) -> None:
-    assert sorted(p.name for p in killed.rglob("*")) == sorted(p.name for p in calm.rglob("*"))
-    assert pq.read_table(killed / "attention.parquet").equals(pq.read_table(calm / "attention.parquet")), killed
-    for path in [calm / "skipped.csv", *(calm / "maps").iterdir()]:
-        assert (killed / path.relative_to(calm)).read_bytes() == path.read_bytes()
-
-
-def _killed_in_the_middle(command: list[str], out: Path, rng: random.Random) -> str:
-    """Run a command until it has written one to three more parts, or is about to, and kill it; return what was there."""
-    with subprocess.Popen(
-        command, cwd=Path(__file__).parent.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        parts = len(list(out.glob("parts/*.parquet")))
-        kind, goal = rng.choice(("a part", "maps half written", "rows half written")), parts + rng.randint(1, 3)
-        half = {"maps half written": "maps/*.partial", "rows half written": "parts/*.partial"}.get(kind)
-        left = {path.name for path in out.glob("*/*.partial")}  # by an earlier kill
-        while process.poll() is None:
-            parts = len(list(out.glob("parts/*.parquet")))
-            # A file is half written for an instant; where none is caught, the second part more has to do.
-            caught = half and any(path.name not in left for path in out.glob(half))
-            if (parts >= goal - 1 and caught) or parts >= goal + bool(half):
-                process.kill()
-    return f"{kind}: exit {process.returncode}, {len(list(out.glob('parts/*.parquet')))} parts, {[p.name for p in out.glob('*/*.partial')]}"
-
-
-def test_the_command_killed_at_five_random_moments_leaves_the_table_of_a_calm_run(tmp_path: Path) -> None:
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")  # pytest shows it where the test fails
-    rng, photos = random.Random(seed), tmp_path / "photos"
-    samples = [decode_image((ASSETS / name).read_bytes()) for name in PHOTOGRAPHS]
-    for number in range(90):
-        path = photos / f"class{number % 4}" / f"{number:02d}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image = samples[number % 3].resize((96, 80)).rotate(number)
-        image.save(path)
-        if number % 9 == 4:
-            path.write_bytes(path.read_bytes()[:300])
-    common = [sys.executable, "-m", "ulsam_viz", "batch", str(photos), "--variant", ONE, "--no-effects", "--device", "cpu"]
-    common += ["--part", "4", "--batch", "4", "--out"]
-    calm, killed = tmp_path / "calm", tmp_path / "killed"
-    for moment in range(5):
-        print(moment, _killed_in_the_middle([*common, str(killed)], killed, rng))
-    for out in (killed, calm):
-        subprocess.run([*common, str(out)], cwd=Path(__file__).parent.parent, check=True)
-    table = pq.read_table(calm / "attention.parquet")
-    assert (table.num_rows, len(set(table["picture"].to_pylist()))) == (4 * 80, 80)
-    _same_run(killed, calm)
-
-
-def test_a_part_that_was_cut_short_is_computed_again(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    look = Look(get_variant(ONE), maps=False)
-    monkeypatch.setattr(output.Output, "finish", lambda self: None)  # so that the parts stay
-    run(str(photos), tmp_path / "a", look, workers=0, part=2, quiet=True)
-    part = tmp_path / "a" / "parts" / "part-00001.parquet"
-    part.write_bytes(part.read_bytes()[:-20])
-    monkeypatch.undo()
-    again = run(str(photos), tmp_path / "a", look, workers=0, part=2, quiet=True)
-    calm = run(str(photos), tmp_path / "b", look, workers=0, part=2, quiet=True)
-    key = [("picture", "ascending"), ("subspace", "ascending")]
-    assert pq.read_table(again.table).sort_by(key).equals(pq.read_table(calm.table).sort_by(key))
 
 
 def test_the_command_reads_ahead_and_says_what_it_did(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
