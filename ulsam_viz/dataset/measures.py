@@ -30,7 +30,13 @@ class Measure:
         """The label with the unit."""
         return f"{self.label}, {self.unit}" if self.unit else self.label
 
+    @property
+    def is_share(self) -> bool:
+        """Whether it is yes or no for each picture: then only the share of pictures says anything."""
+        return self.unit == _OF_PICTURES
 
+
+_OF_PICTURES = "% of pictures"
 _AGREEMENT = "agreement_"
 _MEASURES = (
     Measure("peak", "Peak", "× uniform", help="The largest value of the map, in multiples of a uniform map."),
@@ -45,8 +51,8 @@ _MEASURES = (
         100,
         "Probability of the target after the subspace's attention is taken away, less before.",
     ),
-    Measure("removed_flips", "Answer changes", "% of pictures", 100, "Another class is the most probable where it is taken away."),
-    Measure("dead", "Uniform maps", "% of pictures", 100, "The map prefers no place in the picture."),
+    Measure("removed_flips", "Answer changes", _OF_PICTURES, 100, "Another class is the most probable where it is taken away."),
+    Measure("dead", "Uniform maps", _OF_PICTURES, 100, "The map prefers no place in the picture."),
     Measure("peak_row", "Row of the peak", "", help="Counted from 0 at the top; none where the map is uniform."),
     Measure("peak_column", "Column of the peak", "", help="Counted from 0 at the left; none where the map is uniform."),
 )

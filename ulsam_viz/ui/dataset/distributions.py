@@ -13,7 +13,6 @@ from ...dataset.views import spread_of
 from ...figures.datasets import share_bars, spread_boxes
 from .source import Shown
 
-_SHARES = ("dead", "removed_flips")  # of pictures: yes or no for each
 _PLOT = {"displayModeBar": False}
 
 
@@ -23,7 +22,7 @@ def show(shown: Sequence[Shown], room: Sequence[DeltaGenerator], measure: Measur
         {layer: spread_of(one.table.of(measure, layer)) for layer in one.table.layers if measure.name in one.table.values[layer]}
         for one in shown
     ]
-    shares = measure.name in _SHARES
+    shares = measure.is_share
     ends = [v for spreads in found for s in spreads.values() for v in (s.mean if shares else s.quantiles).ravel() if np.isfinite(v)]
     low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
     margin = 0.05 * ((high - low) or 1)
