@@ -109,7 +109,14 @@ class Client:
 
     async def __aenter__(self) -> Client:
         address = self.address.replace("http", "ws", 1) + "/_stcore/stream"
-        self._socket = await websockets.connect(address, subprotocols=["streamlit"], max_size=None, ping_interval=None)  # type: ignore[list-item]
+        # A server that was killed does not answer to a close, for which ten seconds would be waited.
+        self._socket = await websockets.connect(
+            address,
+            subprotocols=["streamlit"],  # type: ignore[list-item]
+            max_size=None,
+            ping_interval=None,
+            close_timeout=0.2,
+        )
         self._reading = asyncio.create_task(self._read())
         return self
 
