@@ -4,6 +4,7 @@ import streamlit as st
 
 from ulsam_viz.places import ASSETS
 from ulsam_viz.ui.first import is_first_view, show_first_view
+from ulsam_viz.ui.run.interrupt import run_again
 from ulsam_viz.ui.run.uploads import keep_off_disks
 from ulsam_viz.ui.titles import app_pages
 
@@ -24,7 +25,7 @@ def main() -> None:
     from ulsam_viz.ui.pages import show_page  # and with it torch, which takes seconds
 
     if first:
-        st.rerun()
+        run_again()
     show_page(title)
 
 

@@ -34,6 +34,7 @@ class Run:
         asked: When it was asked for.
         begun: It has begun: what comes before belongs to an earlier run.
         certain: What it draws is an answer to what was asked, and not to what the visitor had asked before.
+        after: How many elements it drew after the server knew of what was asked.
         finished: It has come to its end, or was interrupted.
         elements: All that it drew, in order.
         prints: Of all attention maps that were drawn, with the picture below them, by row and tile.
@@ -42,6 +43,7 @@ class Run:
     asked: float
     begun: bool = False
     certain: bool = False
+    after: int = 0
     finished: bool = False
     elements: list[Any] = field(default_factory=list)
     prints: dict[str, str] = field(default_factory=dict)
@@ -71,10 +73,12 @@ class Run:
 
     def begin(self, *, certain: bool) -> None:
         """Begin, or begin again: what a run that this one interrupts had drawn does not count."""
-        self.begun, self.certain, self.finished, self.elements, self.prints = True, certain, False, [], {}
+        self.begun, self.certain, self.after, self.finished, self.elements, self.prints = True, certain, 0, False, [], {}
 
-    def draw(self, element: Any) -> None:
-        """Take what was drawn."""
+    def draw(self, element: Any, *, known: bool) -> None:
+        """Take what was drawn; ``known``: after the server knew of what was asked, when an earlier run ends before it draws."""
+        self.after += known
+        self.certain = self.certain or self.after > 1  # one may have been on its way
         self.elements.append(element)
         if element.WhichOneof("type") != "bidi_component":
             return
@@ -133,13 +137,24 @@ class Client:
         message.rerun_script.page_name = page
         message.rerun_script.is_history_navigation = walked
         message.rerun_script.widget_states.widgets.extend(states)
-        idle = self.run.finished or not self._session
+        idle = (self.run.finished and self.run.certain) or not self._session
         self.run, behind = Run(time.monotonic()), BackMsg()
         self._behind = "" if idle else str(uuid.uuid4())
         await self._socket.send(message.SerializeToString())
         if self._behind:  # a run that begins before this is answered may be another one's, which the script itself began anew
             behind.file_urls_request.request_id, behind.file_urls_request.session_id = self._behind, self._session
             await self._socket.send(behind.SerializeToString())
+
+    async def known(self, limit: float) -> None:
+        """Wait until the server knows of what was asked.
+
+        Raises:
+            TimeoutError: After so many seconds.
+        """
+        async with asyncio.timeout(limit):
+            while self._behind:
+                self._news.clear()
+                await self._news.wait()
 
     async def until(self, there: Callable[[Run], Any], limit: float) -> float:
         """Wait until something holds of the latest run, or it is finished; return the seconds since it was asked for.
@@ -172,8 +187,8 @@ class Client:
             self._session = message.new_session.initialize.session_id
             self.run.begin(certain=not self._behind)
         elif kind == "delta" and self.run.begun and message.delta.WhichOneof("type") == "new_element":
-            self.run.draw(message.delta.new_element)
-        elif kind == "script_finished" and self.run.begun:
+            self.run.draw(message.delta.new_element, known=not self._behind)
+        elif kind == "script_finished" and self.run.certain:
             self.run.finished = message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY
         elif kind == "file_urls_response" and message.file_urls_response.response_id == self._behind:
             self._behind = ""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from benchmarks.client import Client, Run
 from benchmarks.soak_visitor import View, bring, file_of, name_in_address
-from tests.browser import running_app
-from tests.patience import PATIENCE
+from tests.browser import ROOT, running_app
+from tests.patience import PATIENCE, until
 
 VIEW = View("inspect", (("net", "V1-0.5"), ("picture", "Boats")))
 GONE = "photo.jpg (own-0123456789abcdef)"
@@ -52,3 +53,19 @@ def test_back_to_a_picture_that_is_not_kept_any_more_says_so(address: str) -> No
 
     back = asyncio.run(walk())
     assert back.gone and back.prints
+
+
+def test_who_goes_back_twice_sees_the_second_view_however_late_the_first_one_is(tmp_path: Path) -> None:
+    async def walk(address: str) -> Run:
+        async with Client(address) as client:
+            await _open(client, "Boats")
+            await client.ask("inspect", {"net": "V2-0.5", "picture": "Boats"})
+            await asyncio.to_thread(until, (tmp_path / "held").exists)
+            await client.ask("inspect", {"net": "V1-0.5", "position": "after 4", "g": "2", "picture": "Boats"})
+            await client.known(PATIENCE)
+            (tmp_path / "go").touch()
+            await client.until(lambda run: False, PATIENCE)
+            return client.run
+
+    with running_app(ROOT / "tests" / "held_run.py", HELD=str(tmp_path)) as address:
+        assert sorted(asyncio.run(walk(address)).prints) == ["maps-4 4.0", "maps-4 4.1"]

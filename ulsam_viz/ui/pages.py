@@ -17,6 +17,7 @@ from .dataset import page as dataset
 from .evidence import page as evidence
 from .inspect import page as inspect
 from .learn import page as learn
+from .run.interrupt import run_again
 from .run.kept import keep_choices
 from .run.page import end_page, say_full
 from .run.session import asked, is_full, is_there
@@ -44,6 +45,6 @@ def show_page(title: str) -> None:
                 st.error(str(error), icon=":material/hourglass_empty:")
             except CancelledError:  # the engine was told that nobody waits
                 if is_there():
-                    st.rerun()  # the visitor was away for a moment: the page asks again
+                    run_again()  # the visitor was away for a moment: the page asks again
                 st.stop()
     end_page()

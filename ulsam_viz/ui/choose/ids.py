@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from ..run.address import say_missing, take_missing
+from ..run.interrupt import run_again
 from ..run.kept import keep
 
 
@@ -32,7 +33,7 @@ def choose_by_id(widget: Callable[..., object], label: str, names: Mapping[str, 
     of_names = {name: id for id, name in names.items()}
     if asked in of_names and asked not in names and key not in st.session_state:
         st.query_params[key] = of_names[asked]
-        st.rerun()  # Streamlit reads the address before the script can
+        run_again()  # Streamlit reads the address before the script can
     st.html(f"<style>.st-key-{key} {{ display: none; }}</style>")
     missing = take_missing(key, list(names), str, next(iter(names)))
     chosen = st.selectbox(label, list(names), key=keep(key), bind="query-params")

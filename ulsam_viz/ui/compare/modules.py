@@ -14,6 +14,7 @@ from ...images import ModelInput
 from ...models.others import SPATIAL
 from ...studies import module_title
 from ...zoo import CheckpointError, Variant, list_variants, position_name
+from ..run.interrupt import result_of
 from ..run.scene import pretty
 from ..run.session import visitor
 from ..widgets.legends import map_legend
@@ -51,7 +52,7 @@ def show_modules(compared: Sequence[Variant], crop: ModelInput, device: DeviceCh
     rows: list[dict[str, object]] = []
     for variant in compared:
         try:
-            seen = futures[variant.key].result()
+            seen = result_of(futures[variant.key])
         except CheckpointError as error:
             st.warning(str(error))
             continue

@@ -19,6 +19,7 @@ from ...figures.colours import subspace_colour
 from ...figures.tiles import block_means
 from ...images import ModelInput
 from ...zoo import list_variants, position_name
+from ..run.interrupt import result_of
 from ..run.scene import facts, pretty
 from ..run.session import visitor
 from ..run.times import measured
@@ -63,7 +64,7 @@ def show_numbers(rows: Sequence[Row], crop: ModelInput, target: int, device: Dev
         row.variant.key: engine.attribute(crop, row.variant, device.device, method="grad_cam", target=target, visitor=visitor())
         for row in networks
     }
-    _charts(rows, {key: future.result() for key, future in futures.items()})
+    _charts(rows, {key: result_of(future) for key, future in futures.items()})
     _scales(rows)
     progress = st.empty()
     times = measured(

@@ -18,6 +18,7 @@ from ..choose.network import choose_device, choose_variant
 from ..choose.own import show_own_network
 from ..choose.picture import choose_picture, model_input
 from ..run.asking import say_where
+from ..run.interrupt import result_of
 from ..run.page import open_page
 from ..run.pause import let_the_browser_draw
 from ..run.scene import Picture
@@ -136,7 +137,7 @@ def _attend(
     with st.spinner(f"{len(variants)} networks look at the picture"):
         for name, future in futures.items():
             try:
-                seen[name] = future.result()
+                seen[name] = result_of(future)
             except CheckpointError as error:
                 st.warning(str(error))
     whole = [v for v in variants if v.name in seen]

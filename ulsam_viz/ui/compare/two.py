@@ -20,6 +20,7 @@ from ...zoo import CheckpointError, Variant, position_name
 from ..choose.network import backbone_label, choose_module, gain_asked, position_label, position_words
 from ..choose.picture import sample_image
 from ..run.address import say_missing, take_missing
+from ..run.interrupt import result_of, run_again
 from ..run.kept import keep
 from ..run.scene import Picture, network_name, pretty
 from ..run.session import visitor
@@ -98,7 +99,7 @@ def _take_old_address(everything: Sequence[Variant]) -> None:
         st.query_params[f"{_NAME}net"] = backbone_label(named)
         st.query_params[f"{_NAME}position"] = position_words(position_label(named))
         st.query_params[f"{_NAME}g"] = str(named.groups)
-        st.rerun()  # Streamlit reads the address before the script can
+        run_again()  # Streamlit reads the address before the script can
 
 
 def show_two(
@@ -115,7 +116,7 @@ def show_two(
     engine = default_engine()
     try:
         futures = [engine.attend(c, v, device.device, visitor=visitor()) for c, v in ((crop, chosen), (other_crop, other))]
-        passes = [future.result() for future in futures]
+        passes = [result_of(future) for future in futures]
     except CheckpointError as error:
         st.error(str(error))
         return

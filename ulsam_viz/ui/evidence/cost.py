@@ -9,6 +9,7 @@ import streamlit as st
 from ...cost import LATENCY_REPEATS, Latency
 from ...engine import DeviceChoice, default_engine
 from ...zoo import CheckpointError, Variant
+from ..run.interrupt import result_of, run_again
 from ..run.scene import facts, network_name
 from ..run.times import measured
 from .tables import place, show_table
@@ -53,7 +54,7 @@ def _times(variants: Sequence[Variant], device: DeviceChoice) -> Mapping[str, La
         for variant, loaded in [(v, engine.warm(v, device.device)) for v in variants]:
             bar.progress(0.0, text=network_name(variant))
             try:
-                loaded.result()
+                result_of(loaded)
                 whole.append(variant)
             except CheckpointError as error:
                 st.toast(str(error), icon=":material/error:")
@@ -62,5 +63,5 @@ def _times(variants: Sequence[Variant], device: DeviceChoice) -> Mapping[str, La
             st.error(f"That could not be measured: {times}")
             return {}
         kept[of] = times
-        st.rerun()
+        run_again()
     return kept.get(of, {})

@@ -24,6 +24,7 @@ from ..choose.own import show_own_network
 from ..choose.picture import choose_picture, model_input
 from ..choose.place import opened
 from ..run.asking import say_where
+from ..run.interrupt import result_of
 from ..run.page import open_page
 from ..run.pause import let_the_browser_draw
 from ..run.scene import Scene, channels_of
@@ -58,7 +59,7 @@ def show() -> None:
     crop = model_input(picture, variant.preprocessing)
     try:
         seen = default_engine().attend(crop, variant, device.device, visitor=visitor())
-        attention = seen.result()
+        attention = result_of(seen)
     except CheckpointError as error:
         st.error(f"{error}. The other variants still work: choose another position or g.")
         return

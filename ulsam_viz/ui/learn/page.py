@@ -11,6 +11,7 @@ from ..choose.ids import choose_by_id
 from ..choose.methods import target_of
 from ..choose.picture import model_input
 from ..choose.sidebar import choose
+from ..run.interrupt import result_of
 from ..run.page import open_page
 from ..run.scene import Scene
 from ..run.session import visitor
@@ -46,7 +47,7 @@ def show() -> None:
     crop = model_input(choices.picture, variant.preprocessing)
     try:
         seen = default_engine().attend(crop, variant, device.device, visitor=visitor())
-        attention = seen.result()
+        attention = result_of(seen)
     except CheckpointError as error:
         st.error(f"{error}. The other variants still work: choose another position or g.")
         return

@@ -13,6 +13,7 @@ from ...images import ModelInput, Preprocessing, prepare
 from ...lesson.probes import PROBES, Probe, correlation_after_moving, empty, region_means, verdict, whole_cells
 from ..choose.ids import choose_by_id
 from ..choose.place import selection
+from ..run.interrupt import result_of
 from ..run.scene import Scene
 from ..run.session import visitor
 from ..widgets.legends import map_legend
@@ -43,7 +44,7 @@ def show_probes(scene: Scene) -> None:
     picture, moved, nothing = _inputs(probe.id, scene.variant.preprocessing)
     inputs = [i for i in (picture, moved, nothing) if i is not None]
     futures = [default_engine().attend(i, scene.variant, scene.device.device, visitor=visitor()) for i in inputs]
-    seen = [f.result() for f in futures]
+    seen = [result_of(f) for f in futures]
     scaled = scale_maps({i: a.maps[layer] for i, a in enumerate(seen)}, "uniform")
     for i, crop in enumerate(inputs[:-1]):
         _row(probe, crop, scaled[i], key=f"probe-{i}")

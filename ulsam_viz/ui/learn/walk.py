@@ -19,6 +19,7 @@ from ...models.network import Network
 from ...scheduling import Kind
 from ...zoo import Variant, list_variants, load_network, position_name
 from ..choose.place import choose_subspace
+from ..run.interrupt import result_of
 from ..run.kept import keep
 from ..run.scene import Scene, facts, network_name
 from ..run.session import visitor
@@ -180,7 +181,7 @@ def _stages(scene: Scene, layer: int) -> Stages:
 
     engine = default_engine()
     future = engine.run(("stages", layer), scene.crop, scene.variant, scene.device.device, work, kind=Kind.SHORT, visitor=visitor())
-    return future.result()
+    return result_of(future)
 
 
 _MOST_DIGITS = 9

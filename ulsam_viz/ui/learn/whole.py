@@ -20,6 +20,7 @@ from ...lesson.steps import MISCONCEPTIONS
 from ...models.network import Network
 from ...zoo import CheckpointError, Variant, position_name
 from ..run.asking import answer, subspace_names
+from ..run.interrupt import result_of
 from ..run.kept import keep
 from ..run.session import visitor
 from ..run.words import differences, differences_of_positions
@@ -56,7 +57,7 @@ def look(walk: Walk, variants: Sequence[Variant]) -> list[tuple[Variant, Attenti
     seen = []
     for variant, future in zip(variants, futures, strict=True):
         try:
-            seen.append((variant, future.result()))
+            seen.append((variant, result_of(future)))
         except CheckpointError as error:
             st.warning(str(error))
     return seen
