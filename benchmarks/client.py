@@ -37,6 +37,7 @@ class Run:
         after: How many elements it drew after the server knew of what was asked.
         finished: It has come to its end, or was interrupted.
         elements: All that it drew, in order.
+        popovers: The same, of what can be opened.
         prints: Of all attention maps that were drawn, with the picture below them, by row and tile.
     """
 
@@ -46,6 +47,7 @@ class Run:
     after: int = 0
     finished: bool = False
     elements: list[Any] = field(default_factory=list)
+    popovers: list[Any] = field(default_factory=list)
     prints: dict[str, str] = field(default_factory=dict)
 
     def of_kind(self, kind: str) -> list[Any]:
@@ -73,7 +75,8 @@ class Run:
 
     def begin(self, *, certain: bool) -> None:
         """Begin, or begin again: what a run that this one interrupts had drawn does not count."""
-        self.begun, self.certain, self.after, self.finished, self.elements, self.prints = True, certain, 0, False, [], {}
+        self.begun, self.certain, self.after, self.finished = True, certain, 0, False
+        self.elements, self.popovers, self.prints = [], [], {}
 
     def draw(self, element: Any, *, known: bool) -> None:
         """Take what was drawn; ``known``: after the server knew of what was asked, when an earlier run ends before it draws."""
@@ -188,6 +191,8 @@ class Client:
             self.run.begin(certain=not self._behind)
         elif kind == "delta" and self.run.begun and message.delta.WhichOneof("type") == "new_element":
             self.run.draw(message.delta.new_element, known=not self._behind)
+        elif kind == "delta" and self.run.begun and message.delta.add_block.WhichOneof("type") == "popover":
+            self.run.popovers.append(message.delta.add_block.popover)
         elif kind == "script_finished" and self.run.certain:
             self.run.finished = message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY
         elif kind == "file_urls_response" and message.file_urls_response.response_id == self._behind:

@@ -12,13 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
+from streamlit.proto.WidgetStates_pb2 import WidgetState
 
 from benchmarks.client import Client
 from tests.browser import ROOT, running_server
 from tests.conftest import encode, noise
 from tests.patience import PATIENCE
+from tests.tables import table_of_samples
+from tests.test_own import StandAlone, lively, mobilenet_v1, pt, with_modules
 from tests.traces import files_below, find, open_files, traces
 from ulsam_viz.images import crop_centre, decode_image
 from ulsam_viz.zoo import get_variant
@@ -32,21 +38,31 @@ _LARGE = 2**21  # bytes: more than servers usually take into memory before they 
 
 
 @dataclass(frozen=True)
-class Photograph:
-    """A picture that is nowhere else, marked by a word that is nowhere else either.
+class Brought:
+    """A file that is nowhere else, marked by a word that is nowhere else either.
 
     Attributes:
-        mark: In its name and in its EXIF comment.
-        data: The JPEG.
+        mark: In its name.
+        data: What is in it.
+        ending: Of its name.
     """
 
     mark: str
     data: bytes
+    ending: str = "jpg"
 
     @property
     def name(self) -> str:
         """As a visitor's disk calls it."""
-        return f"holiday {self.mark}.jpg"
+        return f"holiday {self.mark}.{self.ending}"
+
+    def traces(self) -> dict[str, bytes]:
+        """What may be nowhere."""
+        return traces(self.mark, self.data, {})
+
+
+class Photograph(Brought):
+    """A JPEG, whose mark is in its EXIF comment too."""
 
     def traces(self) -> dict[str, bytes]:
         """What may be nowhere."""
@@ -67,6 +83,22 @@ def photograph() -> Photograph:
     data = encode(image, "JPEG", quality=98, exif=exif.tobytes())
     assert len(data) > _LARGE
     return Photograph(mark, data)
+
+
+def network() -> Brought:
+    """Make a network with weights by lot."""
+    torch.manual_seed(secrets.randbits(32))
+    model = lively(StandAlone(with_modules(mobilenet_v1(), (11,)), "model", "fc"))
+    return Brought(secrets.token_hex(12), pt(model.state_dict()), "pth")
+
+
+def table(folder: Path) -> Brought:
+    """Make a table, as `batch` writes it in a folder, of pictures whose names hold the mark."""
+    mark, rows = secrets.token_hex(12), pq.read_table(table_of_samples(folder, "out", 3, VARIANT.name) / "attention.parquet")
+    names = pa.array([f"{mark}/{name}" for name in rows["picture"].to_pylist()])
+    buffer = io.BytesIO()
+    pq.write_table(rows.set_column(rows.schema.get_field_index("picture"), "picture", names), buffer)
+    return Brought(mark, buffer.getvalue(), "parquet")
 
 
 @dataclass(frozen=True)
@@ -156,20 +188,56 @@ async def make_a_table(client: Client, brought: list[Photograph]) -> None:
     assert f"{len(brought)} photographs are here." in said
 
 
-async def a_visit(address: str, good: Photograph, bad: Photograph, several: list[Photograph]) -> None:
+async def use_a_network(client: Client, brought: Brought) -> None:
+    """Upload a network, and see that its maps are shown; one that is cut short is refused."""
+    await client.ask("inspect", VIEW)
+    await shown(client)
+    popover = next(box for box in client.run.popovers if box.label == "Own network")
+    opened = WidgetState(id=popover.id, bool_value=True)
+    await client.ask("inspect", VIEW, opened, walked=False)
+    await shown(client)
+    uploader = client.run.labelled("file_uploader", "Checkpoint")
+    for data in (brought.data, brought.data[: len(brought.data) * 19 // 20]):
+        state = await client.upload(uploader, brought.name, data)
+        await client.ask("inspect", VIEW, opened, state, walked=False)
+        await shown(client)
+        assert client.run.prints
+        assert bool(client.run.alerts) == (data != brought.data)
+        assert any(f"<td>holiday-{brought.mark}</td>" in card.body for card in client.run.of_kind("html"))
+
+
+async def open_a_table(client: Client, brought: Brought) -> None:
+    """Upload a table, and see that its pictures are spoken of; one that is cut short is refused."""
+    view = {"source": "table"}
+    await client.ask("dataset", view)
+    await shown(client)
+    uploader = client.run.labelled("file_uploader", "or a table (Parquet)")
+    for data in (brought.data[: len(brought.data) // 2], brought.data):
+        state = await client.upload(uploader, brought.name, data)
+        await client.ask("dataset", view, state, walked=False)
+        await shown(client)
+        assert bool(client.run.alerts) == (data != brought.data)
+    assert any(brought.mark in str(element) for element in client.run.elements)
+
+
+async def a_visit(address: str, photographs: list[Photograph], network: Brought, table: Brought) -> None:
+    good, bad, *several = photographs
     async with Client(address) as client:
         await look_at(client, good)
         await try_a_bad_one(client, bad)
         await make_a_table(client, several)
+    async with Client(address) as client:
+        await use_a_network(client, network)
+        await open_a_table(client, table)
 
 
-def test_nothing_of_an_upload_reaches_disk_or_log(tmp_path: Path) -> None:
+def test_nothing_of_an_upload_reaches_disk_or_log(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    photographs, others = [photograph() for _ in range(4)], (network(), table(tmp_path_factory.mktemp("table")))
     places = Places.fresh(tmp_path)
-    good, bad, *several = brought = [photograph() for _ in range(4)]
-    looked_for = {f"{what} of {photo.name}": run for photo in brought for what, run in photo.traces().items()}
+    looked_for = {f"{what} of {file.name}": run for file in (*photographs, *others) for what, run in file.traces().items()}
     command = [*NO_LARGE_FILES, str(tmp_path / "pid"), sys.executable, "-m", "ulsam_viz", "app"]
     with running_server(command, port="--port", folder=ROOT, environment=places.environment(), log=places.log) as address:
-        asyncio.run(a_visit(address, good, bad, several))
+        asyncio.run(a_visit(address, photographs, *others))
         assert open_files(places.process) or not Path("/proc/self/fd").is_dir()
         assert not find(looked_for, [*places.files(), *open_files(places.process)])
     assert places.log.stat().st_size  # it does print
