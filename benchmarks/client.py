@@ -35,7 +35,7 @@ class Run:
         begun: It has begun: what comes before belongs to an earlier run.
         certain: What it draws is an answer to what was asked, and not to what the visitor had asked before.
         after: How many elements it drew after the server knew of what was asked.
-        finished: It has come to its end, or was interrupted.
+        ended: It has come to its end, uninterrupted.
         elements: All that it drew, in order.
         popovers: The same, of what can be opened.
         prints: Of all attention maps that were drawn, with the picture below them, by row and tile.
@@ -45,10 +45,15 @@ class Run:
     begun: bool = False
     certain: bool = False
     after: int = 0
-    finished: bool = False
+    ended: bool = False
     elements: list[Any] = field(default_factory=list)
     popovers: list[Any] = field(default_factory=list)
     prints: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        """All that was asked for is here."""
+        return self.ended and self.certain
 
     def of_kind(self, kind: str) -> list[Any]:
         """Return the elements of a kind, such as ``"slider"``."""
@@ -75,7 +80,7 @@ class Run:
 
     def begin(self, *, certain: bool) -> None:
         """Begin, or begin again: what a run that this one interrupts had drawn does not count."""
-        self.begun, self.certain, self.after, self.finished = True, certain, 0, False
+        self.begun, self.certain, self.after, self.ended = True, certain, 0, False
         self.elements, self.popovers, self.prints = [], [], {}
 
     def draw(self, element: Any, *, known: bool) -> None:
@@ -112,6 +117,7 @@ class Client:
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _session: str = ""
     _answers: dict[str, ForwardMsg] = field(default_factory=dict)
+    _asked: bytes = b""  # the latest run, as the server was asked for it
     _behind: str = ""  # asked for behind the latest run: once it is answered, the server knows of that run
 
     async def __aenter__(self) -> Client:
@@ -140,10 +146,10 @@ class Client:
         message.rerun_script.page_name = page
         message.rerun_script.is_history_navigation = walked
         message.rerun_script.widget_states.widgets.extend(states)
-        idle = (self.run.finished and self.run.certain) or not self._session
-        self.run, behind = Run(time.monotonic()), BackMsg()
+        idle = self.run.finished or not self._session
+        self.run, behind, self._asked = Run(time.monotonic()), BackMsg(), message.SerializeToString()
         self._behind = "" if idle else str(uuid.uuid4())
-        await self._socket.send(message.SerializeToString())
+        await self._socket.send(self._asked)
         if self._behind:  # a run that begins before this is answered may be another one's, which the script itself began anew
             behind.file_urls_request.request_id, behind.file_urls_request.session_id = self._behind, self._session
             await self._socket.send(behind.SerializeToString())
@@ -180,6 +186,10 @@ class Client:
                 message = ForwardMsg()
                 message.ParseFromString(data)
                 self._take(message)
+                if self.run.ended and not (self.run.certain or self._behind):
+                    # Whose it was, nobody can tell, but the next will be what was asked for: there is no other in line.
+                    self.run = Run(self.run.asked)
+                    await self._socket.send(self._asked)
                 self._news.set()
         finally:
             self._news.set()
@@ -193,8 +203,8 @@ class Client:
             self.run.draw(message.delta.new_element, known=not self._behind)
         elif kind == "delta" and self.run.begun and message.delta.add_block.WhichOneof("type") == "popover":
             self.run.popovers.append(message.delta.add_block.popover)
-        elif kind == "script_finished" and self.run.certain:
-            self.run.finished = message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY
+        elif kind == "script_finished" and self.run.begun:
+            self.run.ended = message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY
         elif kind == "file_urls_response" and message.file_urls_response.response_id == self._behind:
             self._behind = ""
         elif kind == "file_urls_response":
