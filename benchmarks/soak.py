@@ -14,16 +14,20 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks.client import Client
+from benchmarks.held import Held, read_account
 from benchmarks.process import Memory, memory_of, server_at
 from benchmarks.soak_truth import wrong_maps
 from benchmarks.soak_visitor import Seen, SoakVisitor
 from tests.browser import ROOT, free_port, running_server
 
+T = TypeVar("T")
+Row = tuple[str, float, str]
 _VISITORS = 16
 _WARM_UP = 0.3  # of the time: every network has been asked for, and every cache is as full as it will be
 _LOOK_EVERY = 2.0  # seconds, at the memory
@@ -41,28 +45,26 @@ def soak(repeats: int, *, minutes: float = 10.0) -> list[dict[str, Any]]:
         minutes: How long.
     """
     with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "log"
-        seen, memory = _stay(log, 60 * minutes)
+        log, account = Path(folder) / "log", Path(folder) / "account"
+        seen, memory = _stay(log, account, 60 * minutes)
         killed = _kill(log)
         with _server(free_port()) as address:
             compared, wrong = asyncio.run(wrong_maps(seen, address, seconds=120 * minutes))
-        said = log.read_text(errors="replace")
+        said, held = log.read_text(errors="replace"), read_account(account)
     for trouble in {*seen.failed, *wrong}:
         print(trouble, file=sys.stderr)
     print("\n".join(line for line in said.splitlines() if "INFO" not in line)[-5000:], file=sys.stderr)
     return [
         {"what": what, "value": float(value), "unit": unit}
-        for what, value, unit in _rows(minutes, seen, memory, killed, (compared, wrong), said)
+        for what, value, unit in _rows(minutes, seen, [*_rows_of_memory(memory, held)], killed, (compared, wrong), said)
     ]
 
 
 def _rows(
-    minutes: float, seen: Seen, memory: list[Memory], killed: dict[str, float], truth: tuple[int, list[str]], said: str
-) -> list[tuple[str, float, str]]:
-    warm = memory[int(_WARM_UP * len(memory)) :]
+    minutes: float, seen: Seen, memory: list[Row], killed: dict[str, float], truth: tuple[int, list[str]], said: str
+) -> list[Row]:
     waits = sorted(seen.waits)
     done = ", ".join(f"{name} {count}" for name, count in sorted(seen.done.items()))
-    level = statistics.median(m.resident for m in warm[: len(warm) // 7 or 1])
     return [
         (f"{_VISITORS} visitors, {minutes:g} minutes: {done}", sum(seen.done.values()), "actions"),
         ("views with maps", sum(bool(maps) for _, maps in seen.maps), "views"),
@@ -74,26 +76,45 @@ def _rows(
         ("tracebacks in the server's log", said.count("Traceback (most recent call last)"), "tracebacks"),
         ("a view's maps: median", statistics.median(waits), "s"),
         ("a view's maps: 95 %", waits[int(0.95 * (len(waits) - 1))], "s"),
-        ("resident memory at first", memory[0].resident, "MB"),
-        (f"after warm-up ({_WARM_UP:.0%} of the time; median of the next tenth)", level, "MB"),
-        ("at half time", memory[len(memory) // 2].resident, "MB"),
-        ("at the end (median of the last tenth)", statistics.median(m.resident for m in memory[-(len(memory) // 10 or 1) :]), "MB"),
-        ("the largest after warm-up", max(m.resident for m in warm), "MB"),
-        ("the largest of all", max(m.resident for m in memory), "MB"),
-        ("at the end, without what it shares with other processes", memory[-1].own, "MB"),
+        *memory,
         *((what, value, "s" if what.startswith("killed") else "visitors") for what, value in killed.items()),
     ]
 
 
-def _server(number: int, log: Path | None = None) -> AbstractContextManager[str]:
-    """Start what `make app` starts."""
-    command = [sys.executable, "-m", "ulsam_viz", "app"]
+def _rows_of_memory(memory: list[Memory], account: list[Held]) -> Iterator[Row]:
+    warm = memory[int(_WARM_UP * len(memory)) :]
+    yield "resident memory at first", memory[0].resident, "MB"
+    for when, there, held in (
+        (f"after warm-up ({_WARM_UP:.0%} of the time)", _tenth(memory, _WARM_UP), _tenth(account, _WARM_UP)),
+        ("at half time", _tenth(memory, 0.5), _tenth(account, 0.5)),
+        ("at the end", _tenth(memory, 0.9), _tenth(account, 0.9)),
+    ):
+        yield f"{when}, median of a tenth of the time", statistics.median(m.resident for m in there), "MB"
+        least = min(held, key=lambda h: h.alive)  # when nothing is computed
+        yield f"{when}, what lives between two computations", least.alive, "MB"
+        for name in ("networks", "results", "pictures", "sent"):
+            yield f"{when}, of that: {name}", getattr(least, name), "MB"
+    yield "the largest after warm-up", max(m.resident for m in warm), "MB"
+    yield "the largest of all", max(m.resident for m in memory), "MB"
+    yield "at the end, without what it shares with other processes", memory[-1].own, "MB"
+
+
+def _tenth(values: Sequence[T], begin: float) -> Sequence[T]:
+    """Return a tenth of all values, from a share of them on."""
+    first = int(begin * len(values))
+    return values[first : first + max(1, len(values) // 10)]
+
+
+def _server(number: int, log: Path | None = None, account: Path | None = None) -> AbstractContextManager[str]:
+    """Start what `make app` starts, with an account of its memory if that is wanted."""
+    module = ["benchmarks.held", str(account)] if account else ["ulsam_viz"]
+    command = [sys.executable, "-m", *module, "app"]
     return running_server(command, port="--port", folder=ROOT, environment={"PYTHONPATH": str(ROOT)}, number=number, log=log)
 
 
-def _stay(log: Path, seconds: float) -> tuple[Seen, list[Memory]]:
+def _stay(log: Path, account: Path, seconds: float) -> tuple[Seen, list[Memory]]:
     """Let all visitors at a fresh server; return what they saw, and its memory by time."""
-    with _server(free_port(), log) as address:
+    with _server(free_port(), log, account) as address:
         return asyncio.run(_together(address, seconds))
 
 

@@ -22,6 +22,11 @@ class BoundedCache:
         self._limit, self._used = limit, 0
         self._items: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
 
+    @property
+    def used(self) -> int:
+        """Bytes that are kept."""
+        return self._used
+
     def get(self, key: Any) -> tuple[bool, Any]:
         """Return whether the key is there, and its value."""
         if key not in self._items:

@@ -412,8 +412,16 @@ class Engine:
             self._idle.setdefault(key, []).append(model)
             self._idle.move_to_end(key)
             self._sizes.setdefault(key, size_of(model))
-            while sum(self._sizes[k] * len(stock) for k, stock in self._idle.items()) > self._model_bytes and len(self._idle) > 1:
+            while self._idle_bytes() > self._model_bytes and len(self._idle) > 1:
                 self._idle.popitem(last=False)
+
+    def _idle_bytes(self) -> int:
+        return sum(self._sizes[key] * len(stock) for key, stock in self._idle.items())
+
+    def held(self) -> tuple[int, int]:
+        """Return the bytes that idle networks and results take now; at most what the engine was given for each."""
+        with self._lock:
+            return self._idle_bytes(), self._results.used
 
 
 def _load(variant: Variant | GuestNetwork) -> nn.Module:

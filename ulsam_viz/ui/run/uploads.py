@@ -76,6 +76,15 @@ class Uploads(Generic[T]):
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, _Kept[T]] = OrderedDict()
 
+    @property
+    def used(self) -> int:
+        """Bytes that are kept."""
+        with self._lock:
+            return self._sum()
+
+    def _sum(self) -> int:
+        return sum(kept.upload.size for kept in self._kept.values())
+
     def put(self, key: str, upload: T, session: str) -> None:
         """Keep a picture that a session brought and looks at."""
         with self._lock:
@@ -84,7 +93,7 @@ class Uploads(Generic[T]):
             own = [key for key, kept in self._kept.items() if kept.brought_by == session and kept.sessions == {session}]
             for old in own[:-OWN_PICTURES]:
                 del self._kept[old]
-            while sum(kept.upload.size for kept in self._kept.values()) > self._limit:
+            while self._sum() > self._limit:
                 self._kept.popitem(last=False)
 
     def get(self, key: str, session: str) -> T | None:
