@@ -1,4 +1,8 @@
-"""The app, whose runs for MobileNet-V2 a test holds up before they read their address: until there is a file "go" in the folder HELD."""
+"""The app, held up by a test at HOLD until there is a file "go" in the folder HELD; a file "held" says that it is.
+
+address    the runs for MobileNet-V2, before they read their address
+pass       all passes through networks
+"""
 
 from __future__ import annotations
 
@@ -11,23 +15,36 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.scriptrunner_utils.script_run_context import ScriptRunContext
 
 from tests.patience import until
+from ulsam_viz import engine
+from ulsam_viz.analysis.attention import attend
 
-FOLDER = Path(os.environ["HELD"])
+FOLDER, HOLD = Path(os.environ["HELD"]), os.environ["HOLD"]
 LATER = "position=after+4"  # what is asked for meanwhile
+_reset = ScriptRunContext.reset
 
 
-def _held(self: ScriptRunContext, query_string: str = "", *args: Any, **kwargs: Any) -> None:
+def _wait() -> None:
+    (FOLDER / "held").touch()
+    until((FOLDER / "go").exists)
+
+
+def _held_pass(*args: Any, **settings: Any) -> Any:
+    _wait()
+    return attend(*args, **settings)
+
+
+def _held_run(self: ScriptRunContext, query_string: str = "", *args: Any, **settings: Any) -> None:
     if "net=V2" in query_string:
-        (FOLDER / "held").touch()
-        until((FOLDER / "go").exists)
-    _reset(self, query_string, *args, **kwargs)
+        _wait()
+    _reset(self, query_string, *args, **settings)
 
 
-if ScriptRunContext.reset.__name__ != _held.__name__:
-    # Streamlit runs this script at each run of the page.
-    _reset = ScriptRunContext.reset
-    ScriptRunContext.reset = _held  # type: ignore[method-assign]
+# Streamlit runs this script at each run of the page.
+if HOLD == "pass" and engine.attend is attend:  # type: ignore[attr-defined]
+    engine.attend = _held_pass  # type: ignore[attr-defined]
+if HOLD == "address" and _reset.__name__ != _held_run.__name__:
+    ScriptRunContext.reset = _held_run  # type: ignore[method-assign]
 context = get_script_run_ctx()
-if context and LATER in context.query_string:
+if HOLD == "address" and context and LATER in context.query_string:
     until((FOLDER / "go").exists)
 runpy.run_path(str(Path(__file__).parent.parent / "app.py"))

@@ -67,5 +67,20 @@ def test_who_goes_back_twice_sees_the_second_view_however_late_the_first_one_is(
             await client.until(lambda run: False, PATIENCE)
             return client.run
 
-    with running_app(ROOT / "tests" / "held_run.py", HELD=str(tmp_path)) as address:
+    with running_app(ROOT / "tests" / "held_run.py", HOLD="address", HELD=str(tmp_path)) as address:
         assert sorted(asyncio.run(walk(address)).prints) == ["maps-4 4.0", "maps-4 4.1"]
+
+
+def test_who_waits_for_the_engine_can_go_elsewhere_at_once(tmp_path: Path) -> None:
+    async def walk(address: str) -> Run:
+        async with Client(address) as client:
+            await client.ask("inspect", {"net": "V1-0.5", "picture": "Boats"})
+            await asyncio.to_thread(until, (tmp_path / "held").exists)
+            await client.ask("evidence", {"net": "V1-0.5"})
+            await client.until(lambda run: False, PATIENCE)
+            return client.run
+
+    with running_app(ROOT / "tests" / "held_run.py", HOLD="pass", HELD=str(tmp_path)) as address:
+        evidence = asyncio.run(walk(address))
+        (tmp_path / "go").touch()
+    assert evidence.of_kind("dataframe") and not evidence.prints and not evidence.exceptions
