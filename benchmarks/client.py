@@ -147,10 +147,15 @@ class Client:
         message.rerun_script.is_history_navigation = walked
         message.rerun_script.widget_states.widgets.extend(states)
         idle = self.run.finished or not self._session
-        self.run, behind, self._asked = Run(time.monotonic()), BackMsg(), message.SerializeToString()
+        self.run, self._asked = Run(time.monotonic()), message.SerializeToString()
         self._behind = "" if idle else str(uuid.uuid4())
         await self._socket.send(self._asked)
-        if self._behind:  # a run that begins before this is answered may be another one's, which the script itself began anew
+        await self._ask_behind()
+
+    async def _ask_behind(self) -> None:
+        """Ask what the server answers once it knows of the latest run: one that begins before may be another's, which the script itself began anew."""
+        if self._behind:
+            behind = BackMsg()
             behind.file_urls_request.request_id, behind.file_urls_request.session_id = self._behind, self._session
             await self._socket.send(behind.SerializeToString())
 
@@ -186,6 +191,8 @@ class Client:
                 message = ForwardMsg()
                 message.ParseFromString(data)
                 self._take(message)
+                if message.WhichOneof("type") in ("new_session", "script_finished"):
+                    await self._ask_behind()  # a run that begins throws away what was not sent yet, answers too
                 if self.run.ended and not (self.run.certain or self._behind):
                     # Whose it was, nobody can tell, but the next will be what was asked for: there is no other in line.
                     self.run = Run(self.run.asked)
