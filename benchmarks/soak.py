@@ -1,7 +1,7 @@
 """A soak: sixteen visitors who look around, bring pictures and what is none, ask for much and leave in the middle.
 
 Each does the next thing two seconds after the last; what every one sees is compared with what one alone sees on a server of
-its own, for up to twice as long. In the end the server is killed among them, and started again as a supervisor would.
+its own, for as long again. In the end the server is killed among them, and started again as a supervisor would.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def soak(repeats: int, *, minutes: float = 10.0) -> list[dict[str, Any]]:
         seen, memory = _stay(log, account, 60 * minutes)
         killed = _kill(log)
         with _server(free_port()) as address:
-            compared, wrong = asyncio.run(wrong_maps(seen, address, seconds=120 * minutes))
+            compared, wrong = asyncio.run(wrong_maps(seen, address, seconds=60 * minutes))
         said, held = log.read_text(errors="replace"), read_account(account)
     for trouble in {*seen.failed, *wrong}:
         print(trouble, file=sys.stderr)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from tests.browser import ROOT
 from ulsam_viz import bases
 from ulsam_viz.bases import BASES, BaseError, base_for, classes_of, load_base
 from ulsam_viz.images import decode_image, prepare
@@ -49,6 +52,18 @@ def test_lite0_equals_its_authors_implementation(lite: Network, photographs: Ten
         expected, ours, fast = theirs(photographs), lite(photographs), optimize(lite)(photographs)
     assert (ours - expected).abs().max() < 1e-4
     assert (fast - expected).abs().max() < 1e-4
+
+
+def test_the_names_of_imagenet_are_torchvisions() -> None:
+    from torchvision.models import EfficientNet_B0_Weights
+
+    assert list(classes_of(LITE.dataset)) == EfficientNet_B0_Weights.IMAGENET1K_V1.meta["categories"]
+
+
+def test_networks_are_listed_and_pages_begin_without_torchvision() -> None:
+    """It would double the time that a start takes."""
+    code = "import sys, ulsam_viz.ui.pages, captum.attr; from ulsam_viz.zoo import list_variants; list_variants(); sys.exit('torchvision' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def test_lite0_names_everyday_things(lite: Network) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import io
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from .images import Preprocessing
 from .models.backbones import BACKBONES
+from .places import ASSETS
 
 
 class BaseError(ValueError):
@@ -213,6 +215,5 @@ def classes_of(dataset: str) -> tuple[str, ...]:
     """Return the class names, by output number, of the dataset that a base was trained on."""
     if dataset != "imagenet1k":
         raise KeyError(f"no class names are known for '{dataset}'")
-    from torchvision.models import EfficientNet_B0_Weights
-
-    return tuple(EfficientNet_B0_Weights.IMAGENET1K_V1.meta["categories"])
+    # Not torchvision's own list, from which it is made: its import takes seconds (`assets/make_classes.py`).
+    return tuple(json.loads((ASSETS / "imagenet1k.json").read_text(encoding="utf-8")))

@@ -48,9 +48,9 @@ def count_cost(model: Network, input_size: int = 224) -> Cost:
         model: Any network of this package; it is neither run nor changed.
         input_size: Side of the square input in pixels.
     """
-    with torch.device("meta"):
-        twin = BACKBONES[model.backbone](model.width, model.num_classes, model.placement).eval()
-        x = torch.empty(1, 3, input_size, input_size)
+    # Not on the meta device: its first convolution imports a compiler, which takes seconds and 100 MB.
+    twin = BACKBONES[model.backbone](model.width, model.num_classes, model.placement).eval()
+    x = torch.zeros(1, 3, input_size, input_size)
     macs = moved = 0
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -65,8 +65,9 @@ def count_cost(model: Network, input_size: int = 224) -> Cost:
     gated = {part for module in twin.attention.values() if isinstance(module, Gate) for part in module.modules()}
     for module in twin.modules():
         module.register_forward_hook(count)  # on the twin, which is thrown away
-    features, maps = twin.features_with_attention(x)
-    logits = twin.classify(features)
+    with torch.inference_mode():
+        features, maps = twin.features_with_attention(x)
+        logits = twin.classify(features)
     moved += features.numel() + twin.classifier.in_features * len(logits)  # the mean over all places, which is no module
     for number, layer_maps in maps.items():
         module = twin.attention[str(number)]

@@ -310,6 +310,8 @@ def _attention_modules(shapes: dict[int, tuple[int, bool]], placement: Placement
 
 def _initialise(model: Network) -> None:
     """He initialisation for the backbone; ULSAM keeps PyTorch's default, under which its maps stay alive."""
+    if next(model.parameters()).is_meta:  # there is nothing to set, and PyTorch would import its compiler for that: seconds
+        return
     inside_attention = {id(m) for m in model.attention.modules()}
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and id(module) not in inside_attention:
