@@ -118,7 +118,8 @@ class Client:
     _session: str = ""
     _answers: dict[str, ForwardMsg] = field(default_factory=dict)
     _asked: bytes = b""  # the latest run, as the server was asked for it
-    _behind: str = ""  # asked for behind the latest run: once it is answered, the server knows of that run
+    _behind: str = ""  # what is asked behind the latest run
+    _rounds: int = 0  # how often that must still be answered, until the server knows of that run and has sent all from before
 
     async def __aenter__(self) -> Client:
         address = self.address.replace("http", "ws", 1) + "/_stcore/stream"
@@ -148,13 +149,17 @@ class Client:
         message.rerun_script.widget_states.widgets.extend(states)
         idle = self.run.finished or not self._session
         self.run, self._asked = Run(time.monotonic()), message.SerializeToString()
-        self._behind = "" if idle else str(uuid.uuid4())
+        self._behind, self._rounds = str(uuid.uuid4()), 0 if idle else 2
         await self._socket.send(self._asked)
         await self._ask_behind()
 
     async def _ask_behind(self) -> None:
-        """Ask what the server answers once it knows of the latest run: one that begins before may be another's, which the script itself began anew."""
-        if self._behind:
+        """Ask twice, one after the other, what the server answers at once.
+
+        With the first answer it knows of the latest run. But what an earlier one had drawn by then may lie in line behind that
+        answer; it lies before the second.
+        """
+        if self._rounds:
             behind = BackMsg()
             behind.file_urls_request.request_id, behind.file_urls_request.session_id = self._behind, self._session
             await self._socket.send(behind.SerializeToString())
@@ -166,7 +171,7 @@ class Client:
             TimeoutError: After so many seconds.
         """
         async with asyncio.timeout(limit):
-            while self._behind:
+            while self._rounds:
                 self._news.clear()
                 await self._news.wait()
 
@@ -191,9 +196,9 @@ class Client:
                 message = ForwardMsg()
                 message.ParseFromString(data)
                 self._take(message)
-                if message.WhichOneof("type") in ("new_session", "script_finished"):
+                if message.WhichOneof("type") in ("new_session", "script_finished", "file_urls_response"):
                     await self._ask_behind()  # a run that begins throws away what was not sent yet, answers too
-                if self.run.ended and not (self.run.certain or self._behind):
+                if self.run.ended and not (self.run.certain or self._rounds):
                     # Whose it was, nobody can tell, but the next will be what was asked for: there is no other in line.
                     self.run = Run(self.run.asked)
                     await self._socket.send(self._asked)
@@ -205,15 +210,15 @@ class Client:
         kind = message.WhichOneof("type")
         if kind == "new_session":
             self._session = message.new_session.initialize.session_id
-            self.run.begin(certain=not self._behind)
+            self.run.begin(certain=not self._rounds)
         elif kind == "delta" and self.run.begun and message.delta.WhichOneof("type") == "new_element":
-            self.run.draw(message.delta.new_element, known=not self._behind)
+            self.run.draw(message.delta.new_element, known=not self._rounds)
         elif kind == "delta" and self.run.begun and message.delta.add_block.WhichOneof("type") == "popover":
             self.run.popovers.append(message.delta.add_block.popover)
         elif kind == "script_finished" and self.run.begun:
             self.run.ended = message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY
         elif kind == "file_urls_response" and message.file_urls_response.response_id == self._behind:
-            self._behind = ""
+            self._behind, self._rounds = str(uuid.uuid4()), max(0, self._rounds - 1)
         elif kind == "file_urls_response":
             self._answers[message.file_urls_response.response_id] = message
         elif kind == "backend_operation_response":
