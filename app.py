@@ -18,7 +18,7 @@ def main() -> None:
     with st.container(horizontal=True, key="pages"):  # on a phone, see the page's style
         for page in pages:
             st.page_link(page)
-    first = title == "Inspect" and is_first_view()
+    first = is_first_view() and title == "Inspect"  # asked on every page: who comes to this one later has not just opened the app
     if first:
         show_first_view()
 
