@@ -55,6 +55,18 @@ def test_back_to_a_picture_that_is_not_kept_any_more_says_so(address: str) -> No
     assert back.gone and back.prints
 
 
+def test_who_opens_another_page_and_goes_back_to_inspect_sees_what_that_address_names(address: str) -> None:
+    async def walk() -> Run:
+        async with Client(address) as client:
+            await client.ask("compare", {"net": "V1-0.5", "position": "after 11", "g": "4", "picture": "Boats"})
+            await client.until(lambda run: False, PATIENCE)
+            await client.ask("inspect", {"net": "V1-0.5", "position": "after 4", "g": "2", "picture": "Boats"})
+            await client.until(lambda run: False, PATIENCE)
+            return client.run
+
+    assert sorted(asyncio.run(walk()).prints) == ["maps-4 4.0", "maps-4 4.1"]
+
+
 def test_who_goes_back_twice_sees_the_second_view_however_late_the_first_one_is(tmp_path: Path) -> None:
     async def walk(address: str) -> Run:
         async with Client(address) as client:
