@@ -48,8 +48,12 @@ def count_cost(model: Network, input_size: int = 224) -> Cost:
         model: Any network of this package; it is neither run nor changed.
         input_size: Side of the square input in pixels.
     """
-    # Not on the meta device: its first convolution imports a compiler, which takes seconds and 100 MB.
-    twin = BACKBONES[model.backbone](model.width, model.num_classes, model.placement).eval()
+    with torch.device("meta"):
+        twin = BACKBONES[model.backbone](model.width, model.num_classes, model.placement).eval()
+    # A pass on the meta device would import PyTorch's compiler, which takes seconds; fresh weights would draw random numbers.
+    twin = twin.to_empty(device="cpu")
+    for value in twin.state_dict().values():
+        value.zero_()
     x = torch.zeros(1, 3, input_size, input_size)
     macs = moved = 0
 
