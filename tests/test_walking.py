@@ -23,22 +23,24 @@ def address() -> Iterator[str]:
         yield address
 
 
-async def _open(client: Client, picture: str) -> Run:
-    await client.ask(VIEW.page, VIEW.query("") | {"picture": picture})
+async def _open(client: Client, picture: str, view: View = VIEW) -> Run:
+    await client.ask(view.page, view.query("") | {"picture": picture})
     await client.until(lambda run: False, PATIENCE)
     return client.run
 
 
-def test_back_after_a_reload_leads_to_the_picture_that_was_brought(address: str) -> None:
+@pytest.mark.parametrize("view", [VIEW, View("compare", (("net", "V1-0.5"), ("position", "after 13"), ("way", "groups")))])
+def test_back_after_a_reload_leads_to_the_picture_that_was_brought(address: str, view: View) -> None:
     async def walk() -> tuple[Run, Run, Run]:
-        file = file_of(0, "a visitor")
+        file = file_of(0, f"a visitor of {view.page}")
         async with Client(address) as client:
+            sample = await _open(client, "Boats", view)
             await _open(client, "Boats")
             await bring(client, VIEW, file)
-            brought = client.run
+            brought = await _open(client, name_in_address(*file), view)
         async with Client(address) as client:  # the reload: another session, which has not offered that picture
-            sample = await _open(client, "Boats")
-            return brought, sample, await _open(client, name_in_address(*file))
+            await _open(client, "Boats")
+            return brought, sample, await _open(client, name_in_address(*file), view)
 
     brought, sample, back = asyncio.run(walk())
     assert back.prints == brought.prints != sample.prints

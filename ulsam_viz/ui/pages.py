@@ -17,6 +17,7 @@ from .dataset import page as dataset
 from .evidence import page as evidence
 from .inspect import page as inspect
 from .learn import page as learn
+from .run.address import read_address
 from .run.interrupt import run_again
 from .run.kept import keep_choices
 from .run.page import end_page, say_full
@@ -34,6 +35,7 @@ _SHOWS: dict[str, Callable[[], None]] = {
 def show_page(title: str) -> None:
     """Run a page."""
     torch.set_num_threads(1)  # for each computation: the engine runs as many at once as there are cores
+    read_address()
     keep_choices()
     if is_full():
         say_full()

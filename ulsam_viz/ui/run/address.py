@@ -27,15 +27,19 @@ def has_walked() -> bool:
     return bool(context and context.is_history_navigation)
 
 
+def read_address() -> None:
+    """Keep the address that the visitor has gone back to; call it before the run's first control, from which on Streamlit writes another."""
+    context = get_script_run_ctx(suppress_warning=True)
+    st.session_state["walked_to"] = parse_qs(context.query_string) if context and has_walked() else None
+
+
 def wish(key: str) -> str | None:
     """Return what the address says of a control.
 
     Of an address that the visitor has gone back to, Streamlit takes away what the control did not offer in the run before.
     """
-    context = get_script_run_ctx(suppress_warning=True)
-    if context and context.is_history_navigation:
-        return parse_qs(context.query_string).get(key, [None])[-1]
-    return st.query_params.get(key)
+    walked_to: dict[str, list[str | None]] | None = st.session_state.get("walked_to")
+    return st.query_params.get(key) if walked_to is None else walked_to.get(key, [None])[-1]
 
 
 def this_view() -> str:
