@@ -1,5 +1,5 @@
 # make app    set everything up and open the app
-# make test   set everything up, lint, check types, run every test
+# make test   set everything up, lint, check types, run every test, two files at a time (WORKERS=4: four)
 # make bench  measure the speeds that the README states
 # make dist   build the sdist and the wheel, networks included, in dist/
 BIN = .venv/bin
@@ -30,7 +30,7 @@ VERSION = import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.e
 	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements.txt
 	@touch $@
 
-.venv/dev: .venv/run requirements-dev.txt
+.venv/dev: .venv/run requirements-dev.txt requirements-ray.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements-dev.txt
 	@touch $@
 
@@ -46,7 +46,7 @@ test: .venv/dev chromium
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile
 
 bench: .venv/dev chromium
 	$(BIN)/python -m benchmarks

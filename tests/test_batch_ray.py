@@ -37,7 +37,14 @@ class Killed(RayRows):
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     root = str(Path(__file__).parent.parent)
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": root}})
+    ray.init(
+        "local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        runtime_env={"env_vars": {"PYTHONPATH": root}},
+        _system_config={"worker_niceness": 0},  # 15 unless said: beside other tests its workers would hardly run
+    )
     yield
     ray.shutdown()
 
