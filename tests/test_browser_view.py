@@ -27,6 +27,7 @@ from tests.browser import (
 )
 from ulsam_viz import explain
 from ulsam_viz.figures.colours import SCALES, Scale, colour_table, scale_maps
+from ulsam_viz.figures.tiles import resize_map
 from ulsam_viz.samples import ASSETS
 
 pytestmark = BROWSER_TEST
@@ -80,6 +81,33 @@ def test_the_browser_colours_maps_as_python_does(browser: Browser, address: str,
     for k in range(4):
         expected = colour_table("magma")[np.round(255 * fractions[k]).astype(int)].astype(int)
         assert abs(centres(page, k) - expected).max() <= 8  # a step of the table, where rounding differs
+    page.context.close()
+
+
+@pytest.mark.parametrize("width", [420, 1440])
+def test_the_browser_smooths_maps_as_python_does(browser: Browser, address: str, width: int) -> None:
+    """On a phone a tile has fewer pixels than a smooth map is computed on, on a large screen more."""
+    page = visit(browser, f"{address}/?picture=Coffee+cup&opacity=1.0&colours=magma&smooth=true&methods=Saliency", width=width)
+    until_maps(page, 4)
+    maps_here = explain(Image.open(ASSETS / "coffee.jpg"), "mobilenet_v1-0.5-after11-g4").attention[11]
+    fractions = scale_maps({11: maps_here}, "uniform")[11].fractions
+    read = "canvas => [canvas.width, ...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]"
+    for k in range(4):
+        side, *pixels = page.locator(f'button.tile[data-id="11.{k}"] canvas').evaluate(read)
+        assert (side < 224) == (width == 420)
+        seen = np.array(pixels, int).reshape(side, side, 4)[..., :3]
+        index = np.clip(255 * resize_map(fractions[k], side, smooth=True), 0, 255).round().astype(int)
+        assert abs(seen - colour_table("magma")[index]).max() <= 12  # steps of the table, where rounding differs
+    page.context.close()
+
+
+def test_a_tile_follows_the_view_when_its_picture_was_shown_many_pictures_ago(browser: Browser, address: str) -> None:
+    page = visit(browser, f"{address}/?picture=Coffee+cup&methods=Saliency")
+    until_maps(page, 4)
+    page.evaluate("window.ulsamViz.pictures.clear()")  # as many others displace it
+    page.get_by_role("button", name="View").click()
+    page.locator('.view select[name="colours"]').select_option("inferno")
+    assert all("inferno" in drawn for drawn in maps(page))
     page.context.close()
 
 

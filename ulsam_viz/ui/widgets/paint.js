@@ -1,5 +1,5 @@
 // Draws a tile's numbers on a canvas, as `figures.drawing.paint` draws them in Python.
-const FINE = 224; // cells a side of what is interpolated
+const FINE = 224; // cells a side of what is interpolated, at most: a small tile needs no more than it has pixels
 
 function decode(drawing) {
   const raw = bytes(drawing.values).buffer;
@@ -54,54 +54,58 @@ function enlarge(values, rows, columns, side) {
   return out;
 }
 
-// The colours of one tile, cell by cell, each with its own transparency.
-function colour(drawing, values, display) {
+// The colours of one tile of so many pixels a side, cell by cell, each with its own transparency.
+function colour(drawing, values, display, side) {
   let { rows, columns } = drawing;
   let where = positions(drawing, values, display);
-  if (display.smooth && rows < FINE && drawing.kind !== "values") {
+  const enlarged = Math.min(side, FINE);
+  if (display.smooth && rows < enlarged && drawing.kind !== "values") {
     const planes = where.length / (rows * columns);
-    const fine = new Float32Array(planes * FINE * FINE);
+    const fine = new Float32Array(planes * enlarged ** 2);
     for (let p = 0; p < planes; p++) {
-      fine.set(enlarge(where.subarray(p * rows * columns, (p + 1) * rows * columns), rows, columns, FINE), p * FINE * FINE);
+      fine.set(enlarge(where.subarray(p * rows * columns, (p + 1) * rows * columns), rows, columns, enlarged), p * enlarged ** 2);
     }
-    [where, rows, columns] = [fine, FINE, FINE];
+    [where, rows, columns] = [fine, enlarged, enlarged];
   }
   const canvas = Object.assign(document.createElement("canvas"), { width: columns, height: rows });
   const image = new ImageData(columns, rows);
   const cells = rows * columns;
   const signed = drawing.kind === "signed";
   const colours = table(signed || (drawing.kind === "values" && drawing.range[0] < 0) ? "signed" : display.colours);
-  for (let i = 0; i < cells; i++) {
-    let [r, g, b, alpha] = [0, 0, 0, 255];
+  const pixels = image.data;
+  for (let i = 0, to = 0; i < cells; i++, to += 4) {
     if (drawing.kind === "blend") {
       let winner = 0;
       for (let p = 1; p < where.length / cells; p++) if (where[p * cells + i] > where[winner * cells + i]) winner = p;
-      [r, g, b] = drawing.hues[winner];
-      alpha = 255 * within((where[winner * cells + i] - 1) / 3);
+      for (let c = 0; c < 3; c++) pixels[to + c] = drawing.hues[winner][c];
+      pixels[to + 3] = 255 * within((where[winner * cells + i] - 1) / 3);
     } else {
       const index = 3 * Math.round(255 * within(signed ? (where[i] + 1) / 2 : where[i]));
-      [r, g, b] = [colours[index], colours[index + 1], colours[index + 2]];
-      if (signed) alpha = 255 * Math.sqrt(Math.abs(where[i])); // near 0 the picture shows, not the scale's white middle
+      for (let c = 0; c < 3; c++) pixels[to + c] = colours[index + c];
+      pixels[to + 3] = signed ? 255 * Math.sqrt(Math.abs(where[i])) : 255; // near 0 the picture shows, not the scale's white middle
     }
-    image.data.set([r, g, b, alpha], 4 * i);
   }
   canvas.getContext("2d").putImageData(image, 0, 0);
   return canvas;
 }
 
-// Returns whether it could: the picture below may still be on its way.
+// Returns whether it could: the picture below may still be on its way. What is painted already is left as it is.
 function paint(canvas, drawing, values, display) {
   const side = Math.round(canvas.clientWidth * Math.min(window.devicePixelRatio || 1, 2));
   if (!side) return false;
-  const below = drawing.picture ? store.pictures.get(drawing.picture) : null;
+  // Kept as long as the tile is: the store may have dropped it when the tile is painted again.
+  const below = (canvas.below ??= drawing.picture ? store.pictures.get(drawing.picture) : null);
   if (drawing.picture && !below) return false;
+  const painted = `${side} ${JSON.stringify(display)}`;
+  if (canvas.painted === painted) return true;
+  canvas.painted = painted;
   canvas.width = canvas.height = side;
   const context = canvas.getContext("2d");
   if (below) context.drawImage(drawing.kind === "picture" ? below.colour : below.grey, 0, 0, side, side);
   if (values) {
     context.imageSmoothingEnabled = drawing.rows > side || (display.smooth && drawing.kind !== "values");
     context.globalAlpha = below ? display.opacity : 1;
-    context.drawImage(colour(drawing, values, display), 0, 0, side, side);
+    context.drawImage(colour(drawing, values, display, side), 0, 0, side, side);
   }
   return true;
 }

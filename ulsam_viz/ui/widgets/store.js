@@ -1,7 +1,7 @@
 // What the page's components share, once for a page: pictures (each is sent once), how maps are drawn (changed without
 // the server), and the tables of colours. The tables are the package's own.
 const TABLES = __TABLES__;
-const MOST_PICTURES = 48;
+const MOST_PIXELS = 6e6; // of all pictures that are kept: about 480 small ones, or 120 of 224 px a side
 const DISPLAY = "ulsam-viz:display";
 const PICTURE = "ulsam-viz:picture";
 
@@ -31,6 +31,16 @@ function announce(name) {
   window.dispatchEvent(new CustomEvent(name));
 }
 
+function dropOldest() {
+  let pixels = 0;
+  for (const { grey } of store.pictures.values()) pixels += grey.width * grey.height;
+  for (const [key, { grey }] of store.pictures) {
+    if (pixels <= MOST_PIXELS || store.pictures.size === 1) return;
+    store.pictures.delete(key);
+    pixels -= grey.width * grey.height;
+  }
+}
+
 function takePictures(pictures) {
   for (const [key, source] of Object.entries(pictures ?? {})) {
     const kept = store.pictures.get(key);
@@ -45,13 +55,13 @@ function takePictures(pictures) {
       const context = grey.getContext("2d", { willReadFrequently: true });
       context.drawImage(image, 0, 0);
       const data = context.getImageData(0, 0, grey.width, grey.height);
-      for (let i = 0; i < data.data.length; i += 4) {
-        const [r, g, b] = data.data.subarray(i, i + 3);
-        data.data.fill(0.299 * r + 0.587 * g + 0.114 * b, i, i + 3);
+      const pixels = data.data;
+      for (let i = 0; i < pixels.length; i += 4) {
+        pixels[i] = pixels[i + 1] = pixels[i + 2] = 0.299 * pixels[i] + 0.587 * pixels[i + 1] + 0.114 * pixels[i + 2];
       }
       context.putImageData(data, 0, 0);
       store.pictures.set(key, { colour: image, grey });
-      while (store.pictures.size > MOST_PICTURES) store.pictures.delete(store.pictures.keys().next().value);
+      dropOldest();
       announce(PICTURE);
     };
     image.src = source;
