@@ -40,6 +40,9 @@ def a_photograph(number: int) -> dict[str, object]:
 def test_a_picture_leads_to_inspect_with_its_map_open_and_back(browser: Browser, offering: str) -> None:
     page = visit(browser, f"{offering}/dataset?source=table&table=eight")
     expect(page.get_by_text("8 pictures")).to_be_visible()
+    ahead = page.locator(".st-key-dataset-charts .js-plotly-plot")  # what draws charts is there before the first one is asked for
+    expect(ahead).to_be_attached()
+    expect(ahead).to_be_hidden()
     tile = page.locator("button.tile").first
     said = tile.inner_text().split("\n")[0]
     tile.click()

@@ -75,6 +75,10 @@ def test_its_pictures_are_what_the_network_saw_and_its_maps_what_it_made(table: 
             maps = table.looks.maps(n, layer)
             assert maps is not None and maps.sum((1, 2)) == pytest.approx(1, abs=1e-2)
             assert maps.max((1, 2)) * maps[0].size == pytest.approx(table.values[layer]["peak"][n], rel=2e-3)
+    for layer in table.layers:
+        together = np.concatenate([*table.looks.all_maps(layer)])
+        for n in range(len(table.pictures)):
+            assert np.array_equal(table.looks.maps(n, layer), together[n].astype(np.float32))  # type: ignore[arg-type]
 
 
 def test_pictures_that_are_gone_or_lie_elsewhere_are_not_shown(table: Table, tmp_path: Path) -> None:
@@ -86,6 +90,26 @@ def test_pictures_that_are_gone_or_lie_elsewhere_are_not_shown(table: Table, tmp
     assert gone.crop(0) is None and outside.crop(0) is None and outside.crop(1) is None
     assert replace(gone, shards=["../secret"] * _SAMPLES).maps(0, 11) is None
     assert replace(gone, maps_folder=tmp_path).maps(0, 11) is None and not list(replace(gone, maps_folder=tmp_path).all_maps(11))
+
+
+def test_a_damaged_shard_has_no_maps_or_others_and_stops_nothing(table: Table, tmp_path: Path) -> None:
+    assert isinstance(table.looks, FolderLooks)
+    here = replace(table.looks, maps_folder=tmp_path)
+    for shard in {*here.shards}:
+        whole = (table.looks.maps_folder / f"{shard}.npz").read_bytes()
+        generator = np.random.default_rng(3)
+        starts = [
+            0,
+            whole.rindex(b"PK\x01\x02"),
+            len(whole) - 22,
+        ]  # the headers: of the first member, of the last one, of the archive
+        for damage in range(300):
+            data = bytearray(whole)
+            for place in generator.choice(starts) + generator.integers(0, 160, 2):
+                data[min(place, len(data) - 1)] = generator.integers(256)
+            (tmp_path / f"{shard}.npz").write_bytes(data if damage % 5 else data[: generator.integers(len(data))])
+            for maps in (here.maps(0, 11), *here.all_maps(11)):
+                assert maps is None or maps.dtype.kind == "f"
 
 
 def test_a_table_made_in_memory_equals_that_of_batch(table: Table, folder: Path) -> None:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+import math
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -16,14 +21,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..batch.pictures import read_file
-from ..caching import BoundedCache
 from ..images import ImageError, Preprocessing, crop_centre, decode_image
 from ..zoo import get_variant
 from .table import MAX_ROWS, TEXTS, Table, TableError, as_text, read_table, wanted_columns
 
 _MAX_BYTES = 500 * 2**20  # of all columns that are read, as the file says they will be
 _FILE_ROWS, _FILE_BYTES = 500_000, 100 * 2**20  # of a file that a visitor sent
-_KEPT_BYTES = 80 * 2**20  # of an open table's maps: of 2,859 pictures those of the largest layer with 16 subspaces
 _PLACES = ("shard", "row")
 
 
@@ -45,8 +48,6 @@ class FolderLooks:
     maps_folder: Path
     shards: Sequence[str | None]
     rows: np.ndarray
-    _kept: BoundedCache = field(default_factory=lambda: BoundedCache(_KEPT_BYTES), init=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def crop(self, picture: int) -> np.ndarray | None:
         """Return the pixels that the network saw; None if the file is gone, or another one."""
@@ -61,35 +62,46 @@ class FolderLooks:
     def maps(self, picture: int, layer: int) -> np.ndarray | None:
         """Return a layer's maps of a picture."""
         shard = self.shards[picture]
-        found = None if shard is None else self._shard(shard, layer)
-        row = int(self.rows[picture])
-        return None if found is None or not 0 <= row < len(found) else found[row].astype(np.float32)
+        found = None if shard is None else self._read(shard, partial(_read_row, name=f"layer_{layer}", row=int(self.rows[picture])))
+        return None if found is None else found.astype(np.float32)
 
     def all_maps(self, layer: int) -> Iterator[np.ndarray]:
         """Return all pictures' maps of a layer, a shard at a time."""
         for shard in dict.fromkeys(self.shards):
-            if shard is not None and (found := self._read(shard, layer)) is not None:
+            if shard is not None and (found := self._read(shard, partial(_read_all, name=f"layer_{layer}"))) is not None:
                 yield found
 
-    def _shard(self, shard: str, layer: int) -> np.ndarray | None:
-        """Return one shard's maps of a layer; those that were read last stay in memory."""
-        with self._lock:
-            there, found = self._kept.get((shard, layer))
-        if not there and (found := self._read(shard, layer)) is not None:
-            with self._lock:
-                self._kept.put((shard, layer), found)
-        kept: np.ndarray | None = found
-        return kept
-
-    def _read(self, shard: str, layer: int) -> np.ndarray | None:
+    def _read(self, shard: str, read: Callable[[Path], np.ndarray]) -> np.ndarray | None:
         if PurePosixPath(shard).name != shard:  # a table may come from anyone
             return None
         try:
-            with np.load(self.maps_folder / f"{shard}.npz", allow_pickle=False) as file:
-                maps: np.ndarray = file[f"layer_{layer}"]
-        except (OSError, KeyError, ValueError, EOFError):
+            return read(self.maps_folder / f"{shard}.npz")
+        except (OSError, KeyError, ValueError, EOFError, MemoryError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error):
             return None
-        return maps if maps.ndim == 4 and maps.dtype.kind == "f" else None
+
+
+def _read_all(path: Path, name: str) -> np.ndarray:
+    with np.load(path, allow_pickle=False) as file:
+        maps: np.ndarray = file[name]
+    if maps.ndim != 4 or maps.dtype.kind != "f":
+        raise ValueError("no maps")
+    return maps
+
+
+def _read_row(path: Path, name: str, row: int) -> np.ndarray:
+    """Read one picture's maps, and no others: what ``np.savez`` writes is not packed, so that their place is known."""
+    with path.open("rb") as file:
+        with zipfile.ZipFile(file) as archive:
+            member = archive.getinfo(f"{name}.npy")
+        file.seek(member.header_offset + 26)  # where the archive says how long the member's name and its extra field are
+        file.seek(sum(struct.unpack("<HH", file.read(4))), os.SEEK_CUR)
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        size = dtype.itemsize * math.prod(shape[1:])
+        if len(shape) != 4 or dtype.kind != "f" or not 0 <= row < shape[0] or size > member.file_size:
+            raise ValueError("no maps")
+        file.seek(row * size, os.SEEK_CUR)
+        return np.frombuffer(file.read(size), dtype).reshape(shape[1:])
 
 
 def open_folder(path: Path) -> Table:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 
 from ...dataset.made import as_parquet
@@ -67,6 +68,15 @@ def show() -> None:
         measure = _choose_measure(shown, controls, "Ranked by")
         pictures.show(shown, room, layer, subspace, measure)
     _show_downloads(shown)
+    if view in ("pictures", "means"):
+        _fetch_charts()
+
+
+def _fetch_charts() -> None:
+    """Let the browser load what draws charts while the visitor looks: the first view with one would wait for it, a second and more."""
+    with st.container(key="dataset-charts"):
+        st.html("<style>.st-key-dataset-charts { display: none; }</style>")
+        st.plotly_chart(go.Figure(), key="dataset-chart")
 
 
 def _show_nothing() -> None:
