@@ -37,7 +37,8 @@ def show(shown: Sequence[Shown], room: Sequence[DeltaGenerator], layer: int, sub
             many = len(chosen) > _FEW
             places = st.columns(2, gap="medium") if many and len(shown) == 1 else [st.container()]
             for turn, k in enumerate(chosen):
-                with places[turn % len(places)]:
+                # Down the first column, then the second: on a phone they are in order.
+                with places[turn * len(places) // len(chosen)]:
                     _show_subspace(
                         one,
                         layer,
