@@ -3,7 +3,7 @@
 # make bench  measure the speeds that the README states
 # make dist   build the sdist and the wheel, networks included, in dist/
 BIN = .venv/bin
-.PHONY: app setup test bench dist chromium clean
+.PHONY: app setup test bench dist chromium caddy clean
 
 app: .venv/run
 	$(BIN)/python -m ulsam_viz app $(if $(PORT),--port=$(PORT))
@@ -42,7 +42,13 @@ chromium:
 	      || echo "chromium could not be installed: the browser tests will be skipped"; \
 	  else echo "no chromium: the browser tests will be skipped (to run them: sudo apt-get install chromium)"; fi; }
 
-test: .venv/dev chromium
+# The proxy of deploy/, for its tests: only where a machine is there for testing, since Debian's package starts a server.
+caddy:
+	@command -v caddy >/dev/null || [ -z "$$CI" ] || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || { \
+	  echo "installing caddy"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends caddy >/dev/null \
+	    || echo "caddy could not be installed: the proxy's tests will be skipped"; }
+
+test: .venv/dev chromium caddy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

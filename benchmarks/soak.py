@@ -27,7 +27,7 @@ from benchmarks.soak_visitor import Seen, SoakVisitor
 from tests.browser import ROOT, free_port, running_server
 
 T = TypeVar("T")
-Row = tuple[str, float, str]
+Value = tuple[str, float, str]
 _VISITORS = 16
 _WARM_UP = 0.3  # of the time: every network has been asked for, and every cache is as full as it will be
 _LOOK_EVERY = 2.0  # seconds, at the memory
@@ -61,8 +61,8 @@ def soak(repeats: int, *, minutes: float = 10.0) -> list[dict[str, Any]]:
 
 
 def _rows(
-    minutes: float, seen: Seen, memory: list[Row], killed: dict[str, float], truth: tuple[int, list[str]], said: str
-) -> list[Row]:
+    minutes: float, seen: Seen, memory: list[Value], killed: dict[str, float], truth: tuple[int, list[str]], said: str
+) -> list[Value]:
     waits = sorted(seen.waits)
     done = ", ".join(f"{name} {count}" for name, count in sorted(seen.done.items()))
     return [
@@ -81,7 +81,7 @@ def _rows(
     ]
 
 
-def _rows_of_memory(memory: list[Memory], account: list[Held]) -> Iterator[Row]:
+def _rows_of_memory(memory: list[Memory], account: list[Held]) -> Iterator[Value]:
     warm = memory[int(_WARM_UP * len(memory)) :]
     yield "resident memory at first", memory[0].resident, "MB"
     for when, there, held in (
