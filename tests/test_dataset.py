@@ -98,11 +98,8 @@ def test_a_damaged_shard_has_no_maps_or_others_and_stops_nothing(table: Table, t
     for shard in {*here.shards}:
         whole = (table.looks.maps_folder / f"{shard}.npz").read_bytes()
         generator = np.random.default_rng(3)
-        starts = [
-            0,
-            whole.rindex(b"PK\x01\x02"),
-            len(whole) - 22,
-        ]  # the headers: of the first member, of the last one, of the archive
+        # Where the headers are of the first member, of the last one, and of the archive.
+        starts = [0, whole.rindex(b"PK\x01\x02"), len(whole) - 22]
         for damage in range(300):
             data = bytearray(whole)
             for place in generator.choice(starts) + generator.integers(0, 160, 2):

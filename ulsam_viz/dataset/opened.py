@@ -10,9 +10,8 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -62,20 +61,22 @@ class FolderLooks:
     def maps(self, picture: int, layer: int) -> np.ndarray | None:
         """Return a layer's maps of a picture."""
         shard = self.shards[picture]
-        found = None if shard is None else self._read(shard, partial(_read_row, name=f"layer_{layer}", row=int(self.rows[picture])))
+        found = None if shard is None else self._read(shard, layer, int(self.rows[picture]))
         return None if found is None else found.astype(np.float32)
 
     def all_maps(self, layer: int) -> Iterator[np.ndarray]:
         """Return all pictures' maps of a layer, a shard at a time."""
         for shard in dict.fromkeys(self.shards):
-            if shard is not None and (found := self._read(shard, partial(_read_all, name=f"layer_{layer}"))) is not None:
+            if shard is not None and (found := self._read(shard, layer)) is not None:
                 yield found
 
-    def _read(self, shard: str, read: Callable[[Path], np.ndarray]) -> np.ndarray | None:
+    def _read(self, shard: str, layer: int, row: int | None = None) -> np.ndarray | None:
+        """Return a shard's maps of a layer, or one picture's; None where there are none that can be read."""
         if PurePosixPath(shard).name != shard:  # a table may come from anyone
             return None
+        path, name = self.maps_folder / f"{shard}.npz", f"layer_{layer}"
         try:
-            return read(self.maps_folder / f"{shard}.npz")
+            return _read_all(path, name) if row is None else _read_row(path, name, row)
         except (OSError, KeyError, ValueError, EOFError, MemoryError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error):
             return None
 

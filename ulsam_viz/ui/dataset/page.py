@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
-import plotly.graph_objects as go
 import streamlit as st
 
 from ...dataset.made import as_parquet
 from ...dataset.measures import Measure
+from ...figures.charts import figure
 from ..choose.display import current_view, show_view
 from ..choose.ids import choose_by_id
 from ..run.kept import keep
@@ -76,7 +76,7 @@ def _fetch_charts() -> None:
     """Let the browser load what draws charts while the visitor looks: the first view with one would wait for it, a second and more."""
     with st.container(key="dataset-charts"):
         st.html("<style>.st-key-dataset-charts { display: none; }</style>")
-        st.plotly_chart(go.Figure(), key="dataset-chart")
+        st.plotly_chart(figure([]), key="dataset-chart")
 
 
 def _show_nothing() -> None:
