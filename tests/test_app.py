@@ -364,7 +364,7 @@ def test_an_address_brings_an_upload_back_and_says_where_it_is_gone(app: AppTest
     fine(again.selectbox(key="picture").set_value("grace_hopper").run())  # the sample that was shown before it, too
     assert mounted(again, "strip")[0]["title"] == "Grace Hopper"
 
-    uploads().remove(key)
+    uploads().remove(key, "", lambda _: False)
     gone = AppTest.from_file(APP, default_timeout=PATIENCE)
     gone.query_params["net"] = "V1-0.5"
     gone.query_params["picture"] = app.query_params["picture"]

@@ -46,12 +46,33 @@ def test_a_picture_leads_to_inspect_with_its_map_open_and_back(browser: Browser,
     tile = page.locator("button.tile").first
     said = tile.inner_text().split("\n")[0]
     tile.click()
-    until(page, lambda: "own-" in page.url and "subspace=" in page.url, "the address names the picture and the subspace")
+    until(page, lambda: "table-" in page.url and "subspace=" in page.url, "the address names the picture and the subspace")
     settle(page)
     expect(page.locator(".strip").get_by_text(said).first).to_be_visible()
     assert "net=V1-0.5" in page.url and "layer+11%2C+subspace" in page.url
     page.go_back()
     expect(page.get_by_text("8 pictures")).to_be_visible()
+    page.context.close()
+
+
+def test_every_picture_that_was_inspected_can_be_gone_back_to_with_its_map_in_view(browser: Browser, offering: str) -> None:
+    page = visit(browser, f"{offering}/dataset?source=table&table=eight")
+    page.set_viewport_size({"width": 1440, "height": 700})
+    addresses = []
+    for n in range(5):
+        page.locator("button.tile").nth(n).click()
+        until(page, lambda: "table-" in page.url and "subspace=" in page.url, "the click leads to Inspect")
+        settle(page)
+        addresses.append(page.url)
+        page.go_back()
+        expect(page.get_by_text("8 pictures")).to_be_visible()
+        settle(page)
+    assert len({address.partition("&")[0] for address in addresses}) > 3  # more than a visitor's own pictures that are kept
+    page.goto(addresses[0])  # another session, as after a reload
+    settle(page)
+    expect(page.get_by_text("no longer here")).to_have_count(0)
+    large = page.locator(".st-key-large")
+    expect(large).to_be_in_viewport()
     page.context.close()
 
 
@@ -72,9 +93,19 @@ def test_the_picture_under_the_pointer_is_shown_with_its_map_and_a_click_inspect
         seen.add(with_name.inner_text())
     assert len(seen) >= 7  # the first point may be the picture that was shown before
     settle(page)
+    until(page, lambda: "point=" in page.url, "the address names the picture")
+    number = page.get_by_label("Picture", exact=True)
+    last = number.input_value()
+    page.reload()
+    settle(page)
+    expect(number).to_have_value(last)
+    expect(points).to_have_count(9)  # the chosen one has a ring
+    box = points.nth(7).bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=3)
     page.mouse.down()
     page.mouse.up()
-    until(page, lambda: "own-" in page.url and "subspace=" in page.url, "the click leads to Inspect")
+    until(page, lambda: "table-" in page.url and "subspace=" in page.url, "the click leads to Inspect")
     settle(page)
     page.context.close()
 
@@ -93,7 +124,7 @@ def test_photographs_are_brought_and_one_is_inspected(browser: Browser, offering
         page.get_by_text("Table (Parquet)").click()
     assert download.value.suggested_filename == "mobilenet_v1-0.5-after11-g2-attention.parquet"
     page.locator("button.tile").first.click()
-    until(page, lambda: "own-" in page.url, "the picture is on Inspect")
+    until(page, lambda: "table-" in page.url, "the picture is on Inspect")
     settle(page)
     page.context.close()
 

@@ -17,7 +17,7 @@ from ulsam_viz.images import MAX_BYTES, ImageError, Preprocessing, Square, prepa
 from ulsam_viz.samples import ASSETS, list_samples
 from ulsam_viz.ui.choose.crop import cut
 from ulsam_viz.ui.choose.paste import pasted
-from ulsam_viz.ui.choose.picture import _shrunk
+from ulsam_viz.ui.choose.picture import shrunk
 
 WIDE = (600, 400)
 
@@ -104,7 +104,7 @@ def test_the_centre_of_any_upload_is_bit_by_bit_what_it_was_without_crops(size: 
     if (side := min(size)) > 1024:  # only the centre square was kept
         left, top = (size[0] - side) // 2, (size[1] - side) // 2
         before = image.crop((left, top, left + side, top + side)).resize((1024, 1024), Image.Resampling.LANCZOS, reducing_gap=3)
-    upload = _shrunk(image, "a.jpg")
+    upload = shrunk(image, "a.jpg")
     assert np.array_equal(prepare(upload.image, preprocessing).pixels, prepare(before, preprocessing).pixels)
     assert min(upload.whole.size) <= 1024 and max(upload.whole.size) <= 3072
     assert upload.whole.width / upload.whole.height == pytest.approx(size[0] / size[1], rel=0.01)

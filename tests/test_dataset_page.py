@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from tests.test_app import fine, text_of
 from tests.test_pages import charts, page
 from ulsam_viz.batch.rows import Look
 from ulsam_viz.dataset.made import MAX_PICTURES
+from ulsam_viz.figures.colours import scale_maps
 from ulsam_viz.samples import list_samples
 from ulsam_viz.ui.dataset.opening import OFFERED
 from ulsam_viz.ui.run.uploads import albums
@@ -104,6 +107,60 @@ def test_two_tables_stand_side_by_side(offered: str) -> None:
     assert len(ends) == 1 and all(low * high == 1 and high >= 2 for low, high in ends)  # both tables on one scale
 
 
+def copy_of(out: Path, tmp_path: Path, **settings: str) -> Path:
+    """Copy a table, with other settings."""
+    copied = Path(shutil.copytree(out, tmp_path / out.name))
+    record = json.loads((copied / "settings.json").read_text(encoding="utf-8"))
+    (copied / "settings.json").write_text(json.dumps(record | settings), encoding="utf-8")
+    return copied
+
+
+def test_a_network_that_is_not_here_is_said_and_leads_nowhere(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(OFFERED, str(copy_of(out, tmp_path, variant="mobilenet_v9-g2")))
+    app = table_page(out.name)
+    assert "mobilenet_v9-g2" in text_of(app) and "This network is not here" in text_of(app)
+    assert not any(tile["selectable"] for row in rows_of(app) for tile in row["tiles"])
+    app = table_page(out.name, look="scatter")
+    assert app.button(key="scatter-0-inspect").disabled
+
+
+def test_a_network_that_is_here_leads_to_inspect(offered: str) -> None:
+    app = table_page(offered)
+    assert "not here" not in text_of(app) and all(tile["selectable"] for row in rows_of(app) for tile in row["tiles"])
+    assert not table_page(offered, look="scatter").button(key="scatter-0-inspect").disabled
+
+
+def test_maps_that_cannot_be_read_are_said_to_be_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = table_of_samples(tmp_path, "damaged", 4, "mobilenet_v1-0.5-after11-g2", part=2)
+    monkeypatch.setenv(OFFERED, str(table))
+    first, second = sorted((table / "maps").iterdir())
+    first.write_bytes(b"damaged")
+    app = table_page(table.name, look="means")
+    assert "The maps of 2 of 4 pictures cannot be read" in app.info[0].value
+    assert [row["heading"] for row in rows_of(app)] == ["Mean maps of layer 11 over 2 pictures"]
+    second.unlink()
+    monkeypatch.setenv(OFFERED, str(table.rename(tmp_path / "renamed")))  # another table, for the page keeps what it has read
+    app = table_page("renamed", look="means")
+    assert "The maps of 4 of 4 pictures cannot be read" in app.info[0].value and not rows_of(app)
+
+
+def test_a_map_has_the_colours_that_it_has_on_inspect(offered: str) -> None:
+    ends = {r["high"] for row in rows_of(table_page(offered)) for t in row["tiles"] for r in t["drawing"]["readings"].values()}
+    whole = scale_maps({6: np.zeros((2, 28, 28)), 13: np.zeros((2, 7, 7))}, "uniform")[13].high
+    assert whole == 32 and whole in ends and scale_maps({13: np.zeros((2, 7, 7))}, "uniform")[13].high not in ends
+
+
+def test_the_picture_of_a_scatter_is_chosen_by_its_number_which_an_address_may_name(offered: str) -> None:
+    def shown(app: AppTest) -> Any:
+        return next(row for row in mounted(app, "tiles") if row["tiles"] and row["tiles"][0]["id"].isdecimal())["tiles"][0]["id"]
+
+    app = table_page(offered, look="scatter", point="4")
+    assert shown(app) == "3" and len(charts(app)[0]["data"]) == 2  # its point has a ring
+    fine(app.number_input(key="point").set_value(2).run())
+    assert shown(app) == "1"
+    assert shown(table_page(offered, look="scatter", point="99")) == "0"
+
+
 def test_a_folder_is_typed_by_visitors_on_this_machine_alone(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ulsam_viz.ui.dataset import opening
 
@@ -164,11 +221,17 @@ def test_a_table_that_was_stopped_says_how_far_it_is_and_goes_on() -> None:
     query = {"source": "photographs", "photographs": "album-six", "position": "after 11", "g": "2", "look": "distributions"}
     app = AppTest.from_function(dataset, default_timeout=PATIENCE)
     app.query_params.update({"net": "V1-0.5"} | query)
-    app.session_state["stopped"] = {(photographs.key, get_variant("mobilenet_v1-0.5-after11-g2").key, "cpu")}
+    app.session_state["stopped"] = {(photographs.key, get_variant("mobilenet_v1-0.5-after11-g2").key, "cpu"): 1}
     fine(app.run())
-    assert "Stopped after 0 of 6 pictures." in text_of(app) and not charts(app)
-    fine(app.button(key="go-on-0").click().run())
-    assert "Stopped" not in text_of(app) and "6 pictures" in text_of(app) and charts(app)
+    assert "Stopped after 4 of 6 pictures." in text_of(app) and "4 pictures" in text_of(app)
+    again = page(dataset, **query, **{"stopped-0": np.ravel(app.query_params["stopped-0"])[0]})  # a reload is another session
+    assert "Stopped after 4 of 6 pictures." in text_of(again)
+    other = page(dataset, **query | {"g": "4"}, **{"stopped-0": np.ravel(app.query_params["stopped-0"])[0]})
+    assert "Stopped" not in text_of(other) and "stopped-0" not in other.query_params
+    for one in (app, again):
+        fine(one.button(key="go-on-0").click().run())
+        assert "Stopped" not in text_of(one) and "6 pictures" in text_of(one) and charts(one)
+        assert "stopped-0" not in one.query_params
 
 
 def test_photographs_that_are_gone_are_missed_kindly() -> None:

@@ -156,7 +156,8 @@ def test_each_service_is_watched_guarded_and_bounded(name: str) -> None:
     assert "privileged" not in service and not str(service["image"]).endswith(":latest")
     for volume in service.get("volumes", ()):
         source = volume.partition(":")[0]
-        assert source == "certificates" or (DEPLOY / source).is_file(), source
+        tables = volume == "${TABLES:-./tables}:/tables:ro"  # which nobody may write
+        assert tables or source == "certificates" or (DEPLOY / source).is_file(), source
 
 
 def test_the_replicas_are_the_image_and_the_proxys() -> None:
@@ -170,6 +171,14 @@ def test_the_replicas_are_the_image_and_the_proxys() -> None:
     assert set(services()["proxy"]["depends_on"]) == set(replicas())
     (upstreams,) = re.findall(r"reverse_proxy (.+) \{", (DEPLOY / "Caddyfile").read_text())
     assert upstreams.split() == [f"{name}:{only('EXPOSE')}" for name in replicas()]
+
+
+def test_gpus_are_for_the_replicas_alone() -> None:
+    found = yaml.safe_load((DEPLOY / "compose.gpu.yaml").read_text())["services"]
+    assert set(found) == set(replicas())
+    for service in found.values():
+        (device,) = service["deploy"]["resources"]["reservations"]["devices"]
+        assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
 
 
 def test_the_proxy_takes_what_the_app_takes_and_logs_no_request() -> None:

@@ -1,7 +1,8 @@
-"""The proxy's own configuration, run: two stand-ins for replicas, which say their names, behind it. Needs Caddy."""
+"""The proxy's own configuration, run: behind it two stand-ins for replicas, which say their names, or the app. Needs Caddy."""
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import os
 import re
@@ -17,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser import ROOT, free_port
+from benchmarks.client import Client
+from tests.browser import ROOT, free_port, running_app
 from tests.patience import PATIENCE, until
 
 CADDY = shutil.which("caddy")
@@ -124,3 +126,16 @@ def test_who_loses_a_replica_comes_to_the_other_and_nothing_is_written_of_it(tmp
             until(lambda: ask(f"{address}/?picture=marked-holiday") in (502, 503))
     for path in tmp_path.rglob("*"):
         assert path.is_dir() or b"marked-holiday" not in path.read_bytes(), path
+
+
+def test_the_app_itself_works_behind_it_websockets_and_all(tmp_path: Path) -> None:
+    async def looks_at_a_picture(address: str) -> dict[str, str]:
+        async with Client(address) as client:
+            await client.ask("inspect", {"net": "V1-0.5", "position": "after 11", "g": "2"})
+            await client.until(lambda run: run.prints, PATIENCE)
+            return client.run.prints
+
+    with running_app(ROOT / "app.py") as app:
+        port = int(app.rpartition(":")[2])
+        with proxy(tmp_path, [port, port]) as address:
+            assert len(asyncio.run(looks_at_a_picture(address))) == 2  # a map of each subspace

@@ -38,9 +38,41 @@ def test_the_picture_that_was_not_looked_at_for_longest_makes_room() -> None:
 def test_a_picture_that_is_taken_away_is_forgotten_at_once() -> None:
     kept: Uploads[Upload] = Uploads(10**6)
     kept.put("a", UPLOAD, "one")
-    kept.remove("a")
-    assert kept.get("a", "one") is None
-    kept.remove("a")  # twice is fine: two windows may show it
+    assert kept.get("a", "guest")
+    kept.remove("a", "one")
+    assert kept.get("a", "one") is None and kept.get("a", "guest") is None
+    kept.remove("a", "one")  # twice is fine: two windows may show it
+
+
+def test_nobody_takes_away_what_somebody_else_brought() -> None:
+    kept: Uploads[Upload] = Uploads(10**6)
+    kept.put("a", UPLOAD, "one")
+    assert kept.get("a", "guest")  # by its address
+    kept.remove("a", "guest")
+    assert kept.get("a", "one")
+    kept.put("a", UPLOAD, "two")  # the very same, under the same name
+    kept.remove("a", "one")
+    assert kept.get("a", "two")
+    kept.remove("a", "two")
+    assert kept.get("a", "two") is None
+
+
+def test_who_loads_the_page_anew_may_still_take_away_what_was_brought_before() -> None:
+    kept: Uploads[Upload] = Uploads(10**6)
+    kept.put("a", UPLOAD, "before")
+    assert kept.get("a", "after")
+    kept.remove("a", "after", lambda session: session != "before")
+    assert kept.get("a", "after") is None
+
+
+def test_what_others_look_at_stays_where_it_is_only_replaced() -> None:
+    kept: Uploads[Upload] = Uploads(10**6)
+    for key in ("a", "b"):
+        kept.put(key, UPLOAD, "one")
+    assert kept.get("a", "guest")
+    for key in ("a", "b"):
+        kept.remove(key, "one", from_all=False)
+    assert kept.get("a", "guest") and kept.get("b", "guest") is None
 
 
 def test_the_whole_of_a_large_picture_counts_too() -> None:

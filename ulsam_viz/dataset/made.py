@@ -79,6 +79,11 @@ class KeptLooks:
         """Return all pictures' maps of a layer."""
         yield self.by_layer[layer]
 
+    @property
+    def with_maps(self) -> int:
+        """How many of the pictures' maps were kept: all."""
+        return len(self.pixels)
+
 
 def batches(photographs: Photographs, variant: Variant) -> list[Crops]:
     """Return the pictures as the passes take them, without their names: results are kept longer than a visitor's pictures."""

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from ..batch.pictures import read_file
 from ..images import ImageError, Preprocessing, crop_centre, decode_image
@@ -48,15 +49,24 @@ class FolderLooks:
     shards: Sequence[str | None]
     rows: np.ndarray
 
-    def crop(self, picture: int) -> np.ndarray | None:
-        """Return the pixels that the network saw; None if the file is gone, or another one."""
+    def image(self, picture: int) -> Image.Image | None:
+        """Return the whole picture; None if the file is gone, or is none any more."""
         name = self.names[picture]
         if not self.root or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             return None
         try:
-            return crop_centre(decode_image(read_file(self.root, name)), self.preprocessing).pixels
+            return decode_image(read_file(self.root, name))
         except (OSError, ImageError, ValueError):
             return None
+
+    def crop(self, picture: int) -> np.ndarray | None:
+        """Return the pixels that the network saw; None if the file is gone, or is none any more."""
+        image = self.image(picture)
+        return None if image is None else crop_centre(image, self.preprocessing).pixels
+
+    def only(self, picture: int) -> FolderLooks:
+        """Return one picture without the others."""
+        return replace(self, names=[self.names[picture]], shards=[self.shards[picture]], rows=self.rows[picture : picture + 1])
 
     def maps(self, picture: int, layer: int) -> np.ndarray | None:
         """Return a layer's maps of a picture."""
@@ -69,6 +79,11 @@ class FolderLooks:
         for shard in dict.fromkeys(self.shards):
             if shard is not None and (found := self._read(shard, layer)) is not None:
                 yield found
+
+    @property
+    def with_maps(self) -> int:
+        """How many of the pictures' maps were kept, whether or not their files can be read."""
+        return sum(shard is not None for shard in self.shards)
 
     def _read(self, shard: str, layer: int, row: int | None = None) -> np.ndarray | None:
         """Return a shard's maps of a layer, or one picture's; None where there are none that can be read."""

@@ -35,6 +35,10 @@ class Looks(Protocol):
     def all_maps(self, layer: int) -> Iterator[np.ndarray]:
         """Return all pictures' maps of a layer, some at a time, (n, g, H, W), float16; nothing where they were not kept."""
 
+    @property
+    def with_maps(self) -> int:
+        """How many of the pictures' maps were kept."""
+
 
 @dataclass(frozen=True)
 class Table:

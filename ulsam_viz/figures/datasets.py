@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from .charts import NEUTRAL, colour_scale, figure, labelled
 from .colours import DIVERGING, subspace_colour
 
+_NUMBERED = 8  # subspaces of a layer that are all numbered; of more, the first, the middle and the last
 _MANY = 4000  # points that a browser draws one by one; more are drawn by its graphics card
 
 
@@ -68,12 +69,18 @@ def _places(values: Mapping[int, np.ndarray]) -> Iterator[tuple[int, int, np.nda
 def _of_layers(
     data: list[dict[str, Any]], values: Mapping[int, np.ndarray], title: str, span: tuple[float, float] | None
 ) -> go.Figure:
-    centres = {f"layer {layer}": first + (own.shape[-1] - 1) / 2 for layer, first, own in _places(values)}
+    """Lay out boxes or bars: below each the number of its subspace, as far as there is room, and below those their layer."""
+    names = {
+        first + k: f"{k + 1}<br>layer {layer}" if k == (own.shape[-1] - 1) // 2 else str(k + 1)
+        for layer, first, own in _places(values)
+        for k in range(own.shape[-1])
+        if own.shape[-1] <= _NUMBERED or k in (0, own.shape[-1] - 1, (own.shape[-1] - 1) // 2)
+    }
     return figure(
         data,
         height=340,
         bargap=0.3,
-        xaxis={"tickvals": list(centres.values()), "ticktext": list(centres), "fixedrange": True, "showgrid": False},
+        xaxis={"tickvals": list(names), "ticktext": list(names.values()), "tickangle": 0, "fixedrange": True, "showgrid": False},
         yaxis={"title": {"text": title}, "fixedrange": True, "zeroline": False, "automargin": True}
         | ({"range": [*span]} if span else {}),
     )

@@ -15,8 +15,9 @@ from ...images import MAX_BYTES, ImageError, ModelInput, Preprocessing, decode_i
 from ...samples import Sample, list_samples
 from ..run import address
 from ..run.kept import keep
+from ..run.lent import Read, lent
 from ..run.scene import Picture
-from ..run.session import visitor
+from ..run.session import is_there, visitor
 from ..run.uploads import OWN_PICTURES, Upload, uploads
 from ..widgets.tiles import Tile, show_tiles
 from .crop import choose_crop, cut
@@ -26,7 +27,11 @@ TYPES = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]
 _THUMBNAIL = Preprocessing(input_size=96)
 _KEPT_SIDE = 1024  # pixels, of the shorter side
 _KEPT_LONGER = 3072
-_OWN = re.compile(r"\((own-[0-9a-f]{16})\)$")  # at the end of an own picture's name in the address
+_NAMED = re.compile(r"\(((own|table)-[0-9a-f]{16})\)$")  # at the end of a name in the address: brought, or lent by a table
+_LOST = {
+    "own": "The uploaded picture is no longer here: upload it again",
+    "table": "The table's picture is no longer here: open it on Dataset again",
+}
 DECODING = threading.Lock()  # one at a time, of all visitors: 50 megapixels take up to 0.8 GB while they are decoded
 
 
@@ -83,11 +88,8 @@ def choose_picture() -> Picture:
         label_visibility="collapsed",
     )
     if missing:
-        lost = (
-            "The uploaded picture is no longer here: upload it again"
-            if _OWN.search(missing)
-            else f"There is no picture “{missing}”"
-        )
+        named = _NAMED.search(missing)
+        lost = _LOST[named[2]] if named else f"There is no picture “{missing}”"
         address.say_missing(f"{lost}; {samples[chosen].title} is shown")
         st.query_params.pop("crop", None)  # it was the other picture's
     with strip_place:
@@ -108,20 +110,27 @@ def choose_picture() -> Picture:
 
 def _choose_of_strip() -> None:
     selected = getattr(st.session_state.get("strip"), "selected", None)
-    if selected in {*st.session_state["own"], *(s.path.stem for s in list_samples())}:
+    if selected in {*_own_pictures(), *(s.path.stem for s in list_samples())}:
         st.session_state["picture"] = selected
 
 
 def _own_pictures() -> dict[str, Upload]:
-    """Return the visitor's own pictures that are still kept, the one that the address names among them."""
-    named = _OWN.search(address.wish("picture") or "")
-    keys: list[str] = st.session_state.setdefault("own", [])
-    if named and uploads().get(named[1], visitor()):
-        if named[1] not in keys:
-            st.session_state["own"] = keys = [*keys, named[1]][-OWN_PICTURES:]
-        if address.has_walked():  # Streamlit has read the address before, and knew only what was offered then
-            st.session_state["picture"] = named[1]
-    return {key: found for key in keys if (found := uploads().get(key, visitor()))}
+    """Return the visitor's own pictures that are still kept, the one that the address names among them, and one of a table."""
+    state, named = st.session_state, _NAMED.search(address.wish("picture") or "")
+    keys: list[str] = state.setdefault("own", [])
+    borrowed: dict[str, Upload] = state.setdefault("borrowed", {})
+    if named and named[1] not in borrowed:
+        if uploads().get(named[1], visitor()):
+            if named[1] not in keys:
+                state["own"] = keys = [*keys, named[1]][-OWN_PICTURES:]
+        elif found := lent().get(named[1]):
+            state["borrowed"] = borrowed = {named[1]: found}
+    own = {key: found for key in keys if (found := uploads().get(key, visitor()))} | borrowed
+    if (
+        named and named[1] in own and address.has_walked()
+    ):  # Streamlit has read the address before, and knew only what was offered then
+        state["picture"] = named[1]
+    return own
 
 
 def _take_upload() -> None:
@@ -132,7 +141,7 @@ def _take_upload() -> None:
         # Removed, or about to be replaced: then the browser first takes the old file away. A bad file brings it back.
         key = state.pop("uploaded", "")
         state["taken_away"] = key, uploads().get(key, visitor()), state.get("picture") == key
-        uploads().remove(key)
+        uploads().remove(key, visitor(), is_there)
         state["own"] = [k for k in state["own"] if k != key]
         if state.get("picture") == key:
             state["picture"] = list_samples()[0].path.stem
@@ -175,7 +184,7 @@ def _bring(data: bytes, name: str) -> str | None:
     state["upload_error"] = state["upload_note"] = ""
     try:
         with DECODING:
-            upload = _shrunk(decode_image(data), name)
+            upload = shrunk(decode_image(data), name)
     except ImageError as error:
         state["upload_error"] = str(error)
         return None
@@ -187,9 +196,16 @@ def _bring(data: bytes, name: str) -> str | None:
     return key
 
 
-def own_key(name: str, data: bytes) -> str:
+def own_key(name: str, data: bytes, kind: str = "own") -> str:
     """Name a picture that was brought, of its name too: two who bring the same one do not learn what the other calls it."""
-    return "own-" + hashlib.sha256(name.encode() + b"\0" + data).hexdigest()[:16]
+    return f"{kind}-" + hashlib.sha256(name.encode() + b"\0" + data).hexdigest()[:16]
+
+
+def lend(name: str, pixels: bytes, read: Read) -> str:
+    """Offer a table's picture on the pages that look at one, and return what the address calls it there."""
+    key = own_key(name, pixels, "table")
+    lent().put(key, read)
+    return f"{name} ({key})"
 
 
 def offer(key: str, upload: Upload) -> None:
@@ -198,7 +214,7 @@ def offer(key: str, upload: Upload) -> None:
     st.session_state["own"] = [*(k for k in st.session_state.get("own", ()) if k != key), key][-OWN_PICTURES:]
 
 
-def _shrunk(image: Image.Image, name: str) -> Upload:
+def shrunk(image: Image.Image, name: str) -> Upload:
     """Keep of a large picture the centre square and the whole, each at a size a session can hold."""
     (shorter, longer), (width, height) = sorted(image.size), image.size
     if shorter <= _KEPT_SIDE and longer <= _KEPT_LONGER:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Hashable
 from concurrent.futures import Future, wait
 from functools import partial
@@ -44,18 +45,13 @@ def made(photographs: Photographs, variant: Variant, device: DeviceChoice, *, pl
     if begun.get(place, (None, []))[0] != key:
         begun[place] = (key, [])
     found = begun[place][1]
-    stopped: set[Hashable] = st.session_state.setdefault("stopped", set())
+    stop = _stopped_at(key, place)
     room, total = st.empty(), len(photographs.names)
-    if key in stopped and len(found) < len(parts):
-        with room.container(horizontal=True, vertical_alignment="center"):
-            st.caption(f"Stopped after {len(found) * BATCH} of {total} pictures.", width="content")
-            st.button("Go on", key=f"go-on-{place}", on_click=stopped.discard, args=(key,))
-        return joined(_first(photographs, found), look, found) if found else None
-    if len(found) < len(parts):
+    if len(found) < len(parts[:stop]):
         with room.container(horizontal=True, vertical_alignment="center"):
             bar = st.empty()
-            st.button("Stop", key=f"stop-{place}", icon=":material/stop_circle:", on_click=stopped.add, args=(key,))
-        for crops in parts[len(found) :]:
+            st.button("Stop", key=f"stop-{place}", icon=":material/stop_circle:", on_click=_stop, args=(key, found))
+        for crops in parts[len(found) : stop]:
             bar.progress(len(found) / len(parts), text=f"{variant.label} looks at the pictures: {len(found) * BATCH} of {total}")
             future = _asked_for(crops, variant, device)
             while not future.done():
@@ -67,12 +63,40 @@ def made(photographs: Photographs, variant: Variant, device: DeviceChoice, *, pl
                 room.error(f"That could not be computed: {error}")
                 return None
             found.append(future.result())
+    if len(found) < len(parts):
+        with room.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f"Stopped after {len(found) * BATCH} of {total} pictures.", width="content")
+            st.button("Go on", key=f"go-on-{place}", on_click=_go_on, args=(key, place))
+        return joined(_first(photographs, found), look, found) if found else None
     room.empty()
     kept[key] = joined(photographs, look, found)
     del begun[place]
     for old in list(kept)[:-_KEPT]:
         del kept[old]
     return kept[key]
+
+
+def _stopped_at(key: Hashable, place: str) -> int | None:
+    """Return after how many batches the visitor stopped this table, in this session or in the one that a reload has ended."""
+    stopped: dict[Hashable, int] = st.session_state.setdefault("stopped", {})
+    name, short = f"stopped-{place}", hashlib.sha256(repr(key).encode()).hexdigest()[:8]
+    written = re.fullmatch(r"(\d{1,3})-(\w{8})", st.query_params.get(name, ""))
+    if written and written[2] == short:
+        stopped.setdefault(key, int(written[1]))
+    if key in stopped:
+        st.query_params[name] = f"{stopped[key]}-{short}"
+    else:
+        st.query_params.pop(name, None)
+    return stopped.get(key)
+
+
+def _stop(key: Hashable, found: list[Rows]) -> None:
+    st.session_state["stopped"][key] = len(found)
+
+
+def _go_on(key: Hashable, place: str) -> None:
+    st.session_state["stopped"].pop(key, None)
+    st.query_params.pop(f"stopped-{place}", None)
 
 
 def _asked_for(crops: Crops, variant: Variant, device: DeviceChoice) -> Future[Rows]:

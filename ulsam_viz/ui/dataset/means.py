@@ -34,13 +34,21 @@ def show(shown: Sequence[Shown], room: Sequence[DeltaGenerator], layer: int) -> 
         with place:
             if layer not in one.table.layers:
                 st.info(f"{one.network} has no module after layer {layer}.")
-            elif means is None:
-                st.info(
-                    "There are no maps beside this table's numbers: open the folder that `batch` wrote, made without --no-maps."
-                )
-            else:
+            elif missing := _missing(one.table, means):
+                st.info(missing)
+            if means:
                 st.markdown(said_of_mean_maps(means))
                 _show(means, layer, high, beside=len(shown) > 1, key=f"means-{i}")
+
+
+def _missing(table: Table, means: MeanMaps | None) -> str:
+    """Say which maps there are not, and why; "" where all are here."""
+    kept, read = table.looks.with_maps if table.looks else 0, means.pictures if means else 0
+    if not kept:
+        return "There are no maps beside this table's numbers: open the folder that `batch` wrote, made without --no-maps."
+    if read < kept:
+        return f"The maps of {kept - read:,} of {kept:,} pictures cannot be read: files in the table's folder `maps` are damaged or gone."
+    return ""
 
 
 def _scale_end(found: Sequence[MeanMaps]) -> float:

@@ -2,43 +2,76 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import streamlit as st
 from PIL import Image
 
+from ...dataset.opened import FolderLooks
+from ...images import crop_centre
 from ...samples import list_samples
 from ...zoo import Variant
 from ..choose.network import backbone_label, position_label, position_words
-from ..choose.picture import offer, own_key, plain
+from ..choose.picture import DECODING, lend, plain, shrunk
 from ..choose.place import subspace_name
-from ..run.uploads import Upload
+from ..run.lent import Read
+from ..run.session import visitor
+from ..run.uploads import Upload, albums
 from ..titles import go_to
+from .photographs import album_key
 from .source import Shown
 
 _ASKED = "inspect-asked"
 
 
+def can_inspect(one: Shown) -> bool:
+    """Tell whether the pictures of a table can be looked at through the network that it was made with."""
+    return one.table.looks is not None and one.variant is not None
+
+
 def ask_for(one: Shown, picture: int, layer: int | None = None, k: int | None = None) -> None:
     """Ask for a picture of a table on the page Inspect; call it before the page runs again, which then goes there."""
     table = one.table
-    pixels = table.looks.crop(picture) if table.looks else None
     sample = next((s for s in list_samples() if s.title == table.pictures[picture] and table.title == "The samples"), None)
+    pixels = table.looks.crop(picture) if table.looks and can_inspect(one) else None
     if sample:
         address = {"picture": sample.title}
-    elif pixels is None:
+    elif pixels is not None:
+        name = plain(table.pictures[picture].replace("/", " "))
+        address = {"picture": lend(name, pixels.tobytes(), _way_to(one, picture, name))}
+    else:
         st.session_state[_ASKED] = None
         return
-    else:
-        image = Image.fromarray(pixels)
-        name = plain(table.pictures[picture].replace("/", " "))
-        # The very pixels that the network saw: cut to a square and resized already, they stay what they are.
-        key = own_key(name, pixels.tobytes())
-        offer(key, Upload(name, image, image))
-        address = {"picture": f"{name} ({key})"}
     if one.variant and one.variant.placement:
         address |= _network(one.variant, on_the_page=one.rows is not None)
     if layer is not None and k is not None:
         address["subspace"] = subspace_name(layer, k)
     st.session_state[_ASKED] = address
+
+
+def _way_to(one: Shown, picture: int, name: str) -> Read:
+    if isinstance(one.table.looks, FolderLooks):
+        return partial(_of_folder, one.table.looks.only(picture), name)
+    return partial(_of_album, album_key(), picture, name)
+
+
+def _of_folder(looks: FolderLooks, name: str) -> Upload | None:
+    """Read a picture of a folder: the very pixels that the network saw, and the whole to choose another crop from."""
+    with DECODING:
+        whole = looks.image(0)
+    if whole is None:
+        return None
+    return replace(shrunk(whole, name), image=Image.fromarray(crop_centre(whole, looks.preprocessing).pixels))
+
+
+def _of_album(key: str, picture: int, name: str) -> Upload | None:
+    """Read a photograph of an album: what the networks see of it, which is all that is kept."""
+    album = albums().get(key, visitor())
+    if album is None:
+        return None
+    image = Image.fromarray(album.pixels[picture])
+    return Upload(name, image, image)
 
 
 def _network(variant: Variant, *, on_the_page: bool) -> dict[str, str]:

@@ -44,7 +44,7 @@ def show() -> None:
         _show_nothing()
         return
     with controls:
-        layer = _choose_layer(shown)
+        layer = _choose_layer(shown) if view != "distributions" else 0  # which shows all
     room = st.columns(len(shown), gap="medium") if len(shown) > 1 else [st.container()]
     for one, place in zip(shown, room, strict=True):
         with place:
@@ -90,6 +90,8 @@ def _show_head(one: Shown) -> None:
     known = [(answer, folder) for answer, folder in zip(table.answers, table.folders, strict=True) if folder in _classes_of(one)]
     right = f" · top-1 {np.mean([a == f for a, f in known]):.1%} of {len(known):,} whose folder is a class" if known else ""
     st.markdown(f"**{table.title}** · {len(table.pictures):,} pictures · {one.network}{right}")
+    if table.variant and not one.variant:
+        st.caption(":material/info: This network is not here: its pictures cannot be inspected with it.")
 
 
 def _classes_of(one: Shown) -> frozenset[str]:

@@ -14,7 +14,7 @@ from ...images import MAX_BYTES, ImageError, Preprocessing, crop_centre, decode_
 from ...samples import list_samples
 from ..choose.picture import DECODING, TYPES, plain, sample_image
 from ..run.address import say_missing
-from ..run.session import visitor
+from ..run.session import is_there, visitor
 from ..run.uploads import albums
 
 _ADDRESS = "photographs"  # their key, in the address and in the session
@@ -47,7 +47,8 @@ def choose_photographs() -> Photographs | None:
         accept_multiple_files="directory" if whole_folder else True,
         max_upload_size=MAX_BYTES // 2**20,
         on_change=_take,
-        help="The centre square of each is kept, 224 px, in memory, while you are here and ten minutes more; never on a disk.",
+        help="The centre square of each is kept, 224 px, in memory, while you are here and ten minutes more, "
+        "as long as others' leave room; never on a disk.",
     )
     for note in state.get(_SKIPPED, ()):
         st.caption(f":material/info: {note}")
@@ -59,10 +60,15 @@ def choose_photographs() -> Photographs | None:
     return kept
 
 
+def album_key() -> str:
+    """Return the key of the photographs that the address names; "" where it names none."""
+    key = st.query_params.get(_ADDRESS) or st.session_state.get(_ADDRESS)
+    return key if isinstance(key, str) else ""
+
+
 def _kept() -> Photographs | None:
     """Return the photographs that the address names, as long as they are here."""
-    key = st.query_params.get(_ADDRESS) or st.session_state.get(_ADDRESS)
-    if not isinstance(key, str):
+    if not (key := album_key()):
         return None
     found: Photographs | None = albums().get(key, visitor())
     if found is None:
@@ -75,11 +81,14 @@ def _kept() -> Photographs | None:
 
 
 def keep_photographs(photographs: Photographs) -> None:
-    """Keep photographs, while this visitor is here and ten minutes more, and let the address name them."""
-    if before := st.session_state.get(_ADDRESS):
-        albums().remove(before)
-    key = f"album-{photographs.key[:16]}"
+    """Keep photographs, while this visitor is here and ten minutes more, and let the address name them.
+
+    They take the place of the visitor's former ones, as far as nobody else looks at those.
+    """
+    key, before = f"album-{photographs.key[:16]}", st.session_state.get(_ADDRESS)
     albums().put(key, photographs, visitor())
+    if before and before != key:
+        albums().remove(before, visitor(), is_there, from_all=False)
     st.session_state[_ADDRESS] = key
     st.query_params[_ADDRESS] = key
 
@@ -90,9 +99,9 @@ def _uploader() -> str:
 
 def _forget() -> None:
     if key := st.session_state.pop(_ADDRESS, None):
-        albums().remove(key)
+        albums().remove(key, visitor(), is_there)
     st.query_params.pop(_ADDRESS, None)
-    for key in ("tables-begun", "tables-made"):
+    for key in ("tables-begun", "tables-made", "borrowed"):
         st.session_state.pop(key, None)
     st.session_state[_SKIPPED] = ()
 

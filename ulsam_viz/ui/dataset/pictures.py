@@ -11,13 +11,13 @@ from streamlit.delta_generator import DeltaGenerator
 
 from ...dataset.measures import Measure
 from ...dataset.views import extremes
-from ...figures.colours import Scaled, all_scales, subspace_colour
+from ...figures.colours import Scaled, subspace_colour
 from ...figures.drawing import draw_map, draw_picture
 from ..run.scene import pretty
 from ..widgets.legends import map_legend
 from ..widgets.tiles import Tile, show_tiles
-from .looks import small_crop
-from .opened import ask_for
+from .looks import scales_of, small_crop
+from .opened import ask_for, can_inspect
 from .source import Shown
 
 _SMALL, _LARGE = 84, 172  # px
@@ -35,6 +35,7 @@ def show(shown: Sequence[Shown], room: Sequence[DeltaGenerator], layer: int, sub
             groups = one.table.groups(layer)
             chosen = [subspace] if 0 <= subspace < groups else list(range(groups))
             many = len(chosen) > _FEW
+            few = many or (len(shown) > 1 and len(chosen) > 1)  # two tables' rows are as high as each other
             places = st.columns(2, gap="medium") if many and len(shown) == 1 else [st.container()]
             for turn, k in enumerate(chosen):
                 # Down the first column, then the second: on a phone they are in order.
@@ -44,9 +45,9 @@ def show(shown: Sequence[Shown], room: Sequence[DeltaGenerator], layer: int, sub
                         layer,
                         k,
                         measure,
-                        count=_OF_MANY if many else _OF_ALL if len(chosen) > 1 else _OF_ONE if len(shown) == 1 else _BESIDE,
+                        count=_OF_MANY if few else _OF_ALL if len(chosen) > 1 else _OF_ONE if len(shown) == 1 else _BESIDE,
                         width=_SMALL if many or len(shown) > 1 else _LARGE,
-                        legend=turn == 0,
+                        legend=turn % -(-len(chosen) // len(places)) == 0,
                         key=f"extremes-{i}-{k}",
                     )
 
@@ -81,7 +82,7 @@ def _tile(one: Shown, picture: int, layer: int, k: int, note: str) -> tuple[Tile
     name = table.pictures[picture]
     about: dict[str, Any] = {
         "title": f"{name}: {pretty(table.answers[picture])} {table.probability[picture]:.0%}",
-        "selectable": crop is not None,
+        "selectable": crop is not None and can_inspect(one),
     }
     short = name.rpartition("/")[2]
     if crop is None:
@@ -90,7 +91,7 @@ def _tile(one: Shown, picture: int, layer: int, k: int, note: str) -> tuple[Tile
         return Tile(
             str(picture), pretty(table.answers[picture]), note=note, drawing=draw_picture(crop), role="picture", alt=name, **about
         ), None
-    scales = all_scales({layer: maps[k : k + 1]}, gains={layer: one.variant.gain if one.variant else "published"})[layer]
+    scales = scales_of(one, layer, maps[k : k + 1])
     return (
         Tile(
             str(picture),

@@ -1,4 +1,4 @@
-"""A point for each picture; the one under the pointer is shown with its map, a click inspects it."""
+"""A point for each picture; the one under the pointer, or whose number is typed, is shown with its map, a click inspects it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from ...dataset.measures import Measure
-from ...figures.colours import all_scales, subspace_colour
+from ...figures.colours import subspace_colour
 from ...figures.datasets import picture_scatter
 from ...figures.drawing import draw_map, draw_picture
 from ...figures.words import map_note
+from ..run.kept import keep
 from ..run.scene import pretty
 from ..widgets.tiles import Tile, show_tiles
-from .looks import small_crop
-from .opened import ask_for
+from .looks import scales_of, small_crop
+from .opened import ask_for, can_inspect
 from .source import Shown
 
 _SIDE = 224
+_NUMBERS = ("point", "beside-point")  # of the pictures that are shown, in the address
 _PLOT = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "toImage"]}
 
 
@@ -43,20 +45,32 @@ def _show(one: Shown, layer: int, k: int, measures: tuple[Measure, Measure], i: 
     table, key = one.table, f"scatter-{i}"
     if st.session_state.pop(f"{key}-clicked", False):
         st.rerun(scope="app")  # which goes to Inspect
-    looked_at = st.session_state.get(f"{key}-picture")
-    if not isinstance(looked_at, int) or not 0 <= looked_at < len(table.pictures):
-        looked_at = 0
+    number, most = keep(_NUMBERS[i]), len(table.pictures)
+    if not 1 <= st.session_state.get(number, 1) <= most:  # of a table that had more
+        st.session_state[number] = 1
     chart, beside = st.columns([3, 1])
+    with beside:
+        looked_at = st.number_input(
+            "Picture",
+            1,
+            most,
+            key=number,
+            bind="query-params",
+            on_change=_typed,
+            args=(key,),
+            help="Its number in the table; the arrow keys walk. The pointer on the chart chooses one too.",
+        )
+    looked_at -= 1
+    marked = None if st.session_state.get(f"{key}-by-pointer", not looked_at) else looked_at  # a pointer marks its point itself
     x, y = (table.of(m, layer)[:, k] for m in measures)
     with chart, st.container(key=key):
-        figure = picture_scatter(
-            x, y, table.pictures, titles=(measures[0].title, measures[1].title), colour=subspace_colour(k, table.groups(layer))
-        )
+        titles, colour = (measures[0].title, measures[1].title), subspace_colour(k, table.groups(layer))
+        figure = picture_scatter(x, y, table.pictures, titles=titles, colour=colour, marked=marked)
         st.plotly_chart(figure, config=_PLOT, key=f"{key}-chart")
         _component()(
             data={"chart": key},
             key=f"{key}-hover",
-            on_hovered_change=partial(_hovered, key),
+            on_hovered_change=partial(_hovered, key, number),
             on_clicked_change=partial(_clicked, one, layer, k, key),
         )
     with beside:
@@ -77,7 +91,7 @@ def _show_picture(one: Shown, picture: int, layer: int, k: int, key: str) -> Non
     if maps is None or k >= len(maps):
         tile = Tile(str(picture), answer, note=name, drawing=draw_picture(crop), role="picture", alt=name)
     else:
-        scales = all_scales({layer: maps}, gains={layer: one.variant.gain if one.variant else "published"})[layer]
+        scales = scales_of(one, layer, maps)
         colour = subspace_colour(k, len(maps))
         tile = Tile(
             str(picture), answer, note=map_note(maps[k]), drawing=draw_map(scales, k, crop), role="map", alt=name, colour=colour
@@ -85,7 +99,7 @@ def _show_picture(one: Shown, picture: int, layer: int, k: int, key: str) -> Non
     show_tiles([tile], columns=1, key=f"{key}-tile")
     with st.container(key=f"{key}-name"):
         st.caption(name)
-    st.button("Inspect it", key=f"{key}-inspect", on_click=_ask, args=(one, picture, layer, k, key))
+    st.button("Inspect it", key=f"{key}-inspect", on_click=_ask, args=(one, picture, layer, k, key), disabled=not can_inspect(one))
 
 
 @st.cache_resource
@@ -94,13 +108,19 @@ def _component() -> Any:
     return st.components.v2.component("ulsam_viz_hover", html='<div class="hover"></div>', js=script)
 
 
-def _hovered(key: str) -> None:
-    st.session_state[f"{key}-picture"] = getattr(st.session_state.get(f"{key}-hover"), "hovered", None)
+def _typed(key: str) -> None:
+    st.session_state[f"{key}-by-pointer"] = False
+
+
+def _hovered(key: str, number: str) -> None:
+    picture = getattr(st.session_state.get(f"{key}-hover"), "hovered", None)
+    if isinstance(picture, int):
+        st.session_state[number], st.session_state[f"{key}-by-pointer"] = picture + 1, True
 
 
 def _clicked(one: Shown, layer: int, k: int, key: str) -> None:
     picture = getattr(st.session_state.get(f"{key}-hover"), "clicked", None)
-    if isinstance(picture, int) and 0 <= picture < len(one.table.pictures):
+    if isinstance(picture, int) and 0 <= picture < len(one.table.pictures) and can_inspect(one):
         _ask(one, picture, layer, k, key)
 
 

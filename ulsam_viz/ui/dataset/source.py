@@ -49,8 +49,9 @@ def choose_shown(variants: Sequence[Variant]) -> list[Shown]:
         source = choose_by_id(st.segmented_control, "Source", _SOURCES, key="source", required=True)
         if source == _TABLE:
             tables = [choose_table(name="", label="Table")]
-            with st.expander("A second table, side by side", expanded=False, key="beside-open", on_change="rerun") as beside:
-                if beside.open or st.query_params.get("beside-table") or st.query_params.get("beside-folder"):
+            named = any(st.query_params.get(f"beside-{way}") for way in ("table", "folder"))
+            with st.expander("A second table, side by side", expanded=named, key="beside-open", on_change="rerun") as beside:
+                if beside.open or named:
                     tables.append(choose_table(name="beside-", label="The second"))
             return [_shown(table, variants) for table in tables if table]
         photographs = sample_photographs() if source == _SAMPLES else choose_photographs()

@@ -77,9 +77,9 @@ def asked() -> Asked:
     return found
 
 
-def is_there() -> bool:
-    """Tell whether the visitor whose page runs has not left."""
-    return not runtime.exists() or runtime.get_instance().is_active_session(visitor())
+def is_there(session: str = "") -> bool:
+    """Tell whether a visitor has not left; by default the one whose page runs."""
+    return not runtime.exists() or runtime.get_instance().is_active_session(session or visitor())
 
 
 def is_full() -> bool:

@@ -54,7 +54,7 @@ T = TypeVar("T", bound=Brought)
 @dataclass
 class _Kept(Generic[T]):
     upload: T
-    brought_by: str
+    brought_by: set[str]
     sessions: set[str] = field(default_factory=set)
     seen: float = 0.0
 
@@ -88,9 +88,10 @@ class Uploads(Generic[T]):
     def put(self, key: str, upload: T, session: str) -> None:
         """Keep a picture that a session brought and looks at."""
         with self._lock:
-            self._kept.pop(key, None)
-            self._kept[key] = _Kept(upload, session, {session}, self._clock())
-            own = [key for key, kept in self._kept.items() if kept.brought_by == session and kept.sessions == {session}]
+            before = self._kept.pop(key, None)
+            brought_by, sessions = (before.brought_by, before.sessions) if before else (set(), set())
+            self._kept[key] = _Kept(upload, brought_by | {session}, sessions | {session}, self._clock())
+            own = [key for key, kept in self._kept.items() if kept.brought_by == kept.sessions == {session}]
             for old in own[:-OWN_PICTURES]:
                 del self._kept[old]
             while self._sum() > self._limit:
@@ -106,10 +107,22 @@ class Uploads(Generic[T]):
             kept.seen = self._clock()
             return kept.upload
 
-    def remove(self, key: str) -> None:
-        """Forget a picture at once."""
+    def remove(self, key: str, session: str, is_there: Callable[[str], bool] = lambda _: True, *, from_all: bool = True) -> None:
+        """Forget at once a picture that a session brought; nobody takes away what somebody else brought who is still there.
+
+        Args:
+            key: The picture's; one that is not here is forgotten already.
+            session: Who lets go of it.
+            is_there: Tells of a session whether it has not left: a reload is another session.
+            from_all: From those too who only look at it.
+        """
         with self._lock:
-            self._kept.pop(key, None)
+            if not (kept := self._kept.get(key)):
+                return
+            kept.sessions.discard(session)
+            kept.brought_by = {other for other in kept.brought_by - {session} if is_there(other)}
+            if not kept.brought_by and (from_all or not any(map(is_there, kept.sessions))):
+                del self._kept[key]
 
     def look(self, is_there: Callable[[str], bool]) -> None:
         """Forget the pictures of visitors who have left long enough ago; call it every few seconds."""

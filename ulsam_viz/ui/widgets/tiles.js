@@ -238,6 +238,23 @@ function asOneStop(elements) {
   });
 }
 
+// What lies above is laid out bit by bit: until the visitor does something, or seconds have passed, each change is followed.
+function keepInView(element) {
+  const block = innerWidth <= 640 || element.clientHeight > innerHeight ? "start" : "nearest";
+  const scroll = (behavior) => element.scrollIntoView({ block, behavior });
+  scroll(matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth");
+  let height = 0;
+  const follow = new ResizeObserver(([page]) => {
+    if (height && height !== page.contentRect.height) scroll("auto");
+    height = page.contentRect.height;
+  });
+  follow.observe(document.querySelector('[data-testid="stMainBlockContainer"]') ?? document.body);
+  const stop = new AbortController();
+  stop.signal.addEventListener("abort", () => follow.disconnect());
+  ["wheel", "touchstart", "pointerdown", "keydown"].forEach((kind) => addEventListener(kind, () => stop.abort(), { capture: true, passive: true, signal: stop.signal }));
+  setTimeout(() => stop.abort(), 8000);
+}
+
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   takePictures(data.pictures);
@@ -268,10 +285,7 @@ export default function (component) {
   if (focused >= 0 && root.children[focused]) root.children[focused].focus();
   if (data.arrive && root.arrived !== data.arrive) {
     root.arrived = data.arrive;
-const narrow = innerWidth <= 640;
-    const arrive = () => root.scrollIntoView({ block: narrow ? "start" : "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
-    arrive();
-    if (narrow) setTimeout(arrive, 500); // what lies above it has been laid out by then
+    keepInView(root);
   }
   const redraw = () => {
     if (data.legend) drawLegend(legend, data.legend);
