@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ulsam_viz import explain
 from ulsam_viz.analysis import measures
+from ulsam_viz.analysis.computations import AttributionError
+from ulsam_viz.batch.pictures import read_crops
+from ulsam_viz.batch.rows import Look, PictureRows
 from ulsam_viz.cli import main
 from ulsam_viz.commands import USUAL, names_of
+from ulsam_viz.explanation import class_number
 from ulsam_viz.images import decode_image
-from ulsam_viz.samples import list_samples
+from ulsam_viz.samples import ASSETS, list_samples
 from ulsam_viz.ui.choose.network import usual_position
-from ulsam_viz.zoo import get_variant
+from ulsam_viz.zoo import get_variant, list_variants
 
 NAME = "mobilenet_v1-0.5-after11-g4"
+ROOT = Path(__file__).parent.parent
 COFFEE, CAT = (s.path for s in list_samples()[:2])
 
 
@@ -49,16 +60,150 @@ def test_a_bad_picture_is_named_and_the_others_are_looked_at(tmp_path: Path, cap
     wrong = [str(tmp_path / "bad.jpg"), str(tmp_path / "nowhere.jpg")]
     assert main(["inspect", wrong[0], str(COFFEE), wrong[1], "--variant", NAME, "--json"]) == 2
     captured = capsys.readouterr()
-    assert [p["picture"] for p in json.loads(captured.out)["pictures"]] == [str(COFFEE)]
+    printed = json.loads(captured.out)
+    assert [p["picture"] for p in printed["pictures"]] == [str(COFFEE)]
+    assert [one["picture"] for one in printed["skipped"]] == wrong and "cannot be read" in printed["skipped"][1]["reason"]
     assert all(name in captured.err for name in wrong)
     for arguments, reason in (
         (["inspect", str(COFFEE), "--variant", "none"], "no trained variant"),
         (["inspect", str(COFFEE), "--variant", NAME, "--methods", "none"], "none"),
         (["inspect", str(COFFEE), "--variant", NAME, "--target", "no such class"], "no such class"),
+        (["inspect", str(COFFEE), "--variant", NAME, "--target", "²"], "knows no class '²'"),
+        (["inspect", str(COFFEE), "--variant", NAME, "--target", "Leopard"], "do you mean Leopards"),
+        (["inspect", str(COFFEE), "--variant", "mobilenet_v1-0.5-after11-g5"], "do you mean mobilenet_v1-0.5-after11-g"),
         (["compare", wrong[1]], "cannot be read"),
     ):
         assert main(arguments) == 2
         assert reason in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_and_a_huge_file_are_refused_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with (tmp_path / "huge.jpg").open("wb") as file:
+        file.truncate(2**40)  # it could not be held
+    for name, reason in (("pipe.jpg", "no ordinary file"), ("huge.jpg", "at most")):
+        for command in (["inspect"], ["compare"]):
+            assert main([*command, str(tmp_path / name), "--variant", NAME]) == 2
+            assert reason in capsys.readouterr().err
+
+
+def test_a_class_is_named_as_people_write_it(capsys: pytest.CaptureFixture[str]) -> None:
+    for target in ("stop_sign", "Stop Sign"):
+        assert main(["inspect", str(COFFEE), "--variant", NAME, "--target", target, "--methods", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["pictures"][0]["target"] == "stop_sign"
+    twins = replace(get_variant(NAME), classes=("crane", "Crane", "Cup"))
+    assert [class_number(name, twins) for name in ("Crane", "crane", "cup")] == [1, 0, 2]
+    with pytest.raises(AttributionError, match="Crane or crane"):
+        class_number("CRANE", twins)
+
+
+def test_a_report_that_cannot_be_written_is_named_as_it_was_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "x.html"
+    assert main(["inspect", str(COFFEE), "--variant", NAME, "--methods", "--report", str(path)]) == 2
+    assert (said := capsys.readouterr().err) and str(path) in said and "partial" not in said
+
+
+def test_what_is_printed_beside_a_bar_has_lines_of_its_own() -> None:
+    command = [sys.executable, "-m", "ulsam_viz", "inspect", str(COFFEE), str(CAT), "--variant", NAME, "--methods"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, check=True)
+    lines = done.stdout.replace("\r", "\n").splitlines()
+    for path in (COFFEE, CAT):
+        assert [line for line in lines if str(path) in line and line.startswith(str(path))]
+
+
+def test_what_is_asked_is_answered(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["inspect", str(COFFEE), "--variant", NAME, "--methods", "--ask", "shapley", "through"]
+    assert main([*command, "--json"]) == 0
+    asked = json.loads(capsys.readouterr().out)["pictures"][0]["asked"]
+    assert [one["question"] for one in asked] == ["Shapley share", "Contribution through it"]
+    seen = explain(decode_image(COFFEE.read_bytes()), NAME, ())
+    (shares,) = seen.ask("shapley").values()
+    assert [row["Shapley value"] for row in asked[0]["tables"][0]["rows"]] == pytest.approx(shares.values.tolist(), abs=1e-6)
+    assert main(command) == 0
+    assert "Shapley share (layer 11" in (text := capsys.readouterr().out) and "They sum to" in text
+    with pytest.raises(ValueError, match="no question 'what'"):
+        seen.ask("what")
+
+
+def test_inspect_finds_what_batch_finds(capsys: pytest.CaptureFixture[str]) -> None:
+    names, variant = ["coffee.jpg", "empty.png"], get_variant(NAME)  # one of the latter's maps is dead
+    rows = PictureRows(Look(variant))(read_crops(str(ASSETS), names, variant.preprocessing)).subspaces
+    command = ["inspect", *(str(ASSETS / name) for name in names), "--variant", NAME, "--ask", "ablation", "--json"]
+    assert main(command) == 0
+    ours = [row for picture in json.loads(capsys.readouterr().out)["pictures"] for row in picture["subspaces"]]
+    assert 0 < sum(row["dead"] for row in ours) < len(ours) == 8
+    same = {"area", "peak", "entropy", "dead", "redundancy", "removed_logit", "removed_probability", "removed_flips"}
+    for theirs, key in {"peak_row": "row", "peak_column": "column", **dict.fromkeys(same)}.items():
+        own = [np.nan if row[key or theirs] is None else row[key or theirs] for row in ours]
+        assert own == pytest.approx(rows[theirs].astype(float).tolist(), abs=2e-5, nan_ok=True), theirs
+    agreements = [np.nan if row["agreement"]["grad_cam"] is None else row["agreement"]["grad_cam"] for row in ours]
+    assert agreements == pytest.approx(rows["agreement_grad_cam"].tolist(), abs=2e-5, nan_ok=True)
+
+
+COMMANDS = ("app", "inspect", "compare", "variants", "train", "evaluate", "add", "remove", "calibrate", "batch")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_examples_that_call_the_program_as_it_was_called(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for called, program in (("/usr/bin/ulsam-viz", "ulsam-viz"), ("__main__.py", "python -m ulsam_viz")):
+        monkeypatch.setattr(sys, "argv", [called])
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        _, _, examples = capsys.readouterr().out.partition("examples:\n")
+        lines = [line for line in examples.splitlines() if line.startswith("  ")]
+        assert lines and all(line.startswith(f"  {program} {command}") for line in lines)
+
+
+def test_exit_codes_are_those_that_help_tells(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    told = {int(code) for code in re.findall(r"^  (\d+) ", capsys.readouterr().out, re.M)}
+
+    def fail(error: BaseException) -> int:
+        def run(_: object) -> None:
+            raise error
+
+        monkeypatch.setattr("ulsam_viz.cli._variants", run)
+        return main(["variants"])
+
+    assert main(["variants"]) == 0
+    assert {fail(error) for error in (ValueError("x"), KeyError("x"), OSError("x"), BrokenPipeError("another's"))} == {2}
+    assert fail(KeyboardInterrupt()) == 130
+    with pytest.raises(RuntimeError):  # Python ends with 1
+        fail(RuntimeError("x"))
+    assert told == {0, 1, 2, 130, 141}
+
+
+def test_a_reader_that_stops_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        command = [sys.executable, "-m", "ulsam_viz", "variants"]
+        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_wrong_option_shows_how_its_command_is_used(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["compare", "x.jpg", "--nothing"], ["inspect", "x.jpg", "--ask", "nothing"]):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        assert f"ulsam_viz {arguments[0]} [-h]" in (said := capsys.readouterr().err) and "nothing" in said
+
+
+def test_variants_and_evaluations_are_told_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["variants", "--json"]) == 0
+    listed = {one["name"]: one for one in json.loads(capsys.readouterr().out)}
+    assert list(listed) == [v.name for v in list_variants()]
+    variant = get_variant(NAME)
+    assert listed[NAME]["sha256"] == variant.sha256 and listed[NAME]["top1"] == variant.metrics["top1"]
+    assert variant.metrics["top1"] in listed[NAME]["top1_by_seed"].values()
+    assert main(["evaluate", "--variant", NAME, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["manifest"]["top1"] == variant.metrics["samples"]["top1"] == told["measured"]["top1"]
 
 
 def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,6 +229,8 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path: Path, capsys
         (["--report", "x.pdf"], "prints to PDF"),
         (["--set", "saliency.steps=3"], "of one of the methods (grad_cam)"),
         (["--set", "grad_cam.nothing=3"], "has no setting 'nothing'"),
+        (["--variant", "mobilenet_v1-0.5-plain", "--ask", "shapley"], "no ULSAM module"),
+        (["--variant", "mobilenet_v1-0.5-after11-cbam", "--ask", "shapley"], "no ULSAM module"),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_computed(
@@ -104,6 +251,35 @@ def test_compare_prints_a_row_for_each_network(over: str, count: int, capsys: py
     assert len(capsys.readouterr().out.strip().splitlines()) == count + 1
 
 
+def test_compare_always_has_a_row_for_the_network_that_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    def compared(*options: str) -> tuple[list[dict[str, Any]], str]:
+        assert main(["compare", str(COFFEE), "--json", *options]) == 0
+        captured = capsys.readouterr()
+        return json.loads(captured.out)["networks"], captured.err
+
+    cbam = "mobilenet_v1-0.5-after11-cbam"
+    for over in ("groups", "modules"):
+        rows, said = compared("--variant", cbam, "--over", over)
+        (own,) = (row for row in rows if row["network"] == cbam)
+        assert "CBAM" in own["position"] and not said
+        assert {"mobilenet_v1-0.5-after11-g1" if over == "groups" else "mobilenet_v1-0.5-after11-g4"} < {r["network"] for r in rows}
+    plain = "efficientnet_lite0-plain"
+    rows, said = compared("--variant", plain, "--over", "positions")
+    assert [row["network"] for row in rows] == [plain]
+    assert said == f"ulsam_viz: nothing compares with {plain} over positions\n"
+
+
+def test_what_compares_between_modules_is_what_the_page_compares(capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.test_pages import compare, page
+
+    sample = next(s for s in list_samples() if s.path == COFFEE)
+    shown = page(compare, picture=sample.title, net="V1-0.5", g="4", way="modules").dataframe[0].value
+    assert main(["compare", str(COFFEE), "--variant", NAME, "--over", "modules", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["networks"]
+    assert [row["gain"][0] for row in rows] == pytest.approx(shown["smallest"].tolist(), abs=1e-4)
+    assert [row["gain"][1] for row in rows] == pytest.approx(shown["largest"].tolist(), abs=1e-4)
+
+
 def test_compare_says_what_the_page_compare_says(capsys: pytest.CaptureFixture[str]) -> None:
     from tests.test_pages import compare, page
     from ulsam_viz.samples import list_samples
@@ -117,14 +293,31 @@ def test_compare_says_what_the_page_compare_says(capsys: pytest.CaptureFixture[s
 
 
 def test_a_server_offers_the_tables_that_it_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import os
-
     from ulsam_viz.ui.dataset.opening import OFFERED
 
     monkeypatch.setattr("streamlit.web.cli.main", lambda *_, **__: None)
     monkeypatch.setenv(OFFERED, "")
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
     assert main(["app", "--table", str(tmp_path / "a"), "--table", str(tmp_path / "b")]) == 0
     assert os.environ[OFFERED].split(os.pathsep) == [str(tmp_path / "a"), str(tmp_path / "b")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--port", "99999"], "from 1 to 65535"),
+        (["--port", "0"], "from 1 to 65535"),
+        (["--table", "nothere"], "'nothere' is not a folder"),
+    ],
+)
+def test_a_server_that_cannot_be_is_not_started(
+    arguments: list[str], reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("streamlit.web.cli.main", lambda *_, **__: pytest.fail("started"))
+    with pytest.raises(SystemExit):
+        main(["app", *arguments])
+    assert reason in capsys.readouterr().err
 
 
 def test_a_server_is_started_as_its_switch_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,8 +328,6 @@ def test_a_server_is_started_as_its_switch_says(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("streamlit.web.cli.main", lambda arguments, **_: started.append(arguments))
     monkeypatch.delenv(SWITCH, raising=False)
     large = f"--server.maxUploadSize={MAX_BYTES // 2**20}"
-    import os
-
     for flag, switch, larger in (([], None, True), (["--own-networks"], "1", True), (["--no-own-networks"], "0", False)):
         monkeypatch.delenv(SWITCH, raising=False)
         assert main(["app", *flag, "--server.headless=true"]) == 0

@@ -221,7 +221,7 @@ def test_a_table_that_was_stopped_says_how_far_it_is_and_goes_on() -> None:
     query = {"source": "photographs", "photographs": "album-six", "position": "after 11", "g": "2", "look": "distributions"}
     app = AppTest.from_function(dataset, default_timeout=PATIENCE)
     app.query_params.update({"net": "V1-0.5"} | query)
-    app.session_state["stopped"] = {(photographs.key, get_variant("mobilenet_v1-0.5-after11-g2").key, "cpu"): 1}
+    app.session_state["tables-stopped"] = {(photographs.key, get_variant("mobilenet_v1-0.5-after11-g2").key, "cpu"): 1}
     fine(app.run())
     assert "Stopped after 4 of 6 pictures." in text_of(app) and "4 pictures" in text_of(app)
     again = page(dataset, **query, **{"stopped-0": np.ravel(app.query_params["stopped-0"])[0]})  # a reload is another session

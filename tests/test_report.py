@@ -11,9 +11,12 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
@@ -21,15 +24,20 @@ from tests.browser import BROWSER_TEST, running_browser
 from tests.patience import PATIENCE
 from tests.test_app import APP, fine
 from tests.test_sheet import a_sheet
-from ulsam_viz.analysis.effects import ShapleyValues
+from ulsam_viz import explain, insert_ulsam
+from ulsam_viz.analysis.attribution import Attribution
+from ulsam_viz.analysis.effects import Effect, ShapleyValues
 from ulsam_viz.answers import compared_rows
 from ulsam_viz.cli import main
+from ulsam_viz.figures.colours import SCALES, Scale
 from ulsam_viz.figures.papers import Legend, as_printed
+from ulsam_viz.images import Preprocessing, decode_image
 from ulsam_viz.report.archive import as_zip
-from ulsam_viz.report.asked import written
+from ulsam_viz.report.asked import answered, written
 from ulsam_viz.report.citation import PAPER, SOFTWARE, bibtex
 from ulsam_viz.report.document import as_html
 from ulsam_viz.report.measured import measured
+from ulsam_viz.report.numbers import as_csv
 from ulsam_viz.report.record import Report, command_of, record_of
 from ulsam_viz.samples import list_samples
 from ulsam_viz.zoo import get_variant
@@ -122,7 +130,8 @@ def test_the_document_says_every_number_of_the_view() -> None:
     report = a_report()
     text = Reader(as_html(report)).text
     for m in measured(report.sheet.attention, {n: a.values for n, a in report.sheet.attributions.items()}):
-        for said in (f"{100 * m['area']:.1f} %", f"{m['peak']:.2f}", f"{m['row']}, {m['column']}", f"{m['entropy']:.2f}"):
+        place, alike = f"{m['row']}, {m['column']}", f"{m['redundancy']:+.2f}"
+        for said in (f"{100 * m['area']:.1f} %", f"{m['peak']:.2f}", place, f"{m['entropy']:.2f}", alike):
             assert said in text
     for p, logit in zip(report.sheet.probabilities, report.sheet.logits, strict=True):
         assert f"{p:.1%}" in text and f"{logit:.3f}" in text
@@ -201,6 +210,74 @@ def test_a_title_is_never_a_formula() -> None:
     assert rb"a $\frac$ b" in printed["svg"] and b"$unit" in printed["svg"]
 
 
+@pytest.mark.parametrize("scale", SCALES)
+def test_no_word_of_a_figure_is_cut_off(scale: Scale) -> None:
+    own = a_sheet()
+    small = replace(own, picture="A long name " * 12, attributions={"grad_cam": shrunk(own.attributions["grad_cam"], 1.23e-5)})
+    for name, data in small.pictures(scale=scale).items():
+        if name.endswith(".png"):
+            ink = np.asarray(Image.open(io.BytesIO(data)).convert("L")) < 250
+            assert ink.any() and not (ink[0].any() or ink[-1].any() or ink[:, 0].any() or ink[:, -1].any()), name
+            continue
+        root = ElementTree.fromstring(data)
+        left, top, width, height = map(float, root.attrib["viewBox"].split())
+        texts = [e for e in root.iter() if e.tag.endswith("text")]
+        for element in texts:
+            moved = re.match(r"translate\(([\d.]+) ([\d.]+)\)", element.get("transform", ""))
+            x, y = map(float, moved.groups() if moved else (element.attrib["x"], element.attrib["y"]))
+            assert left < x < left + width and top < y < top + height, (name, element.text)
+        assert texts
+
+
+def shrunk(own: Attribution, factor: float) -> Attribution:
+    return replace(own, values=own.values * np.float32(factor))
+
+
+def test_a_dead_map_has_no_place_and_no_share_above_one() -> None:
+    uniform = np.full((1, 14, 14), np.float32(1 / 196) * np.float32(1 + 1e-6), np.float32)
+    (dead,) = measured({11: uniform}, {"grad_cam": np.random.default_rng(0).random((14, 14))})
+    assert dead["dead"] and dead["row"] is dead["column"] is dead["redundancy"] is dead["agreement"]["grad_cam"] is None
+    assert dead["area"] <= 1 and dead["entropy"] == pytest.approx(np.log2(196), abs=1e-6)
+    report = a_report()
+    report = replace(report, sheet=replace(report.sheet, attention={11: np.repeat(uniform, 4, 0)}), asked={})
+    assert "None" not in (text := Reader(as_html(report)).text) and "uniform" in text
+    rows = list(csv.DictReader(io.StringIO(as_csv(report)["measures.csv"].decode())))
+    assert [(row["row"], row["column"], row["redundancy"], row["agreement_grad_cam"]) for row in rows] == [("",) * 4] * 4
+
+
+def test_effects_that_were_asked_are_measures_too() -> None:
+    effects = [Effect(k, "off", 0.5 - k, 0.25, float(k == 1), 0.0, None, 1) for k in range(4)]
+    other = Effect(0, "uniform", 9.0, 9.0, 0.0, 0.0, None, 1)
+    report = a_report(asked={"ablate_layer_11_class_dog": [other, *effects, replace(effects[0], subspace=None)]})
+    rows = list(csv.DictReader(io.StringIO(as_csv(report)["measures.csv"].decode())))
+    assert [row["removed_logit"] for row in rows] == ["0.5", "-0.5", "-1.5", "-2.5"]
+    assert [row["removed_flips"] for row in rows] == ["False", "True", "False", "False"]
+    text = Reader(as_html(report)).text
+    assert "attention removed" in text and "-2.5000" in text and "+25.000 pt" in text
+    assert "removed" not in as_csv(a_report())["measures.csv"].decode()
+
+
+def test_a_report_says_where_the_page_shows_the_view(tmp_path: Path) -> None:
+    """A sample is named; any other picture is to be uploaded. The address opens what the report shows."""
+    seen = explain(
+        decode_image(COFFEE.read_bytes()), NAME, ("occlusion", "grad_cam"), "cup", settings={"occlusion": {"window": 48}}
+    )
+    of_sample, of_own = (seen.reported(file=file) for file in (str(COFFEE), str(tmp_path / "x.jpg")))
+    assert "uploaded" not in of_sample.address_note and "uploaded" in of_own.address_note
+    assert "picture=" not in of_own.address and "CC0" in of_sample.source and not of_own.source
+    page, _, query = of_sample.address.partition("?")
+    assert page == "/inspect" and of_sample.address in Reader(as_html(of_sample)).text
+    app = AppTest.from_file(APP, default_timeout=PATIENCE)
+    for key, values in parse_qs(query).items():
+        app.query_params[key] = values
+    fine(app.run())
+    state = app.session_state
+    assert (state["net"], state["position"], state["g"], state["picture"]) == ("V1-0.5", "after-11", 4, COFFEE.stem)
+    assert (state["target"], set(state["methods"]), state["occlusion.window"]) == ("cup", {"occlusion", "grad_cam"}, 48)
+    study = explain(decode_image(COFFEE.read_bytes()), "mobilenet_v1-0.5-after11-cbam", ())
+    assert study.reported().address == ""  # the page offers it nowhere
+
+
 def test_what_to_cite_is_what_the_citation_file_says() -> None:
     yaml = pytest.importorskip("yaml")
     stated = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
@@ -225,6 +302,8 @@ def test_a_command_means_what_it_says() -> None:
     assert "--target crane " in command_of("x.jpg", twins, {}, 0)
     assert "--target 2 " in command_of("x.jpg", twins, {}, 2)  # "7" would be read as a number
     assert "./-x.jpg" in command_of("-x.jpg", twins, {}, 0)
+    assert "--target ² " in command_of("x.jpg", replace(twins, classes=("²",)), {}, 0).replace("'", "")
+    assert "--ask ablation sanity --report" in command_of("x.jpg", twins, {}, 0, ask=["ablation", "sanity"])
 
 
 def test_the_page_the_archive_and_the_command_line_give_the_same_numbers(
@@ -280,6 +359,72 @@ def test_the_page_the_archive_and_the_command_line_give_the_same_numbers(
     again = dict(np.load(tmp_path / "again" / "input" / "numbers.npz"))
     assert np.array_equal(again["pixels"], page["pixels"]) and np.allclose(again["attention_11"], page["attention_11"], rtol=1e-4)
     assert (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("question", "shown", "kind"),
+    [
+        ("ablation", "Effect if removed", "ablate"),
+        ("shapley", "Shapley share", "shapley"),
+        ("sources", "Why there?", "source"),
+        ("through", "Contribution through it", "through"),
+        ("places", "Is it faithful?", "faithful"),
+        ("sanity", "Random-weight check", "sanity"),
+    ],
+)
+def test_the_command_line_asks_what_the_page_asks(question: str, shown: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names and numbers of the page's answers are those of `--ask`, and the page's command asks for them."""
+    import streamlit as st
+
+    made: dict[str, Any] = {}
+    monkeypatch.setattr(st, "download_button", lambda label, make, *_, **__: made.__setitem__(label, make))
+    app = AppTest.from_file(APP, default_timeout=PATIENCE)
+    for key, value in {"net": "V1-0.5", "picture": "Coffee cup", "subspace": "layer 11, subspace 2", "question": shown}.items():
+        app.query_params[key] = value
+    fine(app.run())
+    page = dict(np.load(io.BytesIO(made["Numbers (NPZ)"]())))
+    settings = json.loads(str(page["settings"]))
+    assert f" --ask {question} --report" in settings["command"]
+    seen = explain(decode_image(COFFEE.read_bytes()), NAME, list(settings["methods"]), settings=settings["methods"])
+    report = seen.reported(asked=seen.ask(question))
+    arrays: dict[str, np.ndarray] = {}
+    found = report.found(arrays)
+    asked = [name for name in settings if name.startswith(f"examined_{kind}_")]
+    assert asked and set(asked) <= set(found)
+    for name in asked:
+        assert as_numbers(settings[name]) == pytest.approx(as_numbers(found[name]), rel=1e-3, abs=1e-4, nan_ok=True)
+    for name in (name for name in page if name.startswith(f"examined_{kind}_")):
+        assert np.allclose(page[name], arrays[name], rtol=1e-3, atol=1e-4, equal_nan=True)
+    assert any(one.title in shown or shown in one.title for one in answered(report))
+
+
+def test_a_network_of_ones_own_is_asked_too(tmp_path: Path) -> None:
+    class Own(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.my_layer_2 = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=4, padding=1), torch.nn.ReLU())
+            self.head = torch.nn.Linear(8, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.head(self.my_layer_2(x).mean((2, 3)))
+            return out
+
+    network = insert_ulsam(Own(), {"my_layer_2": 2}, example=torch.zeros(1, 3, 32, 32))
+    seen = explain(decode_image(COFFEE.read_bytes()), network, ("saliency",), preprocessing=Preprocessing(32))
+    asked = seen.ask("ablation", "shapley", "sources", "through", "places")
+    written_to = seen.report(tmp_path / "own.html", asked=asked)
+    assert "What was asked" in (text := Reader(written_to.read_text()).text) and "attention removed" in text
+    with pytest.raises(ValueError, match="of variants alone"):
+        seen.ask("sanity")
+
+
+def as_numbers(value: Any) -> list[float]:
+    """Return all numbers of a plain value, but for how long something took."""
+    if isinstance(value, dict):
+        return [n for key, item in value.items() if key != "seconds" for n in as_numbers(item)]
+    if isinstance(value, list):
+        return [n for item in value for n in as_numbers(item)]
+    return [float(value)] if isinstance(value, int | float) else []
 
 
 @pytest.mark.browser

@@ -171,8 +171,11 @@ def test_loading_gives_an_inference_model_of_ones_own() -> None:
     assert not torch.equal(a(x), b(x))
 
 
-def test_an_unknown_name_is_refused_with_the_names_there_are() -> None:
-    with pytest.raises(KeyError, match=NAME):
+def test_an_unknown_name_is_refused_with_the_few_names_that_are_near() -> None:
+    with pytest.raises(KeyError, match=f"{NAME}.* `variants` lists them") as caught:
+        load_variant(f"{NAME}x")
+    assert len(str(caught.value)) < 250
+    with pytest.raises(KeyError, match="no trained variant 'resnet50'; `variants` lists them"):
         load_variant("resnet50")
 
 

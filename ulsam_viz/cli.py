@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -13,23 +14,44 @@ from . import __version__
 from .places import APP
 from .training.parsers import add_calibrate, add_evaluate, add_train
 
+_EXIT_CODES = """\
+exit codes:
+  0    all was done
+  1    an error of the program itself, with where it happened
+  2    a wrong argument, or a file that cannot be used: the reason is on stderr; `inspect` looked at the other pictures
+  130  interrupted (Ctrl-C)
+  141  whoever read the output stopped reading, as `head` does
+"""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; errors that a user can act on are one line on stderr and exit code 2."""
-    parser = _parser()
-    options, options_of_streamlit = parser.parse_known_args(arguments)
+    options, options_of_streamlit = _parser().parse_known_args(arguments)
     if options_of_streamlit and options.run is not _app:
-        parser.error(f"unrecognized arguments: {' '.join(options_of_streamlit)}")
+        options.parser.error(f"unrecognized arguments: {' '.join(options_of_streamlit)}")
     options.streamlit = options_of_streamlit
     try:
         options.run(options)
+        sys.stdout.flush()  # here, where it can be caught that nobody reads it
     except (ValueError, KeyError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return 141
         print(f"ulsam_viz: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("ulsam_viz: stopped; a training or a batch goes on from what it saved with the same command", file=sys.stderr)
         return 130
     return 0
+
+
+def _nobody_reads() -> bool:
+    """Tell whether stdout is a pipe that was closed; if so, what Python still writes there at its end goes nowhere."""
+    try:
+        print(flush=True)  # a line, for after an error nothing may be left to write
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 class _Command(argparse.ArgumentParser):
@@ -42,29 +64,37 @@ class _Command(argparse.ArgumentParser):
     late: Callable[[argparse.ArgumentParser], None] | None = None
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """Parse what the main parser hands to its command."""
+        """Parse what the main parser hands to its command; ``parser`` of the result is this one, for errors that are found later."""
         if self.late:
             self.late(self)
             self.late = None
-        return super().parse_known_args(args, namespace)
+        options, rest = super().parse_known_args(args, namespace)
+        options.parser = self
+        return options, rest
 
 
 def _parser() -> argparse.ArgumentParser:
     # As it was called: in a checkout there is no program `ulsam-viz`.
     called = Path(sys.argv[0]).name
     prog = called if called == "ulsam-viz" else "python -m ulsam_viz"
-    parser = argparse.ArgumentParser(prog=prog, description="See how subspace attention works.")
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="See how subspace attention works.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"ulsam_viz {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Command)
 
     app = commands.add_parser(
         "app",
         help="open the app in the browser",
-        epilog="Options of `streamlit run` may follow, e.g. --server.headless=true.",
+        epilog=_APP_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,  # or a part of one of theirs would be taken for ours
     )
     app.set_defaults(run=_app)
-    app.add_argument("--port", type=int, help="port to serve it on (default: 8501, or the next one that is free)")
+    app.add_argument("--port", type=_port, help="port to serve it on (default: 8501, or the next one that is free)")
     app.add_argument(
         "--own-networks",
         action=argparse.BooleanOptionalAction,
@@ -72,20 +102,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     app.add_argument(
         "--table",
-        type=Path,
+        type=_folder,
         action="append",
         metavar="DIR",
         help="folder that `batch` wrote (--out), offered to every visitor on the page Dataset; may be repeated",
     )
 
     _add_looks(commands)
-    variants = commands.add_parser("variants", help="list the trained variants and their accuracy")
+    variants = _add_command(commands, "variants", "list the trained variants and their accuracy", _VARIANTS_EXAMPLES)
     variants.set_defaults(run=_variants)
+    variants.add_argument("--json", action="store_true", help="print JSON, with the sha256 of each file")
     variants.add_argument(
         "--write", type=Path, nargs="+", metavar="FILE", help="put the tables of accuracy and of maps between a document's marks"
     )
 
-    add = commands.add_parser("add", help="enter a trained network of your own, to be shown beside the zoo's")
+    add = _add_command(commands, "add", "enter a trained network of your own, to be shown beside the zoo's", _ADD_EXAMPLES)
     add.set_defaults(run=_add)
     add.add_argument("file", type=Path, metavar="FILE", help="state dict: .safetensors, or .pt/.pth, of which nothing is run")
     add.add_argument(
@@ -106,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--interpolation", choices=("bicubic", "bilinear"), default="bicubic", help="of resizing (default: bicubic)")
     add.add_argument("--to", type=Path, metavar="DIR", help="folder to keep it in (default: one where the system keeps your data)")
 
-    remove = commands.add_parser("remove", help="remove a network that was entered with `add`, and its file")
+    remove = _add_command(commands, "remove", "remove a network that was entered with `add`, and its file", _REMOVE_EXAMPLES)
     remove.set_defaults(run=_remove)
     remove.add_argument("name", metavar="NAME", help="from `variants`")
     remove.add_argument(
@@ -118,6 +149,22 @@ def _parser() -> argparse.ArgumentParser:
     add_calibrate(commands, run=_calibrate)
     _add_batch(commands)
     return parser
+
+
+def _add_command(commands: Any, name: str, help: str, epilog: str) -> Any:
+    return commands.add_parser(name, help=help, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"a port is a number from 1 to 65535, not '{text}'")
+    return int(text)
+
+
+def _folder(text: str) -> Path:
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"'{text}' is not a folder")
+    return Path(text)
 
 
 def _app(options: argparse.Namespace) -> None:
@@ -150,10 +197,26 @@ def _variants(options: argparse.Namespace) -> None:
         return
     for problem in problems():
         print(f"ulsam_viz: {problem}", file=sys.stderr)
+    if options.json:
+        print(json.dumps([_listed(v) for v in list_variants()], indent=1))
+        return
     print(f"{'name':42} {'top-1 %':>8} {'top-5 %':>8}   over seeds")
     for v in list_variants():
         several = accuracy_of(v).over_seeds
         print(f"{v.name:42} {v.figure('top1', '.2f'):>8} {v.figure('top5', '.2f'):>8}   {several}")
+
+
+def _listed(variant: Any) -> dict[str, Any]:
+    from .evidence import accuracy_of
+
+    accuracy = accuracy_of(variant)
+    return {
+        "name": variant.name,
+        "top1": variant.metrics.get("top1"),
+        "top5": variant.metrics.get("top5"),
+        "top1_by_seed": {str(seed): top1 for seed, top1 in accuracy.by_seed.items()},
+        "sha256": variant.sha256,
+    }
 
 
 def _add(options: argparse.Namespace) -> None:
@@ -229,34 +292,61 @@ def _device(wish: str) -> str:
 
 _BATCH_EXAMPLES = """\
 examples:
-  python -m ulsam_viz batch photos --variant mobilenet_v1-0.5-after11-g4 --out table
-  python -m ulsam_viz batch photos --variant mobilenet_v1-0.5-after11-g4 --out table --methods grad_cam saliency --target Leopards
-  python -m ulsam_viz batch s3://bucket/photos --variant mobilenet_v1-0.5-after11-g4 --out /shared/table --ray auto --workers 64
+  %(prog)s photos --variant mobilenet_v1-0.5-after11-g4 --out table
+  %(prog)s photos --variant mobilenet_v1-0.5-after11-g4 --out table --methods grad_cam saliency --target Leopards
+  %(prog)s s3://bucket/photos --variant mobilenet_v1-0.5-after11-g4 --out /shared/table --ray auto --workers 64
+  %(prog)s photos --variant mobilenet_v1-0.5-after11-g4 --out table --update
 
-The same command goes on where a run was killed. In Python: pandas.read_parquet("table/attention.parquet"); the maps of a row are
+The same command goes on where a run was killed. Where pictures came, went or changed since, it says so and stops, until --update is
+given: that looks at the new ones, and leaves the table of a fresh run. In Python: pandas.read_parquet("table/attention.parquet"); the maps of a row are
 numpy.load(f"table/maps/{shard}.npz")[f"layer_{layer}"][row, subspace].
 """
 
 
 _INSPECT_EXAMPLES = """\
 examples:
-  python -m ulsam_viz inspect photo.jpg
-  python -m ulsam_viz inspect photo.jpg --methods grad_cam integrated_gradients --set integrated_gradients.steps=64
-  python -m ulsam_viz inspect photo.jpg --report photo.html      one file to read and to print
-  python -m ulsam_viz inspect photo.jpg --report photo.zip       figures as PNG and SVG, NPZ, CSV, BibTeX, for a paper
-  python -m ulsam_viz inspect a.jpg b.jpg --report reports       a file for each
+  %(prog)s photo.jpg
+  %(prog)s photo.jpg --methods grad_cam integrated_gradients --set integrated_gradients.steps=64
+  %(prog)s photo.jpg --report photo.html                     one file to read and to print
+  %(prog)s photo.jpg --report photo.zip                      figures as PNG and SVG, NPZ, CSV, BibTeX, for a paper
+  %(prog)s photo.jpg --ask ablation shapley --report a.html  with what each subspace's attention does to the answer
+  %(prog)s a.jpg b.jpg --report reports                      a file for each
+"""
+_COMPARE_EXAMPLES = """\
+examples:
+  %(prog)s photo.jpg
+  %(prog)s photo.jpg --variant mobilenet_v1-0.5-after11-g4 --over modules
+"""
+_APP_EXAMPLES = """\
+examples:
+  %(prog)s --port 8600
+  %(prog)s --table table --server.headless=true
+
+Options of `streamlit run` may follow.
+"""
+_VARIANTS_EXAMPLES = """\
+examples:
+  %(prog)s
+  %(prog)s --json
+"""
+_ADD_EXAMPLES = """\
+examples:
+  %(prog)s mine.pt --classes classes.txt
+  %(prog)s mine.safetensors --classes classes.txt --name mine --input-size 128 --layers 11
+"""
+_REMOVE_EXAMPLES = """\
+examples:
+  %(prog)s mine
 """
 
 
 def _add_looks(commands: Any) -> None:
     """Add `inspect` and `compare`."""
-    inspect = commands.add_parser(
-        "inspect",
-        help="look at pictures: their answers, and what each subspace's map is like",
-        epilog=_INSPECT_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    inspect = _add_command(
+        commands, "inspect", "look at pictures: their answers, and what each subspace's map is like", _INSPECT_EXAMPLES
     )
     inspect.set_defaults(run=_inspect)
+    inspect.late = _add_questions
     inspect.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE")
     inspect.add_argument(
         "--methods", nargs="*", default=["grad_cam"], metavar="METHOD", help="attributions to set beside maps (default: grad_cam)"
@@ -274,16 +364,33 @@ def _add_looks(commands: Any) -> None:
     inspect.add_argument(
         "--set", nargs="+", default=[], metavar="METHOD.SETTING=VALUE", help="settings of methods other than their defaults"
     )
-    compare = commands.add_parser("compare", help="set many networks before one picture, a row for each")
+    compare = _add_command(commands, "compare", "set many networks before one picture, a row for each", _COMPARE_EXAMPLES)
     compare.set_defaults(run=_compare)
     compare.add_argument("picture", type=Path, metavar="PICTURE")
-    compare.add_argument("--over", choices=("groups", "positions"), default="groups", help="what differs (default: groups)")
+    compare.add_argument(
+        "--over", choices=("groups", "positions", "modules"), default="groups", help="what differs (default: groups)"
+    )
     for parser in (inspect, compare):
         parser.add_argument(
             "--variant", default="efficientnet_lite0-after12-g4", metavar="NAME", help="from `variants` (default: %(default)s)"
         )
         parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
         parser.add_argument("--json", action="store_true", help="print JSON, and no progress")
+
+
+def _add_questions(inspect: argparse.ArgumentParser) -> None:
+    from .questions import QUESTIONS
+
+    inspect.add_argument(
+        "--ask",
+        nargs="+",
+        default=[],
+        metavar="QUESTION",
+        choices=QUESTIONS,
+        help="ask this of every layer, as the page does, for what is printed and for the report: "
+        + ", ".join(QUESTIONS)
+        + "; ablation also gives the measures the effect if removed",
+    )
 
 
 def _inspect(options: argparse.Namespace) -> None:
@@ -296,6 +403,7 @@ def _inspect(options: argparse.Namespace) -> None:
         target=options.target,
         device=_device(options.device),
         settings=options.set,
+        ask=options.ask,
         save=options.save,
         report=options.report,
         as_json=options.json,
@@ -346,6 +454,11 @@ def _add_batch(commands: Any) -> None:
         const="local",
         metavar="ADDRESS",
         help="compute on Ray Data (requirements-ray.txt): on this machine, or on the cluster at ADDRESS ('auto': the one this runs in)",
+    )
+    batch.add_argument(
+        "--update",
+        action="store_true",
+        help="go on with a table whose pictures have changed: look at new and changed ones, forget those that are gone, keep the rest",
     )
     batch.add_argument("--json", action="store_true", help="print what was done as JSON, and no progress")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,16 @@ from tqdm import tqdm
 from .analysis import measures
 from .analysis.computations import AttributionError
 from .analysis.methods import METHODS
+from .batch.pictures import read_file
 from .explanation import Explanation, explain
-from .export import printable
+from .export import flatten, printable
 from .images import ImageError, decode_image
-from .report.archive import KINDS
-from .report.measured import measured
+from .questions import check_askable
+from .report.archive import KINDS, write_report
+from .report.asked import answered, written
+from .report.measured import measured_in
+from .report.record import Report
+from .studies import module_title, modules_to_compare
 from .zoo import Variant, get_variant, list_variants, position_name
 
 #: What is looked through where nothing else is said: the network that the app opens on.
@@ -39,6 +45,7 @@ def run_inspect(
     target: str | None = None,
     device: str = "auto",
     settings: Sequence[str] = (),
+    ask: Sequence[str] = (),
     save: Path | None = None,
     report: Path | None = None,
     as_json: bool = False,
@@ -52,6 +59,7 @@ def run_inspect(
         target: Number or name of the class that they are for; None: each picture's own answer.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         settings: Of methods, other than the defaults: ``"integrated_gradients.steps=64"``.
+        ask: Questions about each picture, see :meth:`~.explanation.Explanation.ask`.
         save: Folder that gets a folder of files for each picture. Of pictures with one name, the second's ends in ``-2``.
         report: A file that ends in ``.html`` or ``.zip``, for one picture; else a folder that gets an HTML file for each.
         as_json: Print one JSON document, and no progress.
@@ -59,11 +67,11 @@ def run_inspect(
     Raises:
         KeyError: For an unknown variant.
         AttributionError: For an unknown method, setting or class.
-        ValueError: If several pictures are to be one file.
+        ValueError: If several pictures are to be one file, or something is asked that cannot be.
         PictureError: In the end, if files could not be used; the message names them.
     """
-    wished = int(target) if target is not None and target.isdigit() else target
-    get_variant(variant)  # a wrong name is said before anything is computed
+    wished = int(target) if target is not None and target.isdecimal() else target
+    check_askable(get_variant(variant), ask)  # what is wrong is said before anything is computed
     chosen, names = parse_settings(settings, methods), names_of(pictures)
     documents = _documents(report, names) if report else []
     found, bad = [], []
@@ -71,21 +79,23 @@ def run_inspect(
         try:
             image = _read(path)
         except ImageError as error:
-            bad.append(f"'{path}': {error}")
+            bad.append({"picture": str(path), "reason": str(error)})
             continue
         seen = explain(image, variant, methods, wished, device=device, settings=chosen)
-        record = {"picture": str(path), **describe(seen)}
+        to = documents[i] if report else Path("report.html")
+        own = seen.reported(picture=printable(path.name), file=str(path), asked=seen.ask(*ask), to=to.name)
+        record = {"picture": str(path), **describe(own)}
         if save:
             record["files"] = [str(file) for file in seen.save(save / names[i])]
         if report:
-            record["report"] = str(seen.report(documents[i], picture=printable(path.name), file=str(path)))
+            record["report"] = str(write_report(own, to))
         found.append(record)
         if not as_json:
-            print(_as_text(record))
+            tqdm.write(_as_text(record))  # beside a bar, which print would tear
     if as_json:
         print(json.dumps({"variant": variant, "pictures": found, "skipped": bad}, indent=1))
     if bad:
-        raise PictureError("; ".join(bad))
+        raise PictureError("; ".join(f"'{one['picture']}': {one['reason']}" for one in bad))
 
 
 def parse_settings(texts: Sequence[str], methods: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -137,18 +147,33 @@ def _documents(report: Path, names: Sequence[str]) -> list[Path]:
 
 def _read(path: Path) -> Image.Image:
     try:
-        return decode_image(path.read_bytes())
+        return decode_image(read_file(str(path.parent), path.name))
     except OSError as error:
         raise ImageError(f"it cannot be read ({error.strerror or error})") from error
 
 
-def describe(seen: Explanation) -> dict[str, Any]:
-    """Say what one look shows, as plain values: answers, and for each subspace its measures; subspaces count from 1."""
-    top = np.argsort(-seen.probabilities, kind="stable")[:5]
+def describe(report: Report) -> dict[str, Any]:
+    """Say what one look shows, as plain values.
+
+    Returns:
+        Answers, for each subspace its measures, and what was asked with its answers; subspaces count from 1.
+    """
+    sheet = report.sheet
+    top = np.argsort(-sheet.probabilities, kind="stable")[:5]
+    asked = [
+        {
+            "question": one.title,
+            "about": one.about,
+            "words": list(one.words),
+            "tables": [{"caption": caption, "rows": flatten(rows, "", {})} for caption, rows in one.tables],
+        }
+        for one in answered(report)
+    ]
     return {
-        "answers": [{"class": seen.classes[n], "probability": round(float(seen.probabilities[n]), 6)} for n in top],
-        "target": seen.classes[seen.target],
-        "subspaces": measured(seen.attention, seen.attributions),
+        "answers": [{"class": report.classes[n], "probability": round(float(sheet.probabilities[n]), 6)} for n in top],
+        "target": report.classes[sheet.target],
+        "subspaces": measured_in(report),
+        **({"asked": asked} if asked else {}),
     }
 
 
@@ -156,19 +181,25 @@ def _as_text(record: dict[str, Any]) -> str:
     said = ", ".join(f"{a['class'].replace('_', ' ')} {a['probability']:.1%}" for a in record["answers"][:3])
     lines = [f"{record['picture']}: {said}"]
     for s in record["subspaces"]:
-        agreement = "".join(f", {name} ρ {'–' if rho is None else f'{rho:+.2f}'}" for name, rho in s["agreement"].items())
+        agreement = "".join(f", {name} ρ {written('ρ', rho)}" for name, rho in s["agreement"].items())
         like = "uniform" if s["dead"] else f"area {s['area']:.0%}, peak {s['peak']:.1f}x at row {s['row']}, column {s['column']}"
         lines.append(f"  layer {s['layer']}, subspace {s['subspace']}: {like}{agreement}")
+    for one in record.get("asked", ()):
+        lines.append(f"  {one['question']} ({one['about']})")
+        lines += [f"    {text}" for text in one["words"]]
+        for table in one["tables"]:
+            lines += [f"    {table['caption']}:"] if table["caption"] else []
+            lines += ["    " + ", ".join(f"{key} {written(key, value)}" for key, value in row.items()) for row in table["rows"]]
     return "\n".join(lines)
 
 
 def run_compare(picture: Path, variant: str = USUAL, *, over: str = "groups", device: str = "auto", as_json: bool = False) -> None:
-    """Set networks before one picture, and print a row for each: all group counts at a variant's position, or all positions at its g.
+    """Set networks before one picture, and print a row for each; the one that was asked for is always among them.
 
     Args:
         picture: A file.
         variant: Name of one of them.
-        over: ``"groups"`` or ``"positions"``.
+        over: ``"groups"``: all at its position; ``"positions"``: all with its g; ``"modules"``: other papers' modules beside ULSAM.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         as_json: Print one JSON document.
 
@@ -177,48 +208,73 @@ def run_compare(picture: Path, variant: str = USUAL, *, over: str = "groups", de
         ImageError: If the picture cannot be used.
     """
     chosen, image = get_variant(variant), _read(picture)
-    rows = [
-        _compared(explain(image, v, (), device=device), v)
-        for v in tqdm(list(_alike(chosen, over)), unit="network", disable=as_json)
-    ]
+    compared = _alike(chosen, over)
+    if len(compared) < 2:
+        print(f"ulsam_viz: nothing compares with {chosen.name} over {over}", file=sys.stderr)
+    rows = [_compared(explain(image, v, (), device=device), v) for v in tqdm(compared, unit="network", disable=as_json)]
     if as_json:
         print(json.dumps({"picture": str(picture), "over": over, "networks": rows}, indent=1))
         return
-    print(f"{'position':32} {'g':>3}  {'answer':24} {'':>6} {'area':>6} {'peak':>7} {'alike':>6}")
+    print(f"{'position':32} {'g':>3}  {'answer':24} {'':>6} {'area':>6} {'peak':>7} {'alike':>6}  gain / its mean")
     for row in rows:
         area, peak, alike = (
             ("" if row[key] is None else format(row[key], form))
             for key, form in (("area", ".0%"), ("peak", ".1f"), ("redundancy", "+.2f"))
         )
+        gain = f"{row['gain'][0]:.3f} to {row['gain'][1]:.3f}" if row["gain"] else ""
         answer = row["answer"].replace("_", " ")[:24]
-        print(f"{row['position']:32} {row['g'] or '':>3}  {answer:24} {row['probability']:6.1%} {area:>6} {peak:>7} {alike:>6}")
+        line = f"{row['position']:32} {row['g'] or '':>3}  {answer:24} {row['probability']:6.1%} {area:>6} {peak:>7} {alike:>6}  {gain}"
+        print(line.rstrip())
 
 
-def _alike(chosen: Variant, over: str) -> Iterable[Variant]:
-    """Return the control, and what differs from a variant in its g alone, or in its position alone."""
-    for other in list_variants():
-        if other.family != chosen.family:
-            continue
-        same = (
-            position_name(other) == position_name(chosen)
-            if over == "groups"
-            else (other.groups, other.gain) == (chosen.groups, chosen.gain)
-        )
-        if other.placement is None or same:
-            yield other
+def _alike(chosen: Variant, over: str) -> list[Variant]:
+    """Return what is compared with a variant, and the variant itself."""
+    own = [v for v in list_variants() if v.family == chosen.family]
+    if over == "modules":
+        groups = chosen.groups if _is_ulsam(chosen) else 0
+        found = [v for v in modules_to_compare(own, groups) if v.family == chosen.family]
+    else:
+        found = [v for v in own if v.placement is None or _differs_in(chosen, v, over)]
+    return found if chosen in found else [*found, chosen]
+
+
+def _differs_in(chosen: Variant, other: Variant, over: str) -> bool:
+    """Tell whether a variant differs from the chosen one in its g alone, or in its position alone."""
+    if over == "groups":
+        return position_name(other) == position_name(chosen)
+    return (other.groups, other.gain) == (chosen.groups, chosen.gain)
+
+
+def _is_ulsam(variant: Variant) -> bool:
+    return variant.placement is not None and variant.placement.module == "ulsam"
+
+
+def _place_of(variant: Variant) -> str:
+    where = position_name(variant)
+    return where if variant.placement is None or _is_ulsam(variant) else f"{where}, {module_title(variant)}"
+
+
+def _gain_of(maps: np.ndarray, variant: Variant) -> np.ndarray:
+    """Return the gain over its mean, the one thing that compares between modules; of another paper's the map is just that."""
+    if not _is_ulsam(variant):
+        return measures.relative_attention(maps)
+    gain = measures.gain_of(maps, variant.gain)
+    return gain / gain.mean((-2, -1), keepdims=True)
 
 
 def _compared(seen: Explanation, variant: Variant) -> dict[str, Any]:
     every = list(seen.attention.values())
     correlations = [float(measures.mean_redundancy(maps[None])[0]) for maps in every if len(maps) > 1]
     known = [value for value in correlations if not np.isnan(value)]
+    gains = [_gain_of(maps, variant) for maps in every]
     return {
         "network": variant.name,
-        "position": position_name(variant),
+        "position": _place_of(variant),
         "g": variant.groups,
         "answer": seen.classes[seen.target],
         "probability": round(float(seen.probabilities[seen.target]), 6),
         "area": round(float(np.mean([measures.effective_area(maps).mean() for maps in every])), 6) if every else None,
         "peak": round(float(max(measures.peak(maps).max() for maps in every)), 6) if every else None,
         "redundancy": round(float(np.mean(known)), 6) if known else None,
+        "gain": [round(float(end([end(g) for g in gains])), 6) for end in (np.min, np.max)] if every else None,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,16 @@ from .analysis.computations import AttributionError
 from .analysis.methods import METHODS
 from .engine import default_engine
 from .guest import GuestNetwork, as_guest
-from .images import Preprocessing, prepare
+from .images import ModelInput, Preprocessing, prepare
 from .models.attention_network import AttentionNetwork
 from .sheet import Sheet
 from .zoo import Variant, get_variant
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
+
+    from .questions import View
+    from .report.record import Report
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Explanation:
         gains: What maps become of features, by layer: ``"published"`` or ``"normalised"``.
         network: The record of the network.
         made_with: Methods with all their settings, ``seed``, ``device``.
+        crop: What the network was given, to ask more about it.
     """
 
     variant: str
@@ -57,6 +62,7 @@ class Explanation:
     gains: Mapping[Any, str] = field(repr=False)
     network: Variant | GuestNetwork = field(repr=False)
     made_with: Mapping[str, Any] = field(repr=False)
+    crop: ModelInput = field(repr=False)
 
     @property
     def sheet(self) -> Sheet:
@@ -87,31 +93,90 @@ class Explanation:
         """Write pictures (PNG, SVG), numbers (NPZ) and settings (JSON) to a folder; see :meth:`~ulsam_viz.sheet.Sheet.save`."""
         return self.sheet.save(Path(folder), settings=self.made_with)
 
-    def report(self, path: str | Path, *, picture: str = "The picture", file: str = "PICTURE") -> Path:
+    def ask(self, *questions: str) -> dict[str, Any]:
+        """Ask what the page answers about a view, of every layer.
+
+        Args:
+            questions: ``"ablation"`` (effect if removed), ``"shapley"`` (each subspace's share), ``"sources"`` (why there?),
+                ``"through"`` (contribution through it), ``"places"`` (insertion and deletion), ``"sanity"`` (random weights).
+
+        Returns:
+            What the analysis found, by question, layer and class: for :meth:`report`.
+
+        Raises:
+            ValueError: For an unknown question, and for a network of which it cannot be asked.
+        """
+        from .questions import ask
+
+        return ask(self._view, questions)
+
+    @property
+    def _view(self) -> View:
+        from .questions import View
+
+        made = self.made_with
+        return View(
+            self.network,
+            self.crop,
+            made["device"],
+            self.target,
+            self.attention,
+            self.details,
+            made["methods"],
+            made["seed"],
+        )
+
+    def report(
+        self,
+        path: str | Path,
+        *,
+        picture: str = "The picture",
+        file: str = "PICTURE",
+        asked: Mapping[str, Any] | None = None,
+    ) -> Path:
         """Write a report: one HTML file to read and to print, or a ZIP archive for a paper, as the path ends.
 
         Args:
             path: Ends in ``.html`` or ``.zip``; a file that is there is replaced.
             picture: Its name.
             file: Its file, for the command that computes the same again.
+            asked: What :meth:`ask` returned, to stand in it.
 
         Raises:
             ValueError: If the path ends otherwise.
         """
         from .report.archive import write_report
-        from .report.record import Report, command_of, record_of
 
         path = Path(path)
-        return write_report(
-            Report(
-                self.sheet_named(picture),
-                record_of(self.network),
-                self.classes,
-                self.made_with,
-                command_of(file, self.network, self.made_with["methods"], self.target, report=path.name),
-                temperature=self.network.calibration.temperature,
-            ),
-            path,
+        return write_report(self.reported(picture=picture, file=file, asked=asked, to=path.name), path)
+
+    def reported(
+        self,
+        *,
+        picture: str = "The picture",
+        file: str = "PICTURE",
+        asked: Mapping[str, Any] | None = None,
+        to: str = "report.html",
+    ) -> Report:
+        """Return what :meth:`report` writes; ``to`` is the name of its file."""
+        from .questions import asked_by
+        from .report.record import Report, address_to, command_of, record_of, sample_of
+
+        methods, asked, sample = self.made_with["methods"], asked or {}, sample_of(file)
+        questions, _ = asked_by(asked, self._view)
+        target = "" if self.target == int(self.probabilities.argmax()) else self.classes[self.target]
+        address, note = address_to(self.network, methods, target, sample)
+        return Report(
+            self.sheet_named(picture),
+            record_of(self.network),
+            self.classes,
+            self.made_with,
+            command_of(file, self.network, methods, self.target, ask=questions, report=to),
+            address=address,
+            address_note=note,
+            source=f"{sample.source}; {sample.licence}." if sample else "",
+            asked=asked,
+            temperature=self.network.calibration.temperature,
         )
 
     def _repr_png_(self) -> bytes:
@@ -182,6 +247,7 @@ def explain(
         _gains_of(record, attention),
         record,
         {"methods": {m: METHODS[m].complete((settings or {}).get(m, {})) for m in methods}, "seed": seed, "device": place},
+        picture,
     )
 
 
@@ -209,15 +275,25 @@ def _record_of(
 
 
 def class_number(target: int | str, variant: Variant | GuestNetwork) -> int:
-    """Return the number of a class that is given by its number or name.
+    """Return the number of a class that is given by its number or its name, as records or as people write it.
 
     Raises:
-        AttributionError: If the variant knows no such class.
+        AttributionError: If the variant knows no such class; the message suggests some.
     """
-    if isinstance(target, str):
-        if target not in variant.classes:
-            raise AttributionError(f"{variant.name} knows no class '{target}'")
+    if not isinstance(target, str):
+        if not 0 <= target < len(variant.classes):
+            raise AttributionError(f"{variant.name} has classes 0 to {len(variant.classes) - 1}, not {target}")
+        return int(target)
+    if target in variant.classes:
         return variant.classes.index(target)
-    if not 0 <= target < len(variant.classes):
-        raise AttributionError(f"{variant.name} has classes 0 to {len(variant.classes) - 1}, not {target}")
-    return int(target)
+    alike = {name for name in variant.classes if _letters(name) == _letters(target)}
+    if len(alike) == 1:
+        return variant.classes.index(alike.pop())
+    by_letters = {_letters(name): name for name in variant.classes}
+    near = sorted(alike) or [by_letters[name] for name in get_close_matches(_letters(target), by_letters, 3)]
+    raise AttributionError(f"{variant.name} knows no class '{target}'" + (f"; do you mean {' or '.join(near)}?" if near else ""))
+
+
+def _letters(name: str) -> str:
+    """Return what is left of a class's name where capitals and ``_`` for a space do not matter."""
+    return name.casefold().replace("_", " ")

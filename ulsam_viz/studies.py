@@ -21,9 +21,9 @@ from .evidence import (
     in_words,
     noise_of_seeds,
 )
-from .models.others import OTHERS
+from .models.others import OTHERS, SPATIAL
 from .models.ulsam import GAINS, Gain
-from .zoo import Variant, position_name
+from .zoo import Variant, list_variants, position_name
 
 # Student's t, 95 % two-sided, by degrees of freedom.
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
@@ -31,6 +31,7 @@ _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 SMALLEST_EFFECT = 1.0
 # A gain acts where another one's effect is at most this share of its own.
 _MUCH_LESS = 0.5
+_USUAL_GROUPS = 4  # what other modules stand beside
 
 
 @dataclass(frozen=True)
@@ -266,6 +267,21 @@ def _control(records: Sequence[Mapping[str, Any]]) -> Accuracy:
 
 def _span(values: Sequence[float]) -> str:
     return " to ".join(dict.fromkeys(f"{v:.1f}" for v in (min(values), max(values))))
+
+
+def modules_to_compare(zoo: Sequence[Variant], groups: int) -> list[Variant]:
+    """Return networks with a spatial map in one place: ULSAM with both gains, then other papers' modules; empty without those.
+
+    Args:
+        zoo: Where ULSAM's networks are found.
+        groups: Their g; the usual one for the plain control, which has none.
+    """
+    others = [v for v in list_variants(study="gain") if v.path and v.placement and v.placement.module in SPATIAL]
+    if not others or others[0].placement is None:
+        return []
+    place = (others[0].family, others[0].placement.layers)
+    ulsam = [v for v in zoo if v.placement and (v.family, v.placement.layers) == place and v.placement.mode == "after"]
+    return [*(v for v in ulsam if v.groups == (groups or _USUAL_GROUPS)), *others]
 
 
 def module_title(variant: Variant) -> str:

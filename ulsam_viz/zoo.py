@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
@@ -391,7 +392,7 @@ def get_variant(name: str, folder: Path | None = None) -> Variant:
     """Return the record of a variant of the zoo, or of a study where it has weights.
 
     Raises:
-        KeyError: If there is none of that name; the message lists the names there are.
+        KeyError: If there is none of that name; the message suggests some.
     """
     variants = {v.name: v for v in list_variants(folder)}
     if name in variants:
@@ -399,7 +400,9 @@ def get_variant(name: str, folder: Path | None = None) -> Variant:
     studied = {v.name: v for study in STUDIES for v in list_variants(folder, study=study) if v.path}
     if name in studied:
         return studied[name]
-    raise KeyError(f"no trained variant '{name}'; there are: {', '.join([*variants, *studied])}")
+    near = get_close_matches(name, [*variants, *studied], 3)
+    guess = f" do you mean {' or '.join(near)}?" if near else ""
+    raise KeyError(f"no trained variant '{name}';{guess} `variants` lists them")
 
 
 def build_network(variant: Variant) -> Network:

@@ -17,6 +17,7 @@ from torch.nn import functional
 _BATCH = 16
 BASELINES = ("random", "centre", "uniform")
 RANDOM_MAPS = 4  # one alone may be lucky
+STEPS = 28  # of insertion and deletion
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def insertion_and_deletion(
     blank: Tensor,
     blurred: Tensor,
     temperature: float = 1.0,
-    steps: int = 28,
+    steps: int = STEPS,
     pause: Callable[[], None] = lambda: None,
 ) -> tuple[float, float]:
     """Measure how fast the target's probability comes with a map's highest pixels, and goes without them.
@@ -157,7 +158,7 @@ def measure(
     blurred: Tensor,
     temperature: float = 1.0,
     box: Box | None = None,
-    steps: int = 28,
+    steps: int = STEPS,
     seed: int = 0,
     pause: Callable[[], None] = lambda: None,
 ) -> dict[str, Faithfulness]:

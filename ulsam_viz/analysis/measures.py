@@ -58,7 +58,7 @@ def effective_area(maps: np.ndarray) -> np.ndarray:
     """
     logs = np.log(np.where(maps > 0, maps, 1))
     entropy = -(maps * logs).sum((-2, -1))
-    return np.exp(entropy) / (maps.shape[-1] * maps.shape[-2])
+    return np.minimum(np.exp(entropy) / (maps.shape[-1] * maps.shape[-2]), 1)  # float32 may sum to a little more
 
 
 def entropy(maps: np.ndarray) -> np.ndarray:

@@ -31,7 +31,8 @@ figures/        the picture, each map and each attribution as PNG and SVG, with 
 numbers.npz     all numbers for numpy.load; its entry "settings" says what made them
 csv/answers.csv       every class with its logit and probability
 csv/measures.csv      a row for each subspace: area (share), peak (times uniform) with its row and column, entropy (bits),
-                      rank correlation with each attribution
+                      redundancy (mean correlation with the layer's other maps), rank correlation with each attribution; and,
+                      where it was asked, what removing it does to the target's logit, its probability (share) and the answer
 csv/maps.csv          every map, place by place; each map sums to 1
 csv/attributions.csv  every attribution, pixel by pixel
 csv/asked.csv         what was asked about the view: keys are those of numbers.npz and settings.json; places in arrays count
@@ -98,12 +99,16 @@ def write_report(report: Report, path: Path) -> Path:
 
     Raises:
         ValueError: If it ends otherwise.
+        OSError: If it cannot be written; it names this file, whichever step failed.
     """
     if path.suffix.lower() not in KINDS:
         raise ValueError(f"a report is a file that ends in {' or '.join(KINDS)}, not '{path.name}'; the HTML prints to PDF")
     data = as_zip(report, path.stem) if path.suffix.lower() == ".zip" else as_bytes(as_html(report))
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.partial")
-    beside.write_bytes(data)  # what was there stays whole until this is
-    beside.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(data)  # what was there stays whole until this is
+        beside.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     return path

@@ -268,7 +268,8 @@ _WRITERS: dict[str, Callable[[_Question, Any, Report], _Written]] = {
 
 def _maps(question: _Question, report: Report) -> np.ndarray:
     """Return the maps of the layer that a question is about, (g, H, W)."""
-    return next(m for layer, m in report.sheet.attention.items() if str(layer) == question.parts["layer"])
+    asked = f"{question.label.partition('_class_')[0]}_"  # a submodule's name may look like parts of a question
+    return next(m for layer, m in report.sheet.attention.items() if f"_layer_{layer}_" in asked)
 
 
 def _compared(report: Report, before: np.ndarray, after: np.ndarray) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from ..printing import Figure, document, figures, png_uri, scale_bar, table
 from ..sheet import attribution_legend
 from .asked import Answered, answered, written
 from .citation import bibtex
-from .measured import measured
+from .measured import measured_in
 from .record import Report, versions
 
 _STYLE = """
@@ -64,9 +64,8 @@ def _view(report: Report) -> str:
         (sheet.classes[n] + (" (target)" if n == sheet.target else ""), f"{sheet.probabilities[n]:.1%}", f"{sheet.logits[n]:.3f}")
         for n in dict.fromkeys([*top, sheet.target])
     ]
-    source = f"<p class=small>{_safe(report.source)}</p>" if report.source else ""
     answers = table(("answer", "probability", "logit"), rows, caption="What the network says")
-    return f'<section><div class="view">{figures([picture])}<div>{answers}<p class=small>{_safe(_calibrated(report))}</p>{source}</div></div></section>'
+    return f'<section><div class="view">{figures([picture])}<div>{answers}<p class=small>{_safe(_calibrated(report))}</p>{_note(report.source)}</div></div></section>'
 
 
 def _calibrated(report: Report) -> str:
@@ -132,30 +131,50 @@ def _delta(own: Attribution) -> str:
 
 
 def _measures(report: Report) -> str:
-    own = report.sheet.attributions
+    """Write a few narrow tables: all columns side by side would be wider than a page."""
+    found = measured_in(report)
+    if not found:
+        return ""
     rows = [
         (
-            f"{m['layer']}, {m['subspace']}",
+            _subspace(m),
             f"{100 * m['area']:.1f} %",
             f"{m['peak']:.2f}",
             "uniform" if m["dead"] else f"{m['row']}, {m['column']}",
             f"{m['entropy']:.2f}",
-            *("–" if rho is None else f"{rho:+.2f}" for rho in m["agreement"].values()),
+            written("ρ", m["redundancy"]),
         )
-        for m in measured(report.sheet.attention, {name: a.values for name, a in own.items()})
+        for m in found
     ]
-    if not rows:
-        return ""
-    head = (
-        "layer, subspace",
-        "area",
-        "peak (× uniform)",
-        "at row, column",
-        "entropy (bits)",
-        *(f"ρ {METHODS[n].label}" for n in own),
-    )
-    note = "Area: the share of places that a map effectively attends to. ρ: Spearman's rank correlation with the attribution, on the map's grid. Rows and columns count from 0."
-    return f"<h2>Measures</h2>{table(head, rows)}<p class=small>{note}</p>"
+    head = ("layer, subspace", "area", "peak (× uniform)", "at row, column", "entropy (bits)", "redundancy")
+    note = "Area: the share of places that a map effectively attends to. Redundancy: its mean correlation with the layer's other maps. ρ: Spearman's rank correlation with the attribution, on the map's grid. Rows and columns count from 0."
+    return f"<h2>Measures</h2>{table(head, rows)}{_agreements(found)}{_removals(found)}<p class=small>{note}</p>"
+
+
+def _subspace(row: Mapping[str, Any]) -> str:
+    return f"{row['layer']}, {row['subspace']}"
+
+
+def _agreements(found: Sequence[Mapping[str, Any]]) -> str:
+    head = ("layer, subspace", *(f"ρ {METHODS[name].label}" for name in found[0]["agreement"]))
+    rows = [(_subspace(m), *(written("ρ", rho) for rho in m["agreement"].values())) for m in found]
+    return table(head, rows, caption="Agreement with the attributions") if found[0]["agreement"] else ""
+
+
+def _removals(found: Sequence[Mapping[str, Any]]) -> str:
+    """Write what removing each subspace does, of the layers of which that was asked."""
+    head = ("layer, subspace", "Δ logit", "Δ probability", "answer changes")
+    rows = [
+        (
+            _subspace(m),
+            written("Δ logit", m["removed_logit"]),
+            written("Δ probability", 100 * m["removed_probability"]),
+            written("", m["removed_flips"]),
+        )
+        for m in found
+        if m.get("removed_logit") is not None
+    ]
+    return table(head, rows, caption="With the subspace's attention removed") if rows else ""
 
 
 def _questions(report: Report) -> list[str]:
@@ -207,10 +226,13 @@ def _making(report: Report) -> str:
     }
     parts = ["<h2>How it was made</h2>", _facts(known | made)]
     if report.address:
-        parts.append(f"<h3>The view on the page</h3><p>{_link(report.address)}</p>")
-    note = f"<p class=small>{_safe(report.command_note)}</p>" if report.command_note else ""
-    parts.append(f"<h3>The same numbers again</h3><pre>{_safe(report.command)}</pre>{note}")
+        parts.append(f"<h3>The view on the page</h3><p>{_link(report.address)}</p>{_note(report.address_note)}")
+    parts.append(f"<h3>The same numbers again</h3><pre>{_safe(report.command)}</pre>{_note(report.command_note)}")
     return "".join(parts)
+
+
+def _note(text: str) -> str:
+    return f"<p class=small>{_safe(text)}</p>" if text else ""
 
 
 def _facts(facts: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .measured import measured
+from .measured import measured_in
 from .record import Report
 
 #: Larger arrays among what was asked, such as a layer's features, are in the NPZ alone.
@@ -21,7 +21,7 @@ def as_csv(report: Report) -> dict[str, bytes]:
     sheet = report.sheet
     methods = list(sheet.attributions)
     classes = zip(report.classes, _texts(sheet.logits), _texts(sheet.probabilities), strict=True)
-    found = measured(sheet.attention, {name: a.values for name, a in sheet.attributions.items()})
+    found = measured_in(report)
     plain = [name for name in found[0] if name != "agreement"] if found else []
     return {
         "answers.csv": _file(("class_number", "class", "logit", "probability"), ((n, *c) for n, c in enumerate(classes))),

@@ -7,19 +7,22 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import __version__
+from ..address import address_of
 from ..analysis.effects import Effect
 from ..analysis.methods import METHODS
 from ..export import flatten
 from ..figures.colours import Scale
 from ..figures.tiles import Display
 from ..guest import GuestNetwork
+from ..samples import Sample, list_samples
 from ..sheet import Sheet
-from ..zoo import Variant, position_name
+from ..zoo import Variant, list_variants, position_name
 from .citation import bibtex
 
 _PACKAGES = ("torch", "torchvision", "captum", "streamlit", "numpy", "Pillow", "matplotlib")
@@ -36,11 +39,12 @@ class Report:
         made_with: Methods with all their settings, seed, device.
         command: Makes the same numbers again.
         command_note: What stands for what in it; or "".
-        address: Opens the view again; "" where there is none.
+        address: Opens the view again, where it begins with ``/`` below the app's; "" where there is none.
         source: Whose the picture is, and its licence, where that is known.
         display, scale: How maps are drawn.
         asked: What was asked about the view, by question, with the results as the analysis gave them.
         temperature: Divides logits before they become probabilities.
+        address_note: What to do with the address; or "".
     """
 
     sheet: Sheet
@@ -55,6 +59,7 @@ class Report:
     scale: Scale = "uniform"
     asked: Mapping[str, Any] = field(default_factory=dict)
     temperature: float = 1.0
+    address_note: str = ""
 
     def found(self, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         """Return what was found as JSON holds it; its arrays are put into ``arrays``."""
@@ -136,12 +141,36 @@ def _version(package: str) -> str:
         return ""
 
 
+def sample_of(file: str) -> Sample | None:
+    """Return the sample picture that a file is, if it is one."""
+    return next((s for s in list_samples() if s.path.resolve() == Path(file).resolve()), None)
+
+
+def address_to(
+    network: Variant | GuestNetwork, methods: Mapping[str, Mapping[str, Any]], target: str, sample: Sample | None
+) -> tuple[str, str]:
+    """Return the address of a view, below that of the app, and what to do with it; "" for networks that the app does not offer.
+
+    Args:
+        network: Of the view.
+        methods: With their settings.
+        target: Name of the class that was asked for; "" for the network's own answer.
+        sample: The picture, where it is one.
+    """
+    if not isinstance(network, Variant) or network.key not in {v.key for v in list_variants()}:
+        return "", ""
+    note = "To be opened below the address that `ulsam-viz app` names"
+    note += "." if sample else "; it restores the network and the settings, and the picture is to be uploaded there."
+    return address_of(network, methods, target=target, sample=sample), note
+
+
 def command_of(
     picture: str,
     network: Variant | GuestNetwork,
     methods: Mapping[str, Mapping[str, Any]],
     target: int,
     *,
+    ask: Sequence[str] = (),
     report: str = "report.html",
 ) -> str:
     """Write the command that computes a view again.
@@ -151,11 +180,12 @@ def command_of(
         network: Of the view.
         methods: With those settings that differ from the defaults, or all.
         target: Class number.
+        ask: Questions that its report answers.
         report: The file to write.
     """
     name = network.classes[target]
     # Digits are read as a class's number, and of two classes with one name the first is meant.
-    wished = name if not name.isdigit() and network.classes.index(name) == target else str(target)
+    wished = name if not name.isdecimal() and network.classes.index(name) == target else str(target)
     changed = [
         f"{method}.{setting.name}={values[setting.name]}"
         for method, values in methods.items()
@@ -163,5 +193,6 @@ def command_of(
         if values.get(setting.name, setting.default) != setting.default
     ]
     words = ["ulsam-viz", "inspect", f"./{picture}" if picture.startswith("-") else picture, "--variant", network.name]
-    words += ["--methods", *methods, *(["--set", *changed] if changed else []), "--target", wished, "--report", report]
+    words += ["--methods", *methods, *(["--set", *changed] if changed else []), "--target", wished]
+    words += [*(["--ask", *ask] if ask else []), "--report", report]
     return shlex.join(words)

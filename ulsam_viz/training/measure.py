@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from functools import partial
 from pathlib import Path
 
@@ -36,7 +37,14 @@ def run_evaluate(options: argparse.Namespace, *, device: str) -> None:
         pictures, recorded = sample_pictures(variant.classes), variant.metrics.get("samples", {})
         if not recorded:
             raise ValueError(f"{variant.name} has no figures for the shipped samples; give --data")
-    measured = evaluate(load_variant(variant.name, device), pictures, variant.preprocessing)
+    measured = evaluate(load_variant(variant.name, device), pictures, variant.preprocessing, quiet=options.json)
+    if options.json:
+        print(
+            json.dumps(
+                {"variant": variant.name, "measured": measured, "manifest": {k: recorded.get(k) for k in measured}}, indent=1
+            )
+        )
+        return
     print(f"{'':15} {'measured':>9} {'manifest':>9}")
     for key in ("pictures", "top1", "top5", "ece"):
         print(f"{key:15} {measured[key]:9} {recorded.get(key, UNKNOWN):>9}")

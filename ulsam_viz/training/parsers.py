@@ -8,11 +8,31 @@ from pathlib import Path
 from typing import Any
 
 Run = Callable[[argparse.Namespace], None]
+_TRAIN_EXAMPLES = """\
+examples:
+  %(prog)s --data DIR --download --layers 11 --groups 4 --stages 30x128,6x192 --publish my_zoo
+  %(prog)s --data DIR --zoo ulsam_viz/training/zoo.toml
+"""
+_EVALUATE_EXAMPLES = """\
+examples:
+  %(prog)s --variant mobilenet_v1-0.5-after11-g4
+  %(prog)s --variant mobilenet_v1-0.5-after11-g4 --data DIR --json
+"""
+_CALIBRATE_EXAMPLES = """\
+examples:
+  %(prog)s --data DIR --foreign DIR
+  %(prog)s --data DIR --variant mobilenet_v1-0.5-after11-g4
+"""
 
 
 def add_train(commands: Any, *, run: Run) -> None:
     """Add `train`; the settings of a run are added when it is the command, from their records (:mod:`.options`)."""
-    train = commands.add_parser("train", help="train a network, or with --zoo a whole list; resumes where it was stopped")
+    train = commands.add_parser(
+        "train",
+        help="train a network, or with --zoo a whole list; resumes where it was stopped",
+        epilog=_TRAIN_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     train.set_defaults(run=run)
     train.late = _add_settings
     train.add_argument("--data", type=Path, required=True, help="folder of the dataset (with --zoo: of all datasets)")
@@ -51,7 +71,12 @@ def _add_settings(train: argparse.ArgumentParser) -> None:
 
 def add_evaluate(commands: Any, *, run: Run) -> None:
     """Add `evaluate`."""
-    evaluate = commands.add_parser("evaluate", help="measure a trained variant against its manifest")
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="measure a trained variant against its manifest",
+        epilog=_EVALUATE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     evaluate.set_defaults(run=run)
     evaluate.add_argument("--variant", required=True, help="a name from `variants`")
     evaluate.add_argument("--data", type=Path, help="folder of the dataset; without it, only the shipped samples are looked at")
@@ -63,12 +88,16 @@ def add_evaluate(commands: Any, *, run: Run) -> None:
         "imagenet_index.tsv beside them; numbered: files that begin with their class number (default: caltech101)",
     )
     evaluate.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    evaluate.add_argument("--json", action="store_true", help="print JSON, and no progress")
 
 
 def add_calibrate(commands: Any, *, run: Run) -> None:
     """Add `calibrate`."""
     calibrate = commands.add_parser(
-        "calibrate", help="fit the temperature of trained variants' answers, and enter it in the manifest"
+        "calibrate",
+        help="fit the temperature of trained variants' answers, and enter it in the manifest",
+        epilog=_CALIBRATE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     calibrate.set_defaults(run=run)
     calibrate.add_argument("--data", type=Path, required=True, help="folder of the dataset that they were trained on")

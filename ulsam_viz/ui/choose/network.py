@@ -8,6 +8,10 @@ from typing import Any, Literal
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from ...address import PLAIN
+from ...address import backbone_label as backbone_label
+from ...address import position_label as position_label
+from ...address import position_words as position_words
 from ...engine import DeviceChoice, default_engine
 from ...models.backbones import BACKBONES
 from ...models.ulsam import GAINS
@@ -17,26 +21,14 @@ from ..run.kept import keep
 from ..run.scene import channels_of
 from .ids import choose_by_id
 
-PLAIN = "plain"
 _BIND: Literal["query-params"] = "query-params"
 _DEFAULT_GROUPS = 4
 _GAINS: dict[str, str] = {"published": "Gain as published", "normalised": "Normalised"}
 
 
-def backbone_label(variant: Variant) -> str:
-    """Return e.g. ``"V1-0.5"`` for MobileNet-V1 of width 0.5; the user's own networks stand beside those, each by its name."""
-    return variant.name if variant.own else BACKBONES[variant.backbone].short_of(variant.width)
-
-
 def usual_position(variant: Variant) -> str:
     """Return the position that is shown first, ``"after-11"``."""
     return f"after-{BACKBONES[variant.backbone].usual_layer}"
-
-
-def position_label(variant: Variant) -> str:
-    """Return e.g. ``"after-11"`` or ``"after-6-8-11-13"``; ``"plain"`` for the control."""
-    p = variant.placement
-    return PLAIN if p is None else f"{p.mode}-{'-'.join(map(str, p.layers))}"
 
 
 def choose_variant(variants: Sequence[Variant], *, place: DeltaGenerator | None = None, without: str = "") -> Variant:
@@ -175,11 +167,6 @@ def _say_what_does_not_divide(of_backbone: Sequence[Variant], here: Sequence[Var
         counts = {channels_of(here[0], layer) for layer in placement.layers}
         if whys := [f"{channels} channels do not divide by {g}" for g in missing for channels in sorted(counts) if channels % g]:
             st.caption(f"{'; '.join(whys)}.")
-
-
-def position_words(name: str) -> str:
-    """Write a :func:`position_label` for people, and for the address: ``"after 6, 8, 11, 13"``."""
-    return "none (plain)" if name == PLAIN else name.replace("-", " ", 1).replace("-", ", ")
 
 
 def _position_order(variant: Variant) -> tuple[Any, ...]:

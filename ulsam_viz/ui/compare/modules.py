@@ -11,32 +11,16 @@ from ...analysis import measures
 from ...engine import DeviceChoice, default_engine
 from ...figures.colours import Scaled
 from ...images import ModelInput
-from ...models.others import SPATIAL
 from ...studies import module_title
-from ...zoo import CheckpointError, Variant, list_variants, position_name
+from ...studies import modules_to_compare as modules_to_compare
+from ...zoo import CheckpointError, Variant, position_name
 from ..run.interrupt import result_of
 from ..run.scene import pretty
 from ..run.session import visitor
 from ..widgets.legends import map_legend
 from ..widgets.tiles import map_tile, show_tiles
 
-_DEFAULT_GROUPS = 4
 _ENDS = (0.5, 2.0)  # of the scale: half and twice the mean gain
-
-
-def modules_to_compare(zoo: Sequence[Variant], groups: int) -> list[Variant]:
-    """Return networks with a spatial map in one place: ULSAM with both gains, then other papers' modules; empty without those.
-
-    Args:
-        zoo: Where ULSAM's networks are found.
-        groups: Their g; the usual one for the plain control, which has none.
-    """
-    others = [v for v in list_variants(study="gain") if v.path and v.placement and v.placement.module in SPATIAL]
-    if not others or others[0].placement is None:
-        return []
-    place = (others[0].family, others[0].placement.layers)
-    ulsam = [v for v in zoo if v.placement and (v.family, v.placement.layers) == place and v.placement.mode == "after"]
-    return [*(v for v in ulsam if v.groups == (groups or _DEFAULT_GROUPS)), *others]
 
 
 def show_modules(compared: Sequence[Variant], crop: ModelInput, device: DeviceChoice) -> None:

@@ -78,7 +78,7 @@ def made(photographs: Photographs, variant: Variant, device: DeviceChoice, *, pl
 
 def _stopped_at(key: Hashable, place: str) -> int | None:
     """Return after how many batches the visitor stopped this table, in this session or in the one that a reload has ended."""
-    stopped: dict[Hashable, int] = st.session_state.setdefault("stopped", {})
+    stopped: dict[Hashable, int] = st.session_state.setdefault("tables-stopped", {})
     name, short = f"stopped-{place}", hashlib.sha256(repr(key).encode()).hexdigest()[:8]
     written = re.fullmatch(r"(\d{1,3})-(\w{8})", st.query_params.get(name, ""))
     if written and written[2] == short:
@@ -91,11 +91,11 @@ def _stopped_at(key: Hashable, place: str) -> int | None:
 
 
 def _stop(key: Hashable, found: list[Rows]) -> None:
-    st.session_state["stopped"][key] = len(found)
+    st.session_state["tables-stopped"][key] = len(found)
 
 
 def _go_on(key: Hashable, place: str) -> None:
-    st.session_state["stopped"].pop(key, None)
+    st.session_state["tables-stopped"].pop(key, None)
     st.query_params.pop(f"stopped-{place}", None)
 
 

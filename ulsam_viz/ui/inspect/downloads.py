@@ -9,12 +9,13 @@ import streamlit as st
 
 from ...analysis.attribution import Attribution
 from ...export import file_name
+from ...questions import asked_by
 from ...report.archive import HOLDS_PICTURE, as_bytes, as_zip
 from ...report.document import as_html
 from ...report.record import Report, command_of, complete, record_of
 from ...sheet import Sheet
 from ..run.address import this_view
-from ..run.asking import examined
+from ..run.asking import asked_of, examined
 from ..run.scene import Scene, network_name, pretty
 
 
@@ -79,14 +80,21 @@ def _report(scene: Scene, attributions: Mapping[str, Attribution], found: Mappin
     )
     if variant.own:
         note += " The network is one of your own: enter it first, with `ulsam-viz add`."
-    if found:
-        note += " Questions are asked on the page."
+    questions, all_of_them = asked_by(found, asked_of(scene, attributions))
+    if not all_of_them:
+        note += " Other questions are asked on the page."
     return Report(
         sheet_of(scene, attributions),
         record_of(variant),
         variant.classes,
         {"methods": complete({name: scene.methods[name] for name in attributions}), "seed": 0, "device": scene.device.device},
-        command_of("input.png" if whole else "PICTURE", variant, {m: scene.methods[m] for m in attributions}, scene.target),
+        command_of(
+            "input.png" if whole else "PICTURE",
+            variant,
+            {m: scene.methods[m] for m in attributions},
+            scene.target,
+            ask=questions,
+        ),
         note,
         address,
         f"{sample.source}; {sample.licence}." if sample else "",

@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from ...analysis.attribution import Attribution
 from ...caching import size_of
 from ...engine import DeviceChoice, Pause, default_engine
 from ...models.network import Network
+from ...questions import View, readable
 from .scene import Scene
 from .session import asked, visitor
 
 T = TypeVar("T")
 _KEPT_BYTES = 32 * 2**20  # of what a visitor has found out about a view
-#: What the parts of a question's name are, for whoever reads its answer in a file; "" for what no one could read there.
-_PARTS = {
-    "ablate": ("layer", "class", ""),
-    "shapley": ("layer", "class"),
-    "through": ("layer", "class"),
-    "source": ("layer", "subspace", "by", "row", "column"),
-    "sanity": ("layer",),
-    "faithful": ("layer", "class", ""),
-    "infidelity": ("layer", "class", ""),
-    "sensitivity": ("of", "class", ""),
-    "strength": ("layer", "subspace", "times"),
-    "covered": ("rows", "columns"),
-    "without-each": ("layer", "class"),
-}
 _QUIET = 0.3  # seconds: most answers come before anyone could read that they are waited for
+
+
+def asked_of(scene: Scene, attributions: Mapping[str, Attribution] | None = None) -> View:
+    """Return a view as questions are asked of it."""
+    return View(
+        scene.variant, scene.crop, scene.device.device, scene.target, scene.attention.maps, attributions or {}, scene.methods
+    )
 
 
 def answer(
@@ -69,7 +64,7 @@ def answer(
         st.error(f"That could not be computed: {error}")
         return None
     say_where([future], scene.device)
-    _remember(examined(scene), _readable(scene, name), future.result())
+    _remember(examined(scene), readable(name, scene.variant.classes), future.result())
     return future.result()
 
 
@@ -83,21 +78,6 @@ def say_where(futures: Iterable[Future[Any]], device: DeviceChoice) -> None:
     engine = default_engine()
     for reason in {engine.really(future, device).reason for future in futures} - {device.reason}:
         st.caption(f":material/info: {reason}")
-
-
-def _readable(scene: Scene, name: tuple[Hashable, ...]) -> str:
-    """Write a question's name with what its parts are, its classes by name and its subspaces counted from 1."""
-    kind, *parts = name
-    written = [str(kind)]
-    for what, part in zip(_PARTS.get(str(kind), ()), parts, strict=False):
-        if what == "class" and isinstance(part, int):
-            part = scene.variant.classes[part]
-        elif what == "subspace" and isinstance(part, int):
-            part += 1
-        elif isinstance(part, tuple):
-            part = "-".join(map(str, part))
-        written += [f"{what}_{part}"] if what else []
-    return "_".join(written)
 
 
 def _remember(found: dict[str, Any], label: str, result: Any) -> None:

@@ -10,9 +10,10 @@ from ....answers import chance_of, effect_rows, what_it_does
 from ....figures import comparisons
 from ....figures.colours import subspace_colour
 from ....images import prepare
+from ....questions import ablation
 from ....samples import list_samples
 from ...choose.picture import sample_image
-from ...run.asking import answer
+from ...run.asking import answer, asked_of
 from ...run.scene import Scene
 
 _PLOT = {"displayModeBar": False}
@@ -23,14 +24,8 @@ def show_ablation(scene: Scene, number: int, k: int) -> None:
     other = next(s for s in list_samples() if s.path.stem not in (scene.picture.key, "blank"))
     crop = prepare(sample_image(other), scene.variant.preprocessing)
     temperature = scene.variant.calibration.temperature
-    results = answer(
-        scene,
-        ("ablate", number, scene.target, crop.key),
-        "changing each subspace's attention in every way",
-        lambda model, pause: effects.ablate(
-            model, scene.crop.tensor, layer=number, target=scene.target, other=crop.tensor, temperature=temperature, pause=pause
-        ),
-    )
+    question, work = ablation(asked_of(scene), number, crop)
+    results = answer(scene, question, "changing each subspace's attention in every way", work)
     if not results:
         return
     g = len(scene.attention.maps[number])

@@ -10,19 +10,17 @@ import streamlit as st
 
 from ....analysis import faithfulness, measures
 from ....analysis.attribution import Attribution
-from ....analysis.computations import baseline_of
 from ....analysis.faithfulness import Box, Faithfulness
 from ....analysis.methods import METHODS
 from ....analysis.verdicts import SMALLEST_PROBABILITY, better_than_blind
 from ....answers import who_is_better
 from ....figures.tiles import block_means
+from ....questions import places
 from ...choose.box import choose_box
-from ...run.asking import answer, examined, subspace_names
+from ...run.asking import answer, asked_of, examined, subspace_names
 from ...run.kept import keep
 from ...run.scene import Scene
-from .robust import settings_of, show_robustness
-
-_STEPS = 28
+from .robust import show_robustness
 
 
 def show_faithfulness(scene: Scene, number: int, attributions: Mapping[str, Attribution]) -> None:
@@ -62,24 +60,14 @@ def _whose(scene: Scene) -> str:
 def _scores(
     scene: Scene, number: int, attributions: Mapping[str, Attribution], maps: Mapping[str, np.ndarray]
 ) -> dict[str, Faithfulness] | None:
-    x, pre = scene.crop.tensor, scene.variant.preprocessing
     count = len(maps) + len(faithfulness.BASELINES)
+    name, work = places(asked_of(scene, attributions), number)
     return answer(
         scene,
-        ("faithful", number, scene.target, tuple(sorted((n, settings_of(scene, n)) for n in attributions))),
+        name,
         f"inserting and deleting pixels for {count} maps",
-        lambda model, pause: faithfulness.measure(
-            model,
-            x,
-            maps,
-            target=scene.target,
-            blank=baseline_of(x, "grey", pre),
-            blurred=baseline_of(x, "blurred", pre),
-            temperature=scene.variant.calibration.temperature,
-            steps=_STEPS,
-            pause=pause,
-        ),
-        passes=(count + faithfulness.RANDOM_MAPS - 1) * 2 * (_STEPS + 1),
+        work,
+        passes=(count + faithfulness.RANDOM_MAPS - 1) * 2 * (faithfulness.STEPS + 1),
     )
 
 

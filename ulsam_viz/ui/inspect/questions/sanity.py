@@ -6,24 +6,21 @@ import numpy as np
 import streamlit as st
 
 from ....analysis import measures
-from ....analysis.sanity import CHECKS, sanity_checks
+from ....analysis.sanity import CHECKS
 from ....analysis.verdicts import SMALLEST_CORRELATION
 from ....answers import agreement_note
 from ....figures.colours import Scaled, all_scales
 from ....figures.words import map_note
-from ...run.asking import answer
+from ....questions import sanity
+from ...run.asking import answer, asked_of
 from ...run.scene import Scene
 from ...widgets.tiles import map_tile, show_tiles
 
 
 def show_sanity(scene: Scene, number: int) -> None:
     """Show a layer's maps as they are, and with weights or groups shuffled."""
-    checks = answer(
-        scene,
-        ("sanity", number),
-        "the maps with weights and groups shuffled, eight times each",
-        lambda model, pause: sanity_checks(model, scene.crop.tensor, layer=number, pause=pause),
-    )
+    name, work = sanity(asked_of(scene), number)
+    checks = answer(scene, name, "the maps with weights and groups shuffled, eight times each", work)
     if checks is None:
         return
     real = scene.attention.maps[number]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from ....analysis import effects
 from ....figures import comparisons
 from ....figures.colours import subspace_colour
-from ...run.asking import answer, subspace_names
+from ....questions import shapley
+from ...run.asking import answer, asked_of, subspace_names
 from ...run.scene import Scene
 
 _PLOT = {"displayModeBar": False}
@@ -16,12 +16,8 @@ _PLOT = {"displayModeBar": False}
 
 def show_shares(scene: Scene, number: int) -> None:
     """Show the Shapley value of each subspace of a layer."""
-    result = answer(
-        scene,
-        ("shapley", number, scene.target),
-        "the answer for every coalition of subspaces",
-        lambda model, pause: effects.shapley(model, scene.crop.tensor, layer=number, target=scene.target, pause=pause),
-    )
+    name, work = shapley(asked_of(scene), number)
+    result = answer(scene, name, "the answer for every coalition of subspaces", work)
     if result is None:
         return
     g = len(result.values)

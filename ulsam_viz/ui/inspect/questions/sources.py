@@ -6,10 +6,10 @@ import numpy as np
 import streamlit as st
 
 from ....analysis.methods import METHODS
-from ....analysis.sources import attribute_attention
 from ....figures.drawing import draw_attribution
 from ....figures.tiles import attribution_limit
-from ...run.asking import answer
+from ....questions import source
+from ...run.asking import answer, asked_of
 from ...run.kept import keep
 from ...run.scene import Scene
 from ...widgets.tiles import Tile, show_tiles
@@ -34,21 +34,8 @@ def show_sources(scene: Scene, number: int, k: int) -> None:
         if not at_peak:
             row = int(st.number_input("Row", 0, height - 1, min(row, height - 1), key="source-row"))
             column = int(st.number_input("Column", 0, width - 1, min(column, width - 1), key="source-column"))
-    result = answer(
-        scene,
-        ("source", number, k, method, row, column),
-        f"{METHODS[method].label} of the attention",
-        lambda model, pause: attribute_attention(
-            model,
-            scene.crop.tensor,
-            layer=number,
-            subspace=k,
-            method=method,
-            preprocessing=scene.variant.preprocessing,
-            place=(row, column),
-            pause=pause,
-        ),
-    )
+    name, work = source(asked_of(scene), number, k, method, (row, column))
+    result = answer(scene, name, f"{METHODS[method].label} of the attention", work)
     if result is None:
         return
     with right:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ....analysis import effects
 from ....figures.colours import subspace_colour
 from ....figures.drawing import draw_attribution
 from ....figures.tiles import attribution_limit
-from ...run.asking import answer, subspace_names
+from ....questions import through
+from ...run.asking import answer, asked_of, subspace_names
 from ...run.scene import Scene
 from ...widgets.legends import signed_legend
 from ...widgets.tiles import Tile, show_tiles
@@ -16,12 +16,8 @@ from ...widgets.tiles import Tile, show_tiles
 
 def show_through(scene: Scene, number: int) -> None:
     """Show gradient times activation behind a layer's module, by group."""
-    result = answer(
-        scene,
-        ("through", number, scene.target),
-        "one gradient at the layer",
-        lambda model, _: effects.through_subspaces(model, scene.crop.tensor, layer=number, target=scene.target),
-    )
+    name, work = through(asked_of(scene), number)
+    result = answer(scene, name, "one gradient at the layer", work)
     if result is None:
         return
     limit = attribution_limit(result.maps)
