@@ -152,9 +152,7 @@ def test_other_papers_modules_are_removed_as_a_whole(module: str, lively: Callab
 
 def test_files_that_are_no_pictures_are_listed_with_the_reason(photos: Path, tmp_path: Path) -> None:
     run(str(photos), tmp_path, Look(get_variant(ONE), (), maps=False, effects=False), workers=0, quiet=True)
-    with (tmp_path / "skipped.csv").open(newline="", encoding="utf-8") as file:
-        skipped = {row["file"]: row["reason"] for row in csv.DictReader(file)}
-    assert skipped == {
+    assert _skipped(tmp_path) == {
         "animals/cut.jpg": "The picture is damaged or cut short and cannot be decoded.",
         "empty.png": "The file is empty.",
         "notes.txt": "This is not a picture in a format that can be read here (JPEG, PNG, WebP, GIF, BMP, TIFF).",
@@ -177,7 +175,7 @@ def test_what_cannot_be_read_is_a_reason_too(tmp_path: Path) -> None:
 
 def test_a_folder_at_an_address_is_listed_and_read_alike(photos: Path) -> None:
     here, there = Folder.at(str(photos)), Folder.at(photos.as_uri())
-    assert here.names == there.names
+    assert here.files == there.files
     a, b = (read_crops(f.root, f.names, get_variant(ONE).preprocessing) for f in (here, there))
     assert a.reasons == b.reasons
     assert np.array_equal(a.pixels, b.pixels)
@@ -261,7 +259,7 @@ def test_what_cannot_be_is_refused_before_anything_is_computed(
     held = output.Output(tmp_path / "out", Look(variant), Folder.at(str(photos)))
     with held.opened(), pytest.raises(BatchError, match="another process"):
         run(str(photos), tmp_path / "out", Look(variant), quiet=True)
-    with pytest.raises(BatchError, match="other pictures"):
+    with pytest.raises(BatchError, match=r"5 are gone \(animals/astronaut.jpg …\)\. Give --update"):
         run(str(tmp_path / "other"), tmp_path / "out", Look(variant), quiet=True)
     command = ["batch", str(photos), "--variant", ONE, "--out", str(tmp_path / "out")]
     for wrong, said in (
@@ -274,17 +272,111 @@ def test_what_cannot_be_is_refused_before_anything_is_computed(
         assert said in capsys.readouterr().err
 
 
-def test_links_in_a_circle_end_and_names_that_are_no_text_are_refused(photos: Path, tmp_path: Path) -> None:
+def test_links_in_a_circle_end(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     shutil.copy(photos / "rocket.jpg", tmp_path / "a")
     (tmp_path / "a" / "up").symlink_to(tmp_path)
     assert Folder.at(str(tmp_path)).names == ("a/rocket.jpg",)
+
+
+def _skipped(out: Path) -> dict[str, str]:
+    with (out / "skipped.csv").open(newline="", encoding="utf-8") as file:
+        return {row["file"]: row["reason"] for row in csv.DictReader(file)}
+
+
+def test_a_name_that_is_no_text_is_skipped_in_a_form_that_can_be_read(photos: Path, tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    shutil.copy(photos / "rocket.jpg", pictures / "back\\xslash.jpg")  # a name like any other
     try:
-        (tmp_path / os.fsdecode(b"caf\xe9.jpg")).touch()
+        shutil.copy(photos / "rocket.jpg", pictures / os.fsdecode(b"bad\xff.jpg"))
     except (OSError, UnicodeError):
-        return  # a file system that holds no such names
-    with pytest.raises(BatchError, match="rename"):
-        Folder.at(str(tmp_path))
+        pytest.skip("a file system that holds no such names")
+    summary = run(str(pictures), tmp_path / "out", Look(get_variant(ONE), (), effects=False), workers=0, quiet=True)
+    assert (summary.pictures, summary.skipped) == (1, 1)
+    assert _skipped(tmp_path / "out") == {r"bad\xff.jpg": "The file cannot be read (its name is not UTF-8: rename it)."}
+
+
+def test_a_file_that_is_too_large_is_said_to_have_its_size(tmp_path: Path) -> None:
+    with (tmp_path / "large.bmp").open("wb") as file:
+        file.truncate(34 * 2**20)
+    for root in (str(tmp_path), tmp_path.as_uri()):
+        read = read_crops(root, ["large.bmp"], get_variant(ONE).preprocessing)
+        assert read.reasons == ["The file has 34 MB; at most 20 MB can be read."]
+
+
+def test_a_folder_of_which_nothing_can_be_used_is_an_error(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "none").mkdir()
+    shutil.copy(photos / "notes.txt", tmp_path / "none")
+    out = tmp_path / "out"
+    for option in ([], ["--json"]):
+        command = [
+            "batch",
+            str(tmp_path / "none"),
+            "--variant",
+            ONE,
+            "--out",
+            str(out),
+            "--device",
+            "cpu",
+            "--workers",
+            "0",
+            *option,
+        ]
+        assert main(command) == 2
+        said = capsys.readouterr()
+        assert not said.out
+        assert f"none of the files (1) could be used: {out / 'skipped.csv'} says why" in said.err
+    assert list(_skipped(out)) == ["notes.txt"]
+    assert (out / "attention.parquet").exists()
+
+
+def test_a_place_that_cannot_be_a_folder_is_named(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    for out, why in (
+        (tmp_path / "file", "it is a file"),
+        (tmp_path / "file" / "out", "Not a directory"),
+        (Path("/proc/x"), "No such"),
+    ):
+        assert main(["batch", str(photos), "--variant", ONE, "--out", str(out), "--device", "cpu"]) == 2
+        said = capsys.readouterr().err
+        assert f"'{out}' cannot be the table's folder ({why}" in said
+        assert "choose another one (--out)" in said
+
+
+def _without_last_row(path: Path) -> None:
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+
+
+@pytest.mark.parametrize(
+    ("lost", "harm"),
+    [
+        ("maps/*.npz", Path.unlink),
+        ("skipped.csv", Path.unlink),
+        ("skipped.csv", _without_last_row),
+        ("attention.parquet", lambda path: path.write_bytes(b"12345")),
+        ("settings.json", lambda path: path.write_bytes(b"")),
+        ("settings.json", lambda path: path.write_text("[1]")),
+        ("pictures.parquet", Path.unlink),
+        ("pictures.parquet", lambda path: path.write_bytes(b"")),
+    ],
+)
+def test_what_is_lost_of_a_finished_run_is_named(
+    lost: str, harm: Callable[[Path], Any], photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["batch", str(photos), "--variant", ONE, "--out", str(tmp_path), "--device", "cpu", "--workers", "0", "--json"]
+    assert main(command) == main(command) == 0
+    capsys.readouterr()
+    path = next(tmp_path.glob(lost))
+    harm(path)
+    for option in ([], ["--update"]):
+        assert main([*command, *option]) == 2
+        assert capsys.readouterr().err == (
+            f"ulsam_viz: '{path}' is lost or damaged, so that the run in '{tmp_path}' is not complete: "
+            "delete that folder and begin again, or choose another one (--out)\n"
+        )
 
 
 def test_rank_correlations_are_agreements_without_chance() -> None:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from tests.tables import PHOTOGRAPHS, photographs_and_others
-from ulsam_viz.batch import output
+from ulsam_viz.batch import local, output
 from ulsam_viz.batch.local import run
+from ulsam_viz.batch.pictures import Crops, read_crops
 from ulsam_viz.batch.rows import Look
-from ulsam_viz.images import decode_image
+from ulsam_viz.cli import main
+from ulsam_viz.images import Preprocessing, decode_image
 from ulsam_viz.samples import ASSETS
 from ulsam_viz.zoo import get_variant
 
@@ -31,6 +35,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # its place, at each batch, and when the parts are to be taken away. Then each run is gone on with.
 SCRIPT = """
 import os, shutil, signal, sys, traceback, torch
+import pyarrow.dataset  # or each child would
 from pathlib import Path
 from ulsam_viz.batch import output
 from ulsam_viz.batch.local import run
@@ -88,8 +93,8 @@ def test_killed_at_any_moment_and_begun_again_no_row_is_missing_or_double(photos
     expected = pq.read_table(calm / "attention.parquet")
     assert expected.num_rows == 12
     killed = [path for path in tmp_path.iterdir() if path != calm]
-    # Three batches; the parts' end; settings, two parts with maps, the list and the table.
-    assert len(killed) == 3 + 1 + (1 + 2 * 2 + 2)
+    # Three batches; the parts' end; record and settings, two parts with maps, the list, the record again and the table.
+    assert len(killed) == 3 + 1 + (2 + 2 * 2 + 3)
     for path in killed:
         _same_run(path, calm)
 
@@ -147,10 +152,41 @@ def test_a_part_that_was_cut_short_is_computed_again(photos: Path, tmp_path: Pat
     look = Look(get_variant(ONE), maps=False)
     monkeypatch.setattr(output.Output, "finish", lambda self: None)  # so that the parts stay
     run(str(photos), tmp_path / "a", look, workers=0, part=2, quiet=True)
-    part = tmp_path / "a" / "parts" / "part-00001.parquet"
+    part = next((tmp_path / "a" / "parts").iterdir())
     part.write_bytes(part.read_bytes()[:-20])
     monkeypatch.undo()
     again = run(str(photos), tmp_path / "a", look, workers=0, part=2, quiet=True)
     calm = run(str(photos), tmp_path / "b", look, workers=0, part=2, quiet=True)
-    key = [("picture", "ascending"), ("subspace", "ascending")]
-    assert pq.read_table(again.table).sort_by(key).equals(pq.read_table(calm.table).sort_by(key))
+    assert pq.read_table(again.table).equals(pq.read_table(calm.table))
+
+
+def test_maps_that_no_row_names_are_taken_away(photos: Path, tmp_path: Path) -> None:
+    """A run on Ray that was killed deals its pictures out anew, so that other pictures share a file of maps."""
+    look = Look(get_variant(ONE), (), effects=False)
+    (tmp_path / "maps").mkdir()
+    for name in ("part-0123456789abcdef.npz", "part-0123456789abcdef.npz.partial"):
+        (tmp_path / "maps" / name).touch()
+    table = pq.read_table(run(str(photos), tmp_path, look, workers=0, quiet=True).table)
+    assert {path.stem for path in (tmp_path / "maps").iterdir()} == set(table["shard"].to_pylist())
+
+
+def test_a_killed_process_that_loads_is_told_in_a_sentence_and_nothing_is_lost(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def killed(root: str, names: Sequence[str], preprocessing: Preprocessing) -> Crops:
+        if "rocket.jpg" in names:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return read_crops(root, names, preprocessing)
+
+    monkeypatch.setattr(local, "read_crops", killed)
+    command = ["batch", str(photos), "--variant", ONE, "--out", str(tmp_path), "--device", "cpu", "--batch", "1", "--part", "1"]
+    assert main([*command, "--no-effects", "--json", "--workers", "1"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "ulsam_viz: a process that loads pictures was killed, likely for want of memory. What was computed is kept"
+    )
+    assert "--workers 0" in said
+    assert list((tmp_path / "parts").glob("*.parquet"))
+    monkeypatch.undo()
+    assert main([*command, "--no-effects", "--json", "--workers", "0"]) == 0
+    assert len(set(pq.read_table(tmp_path / "attention.parquet")["picture"].to_pylist())) == 3

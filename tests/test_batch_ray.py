@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
-from collections.abc import Iterator, Mapping
+import socket
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.tables import photographs_and_others
 from ulsam_viz.batch.cluster import RayRows, _found_here, run_on_ray
 from ulsam_viz.batch.local import run
+from ulsam_viz.batch.output import Summary
 from ulsam_viz.batch.rows import Look
+from ulsam_viz.cli import main
 from ulsam_viz.samples import ASSETS
 from ulsam_viz.zoo import get_variant
 
@@ -56,6 +63,16 @@ def test_a_checkpoint_is_found_where_the_program_lies(tmp_path: Path) -> None:
     assert _found_here(elsewhere) == _found_here(variant) == variant
 
 
+def test_an_address_at_which_nothing_answers_is_told_at_once_in_one_sentence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    command = ["batch", str(ASSETS), "--variant", LOOK.variant.name, "--out", str(tmp_path), "--device", "cpu"]
+    assert main([*command, "--ray", f"127.0.0.1:{port}"]) == 2
+    assert capfd.readouterr().err == f"ulsam_viz: no Ray cluster answers at 127.0.0.1:{port} (Connection refused)\n"
+
+
 def _sorted(path: str) -> pa.Table:
     return pq.read_table(path).sort_by([("picture", "ascending"), ("layer", "ascending"), ("subspace", "ascending")])
 
@@ -90,7 +107,9 @@ def test_the_same_table_as_the_local_runs(rows: type[RayRows], cluster: None, tm
     assert skipped[0] == skipped[1]
 
 
-def test_a_local_run_that_was_killed_goes_on_on_ray(cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_run_that_was_killed_goes_on_on_ray(
+    cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     from ulsam_viz.batch.output import Output
 
     monkeypatch.setattr(Output, "finish", lambda self: None)  # the parts stay
@@ -98,10 +117,45 @@ def test_a_local_run_that_was_killed_goes_on_on_ray(cluster: None, tmp_path: Pat
     for part in sorted((tmp_path / "one" / "parts").iterdir())[1:]:
         part.unlink()
     monkeypatch.undo()
-    run_on_ray(str(ASSETS), tmp_path / "one", LOOK, batch=4, part=8, workers=1, device="cpu", quiet=True)
+    command = [
+        "batch",
+        str(ASSETS),
+        "--variant",
+        LOOK.variant.name,
+        "--out",
+        str(tmp_path / "one"),
+        "--device",
+        "cpu",
+        "--batch",
+        "4",
+    ]
+    capfd.readouterr()
+    assert main([*command, "--part", "8", "--workers", "1", "--ray", "--json"]) == 0
+    said = capfd.readouterr()
+    assert json.loads(said.out)["pictures"] == 20
+    assert "Running Dataset" not in said.err and "WARNING" not in said.err
     whole = run(str(ASSETS), tmp_path / "whole", LOOK, workers=0, quiet=True)
     keys = [
         list(zip(*(_sorted(t)[c].to_pylist() for c in ("picture", "layer", "subspace", "answer")), strict=True))
         for t in (str(tmp_path / "one" / "attention.parquet"), whole.table)
     ]
     assert keys[0] == keys[1]
+
+
+@pytest.mark.parametrize("first", ["here", "on ray"])
+def test_a_table_of_one_way_is_updated_the_other_way(first: str, cluster: None, tmp_path: Path) -> None:
+    pictures, out = photographs_and_others(tmp_path), tmp_path.parent / f"{tmp_path.name}-out"
+    ways: list[Callable[..., Summary]] = [partial(run, workers=0), partial(run_on_ray, workers=1, device="cpu")]
+    begin, go_on = ways if first == "here" else ways[::-1]
+    begin(str(pictures), out, LOOK, part=4, quiet=True)
+    for name in ("animals/astronaut.jpg", "later.jpg"):
+        shutil.copy(ASSETS / "coffee.jpg", pictures / name)
+    (pictures / "rocket.jpg").unlink()
+    summary = go_on(str(pictures), out, LOOK, part=4, update=True, quiet=True)
+    fresh = run(str(pictures), out / "fresh", LOOK, workers=0, quiet=True)
+    assert (summary.pictures, summary.rows, summary.skipped) == (fresh.pictures, fresh.rows, fresh.skipped) == (3, 12, 3)
+    ours, theirs = pq.read_table(summary.table), pq.read_table(fresh.table)
+    assert ours.select(["picture", "subspace", "answer"]).equals(theirs.select(["picture", "subspace", "answer"]))
+    for a, b in zip(_maps_of(ours, out / "maps"), _maps_of(theirs, out / "fresh" / "maps"), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+    assert {path.stem for path in (out / "maps").iterdir()} == set(ours["shard"].to_pylist())

@@ -297,8 +297,9 @@ examples:
   %(prog)s s3://bucket/photos --variant mobilenet_v1-0.5-after11-g4 --out /shared/table --ray auto --workers 64
   %(prog)s photos --variant mobilenet_v1-0.5-after11-g4 --out table --update
 
-The same command goes on where a run was killed. Where pictures came, went or changed since, it says so and stops, until --update is
-given: that looks at the new ones, and leaves the table of a fresh run. In Python: pandas.read_parquet("table/attention.parquet"); the maps of a row are
+The same command goes on where a run was killed. Where pictures came, went or changed since, it says so and stops; with --update it
+looks at those that are new or changed, and leaves the table that a fresh run would.
+In Python: pandas.read_parquet("table/attention.parquet"); the maps of a row are
 numpy.load(f"table/maps/{shard}.npz")[f"layer_{layer}"][row, subspace].
 """
 

@@ -6,9 +6,9 @@ there, or given with the job (``ray job submit --working-dir .``).
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from ..zoo import CHECKPOINTS, Variant, load_network
 from .local import PART
-from .output import Output, Summary, write_maps
+from .output import Output, Summary, shard_of, write_maps
 from .pictures import BatchError, Crops, Folder, read_crops
 from .rows import Look, PictureRows
 
@@ -41,9 +41,9 @@ class RayRows:
     def __call__(self, batch: Mapping[str, np.ndarray]) -> pa.Table:
         """Return one row a file; the maps are written here, not sent through the cluster."""
         names = [str(name) for name in batch["picture"]]
-        rows = self._rows(Crops(names, [str(reason) for reason in batch["reason"]], batch["pixels"]))
-        # What is computed twice, because a machine was lost, gets the name that it had.
-        shard = f"part-{hashlib.sha256(chr(10).join(names).encode()).hexdigest()[:16]}"
+        reasons, digests = ([str(text) for text in batch[key]] for key in ("reason", "digest"))
+        rows = self._rows(Crops(names, reasons, batch["pixels"], digests))
+        shard = shard_of(names)
         if rows.maps:
             write_maps(self._maps, shard, {layer: [maps] for layer, maps in rows.maps.items()})
         return rows.table(self._look, shard=shard)
@@ -59,6 +59,7 @@ def run_on_ray(
     workers: int | None = None,
     device: str = "auto",
     part: int = PART,
+    update: bool = False,
     quiet: bool = False,
     rows: type[RayRows] = RayRows,
 ) -> Summary:
@@ -66,14 +67,15 @@ def run_on_ray(
 
     Args:
         folder: Where the pictures are: a path that all machines see, or an address such as ``s3://bucket/photos``.
-        out: Folder for the table, which all machines see. After a kill, the pictures in it may be out of order.
+        out: Folder for the table, which all machines see.
         look: What is asked about each picture.
         address: Of the cluster; ``"local"``: one on this machine, for this run.
         batch: Pictures in a pass.
         workers: Networks at once; None: as many as there are GPUs, or CPUs but one, which reads.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"``: GPUs if the cluster has any.
         part: Pictures in a block, which Ray deals out as one.
-        quiet: No progress bars.
+        update: Whether pictures may have come, gone or changed since the run was begun.
+        quiet: No progress.
         rows: What computes.
 
     Raises:
@@ -85,14 +87,14 @@ def run_on_ray(
         import ray.data
     except ImportError as error:
         raise BatchError("Ray is not installed here: pip install -r requirements-ray.txt") from error
-    output = Output(out, look, Folder.at(folder))
+    output = Output(out, look, Folder.at(folder), update=update)
     load_network(look.variant)  # what is damaged shall say so here, not in some actor
     with output.opened():
         names = output.remaining()
         if names:
-            with _connected(ray, address):
-                if quiet:  # without bars, Ray would log its progress
-                    logging.getLogger("ray.data").setLevel(logging.WARNING)
+            with _connected(ray, address, quiet=quiet):
+                if quiet:  # without bars, Ray would log its progress, and warn that there are none
+                    logging.getLogger("ray.data").setLevel(logging.ERROR)
                 ray.data.DataContext.get_current().enable_progress_bars = not quiet
                 pool = _pool(ray, device, workers)
                 files = ray.data.from_items([{"picture": name} for name in names], override_num_blocks=-(-len(names) // part))
@@ -114,7 +116,8 @@ def _found_here(variant: Variant) -> Variant:
 
 def _read(batch: Mapping[str, np.ndarray], *, root: str, look: Look) -> dict[str, np.ndarray]:
     crops = read_crops(root, [str(name) for name in batch["picture"]], look.variant.preprocessing)
-    return {"picture": np.array(crops.names), "reason": np.array(crops.reasons), "pixels": crops.pixels}
+    texts = {"picture": crops.names, "reason": crops.reasons, "digest": crops.digests}
+    return {**{key: np.array(values) for key, values in texts.items()}, "pixels": crops.pixels}
 
 
 def _pool(ray: Any, device: str, workers: int | None) -> dict[str, Any]:
@@ -133,19 +136,31 @@ def _pool(ray: Any, device: str, workers: int | None) -> dict[str, Any]:
 
 
 @contextmanager
-def _connected(ray: Any, address: str) -> Iterator[None]:
+def _connected(ray: Any, address: str, *, quiet: bool) -> Iterator[None]:
     """Be connected to a cluster meanwhile; one that is connected to already is used, and stays."""
     if ray.is_initialized():
         yield
         return
+    settings = {"log_to_driver": False, "logging_level": logging.ERROR if quiet else logging.INFO}
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # which Ray would send to its makers
     if address == "local":
         root = str(Path(__file__).resolve().parent.parent.parent)
         paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-        ray.init("local", include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": paths}})
+        ray.init("local", include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": paths}}, **settings)
     else:
-        ray.init(address, log_to_driver=False)
+        _reach(address)
+        ray.init(address, **settings)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """See whether anything answers at a host and port; Ray itself would ask for long, and warn each time."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+        except OSError as error:
+            raise ConnectionError(f"no Ray cluster answers at {address} ({error.strerror or error})") from error

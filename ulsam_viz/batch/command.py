@@ -48,6 +48,8 @@ def run_batch(options: argparse.Namespace, *, device: str | None) -> str:
             workers=options.workers,
             device=options.device,
             part=options.part,
+            update=options.update,
+            quiet=options.json,
         )
     else:
         from ..memory import keep_freed
@@ -62,8 +64,11 @@ def run_batch(options: argparse.Namespace, *, device: str | None) -> str:
             workers=options.workers,
             device=device or "cpu",
             part=options.part,
+            update=options.update,
             quiet=options.json,
         )
+    if not summary.pictures:
+        raise BatchError(f"none of the files ({summary.skipped:,}) could be used: {options.out / 'skipped.csv'} says why")
     return json.dumps(asdict(summary)) if options.json else _sentences(summary, options)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -11,8 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from ..images import Preprocessing
-from .output import Output, Summary, shard_name
-from .pictures import Crops, Folder, read_crops
+from .output import Output, Summary, shard_of, write_maps
+from .pictures import BatchError, Crops, Folder, read_crops
 from .rows import Look, PictureRows, Rows
 
 PART = 256  # pictures; a kill loses at most what was computed of one part
@@ -27,6 +30,7 @@ def run(
     workers: int = 1,
     device: str = "cpu",
     part: int = PART,
+    update: bool = False,
     quiet: bool = False,
 ) -> Summary:
     """Look at every picture of a folder; a run that was killed goes on with the same call.
@@ -39,13 +43,14 @@ def run(
         workers: Processes that read and decode; 0 does so in this one.
         device: ``"cpu"`` or ``"cuda"``.
         part: Pictures in a part.
+        update: Whether pictures may have come, gone or changed since the run was begun.
         quiet: No progress bar.
 
     Raises:
-        BatchError: If there are no pictures, or ``out`` belongs to another run.
+        BatchError: If there are no pictures, ``out`` belongs to another run, or a process that loads pictures was killed.
         CheckpointError: If the variant's checkpoint is damaged.
     """
-    output = Output(out, look, Folder.at(folder))
+    output = Output(out, look, Folder.at(folder), update=update)
     with output.opened():
         names = output.remaining()
         if names:
@@ -59,27 +64,44 @@ def _look_at(output: Output, names: list[str], rows: PictureRows, *, batch: int,
     batches = [[list(numbers[i : i + batch]) for i in range(0, len(numbers), batch)] for numbers in parts]
     loaded = _load(output, names, [b for each in batches for b in each], workers)
     total = len(output.folder.names)
-    with tqdm(total=total, initial=total - len(names), unit="picture", disable=quiet) as bar:
-        for number, each in enumerate(batches, output.next_part()):
+    with _told_of_killed_workers(), tqdm(total=total, initial=total - len(names), unit="picture", disable=quiet) as bar:
+        for each in batches:
             found = []
             for crops in islice(loaded, len(each)):
                 found.append(rows(crops))
                 bar.update(len(crops.names))
-            _write(output, number, found)
+            _write(output, found)
 
 
-def _write(output: Output, number: int, found: list[Rows]) -> None:
+@contextmanager
+def _told_of_killed_workers() -> Iterator[None]:
+    """Say what it means that the system killed a process of the DataLoader: PyTorch tells it at whatever moment, or a pipe breaks."""
+    try:
+        yield
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        if not isinstance(error, RuntimeError):
+            with suppress(RuntimeError):
+                time.sleep(1)  # PyTorch's word follows on the broken pipe's: here it does no harm
+        elif not str(error).startswith("DataLoader worker"):
+            raise
+        raise BatchError(
+            "a process that loads pictures was killed, likely for want of memory. What was computed is kept, and the same command "
+            "goes on; --workers 0 or a smaller --batch needs less memory"
+        ) from error
+
+
+def _write(output: Output, found: list[Rows]) -> None:
     """Write a part: the maps first, since the rows say that they are there."""
     import pyarrow as pa
 
-    shard, first, tables = shard_name(number), 0, []
+    shard, first, tables = shard_of([name for rows in found for name in rows.names]), 0, []
     for rows in found:
         tables.append(rows.table(output.look, shard=shard, first=first))
         first += sum(not reason for reason in rows.reasons)
     if output.look.maps and first:
         layers = next(rows.maps for rows in found if rows.maps)
-        output.write_maps(shard, {layer: [rows.maps[layer] for rows in found if rows.maps] for layer in layers})
-    output.write_part(number, pa.concat_tables(tables))
+        write_maps(output.maps, shard, {layer: [rows.maps[layer] for rows in found if rows.maps] for layer in layers})
+    output.write_part(shard, pa.concat_tables(tables))
 
 
 class _Files(Dataset[Crops]):
@@ -91,7 +113,7 @@ class _Files(Dataset[Crops]):
     def __getitem__(self, numbers: list[int]) -> Crops:
         crops = read_crops(self.root, [self.names[i] for i in numbers], self.preprocessing)
         # As a tensor, pixels pass between processes in shared memory.
-        return Crops(crops.names, crops.reasons, torch.from_numpy(crops.pixels))
+        return replace(crops, pixels=torch.from_numpy(crops.pixels))
 
 
 def _load(output: Output, names: list[str], batches: list[list[int]], workers: int) -> Iterator[Crops]:

@@ -6,7 +6,7 @@ or deals its work out, a picture is there as a whole or not at all. :func:`explo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -99,8 +99,8 @@ class Look:
     @property
     def of_pictures(self) -> pa.Schema:
         """The columns inside a run: one row a picture, or a file that is none."""
-        columns = {"picture": pa.string(), "reason": pa.string(), **self._of_picture, "subspaces": pa.list_(self.subspaces)}
-        return pa.schema(list(columns.items()))
+        of_file = {"picture": pa.string(), "reason": pa.string(), "digest": pa.string()}
+        return pa.schema(list({**of_file, **self._of_picture, "subspaces": pa.list_(self.subspaces)}.items()))
 
     @property
     def of_table(self) -> pa.Schema:
@@ -118,6 +118,7 @@ class Rows:
         answers: The columns of the pictures, without the places of their maps, a list each.
         subspaces: The columns of the subspaces: a flat list each, by picture, layer and subspace.
         maps: By layer, shape (pictures, g, H, W), float16; empty where they are not kept.
+        digests: Of the files, if they are files.
     """
 
     names: list[str]
@@ -125,6 +126,7 @@ class Rows:
     answers: Mapping[str, list[Any]]
     subspaces: Mapping[str, np.ndarray]
     maps: Mapping[int, np.ndarray]
+    digests: Sequence[str] = ()
 
     def table(self, look: Look, *, shard: str = "", first: int = 0) -> pa.Table:
         """Return one row a file, of the schema ``look.of_pictures``.
@@ -143,6 +145,7 @@ class Rows:
         taken = pa.array([int(i) if ok else None for i, ok in zip(place, good, strict=True)], pa.int64())
         schema = look.of_pictures
         columns = {"picture": pa.array(self.names), "reason": pa.array([reason or None for reason in self.reasons], pa.string())}
+        columns["digest"] = pa.array(self.digests, pa.string()) if self.digests else pa.nulls(len(self.names), pa.string())
         columns |= {key: pa.array(values, schema.field(key).type).take(taken) for key, values in answers.items()}
         each = len(next(iter(self.subspaces.values()))) // good.sum() if good.any() else 0
         offsets = pa.array(np.concatenate([[0], np.cumsum(good) * each]), pa.int32())
@@ -155,10 +158,25 @@ def explode(pictures: pa.Table, look: Look) -> pa.Table:
     """Turn rows of pictures into rows of subspaces, of the schema ``look.of_table``; files that are no pictures give none."""
     pictures = pictures.combine_chunks()
     lists = pictures["subspaces"].combine_chunks()
-    outer = pictures.drop_columns(["reason", "subspaces"]).take(pc.list_parent_indices(lists))
+    outer = pictures.drop_columns(["reason", "digest", "subspaces"]).take(pc.list_parent_indices(lists))
     inner = pa.Table.from_struct_array(pc.list_flatten(lists))
     columns = {name: outer[name] if name in outer.column_names else inner[name] for name in look.of_table.names}
     return pa.table(columns, schema=look.of_table)
+
+
+def implode(rows: pa.Table, look: Look, digests: Mapping[str, str]) -> pa.Table:
+    """Turn rows of subspaces, all of each picture, back into rows of pictures: what :func:`explode` made them of."""
+    rows = rows.combine_chunks()
+    each = rows.num_rows // pc.count_distinct(rows["picture"]).as_py()
+    starts = np.arange(0, rows.num_rows + 1, each)
+    fields = [rows[field.name].combine_chunks() for field in look.subspaces]
+    outer = rows.take(starts[:-1])
+    columns = {name: outer[name] for name in look.of_pictures.names if name in outer.column_names}
+    columns["reason"] = pa.nulls(len(outer), pa.string())
+    columns["digest"] = pa.array([digests.get(name) for name in outer["picture"].to_pylist()], pa.string())
+    lists = pa.StructArray.from_arrays(fields, fields=list(look.subspaces))
+    columns["subspaces"] = pa.ListArray.from_arrays(pa.array(starts, pa.int32()), lists)
+    return pa.table(columns).select(look.of_pictures.names).cast(look.of_pictures)
 
 
 class PictureRows:
@@ -183,7 +201,8 @@ class PictureRows:
         good = [i for i, reason in enumerate(crops.reasons) if not reason]
         names, reasons = list(crops.names), list(crops.reasons)
         if not good:
-            return Rows(names, reasons, {key: [] for key in _answers_of(self.look, [], [], [])}, self._nothing(), {})
+            nothing: dict[str, list[Any]] = {key: [] for key in _answers_of(self.look, [], [], [])}
+            return Rows(names, reasons, nothing, self._nothing(), {}, crops.digests)
         pixels = torch.as_tensor(crops.pixels[good]).permute(0, 3, 1, 2)
         x = self.look.variant.preprocessing.normalize(pixels).contiguous(memory_format=torch.channels_last)
         x = x.to(self._network.classifier.weight.device)
@@ -196,7 +215,7 @@ class PictureRows:
             for layer in (done.entering if self.look.maps else ())
         }
         answers = _answers_of(self.look, [names[i] for i in good], done.seen, targets)
-        return Rows(names, reasons, answers, subspaces, maps)
+        return Rows(names, reasons, answers, subspaces, maps, crops.digests)
 
     def _nothing(self) -> dict[str, np.ndarray]:
         return {field.name: np.array([]) for field in self.look.subspaces}
