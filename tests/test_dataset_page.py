@@ -27,6 +27,7 @@ from ulsam_viz.ui.dataset.opening import OFFERED
 from ulsam_viz.ui.run.uploads import albums
 from ulsam_viz.zoo import get_variant
 
+VISITOR = "test session id"  # as AppTest calls it
 VIEWS = ("pictures", "distributions", "scatter", "classes", "means")
 
 
@@ -208,11 +209,24 @@ def test_photographs_are_brought_looked_at_and_taken_along_as_a_table() -> None:
 
 
 def test_more_photographs_than_are_taken_are_named() -> None:
-    albums().put("album-many", _many(MAX_PICTURES - 1), "")
+    albums().put("album-many", _many(MAX_PICTURES - 1), VISITOR)
     app = page(dataset, source="photographs", look="means", position="after 11", g="1", photographs="album-many")
     app = bring(app, [(f"{i}.png", a_picture(i)) for i in range(9)])
     assert f"{MAX_PICTURES} photographs are here." in text_of(app)
     assert f"{MAX_PICTURES} photographs are here already" in text_of(app) and "and 3 other files" in text_of(app)
+
+
+def test_what_a_guest_adds_is_a_set_of_its_own() -> None:
+    albums().put("album-theirs", _many(3), "somebody else")
+    app = page(dataset, source="photographs", look="means", position="after 11", g="1", photographs="album-theirs")
+    assert "3 photographs are here." in text_of(app)
+    app = bring(app, [("mine.png", a_picture(1))])
+    assert "1 photograph is here." in text_of(app) and "somebody else's" in text_of(app)
+    assert albums().get("album-theirs", "somebody else")
+    fine(app.button(key="photographs-forget").click().run())
+    theirs = page(dataset, source="photographs", look="means", position="after 11", g="1", photographs="album-theirs")
+    fine(theirs.button(key="photographs-forget").click().run())
+    assert albums().get("album-theirs", "somebody else")
 
 
 def test_a_table_that_was_stopped_says_how_far_it_is_and_goes_on() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from PIL import Image
 
+from ulsam_viz.ui.run.lent import Lent, Way
 from ulsam_viz.ui.run.uploads import Upload, Uploads
 
 PICTURE = Image.new("RGB", (100, 100))
@@ -48,6 +49,7 @@ def test_nobody_takes_away_what_somebody_else_brought() -> None:
     kept: Uploads[Upload] = Uploads(10**6)
     kept.put("a", UPLOAD, "one")
     assert kept.get("a", "guest")  # by its address
+    assert kept.is_mine("a", "one") and not kept.is_mine("a", "guest") and kept.is_mine("a", "guest", lambda _: False)
     kept.remove("a", "guest")
     assert kept.get("a", "one")
     kept.put("a", UPLOAD, "two")  # the very same, under the same name
@@ -98,3 +100,14 @@ def test_one_visitor_cannot_push_out_everybody_elses() -> None:
         "mine100",
         "mine101",
     ]
+
+
+def test_a_lent_picture_is_open_as_long_as_what_it_is_read_from() -> None:
+    kept: Uploads[Upload] = Uploads(10**6)
+    kept.put("album", UPLOAD, "one")
+    lent = Lent()
+    lent.put("b", Way(lambda: kept.get("album", "guest"), lambda: kept.get("album", "guest") is not None))
+    assert lent.get("b") == UPLOAD and lent.is_open("b")
+    kept.remove("album", "one")
+    assert lent.get("b") is None and not lent.is_open("b")
+    assert lent.get("never lent") is None and not lent.is_open("never lent")

@@ -186,7 +186,7 @@ def _as_text(record: dict[str, Any]) -> str:
         lines.append(f"  layer {s['layer']}, subspace {s['subspace']}: {like}{agreement}")
     for one in record.get("asked", ()):
         lines.append(f"  {one['question']} ({one['about']})")
-        lines += [f"    {text}" for text in one["words"]]
+        lines += ["    " + text.replace("*", "") for text in one["words"]]  # emphasis is for pages
         for table in one["tables"]:
             lines += [f"    {table['caption']}:"] if table["caption"] else []
             lines += ["    " + ", ".join(f"{key} {written(key, value)}" for key, value in row.items()) for row in table["rows"]]

@@ -35,8 +35,8 @@ figcaption { margin-top: 0.7mm; } figcaption b i { display: inline-block; width:
 .bar span.first { transform: none; } .bar span.last { transform: translateX(-100%); } figure .bar { display: block; margin: 0.7mm 0 0; }
 math { font-size: 11pt; } .formula { margin: 1.5mm 0; overflow-x: auto; }
 .scroll { overflow-x: auto; margin: 1mm 0 2mm; } table { border-collapse: collapse; font-size: 9.5pt; } tr { break-inside: avoid; }
-caption { text-align: left; font-weight: 600; padding: 0.5mm 0; } thead th { border-bottom: 1px solid var(--line); vertical-align: bottom; }
-td, th { padding: 0.5mm 4mm 0.5mm 0; text-align: right; vertical-align: top; } td:first-child, th:first-child { text-align: left; } tbody th { font-weight: 400; }
+caption { text-align: left; font-weight: 600; padding: 0.5mm 0; white-space: nowrap; } thead th { border-bottom: 1px solid var(--line); vertical-align: bottom; }
+td, th { padding: 0.5mm 4mm 0.5mm 0; text-align: right; vertical-align: top; } td:first-child, th:first-child, .words { text-align: left; } tbody th { font-weight: 400; }
 table.words td { text-align: left; overflow-wrap: anywhere; } table.words th { white-space: nowrap; color: var(--soft); }
 dt { font-weight: 600; margin-top: 2mm; } dd { margin: 0 0 1mm 4mm; } ol.answers { list-style: upper-alpha; margin: 1mm 0 2mm; }
 pre { font: 9pt/1.4 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; border: 1px solid var(--line); padding: 2mm; margin: 1mm 0 2mm; }
@@ -110,11 +110,13 @@ def scale_bar(scale: Legend) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "") -> str:
-    """Return a table of texts as HTML; the first cell of a row names it."""
-    top = "".join(f'<th scope="col">{html.escape(c)}</th>' for c in head)
-    lines = [
-        f'<tr><th scope="row">{html.escape(row[0])}</th>{"".join(f"<td>{_cell(c)}</td>" for c in row[1:])}</tr>' for row in rows
-    ]
+    """Return a table of texts as HTML; the first cell of a row names it, and columns of words begin at the left."""
+    kinds = [' class="words"' if any(row[i][:1].isalpha() for row in rows) else "" for i in range(len(head))]
+    top = "".join(f'<th scope="col"{kind}>{html.escape(c)}</th>' for c, kind in zip(head, kinds, strict=True))
+    lines = []
+    for first, *cells in rows:
+        others = "".join(f"<td{kind}>{_cell(c)}</td>" for c, kind in zip(cells, kinds[1:], strict=True))
+        lines.append(f'<tr><th scope="row">{html.escape(first)}</th>{others}</tr>')
     named = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     return f'<div class="scroll"><table>{named}<thead><tr>{top}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
 

@@ -159,7 +159,7 @@ def address_to(
     """
     if not isinstance(network, Variant) or network.key not in {v.key for v in list_variants()}:
         return "", ""
-    note = "To be opened below the address that `ulsam-viz app` names"
+    note = "To be opened below the address that “ulsam-viz app” names"
     note += "." if sample else "; it restores the network and the settings, and the picture is to be uploaded there."
     return address_of(network, methods, target=target, sample=sample), note
 

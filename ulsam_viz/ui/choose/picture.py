@@ -15,7 +15,7 @@ from ...images import MAX_BYTES, ImageError, ModelInput, Preprocessing, decode_i
 from ...samples import Sample, list_samples
 from ..run import address
 from ..run.kept import keep
-from ..run.lent import Read, lent
+from ..run.lent import Way, lent
 from ..run.scene import Picture
 from ..run.session import is_there, visitor
 from ..run.uploads import OWN_PICTURES, Upload, uploads
@@ -118,13 +118,14 @@ def _own_pictures() -> dict[str, Upload]:
     """Return the visitor's own pictures that are still kept, the one that the address names among them, and one of a table."""
     state, named = st.session_state, _NAMED.search(address.wish("picture") or "")
     keys: list[str] = state.setdefault("own", [])
-    borrowed: dict[str, Upload] = state.setdefault("borrowed", {})
+    borrowed: dict[str, Upload] = {key: own for key, own in state.get("borrowed", {}).items() if lent().is_open(key)}
     if named and named[1] not in borrowed:
         if uploads().get(named[1], visitor()):
             if named[1] not in keys:
                 state["own"] = keys = [*keys, named[1]][-OWN_PICTURES:]
         elif found := lent().get(named[1]):
-            state["borrowed"] = borrowed = {named[1]: found}
+            borrowed = {named[1]: found}
+    state["borrowed"] = borrowed
     own = {key: found for key in keys if (found := uploads().get(key, visitor()))} | borrowed
     if (
         named and named[1] in own and address.has_walked()
@@ -201,10 +202,10 @@ def own_key(name: str, data: bytes, kind: str = "own") -> str:
     return f"{kind}-" + hashlib.sha256(name.encode() + b"\0" + data).hexdigest()[:16]
 
 
-def lend(name: str, pixels: bytes, read: Read) -> str:
+def lend(name: str, pixels: bytes, way: Way) -> str:
     """Offer a table's picture on the pages that look at one, and return what the address calls it there."""
     key = own_key(name, pixels, "table")
-    lent().put(key, read)
+    lent().put(key, way)
     return f"{name} ({key})"
 
 

@@ -15,7 +15,7 @@ from ...zoo import Variant
 from ..choose.network import backbone_label, position_label, position_words
 from ..choose.picture import DECODING, lend, plain, shrunk
 from ..choose.place import subspace_name
-from ..run.lent import Read
+from ..run.lent import Way
 from ..run.session import visitor
 from ..run.uploads import Upload, albums
 from ..titles import go_to
@@ -50,10 +50,11 @@ def ask_for(one: Shown, picture: int, layer: int | None = None, k: int | None = 
     st.session_state[_ASKED] = address
 
 
-def _way_to(one: Shown, picture: int, name: str) -> Read:
+def _way_to(one: Shown, picture: int, name: str) -> Way:
     if isinstance(one.table.looks, FolderLooks):
-        return partial(_of_folder, one.table.looks.only(picture), name)
-    return partial(_of_album, album_key(), picture, name)
+        return Way(partial(_of_folder, one.table.looks.only(picture), name))
+    key = album_key()
+    return Way(partial(_of_album, key, picture, name), lambda: albums().get(key, visitor()) is not None)
 
 
 def _of_folder(looks: FolderLooks, name: str) -> Upload | None:

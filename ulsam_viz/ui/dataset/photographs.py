@@ -55,7 +55,7 @@ def choose_photographs() -> Photographs | None:
     kept = _kept()
     if kept:
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption(f"{len(kept.names)} photographs are here.", width="content")
+            st.caption(f"{len(kept.names)} {'photographs are' if len(kept.names) > 1 else 'photograph is'} here.", width="content")
             st.button("Forget them", key="photographs-forget", on_click=_forget)
     return kept
 
@@ -114,9 +114,11 @@ def _take() -> None:
         return
     state["photographs-turn"] = state.get("photographs-turn", 0) + 1
     before = _kept()
+    skipped: list[str] = []
+    if before and not albums().is_mine(album_key(), visitor(), is_there):  # copied, they would outlive what their owner takes away
+        before, skipped = None, ["The photographs that were here are somebody else's: yours are a set of their own"]
     names = list(before.names) if before else []
     crops = list(before.pixels) if before else []
-    skipped: list[str] = []
     with st.spinner(f"{len(files)} files are being read"):
         for file in sorted(files, key=lambda f: f.name):
             name = _safe(file.name)

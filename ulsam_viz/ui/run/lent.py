@@ -5,12 +5,25 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 
 from .uploads import Upload
 
 _MOST = 5000  # of all visitors: one is a few hundred bytes
-Read = Callable[[], Upload | None]  # None where the picture is gone
+
+
+@dataclass(frozen=True)
+class Way:
+    """How to come to a picture.
+
+    Attributes:
+        read: Reads it; None where it is gone.
+        is_open: Tells whether it may still be looked at, without reading it.
+    """
+
+    read: Callable[[], Upload | None]
+    is_open: Callable[[], bool] = lambda: True
 
 
 class Lent:
@@ -18,21 +31,29 @@ class Lent:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._ways: OrderedDict[str, Read] = OrderedDict()
+        self._ways: OrderedDict[str, Way] = OrderedDict()
 
-    def put(self, key: str, read: Read) -> None:
+    def put(self, key: str, way: Way) -> None:
         """Keep the way to a picture."""
         with self._lock:
-            self._ways[key] = read
+            self._ways[key] = way
             self._ways.move_to_end(key)
             if len(self._ways) > _MOST:
                 self._ways.popitem(last=False)
 
     def get(self, key: str) -> Upload | None:
         """Read a picture; None if it is not there any more, or was never lent."""
+        way = self._way(key)
+        return way.read() if way else None
+
+    def is_open(self, key: str) -> bool:
+        """Tell whether a picture that was read may still be looked at."""
+        way = self._way(key)
+        return way is not None and way.is_open()
+
+    def _way(self, key: str) -> Way | None:
         with self._lock:
-            read = self._ways.get(key)
-        return read() if read else None
+            return self._ways.get(key)
 
 
 @lru_cache

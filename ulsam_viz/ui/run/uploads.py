@@ -107,6 +107,12 @@ class Uploads(Generic[T]):
             kept.seen = self._clock()
             return kept.upload
 
+    def is_mine(self, key: str, session: str, is_there: Callable[[str], bool] = lambda _: True) -> bool:
+        """Tell whether a session brought what is kept, or nobody else did who is still there; arguments as for :meth:`remove`."""
+        with self._lock:
+            kept = self._kept.get(key)
+            return kept is not None and (session in kept.brought_by or not any(map(is_there, kept.brought_by)))
+
     def remove(self, key: str, session: str, is_there: Callable[[str], bool] = lambda _: True, *, from_all: bool = True) -> None:
         """Forget at once a picture that a session brought; nobody takes away what somebody else brought who is still there.
 
