@@ -34,9 +34,10 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # Runs again and again in processes that are killed, each at another moment, by a signal of their own: before each file is put in
 # its place, at each batch, and when the parts are to be taken away. Then each run is gone on with.
 SCRIPT = """
-import os, shutil, signal, sys, traceback, torch
+import shutil, signal, sys, torch
 import pyarrow.dataset  # or each child would
 from pathlib import Path
+from tests.killing import in_a_child
 from ulsam_viz.batch import output
 from ulsam_viz.batch.local import run
 from ulsam_viz.batch.rows import Look, PictureRows
@@ -44,27 +45,8 @@ from ulsam_viz.zoo import get_variant
 torch.set_num_threads(1)
 look = Look(get_variant("mobilenet_v1-0.5-after11-g4"))
 
-def killed_at(place, name, call):
-    real, calls = getattr(place, name), []
-    def replaced(*things, **settings):
-        calls.append(name)
-        if len(calls) == call:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*things, **settings)
-    setattr(place, name, replaced)
-
 def child(out, *where):
-    pid = os.fork()
-    if not pid:
-        try:
-            if where:
-                killed_at(*where)
-            run(sys.argv[1], out, look, batch=2, workers=0, part=4, quiet=True)
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return in_a_child(lambda: run(sys.argv[1], out, look, batch=2, workers=0, part=4, quiet=True), *where)
 
 moments = [(PictureRows, "__call__", n) for n in (1, 2, 3)] + [(output.shutil, "rmtree", 1)]
 moments += [(output.os, "replace", n) for n in range(1, 100)]

@@ -199,10 +199,11 @@ def test_a_reopened_table_is_unfinished_on_the_page(before: Path, after: Path, t
 # Updates again and again in processes that are killed, each at another moment; then either the update is given again, or the
 # pictures are put back.
 SCRIPT = """
-import os, shutil, signal, sys, traceback, torch
+import shutil, signal, sys, torch
 import pyarrow.dataset  # or each child would
 from pathlib import Path
 from functools import partial
+from tests.killing import in_a_child
 from tests.test_batch_update import LOOK, _run
 from ulsam_viz.batch import local, output
 from ulsam_viz.batch.rows import PictureRows
@@ -213,27 +214,8 @@ output._GROUP = 1
 local.PictureRows = partial(PictureRows, network=optimize(load_network(LOOK.variant)))  # once for all
 before, after, begun, outs = map(Path, sys.argv[1:])
 
-def killed_at(place, name, call):
-    real, calls = getattr(place, name), []
-    def replaced(*things, **settings):
-        calls.append(name)
-        if len(calls) == call:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*things, **settings)
-    setattr(place, name, replaced)
-
 def child(folder, out, *where):
-    pid = os.fork()
-    if not pid:
-        try:
-            if where:
-                killed_at(*where)
-            _run(folder, out, update=True)
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return in_a_child(lambda: _run(folder, out, update=True), *where)
 
 for place, name in ((PictureRows, "__call__"), (output.shutil, "rmtree"), (Path, "unlink"), (output.os, "replace")):
     for call in range(1, 100):

@@ -30,6 +30,14 @@ def position_words(name: str) -> str:
     return "none (plain)" if name == PLAIN else name.replace("-", " ", 1).replace("-", ", ")
 
 
+def network_query(variant: Variant) -> dict[str, str]:
+    """Return what an address says of its network."""
+    query = {"net": backbone_label(variant), "position": position_words(position_label(variant))}
+    if variant.placement:
+        query |= {"g": str(variant.groups)}
+    return query if variant.gain == "published" else query | {"gain": variant.gain}
+
+
 def address_of(
     variant: Variant, methods: Mapping[str, Mapping[str, Any]], *, target: str = "", sample: Sample | None = None
 ) -> str:
@@ -41,11 +49,7 @@ def address_of(
         target: Name of the class that they are for; "" for the network's own answer.
         sample: The picture, where it is one; any other is no part of an address.
     """
-    query: dict[str, Any] = {"net": backbone_label(variant), "position": position_words(position_label(variant))}
-    if variant.placement:
-        query |= {"g": variant.groups}
-    if variant.gain != "published":
-        query |= {"gain": variant.gain}
+    query: dict[str, Any] = dict(network_query(variant))
     if sample:
         query |= {"picture": sample.title}
     query |= {"methods": [METHODS[name].label for name in methods]}

@@ -8,11 +8,11 @@ from functools import partial
 import streamlit as st
 from PIL import Image
 
+from ...address import backbone_label, network_query, position_label
 from ...dataset.opened import FolderLooks
 from ...images import crop_centre
 from ...samples import list_samples
 from ...zoo import Variant
-from ..choose.network import backbone_label, position_label, position_words
 from ..choose.picture import DECODING, lend, plain, shrunk
 from ..choose.place import subspace_name
 from ..run.lent import Way
@@ -77,13 +77,11 @@ def _of_album(key: str, picture: int, name: str) -> Upload | None:
 
 def _network(variant: Variant, *, on_the_page: bool) -> dict[str, str]:
     """Choose a network: by its controls where they are on the page, for Streamlit then lets nobody write their address; else by that."""
-    position = position_label(variant)
-    if on_the_page:
-        states = {"net": backbone_label(variant), "position": position, "g": variant.groups, "gain": variant.gain}
-        st.session_state.update(states)
-        return {}
-    address = {"net": backbone_label(variant), "position": position_words(position), "g": str(variant.groups)}
-    return address | ({} if variant.gain == "published" else {"gain": variant.gain})
+    if not on_the_page:
+        return network_query(variant)
+    states = {"net": backbone_label(variant), "position": position_label(variant), "g": variant.groups, "gain": variant.gain}
+    st.session_state.update(states)
+    return {}
 
 
 def go_where_asked() -> None:
