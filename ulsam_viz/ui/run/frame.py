@@ -34,7 +34,6 @@ _STYLE = """
   /* Streamlit hides both the pages and the controls behind one arrow. */
   :has(> .st-key-pages) { display: flex; }
   .st-key-pages { flex-wrap: nowrap; gap: 0.1rem; }
-  .st-key-look button { padding-inline: 0.55rem; }
   [data-testid="stExpandSidebarButton"] { width: auto; }
   [data-testid="stExpandSidebarButton"]::after { content: "Picture, network"; padding: 0 0.4rem; font-size: 13px; white-space: nowrap; }
 }
