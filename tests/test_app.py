@@ -69,6 +69,12 @@ def test_the_first_visit_shows_everything_computed(app: AppTest) -> None:
     assert [t["id"] for t in tiles(app, role="map")] == [*(f"11.{k}" for k in range(4)), "11.blend"]
     assert [t["id"] for t in tiles(app, role="attribution")] == ["grad_cam", "integrated_gradients"]
     assert "What attention does here" not in text  # nothing is open
+    assert not app.get("plotly_chart")  # nor loads the browser what draws charts
+
+
+def test_statistics_are_there_for_those_who_open_them(app: AppTest) -> None:
+    app.session_state["statistics"] = True
+    fine(app.run())
     assert len(chart(app, "heatmap", 0)["z"]) == 4  # agreement: g rows
     assert len(chart(app, "heatmap", 0)["z"][0]) == 2  # two methods
     redundancy = chart(app, "heatmap", 1)["z"]
@@ -133,6 +139,7 @@ def test_another_backbone_may_lack_the_position(app: AppTest) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_can_be_chosen_alone(app: AppTest, method: str) -> None:
+    app.session_state["statistics"] = True
     fine(app.run())
     fine(app.button_group(key="methods").set_value([method]).run())
     assert METHODS[method].source in text_of(app)
@@ -140,6 +147,7 @@ def test_each_method_can_be_chosen_alone(app: AppTest, method: str) -> None:
 
 
 def test_no_method_is_fine_too(app: AppTest) -> None:
+    app.session_state["statistics"] = True
     fine(app.run())
     fine(app.button_group(key="methods").set_value([]).run())
     assert not tiles(app, role="attribution")

@@ -170,6 +170,17 @@ def test_a_method_is_added_and_removed_and_a_class_becomes_the_target(browser: B
     page.context.close()
 
 
+def test_the_statistics_are_drawn_when_they_are_opened_and_stay_open(browser: Browser, address: str) -> None:
+    page = visit(browser, address)
+    charts = page.locator(".js-plotly-plot .heatmaplayer").filter(visible=True)
+    expect(page.locator(".js-plotly-plot")).to_have_count(0)
+    page.get_by_text(re.compile("^Statistics: ")).click()
+    expect(charts).to_have_count(2)
+    move_slider(page, "Subspaces g", "ArrowRight")
+    expect(charts).to_have_count(2)
+    page.context.close()
+
+
 def test_downloads_hold_what_is_shown(browser: Browser, address: str, tmp_path: Path) -> None:
     import numpy as np
     from PIL import Image

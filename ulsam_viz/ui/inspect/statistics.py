@@ -12,16 +12,20 @@ from ...analysis.attribution import Attribution
 from ...analysis.methods import METHODS
 from ...figures import charts
 from ...figures.tiles import block_means
+from ..run.kept import keep
 from ..run.scene import Scene
 
 
+@st.fragment
 def show_statistics(scene: Scene, attributions: Mapping[str, Attribution]) -> None:
-    """Show both in one closed section."""
+    """Show both in one section, for those who open it: the browser needs a second to load what draws charts."""
     if not scene.attention.maps:
         return
-    with st.expander("Statistics: agreement and redundancy"):
-        for number, maps in scene.attention.maps.items():
-            _of_layer(scene, number, maps, attributions)
+    section = st.expander("Statistics: agreement and redundancy", key=keep("statistics"), on_change="rerun")
+    if section.open:
+        with section:
+            for number, maps in scene.attention.maps.items():
+                _of_layer(scene, number, maps, attributions)
 
 
 def _of_layer(scene: Scene, number: int, maps: np.ndarray, attributions: Mapping[str, Attribution]) -> None:
