@@ -96,13 +96,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_browser() -> Iterator[Browser]:
-    """Start headless Chromium."""
+def running_browser(*more: str) -> Iterator[Browser]:
+    """Start headless Chromium, with more arguments than its usual ones; without any it has no WebGL."""
     assert CHROMIUM, "chromium is needed: apt-get install chromium"
     quiet = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"]
     quiet += ["--disable-component-update", "--disable-sync", "--no-first-run", "--use-fake-device-for-media-stream"]
     with sync_playwright() as playwright:
-        instance = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
+        instance = playwright.chromium.launch(executable_path=CHROMIUM, args=[*quiet, *more])
         yield instance
         instance.close()
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from ulsam_viz.batch import local
 from ulsam_viz.batch.rows import Look
 from ulsam_viz.samples import ASSETS, list_samples
@@ -26,6 +30,23 @@ def table_of_samples(base: Path, name: str, count: int, variant: str, *, part: i
     """Write a table of so many samples, and return its folder, which has that name."""
     out = base / name
     local.run(str(samples_in_folders(base / "pictures", count)), out, Look(get_variant(variant)), workers=0, part=part, quiet=True)
+    return out
+
+
+def grown(table: Path, out: Path, pictures: int) -> Path:
+    """Copy the folder of a table, and add pictures that are no files, whose measures lie about those of the others."""
+    shutil.copytree(table, out)
+    rows = pq.read_table(table / "attention.parquet").to_pandas()
+    names, random = rows["picture"].unique(), np.random.default_rng(0)
+    copies, schema = [rows], pq.read_schema(table / "attention.parquet")
+    for copy in range(1, -(-pictures // len(names))):
+        more = rows.assign(picture=f"copy {copy:04d}/" + rows["picture"], shard=None)
+        for measure in ("area", "peak", "entropy"):
+            more[measure] *= random.uniform(0.5, 1.5, len(rows)).astype(np.float32)
+        copies.append(more)
+    grown = pa.concat_tables(pa.Table.from_pandas(part, schema, preserve_index=False) for part in copies)
+    kept = grown.to_pandas()["picture"].drop_duplicates()[:pictures]
+    pq.write_table(grown.filter(pa.compute.is_in(grown["picture"], pa.array(kept))), out / "attention.parquet")
     return out
 
 

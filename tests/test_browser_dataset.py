@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, expect
 
-from tests.browser import BROWSER_TEST, ROOT, rerun, running_app, settle, until, visit
-from tests.tables import table_of_samples
+from tests.browser import BROWSER_TEST, ROOT, rerun, running_app, running_browser, settle, until, visit
+from tests.tables import grown, table_of_samples
 from ulsam_viz.ui.dataset.opening import OFFERED
 
 pytestmark = BROWSER_TEST
@@ -25,8 +26,9 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def offering(out: Path) -> Iterator[str]:
-    """The app, with that table for everyone."""
-    with running_app(ROOT / "app.py", **{OFFERED: str(out)}) as address:
+    """The app, with that table for everyone, and one of many pictures."""
+    many = grown(out, out.with_name("many"), 5000)
+    with running_app(ROOT / "app.py", **{OFFERED: os.pathsep.join(map(str, (out, many)))}) as address:
         yield address
 
 
@@ -108,6 +110,33 @@ def test_the_picture_under_the_pointer_is_shown_with_its_map_and_a_click_inspect
     until(page, lambda: "table-" in page.url and "subspace=" in page.url, "the click leads to Inspect")
     settle(page)
     page.context.close()
+
+
+_MANY = "dataset?source=table&table=many&look=scatter&measure1=entropy"
+# Where a point of a chart is in the window.
+_PLACE = """(chart, i) => {
+  const { _fullData: [{ x, y }], _fullLayout: { xaxis, yaxis } } = chart, { left, top } = chart.getBoundingClientRect();
+  return [left + xaxis._offset + xaxis.l2p(x[i]), top + yaxis._offset + yaxis.l2p(y[i])];
+}"""
+
+
+def test_of_many_pictures_a_browser_without_webgl_draws_those_that_lie_apart(offering: str) -> None:
+    with running_browser("--disable-3d-apis") as browser:
+        page = visit(browser, f"{offering}/{_MANY}")
+        expect(page.get_by_text("points for 5,000 pictures")).to_be_visible()
+        assert 1000 < page.locator(".st-key-scatter-0 .points path").count() <= 4000
+
+
+def test_of_many_pictures_a_browser_with_webgl_draws_all(offering: str) -> None:
+    with running_browser("--use-angle=swiftshader", "--enable-unsafe-swiftshader") as browser:
+        page = visit(browser, f"{offering}/{_MANY}")
+        chart = page.locator(".st-key-scatter-0 .js-plotly-plot")
+        expect(page.get_by_text("points for 5,000 pictures")).to_have_count(0)
+        expect(chart.locator("canvas.gl-canvas")).not_to_have_count(0)
+        settle(page)
+        assert chart.evaluate("chart => chart._fullData[0].x.length") == 5000
+        page.mouse.move(*chart.evaluate(_PLACE, 4990), steps=3)
+        expect(page.get_by_label("Picture", exact=True)).to_have_value("4991")
 
 
 def test_photographs_are_brought_and_one_is_inspected(browser: Browser, offering: str) -> None:

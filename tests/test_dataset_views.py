@@ -10,7 +10,7 @@ import pytest
 from tests.tables import table_of_samples
 from ulsam_viz.dataset.opened import open_folder
 from ulsam_viz.dataset.table import Table
-from ulsam_viz.dataset.views import MeanMaps, Selectivity, extremes, mean_maps, selectivity, spread_of
+from ulsam_viz.dataset.views import MeanMaps, Selectivity, apart, extremes, mean_maps, selectivity, spread_of
 from ulsam_viz.dataset.words import CENTRED, LEAST, MOSTLY, said_of_classes, said_of_mean_maps
 
 _SAMPLES = 7
@@ -36,6 +36,20 @@ def test_spreads_and_extremes_are_numpys_and_leave_out_what_is_unknown() -> None
     assert extremes(values[:, 2], 4) == ([], [])
     most, least = extremes(np.array([3.0, 1.0, 2.0], np.float32), 4)
     assert most == [0, 2] and least == [1]  # each once
+
+
+def test_of_too_many_points_those_stay_that_lie_apart() -> None:
+    random = np.random.default_rng(4)
+    x, y = random.normal(size=(2, 20_000)).astype(np.float32)
+    x[7], y[11], x[13] = 40, -40, np.nan
+    shown = apart(x, y, 4000)
+    assert 3000 < len(shown) <= 4000 and {7, 11} <= {*shown.tolist()} and 13 not in shown
+    assert np.array_equal(shown, np.unique(shown))  # in their order, none twice
+    alone = (np.abs(x) > 3.5) & (np.abs(y) > 1)
+    assert set(np.flatnonzero(alone)) <= {*shown.tolist()}  # no outlier is lost
+    assert np.array_equal(apart(x, y, 20_000), np.delete(np.arange(20_000), 13))
+    assert apart(np.ones(100), np.ones(100), 4).tolist() == [0]
+    assert len(apart(np.full(3, np.nan), np.ones(3), 4)) == 0
 
 
 def test_selectivity_is_eta_squared_and_its_chance_that_of_shuffled_classes() -> None:

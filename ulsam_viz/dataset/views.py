@@ -48,6 +48,26 @@ def extremes(values: np.ndarray, count: int) -> tuple[list[int], list[int]]:
     return order[::-1][:count].tolist(), order[: min(count, len(order) - count)].tolist()
 
 
+def apart(x: np.ndarray, y: np.ndarray, most: int) -> np.ndarray:
+    """Return the pictures that a scatter of at most so many points shows, in their order: of those that lie together, one.
+
+    Args:
+        x, y: Shape (N,); a picture of which one of them is NaN has no point.
+        most: At least 4; where no more are known, all are returned.
+    """
+    known = np.flatnonzero(~np.isnan(x) & ~np.isnan(y))
+    if len(known) <= most:
+        return known
+    across, up = ((v[known] - v[known].min()) / (np.ptp(v[known]) or 1) for v in (x, y))
+    cells = 1024.0  # to a side of a grid: the finest that leaves few enough
+    while True:
+        cell = (across * cells).astype(int) * 2048 + (up * cells).astype(int)
+        first = np.unique(cell, return_index=True)[1]
+        if len(first) <= most:
+            return known[np.sort(first)]
+        cells *= 0.9
+
+
 @dataclass(frozen=True)
 class Selectivity:
     """How far a measure depends on the class of the picture, for each subspace of a layer.

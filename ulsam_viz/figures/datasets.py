@@ -12,7 +12,7 @@ from .charts import NEUTRAL, colour_scale, figure, labelled
 from .colours import DIVERGING, subspace_colour
 
 _NUMBERED = 8  # subspaces of a layer that are all numbered; of more, the first, the middle and the last
-_MANY = 4000  # points that a browser draws one by one; more are drawn by its graphics card
+MANY = 4000  # points that a browser draws one by one; more are drawn by its graphics card, where it has one
 
 
 def spread_boxes(spreads: Mapping[int, np.ndarray], *, title: str, span: tuple[float, float] | None = None) -> go.Figure:
@@ -87,27 +87,34 @@ def _of_layers(
 
 
 def picture_scatter(
-    x: np.ndarray, y: np.ndarray, names: Sequence[str], *, titles: tuple[str, str], colour: str, marked: int | None = None
+    x: np.ndarray,
+    y: np.ndarray,
+    names: Sequence[str],
+    *,
+    shown: np.ndarray,
+    titles: tuple[str, str],
+    colour: str,
+    marked: int | None = None,
 ) -> go.Figure:
-    """Draw a point for each picture that both values are known of; a point's ``customdata`` is its picture's number.
+    """Draw a point for each picture that is shown; a point's ``customdata`` is its picture's number.
 
     Args:
         x, y: Shape (N,).
         names: Of the pictures, for the hover text.
+        shown: Numbers of the pictures that have a point, shape (M,); more than ``MANY`` are drawn by WebGL.
         titles: Of both axes.
         colour: Of the points.
         marked: The picture that is framed.
     """
-    known = np.flatnonzero(~np.isnan(x) & ~np.isnan(y))
-    kind = "scatter" if len(known) <= _MANY else "scattergl"
+    kind = "scatter" if len(shown) <= MANY else "scattergl"
     points = {
         "type": kind,
         "mode": "markers",
-        "x": x[known],
-        "y": y[known],
-        "customdata": known,
-        "text": [names[i] for i in known.tolist()],
-        "marker": {"size": 6 if len(known) <= _MANY else 4, "color": colour, "opacity": 0.6},
+        "x": x[shown],
+        "y": y[shown],
+        "customdata": shown,
+        "text": [names[i] for i in shown.tolist()],
+        "marker": {"size": 6 if len(shown) <= MANY else 4, "color": colour, "opacity": 0.6},
         "hovertemplate": "%{text}<br>%{x:.3g}, %{y:.3g}<extra></extra>",
         "showlegend": False,
     }

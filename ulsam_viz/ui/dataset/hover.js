@@ -1,4 +1,5 @@
 // Tells which point of a Plotly chart the pointer is on, and which was clicked: the chart is Streamlit's, and reports selections only.
+// Tells too that the browser has WebGL, where a chart has more points than it should draw without.
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   const root = parentElement.querySelector(".hover");
@@ -36,6 +37,11 @@ export default function (component) {
   const watch = new MutationObserver(attach); // the chart may come later, or anew
   if (scope) watch.observe(scope, { childList: true, subtree: true });
   attach();
+  if (data.wantsWebgl) {
+    const context = document.createElement("canvas").getContext("webgl");
+    context?.getExtension("WEBGL_lose_context")?.loseContext(); // a page may hold but a few of them
+    if (context) setTriggerValue("webgl", true);
+  }
   root.stop = () => {
     watch.disconnect();
     clearTimeout(timer);

@@ -11,8 +11,9 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from ...dataset.measures import Measure
+from ...dataset.views import apart
 from ...figures.colours import subspace_colour
-from ...figures.datasets import picture_scatter
+from ...figures.datasets import MANY, picture_scatter
 from ...figures.drawing import draw_map, draw_picture
 from ...figures.words import map_note
 from ..run.kept import keep
@@ -24,6 +25,7 @@ from .source import Shown
 
 _SIDE = 224
 _NUMBERS = ("point", "beside-point")  # of the pictures that are shown, in the address
+_WEBGL = "webgl"  # whether this visitor's browser has it, once it has said so
 _PLOT = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "toImage"]}
 
 
@@ -65,11 +67,20 @@ def _show(one: Shown, layer: int, k: int, measures: tuple[Measure, Measure], i: 
     x, y = (table.of(m, layer)[:, k] for m in measures)
     with chart, st.container(key=key):
         titles, colour = (measures[0].title, measures[1].title), subspace_colour(k, table.groups(layer))
-        figure = picture_scatter(x, y, table.pictures, titles=titles, colour=colour, marked=marked)
+        known = apart(x, y, most)
+        few = len(known) > MANY and not st.session_state.get(_WEBGL)
+        shown = apart(x, y, MANY) if few else known
+        figure = picture_scatter(x, y, table.pictures, shown=shown, titles=titles, colour=colour, marked=marked)
         st.plotly_chart(figure, config=_PLOT, key=f"{key}-chart")
+        if few:
+            st.caption(
+                f"{len(shown):,} points for {len(known):,} pictures: of those that lie together, one. A browser with WebGL shows all; "
+                "every picture has its number."
+            )
         _component()(
-            data={"chart": key},
+            data={"chart": key, "wantsWebgl": few},
             key=f"{key}-hover",
+            on_webgl_change=_said_webgl,
             on_hovered_change=partial(_hovered, key, number),
             on_clicked_change=partial(_clicked, one, layer, k, key),
         )
@@ -106,6 +117,10 @@ def _show_picture(one: Shown, picture: int, layer: int, k: int, key: str) -> Non
 def _component() -> Any:
     script = (Path(__file__).parent / "hover.js").read_text(encoding="utf-8")
     return st.components.v2.component("ulsam_viz_hover", html='<div class="hover"></div>', js=script)
+
+
+def _said_webgl() -> None:
+    st.session_state[_WEBGL] = True
 
 
 def _typed(key: str) -> None:
