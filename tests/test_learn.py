@@ -88,6 +88,18 @@ def test_back_and_next_walk_the_path_and_end_at_its_ends() -> None:
     assert button(app, "Next").disabled
 
 
+def test_what_a_new_visitor_follows_is_what_an_address_leaves_out() -> None:
+    """The browser leaves a control's default out of the address: it must be what an address without it shows."""
+    for picture in ("Cat", "Coffee cup"):
+        app = page(step="Channels", picture=picture)
+        numbers = [app.number_input(key=key) for key in ("row", "column", "channel")]
+        assert [n.proto.default for n in numbers] == [n.value for n in numbers] != [0, 0, 0]
+        fine(numbers[2].set_value(0).run())
+        assert (
+            app.number_input(key="channel").proto.default == numbers[2].proto.default > app.number_input(key="channel").value == 0
+        )
+
+
 def test_another_place_channel_and_subspace_change_the_numbers_and_bad_ones_fall_back() -> None:
     app = page(step="Softmax", row="3", column="4")
     assert "row 3, column 4 of subspace 1" in text_of(app)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +68,40 @@ def test_who_opens_another_page_and_goes_back_to_inspect_sees_what_that_address_
             return client.run
 
     assert sorted(asyncio.run(walk()).prints) == ["maps-4 4.0", "maps-4 4.1"]
+
+
+def test_going_back_and_forth_shows_what_a_new_visitor_sees_at_each_address(address: str) -> None:
+    """What an address leaves out is what a new visitor is shown, whatever was looked at before."""
+    two: dict[str, str] = {"net": "V1-0.5", "position": "after 11", "g": "4", "picture": "Boats", "way": "two"}
+    lesson: dict[str, str] = {"net": "V1-0.5", "position": "after 11", "g": "4", "step": "channels"}
+    views: list[tuple[str, dict[str, str]]] = [
+        ("compare", two),
+        ("compare", two | {"gain": "normalised"}),
+        ("learn", lesson | {"picture": "Cat"}),
+        ("compare", two | {"g": "8"}),
+        ("compare", two | {"second-gain": "normalised"}),
+        ("learn", lesson | {"picture": "Cat", "channel": "0", "row": "0"}),
+        ("learn", lesson | {"picture": "Boats"}),
+        ("compare", two),
+    ]
+
+    def shown(run: Run) -> list[tuple[str, str, str]]:
+        rows = [(c.id.split("-", 2)[-1], json.loads(c.json or "{}")) for c in run.of_kind("bidi_component")]
+        return [(row, tile["id"], tile["name"]) for row, data in rows for tile in data.get("tiles", ())]
+
+    async def see(client: Client, page: str, query: dict[str, str], *, walked: bool) -> tuple[object, object]:
+        await client.ask(page, query, walked=walked)
+        await client.until(lambda run: False, PATIENCE)
+        return shown(client.run), client.run.prints
+
+    async def walk() -> None:
+        async with Client(address) as walking:
+            for page, query in views:
+                async with Client(address) as new:
+                    expected = await see(new, page, query, walked=False)
+                assert await see(walking, page, query, walked=True) == expected, (page, query)
+
+    asyncio.run(walk())
 
 
 def test_who_goes_back_twice_sees_the_second_view_however_late_the_first_one_is(tmp_path: Path) -> None:

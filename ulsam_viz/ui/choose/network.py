@@ -16,7 +16,7 @@ from ...engine import DeviceChoice, default_engine
 from ...models.backbones import BACKBONES
 from ...models.ulsam import GAINS
 from ...zoo import Variant
-from ..run.address import say_missing, take_missing
+from ..run.address import has_walked, say_missing, take_missing, wish
 from ..run.kept import keep
 from ..run.scene import channels_of
 from .ids import choose_by_id
@@ -99,7 +99,8 @@ def choose_module(
 
 def gain_asked(name: str) -> str | None:
     """Return the gain that the address or the visitor wishes of a network, where one was said."""
-    asked: str | None = st.session_state.get(f"{name}gain") or st.query_params.get(f"{name}gain")
+    key = f"{name}gain"
+    asked: str | None = wish(key) if has_walked() else st.session_state.get(key) or st.query_params.get(key)
     return asked
 
 

@@ -196,7 +196,7 @@ def _bounded(label: str, low: int, high: int, default: int, *, key: str) -> int:
         st.number_input(label, value=low, disabled=True)
         return low
     fits = len(st.query_params.get(key, "")) < _MOST_DIGITS  # Streamlit stumbles over a number that is no float
-    return int(st.number_input(label, low, high, key=keep(key), bind="query-params" if fits else None))
+    return int(st.number_input(label, low, high, default, key=keep(key), bind="query-params" if fits else None))
 
 
 def row_of(tiles: Sequence[Tile]) -> int:
