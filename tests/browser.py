@@ -97,7 +97,7 @@ def free_port() -> int:
 
 @contextmanager
 def running_browser(*more: str) -> Iterator[Browser]:
-    """Start headless Chromium, with more arguments than its usual ones; without any it has no WebGL."""
+    """Start headless Chromium, with more arguments than its usual ones."""
     assert CHROMIUM, "chromium is needed: apt-get install chromium"
     quiet = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"]
     quiet += ["--disable-component-update", "--disable-sync", "--no-first-run", "--use-fake-device-for-media-stream"]

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -44,9 +45,10 @@ def grown(table: Path, out: Path, pictures: int) -> Path:
         for measure in ("area", "peak", "entropy"):
             more[measure] *= random.uniform(0.5, 1.5, len(rows)).astype(np.float32)
         copies.append(more)
-    grown = pa.concat_tables(pa.Table.from_pandas(part, schema, preserve_index=False) for part in copies)
-    kept = grown.to_pandas()["picture"].drop_duplicates()[:pictures]
-    pq.write_table(grown.filter(pa.compute.is_in(grown["picture"], pa.array(kept))), out / "attention.parquet")
+    all_rows = pd.concat(copies)
+    kept = all_rows["picture"].drop_duplicates()[:pictures]
+    table_of_all = pa.Table.from_pandas(all_rows[all_rows["picture"].isin(kept)], schema, preserve_index=False)
+    pq.write_table(table_of_all, out / "attention.parquet")
     return out
 
 
