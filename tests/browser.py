@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserType, Page, expect, sync_playwright
 
 from tests.patience import PATIENCE
 from tests.patience import until as wait_for
@@ -96,15 +96,21 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_browser(*more: str) -> Iterator[Browser]:
-    """Start headless Chromium, with more arguments than its usual ones."""
+def running_browser() -> Iterator[Browser]:
+    """Start headless Chromium."""
+    with sync_playwright() as playwright, browser_with(playwright.chromium) as instance:
+        yield instance
+
+
+@contextmanager
+def browser_with(kind: BrowserType, *arguments: str) -> Iterator[Browser]:
+    """Start another headless Chromium, with more arguments: ``browser_with(browser.browser_type, "--disable-3d-apis")``."""
     assert CHROMIUM, "chromium is needed: apt-get install chromium"
     quiet = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"]
     quiet += ["--disable-component-update", "--disable-sync", "--no-first-run", "--use-fake-device-for-media-stream"]
-    with sync_playwright() as playwright:
-        instance = playwright.chromium.launch(executable_path=CHROMIUM, args=[*quiet, *more])
-        yield instance
-        instance.close()
+    instance = kind.launch(executable_path=CHROMIUM, args=[*quiet, *arguments])
+    yield instance
+    instance.close()
 
 
 def open_page(browser: Browser, *, width: int = 1440, dark: bool = False) -> Page:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, expect
 
-from tests.browser import BROWSER_TEST, ROOT, rerun, running_app, running_browser, settle, until, visit
+from tests.browser import BROWSER_TEST, ROOT, browser_with, rerun, running_app, settle, until, visit
 from tests.tables import grown, table_of_samples
 from ulsam_viz.ui.dataset.opening import OFFERED
 
@@ -104,7 +104,9 @@ def test_the_picture_under_the_pointer_is_shown_with_its_map_and_a_click_inspect
     expect(points).to_have_count(9)  # the chosen one has a ring
     box = points.nth(7).bounding_box()
     assert box
+    page.mouse.move(0, 0)
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=3)
+    expect(page.locator(".hoverlayer .hovertext").first).to_be_visible()  # the chart knows of it
     page.mouse.down()
     page.mouse.up()
     until(page, lambda: "table-" in page.url and "subspace=" in page.url, "the click leads to Inspect")
@@ -120,16 +122,16 @@ _PLACE = """(chart, i) => {
 }"""
 
 
-def test_of_many_pictures_a_browser_without_webgl_draws_those_that_lie_apart(offering: str) -> None:
-    with running_browser("--disable-3d-apis") as browser:
-        page = visit(browser, f"{offering}/{_MANY}")
+def test_of_many_pictures_a_browser_without_webgl_draws_those_that_lie_apart(browser: Browser, offering: str) -> None:
+    with browser_with(browser.browser_type, "--disable-3d-apis") as without:
+        page = visit(without, f"{offering}/{_MANY}")
         expect(page.get_by_text("points for 5,000 pictures")).to_be_visible()
         assert 1000 < page.locator(".st-key-scatter-0 .points path").count() <= 4000
 
 
-def test_of_many_pictures_a_browser_with_webgl_draws_all(offering: str) -> None:
-    with running_browser("--use-angle=swiftshader", "--enable-unsafe-swiftshader") as browser:
-        page = visit(browser, f"{offering}/{_MANY}")
+def test_of_many_pictures_a_browser_with_webgl_draws_all(browser: Browser, offering: str) -> None:
+    with browser_with(browser.browser_type, "--use-angle=swiftshader", "--enable-unsafe-swiftshader") as drawing:
+        page = visit(drawing, f"{offering}/{_MANY}")
         chart = page.locator(".st-key-scatter-0 .js-plotly-plot")
         expect(page.get_by_text("points for 5,000 pictures")).to_have_count(0)
         expect(chart.locator("canvas.gl-canvas")).not_to_have_count(0)

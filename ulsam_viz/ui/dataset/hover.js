@@ -6,7 +6,7 @@ export default function (component) {
   const scope = document.querySelector(`.st-key-${data.chart}`);
   root.stop?.(); // new data runs this function again on the same root
   let chart = null;
-  let last = null;
+  let last = data.marked; // to ask for that one would draw the chart anew, without its mark, under the pointer
   let timer = 0;
   const pictureOf = (event) => {
     const point = event.points?.[0];

@@ -78,7 +78,7 @@ def _show(one: Shown, layer: int, k: int, measures: tuple[Measure, Measure], i: 
                 "every picture has its number."
             )
         _component()(
-            data={"chart": key, "wantsWebgl": few},
+            data={"chart": key, "marked": marked, "wantsWebgl": few},
             key=f"{key}-hover",
             on_webgl_change=_said_webgl,
             on_hovered_change=partial(_hovered, key, number),
