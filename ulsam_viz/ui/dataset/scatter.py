@@ -67,7 +67,7 @@ def _show(one: Shown, layer: int, k: int, measures: tuple[Measure, Measure], i: 
     x, y = (table.of(m, layer)[:, k] for m in measures)
     with chart, st.container(key=key):
         titles, colour = (measures[0].title, measures[1].title), subspace_colour(k, table.groups(layer))
-        known = apart(x, y, most)
+        known = apart(x, y, most)  # all that have both values
         few = len(known) > MANY and not st.session_state.get(_WEBGL)
         shown = apart(x, y, MANY) if few else known
         figure = picture_scatter(x, y, table.pictures, shown=shown, titles=titles, colour=colour, marked=marked)
