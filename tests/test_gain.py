@@ -66,11 +66,6 @@ def test_the_published_gain_is_the_same_bit_for_bit() -> None:
     assert Recipe(placement=Placement()).as_dict()["placement"] == Placement().as_record()
 
 
-def test_the_kernel_computes_the_published_gain_alone() -> None:
-    fast = FastULSAM(normalised(pair(16, 4)[1]), kernel=True)
-    assert fast._kernel_for(torch.randn(1, 16, 4, 4)) is None
-
-
 @pytest.mark.parametrize("gain", ["", "Normalised", "mean 1"])
 def test_an_unknown_gain_is_refused(gain: Gain) -> None:
     with pytest.raises(ValueError, match="published, normalised"):

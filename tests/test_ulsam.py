@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
-import os
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.oracle import ReferenceLoop, trained_looking
-from ulsam_viz.models.ulsam import ULSAM, FastULSAM, tried_kernel
+from ulsam_viz.models.ulsam import ULSAM, FastULSAM
 
 GROUPS = (1, 2, 4, 8, 16)
 
@@ -49,85 +43,6 @@ def test_both_forms_equal_the_equations(groups: int, shape: tuple[int, int, int,
         torch.testing.assert_close(with_gradient, expected, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(maps, expected_maps, atol=1e-5, rtol=1e-5)
     assert torch.equal(x, before)
-
-
-KERNEL_AGAINST_PLAIN_FORM = """
-import sys, torch
-from tests.test_ulsam import pair
-from ulsam_viz.models.ulsam import FastULSAM, tried_kernel
-from ulsam_viz.models.ulsam_cuda import fused
-on, device_of = [], torch.cuda.device_of
-torch.cuda.device_of = lambda tensor: on.append(tensor.device) or device_of(tensor)
-for channels, groups, side in ((16, 1, (14, 14)), (16, 4, (7, 5)), (32, 16, (9, 9)), (8, 8, (1, 1)), (12, 2, (3, 20))):
-    _, module = pair(channels, groups)
-    fast = FastULSAM(module)
-    for layout in (torch.contiguous_format, torch.channels_last):
-        x = torch.randn(2, channels, *side).contiguous(memory_format=layout)
-        expected, expected_maps = fast.forward_with_attention(x)
-        x, (scale, shift, weight, bias) = x.to(sys.argv[1]), (t.to(sys.argv[1]) for t in (fast.scale, fast.shift, fast.weight, fast.bias))
-        out, maps = (t.cpu() for t in fused(x, scale, shift, weight, bias))
-        torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(maps, expected_maps, atol=1e-5, rtol=1e-5)
-        assert out.stride() == x.stride()
-        assert on.pop() == x.device  # the guard: a launch goes to the current device
-        assert callable(tried_kernel(x.device))
-        on.clear()
-        # As it is reached: float64 never is; a gradient neither.
-        option = FastULSAM(module, kernel=True).to(x.device)
-        torch.testing.assert_close(option(x).cpu(), expected, atol=1e-5, rtol=1e-5)
-        assert on.pop() == x.device
-        option.double()(x.double()), option.float()(x.clone().requires_grad_())
-        assert not on
-try:
-    fused(x.double(), scale, shift, weight, bias)
-except ValueError as error:
-    assert "float64" in str(error)
-else:
-    raise AssertionError("float64 went through the kernel")
-"""
-
-
-@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton ships with PyTorch for Linux only")
-def test_the_cuda_kernel_equals_the_plain_form() -> None:
-    """By Triton's interpreter on the CPU, chosen when Triton is imported, hence the process; and on the GPU if there is one."""
-    for device, interpret in (("cpu", "1"), ("cuda", "0"))[: 1 + torch.cuda.is_available()]:
-        env = os.environ | {"TRITON_INTERPRET": interpret}
-        command = [sys.executable, "-c", KERNEL_AGAINST_PLAIN_FORM, device]
-        subprocess.run(command, check=True, env=env, cwd=Path(__file__).parent.parent)
-
-
-def ruined(x: Tensor, *folded: Tensor) -> tuple[Tensor, Tensor]:
-    return x, torch.zeros(len(x), 2, *x.shape[2:])
-
-
-def uncompiled(x: Tensor, *folded: Tensor) -> tuple[Tensor, Tensor]:
-    raise RuntimeError("Failed to find C compiler")
-
-
-@pytest.mark.parametrize(("kernel", "reason"), [(ruined, "not close"), (uncompiled, "RuntimeError: Failed to find C compiler")])
-def test_a_kernel_that_fails_or_errs_is_tried_once_named_and_not_used(
-    kernel: object, reason: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = []
-
-    def counted(*arguments: Tensor) -> object:
-        calls.append(1)
-        return kernel(*arguments)  # type: ignore[operator]
-
-    monkeypatch.setitem(sys.modules, "ulsam_viz.models.ulsam_cuda", SimpleNamespace(fused=counted))
-    reference, module = pair(16, 2)
-    fast, x = FastULSAM(module, kernel=True), torch.randn(2, 16, 5, 6)
-    tried_kernel.cache_clear()
-    try:
-        with pytest.warns(RuntimeWarning, match=reason):
-            out = fast(x)
-        torch.testing.assert_close(out, reference(x)[0], atol=1e-5, rtol=1e-5)
-        assert torch.equal(fast(x), out)  # no second warning, which would be an error, and no second trial
-        assert reason in str(tried_kernel(x.device))
-        assert calls == [1]
-        assert torch.equal(FastULSAM(module)(x), out)  # nobody asks for the kernel: nothing is tried
-    finally:
-        tried_kernel.cache_clear()
 
 
 class _Operations(TorchDispatchMode):

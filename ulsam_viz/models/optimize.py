@@ -22,7 +22,7 @@ from .ulsam import ULSAM, FastULSAM, fold, has_hooks
 M = TypeVar("M", bound=nn.Module)
 
 
-def optimize(network: M, *, kernel: bool = False) -> M:
+def optimize(network: M) -> M:
     """Fold BatchNorm into convolutions, replace ULSAM by its fast form, store convolutions' weights channels_last.
 
     BatchNorm is folded where nothing can come between: into the convolution before it in an ``nn.Sequential``. What has hooks,
@@ -32,7 +32,6 @@ def optimize(network: M, *, kernel: bool = False) -> M:
 
     Args:
         network: Any trained network; it is copied, never changed.
-        kernel: Let ULSAM's fast form try its CUDA kernel (see :class:`FastULSAM`).
 
     Returns:
         A network in eval mode whose parameters need no gradients. Its convolutions give features in channels_last, so code
@@ -45,7 +44,7 @@ def optimize(network: M, *, kernel: bool = False) -> M:
     for parent in list(fast.modules()):
         for name, child in parent._modules.items():
             if type(child) is ULSAM and not has_hooks(child) and fold(child):
-                parent._modules[name] = forms.setdefault(child, FastULSAM(child, kernel=kernel).eval())
+                parent._modules[name] = forms.setdefault(child, FastULSAM(child).eval())
         if isinstance(parent, nn.Sequential) and type(parent).forward is nn.Sequential.forward:
             _fold_norms(parent, places)
     if isinstance(fast, AttendedModel):

@@ -26,10 +26,8 @@ only"; this module keeps PyTorch's 0.1. State dicts stay convertible both ways i
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
 from itertools import chain
 from typing import Any, Literal, get_args
 
@@ -202,9 +200,6 @@ class FastULSAM(nn.Module):
 
     Args:
         module: A trained module; it is read, never changed.
-        kernel: On a GPU, compute float32 features by one kernel (:mod:`~ulsam_viz.models.ulsam_cuda`) where no gradient is
-            asked for. It is tried first on each device; where it fails, :func:`tried_kernel` says why, once as a warning,
-            and the other steps serve.
 
     Attributes:
         scale, shift: Per channel, shape (m, 1, 1).
@@ -220,13 +215,13 @@ class FastULSAM(nn.Module):
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, module: ULSAM, *, kernel: bool = False) -> None:
+    def __init__(self, module: ULSAM) -> None:
         super().__init__()
         with torch.no_grad():
             folded = fold(module)
         if folded is None:
             raise ValueError("the module cannot be folded: parts of it were replaced, set otherwise or have hooks")
-        self.channels, self.groups, self.gain, self.kernel = module.channels, module.groups, module.gain, kernel
+        self.channels, self.groups, self.gain = module.channels, module.groups, module.gain
         for name, value in zip(("scale", "shift", "weight", "bias"), folded, strict=True):
             self.register_buffer(name, value)
         # Modules, not functions: guided backpropagation finds non-linearities by their type.
@@ -254,15 +249,8 @@ class FastULSAM(nn.Module):
     def forward_with_attention(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the re-weighted features (N, m, H, W) and the maps (N, g, H, W) of one pass."""
         x = _raised(x, self)
-        if self.kernel and callable(kernel := self._kernel_for(x)):
-            return kernel(x, self.scale, self.shift, self.weight, self.bias)
         maps = self.attention(x)
         return apply_gain(x, excess_gain(maps, self.gain)), maps
-
-    def _kernel_for(self, x: Tensor) -> object:
-        if self.gain != "published" or not _is_eager(x) or _asks_for_gradient(x) or {x.dtype, self.scale.dtype} != {torch.float32}:
-            return None
-        return tried_kernel(x.device) if x.shape[-2] * x.shape[-1] <= KERNEL_POSITIONS else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the re-weighted features, shape (N, m, H, W)."""
@@ -368,37 +356,6 @@ def has_hooks(module: nn.Module) -> bool:
         or module._backward_pre_hooks
         or "forward" in vars(module)
     )
-
-
-# The kernel keeps all positions of a map in one program's registers.
-KERNEL_POSITIONS = 4096
-
-
-@cache
-def tried_kernel(device: torch.device) -> Callable[..., tuple[Tensor, Tensor]] | str:
-    """Try the CUDA kernel on a device, once: compile it, and compare what it computes.
-
-    Returns:
-        The kernel, or the reason why it does not serve; a warning has told that reason.
-    """
-    generator = torch.Generator().manual_seed(0)
-    fast = FastULSAM(transparent_module(8, 2))
-    for buffer in fast.buffers():
-        buffer.add_(torch.rand(buffer.shape, generator=generator, device="cpu"))
-    folded = [buffer.to(device) for buffer in fast.buffers()]
-    try:
-        from .ulsam_cuda import fused
-
-        for side in (7, int(KERNEL_POSITIONS**0.5)):
-            for layout in (torch.contiguous_format, torch.channels_last):
-                x = torch.randn(2, 8, side, side, generator=generator, device="cpu").contiguous(memory_format=layout)
-                for found, expected in zip(fused(x.to(device), *folded), fast.forward_with_attention(x), strict=True):
-                    torch.testing.assert_close(found.cpu(), expected, atol=1e-4, rtol=1e-4)
-    except Exception as error:  # a compiler that is not there, a driver's refusal, wrong numbers: all mean the same here
-        reason = f"the kernel does not serve on {device}: {type(error).__name__}: {error}"
-        warnings.warn(reason, RuntimeWarning, stacklevel=2)
-        return reason
-    return fused
 
 
 def _asks_for_gradient(x: Tensor) -> bool:
