@@ -299,7 +299,7 @@ def test_a_name_that_is_no_text_is_skipped_in_a_form_that_can_be_read(photos: Pa
 
 def test_a_file_that_is_too_large_is_said_to_have_its_size(tmp_path: Path) -> None:
     with (tmp_path / "large.bmp").open("wb") as file:
-        file.truncate(34 * 2**20)
+        file.truncate(34_000_000)
     for root in (str(tmp_path), tmp_path.as_uri()):
         read = read_crops(root, ["large.bmp"], get_variant(ONE).preprocessing)
         assert read.reasons == ["The file has 34 MB; at most 20 MB can be read."]

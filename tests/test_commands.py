@@ -327,7 +327,7 @@ def test_a_server_is_started_as_its_switch_says(monkeypatch: pytest.MonkeyPatch)
     started: list[list[str]] = []
     monkeypatch.setattr("streamlit.web.cli.main", lambda arguments, **_: started.append(arguments))
     monkeypatch.delenv(SWITCH, raising=False)
-    large = f"--server.maxUploadSize={MAX_BYTES // 2**20}"
+    large = f"--server.maxUploadSize={MAX_BYTES // 10**6}"
     for flag, switch, larger in (([], None, True), (["--own-networks"], "1", True), (["--no-own-networks"], "0", False)):
         monkeypatch.delenv(SWITCH, raising=False)
         assert main(["app", *flag, "--server.headless=true"]) == 0

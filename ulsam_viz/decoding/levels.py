@@ -22,6 +22,8 @@ def to_eight_bits(values: np.ndarray, bits: int = 16) -> tuple[np.ndarray, str]:
     Returns:
         uint8 of the same shape, and the sentence for the visitor; "" where a usual range was taken.
     """
+    if values.dtype == np.uint8:
+        return values, ""
     low, high = _range(values)
     usual = next((top for top in _usual(values.dtype, bits) if low >= 0 and top / 4 <= high <= top), None)
     if usual is None and (low == high or not np.isfinite(high - low)):

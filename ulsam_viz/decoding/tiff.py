@@ -33,12 +33,11 @@ _MOST_PIXELS = 80_000_000  # Pillow warns above 89 million
 
 
 class Entry(NamedTuple):
-    """A tag: its type, how many values, their bytes (fewer in a file that is cut short), and the directory's own bytes."""
+    """A tag: its type, how many values, and their bytes."""
 
     kind: int
     count: int
     value: bytes
-    raw: bytes
 
 
 @dataclass(frozen=True)
@@ -86,15 +85,16 @@ class Directory:
             size, place = number * _SIZES.get(kind, 0), at + length - inline
             if size > inline:
                 (place,) = struct.unpack_from(order + ("Q" if big else "I"), raw, length - inline)
-            entries.setdefault(tag, Entry(kind, number, data[place : place + size], raw))
+            if len(value := data[place : place + size]) == size:  # not beyond the file's end
+                entries.setdefault(tag, Entry(kind, number, value))
             at += length
         following = data[at : at + inline]
         return cls(order, big, entries, int.from_bytes(following, "little" if order == "<" else "big"))
 
     def numbers(self, tag: int) -> tuple[int, ...]:
-        """Return a tag's whole numbers; none where it is missing, of another type or cut short."""
+        """Return a tag's whole numbers; none where it is missing, or of another type."""
         entry = self.entries.get(tag)
-        if entry is None or entry.kind not in _WHOLE or len(entry.value) != entry.count * _SIZES[entry.kind]:
+        if entry is None or entry.kind not in _WHOLE:
             return ()
         return struct.unpack(f"{self.order}{entry.count}{_WHOLE[entry.kind]}", entry.value)
 
@@ -114,17 +114,28 @@ class Directory:
 
 def without_metadata(data: bytes, directory: Directory) -> bytes:
     """Return the file with another directory, of only those tags that decoding needs."""
-    return _with_directory(data, directory, [e.raw for tag, e in sorted(directory.entries.items()) if tag in _NEEDED], b"")
+    entries = {tag: entry for tag, entry in directory.entries.items() if tag in _NEEDED}
+    if directory.big:  # Pillow reads no BigTIFF that is big-endian
+        wide = {tag: directory.numbers(tag) for tag, entry in entries.items() if entry.kind in (16, 17, 18)}
+        entries |= _whole(wide, directory.order)
+    return _with_directory(data, entries, directory.order)
 
 
-def _with_directory(data: bytes, directory: Directory, entries: Sequence[bytes], values: bytes) -> bytes:
-    """Append values and a directory to a file, and let its header point to it."""
-    order, big = directory.order, directory.big
-    values += bytes(len(data + values) % 2)  # a directory begins at an even place
-    count = struct.pack(order + ("Q" if big else "H"), len(entries))
-    place = struct.pack(order + ("Q" if big else "I"), len(data) + len(values))
-    start = 8 if big else 4
-    return data[:start] + place + data[start + len(place) :] + values + count + b"".join(entries) + bytes(8 if big else 4)
+def _whole(tags: Mapping[int, Sequence[int]], order: str) -> dict[int, Entry]:
+    return {tag: Entry(4, len(numbers), struct.pack(f"{order}{len(numbers)}I", *numbers)) for tag, numbers in tags.items()}
+
+
+def _with_directory(data: bytes, entries: Mapping[int, Entry], order: str) -> bytes:
+    """Append another directory to a file, and let its header point to it."""
+    table, values = struct.pack(order + "H", len(entries)), b""
+    for tag, (kind, count, value) in sorted(entries.items()):
+        if len(value) > 4:
+            values += bytes((len(data) + len(values)) % 2)
+            value, values = struct.pack(order + "I", len(data) + len(values)), values + value
+        table += struct.pack(order + "HHI", tag, kind, count) + value.ljust(4, b"\0")
+    values += bytes((len(data) + len(values)) % 2)
+    header = data[:2] + struct.pack(order + "HI", 42, len(data) + len(values))
+    return header + data[8:] + values + table + bytes(4)
 
 
 @dataclass(frozen=True)
@@ -164,13 +175,14 @@ def describe(directory: Directory) -> Samples | None:
     """
     bits, formats = directory.numbers(BITS) or (1,), directory.numbers(FORMAT) or (1,)
     photometric, channels = directory.number(PHOTOMETRIC, 1), directory.number(SAMPLES, 1)
-    if max(bits) <= 8 and set(formats) == {1}:
+    lossless = directory.number(COMPRESSION, 1) in _LOSSLESS
+    if max(bits) <= 8 and set(formats) == {1} and not (set(bits) == {8} and photometric in _COLOURS and lossless):
         return None
     if len(set(bits)) > 1 or len(set(formats)) > 1 or photometric not in _COLOURS or channels < _COLOURS[photometric]:
         raise ImageError(_OTHER)
     kind = {1: "u", 2: "i", 3: "f", 4: "u"}.get(formats[0], "")
     known = {"u": (*range(8, 17), 32, 64), "i": (8, 16, 32, 64), "f": (16, 32, 64)}.get(kind, ())
-    if bits[0] not in known or not 1 <= channels <= 64 or directory.number(COMPRESSION, 1) not in _LOSSLESS:
+    if bits[0] not in known or not 1 <= channels <= 64 or not lossless:
         raise ImageError(_OTHER)
     extra = directory.numbers(EXTRA) or ((2,) if (photometric, channels) == (2, 4) else ())
     alpha = extra[0] if extra and extra[0] in (1, 2) and channels > _COLOURS[photometric] else 0
@@ -247,20 +259,8 @@ def _unpack(data: bytes, directory: Directory, pieces: _Pieces, places: Sequence
         tags |= {TILE_WIDTH: (pieces.row // bundle,), TILE_HEIGHT: (pieces.rows,), TILES: places, TILE_BYTES: sizes}
     else:
         tags |= {STRIPS: places, STRIP_ROWS: (pieces.rows,), STRIP_BYTES: sizes}
-    with Image.open(io.BytesIO(_with_tags(data, directory, tags)), formats=("TIFF",)) as image:
+    with Image.open(io.BytesIO(_with_directory(data, _whole(tags, directory.order), directory.order)), formats=("TIFF",)) as image:
         return np.asarray(image).reshape(pieces.height, width)
-
-
-def _with_tags(data: bytes, directory: Directory, tags: Mapping[int, Sequence[int]]) -> bytes:
-    """Return the file with a directory of these whole numbers alone."""
-    order, entries, values = directory.order, [], bytes(len(data) % 2)
-    letter, kind, inline = ("Q", 16, 8) if directory.big else ("I", 4, 4)
-    for tag, numbers in sorted(tags.items()):
-        packed = struct.pack(f"{order}{len(numbers)}{letter}", *numbers)
-        if len(packed) > inline:
-            packed, values = struct.pack(order + letter, len(data) + len(values)), values + packed
-        entries.append(struct.pack(f"{order}HH{letter}", tag, kind, len(numbers)) + packed)
-    return _with_directory(data, directory, entries, values)
 
 
 def _values(raw: np.ndarray, count: int, each: int, directory: Directory, samples: Samples) -> np.ndarray:
