@@ -155,7 +155,7 @@ def test_files_that_are_no_pictures_are_listed_with_the_reason(photos: Path, tmp
     assert _skipped(tmp_path) == {
         "animals/cut.jpg": "The picture is damaged or cut short and cannot be decoded.",
         "empty.png": "The file is empty.",
-        "notes.txt": "This is not a picture in a format that can be read here (JPEG, PNG, WebP, GIF, BMP, TIFF).",
+        "notes.txt": "This is not a picture in a format that can be read here (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF).",
     }
     table = pq.read_table(tmp_path / "attention.parquet")
     assert table.num_rows == 12

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from . import tiff
 from .colour import to_srgb
@@ -146,7 +147,7 @@ def _pixels(image: Image.Image) -> _Pixels:
 
 def _deep_png(image: Image.Image, data: bytes) -> _Pixels | None:
     """Load a PNG of 16 bits, all of them: Pillow gives the upper 8, where it does not clip; None for any other picture."""
-    kind = image.tile[0].args if image.format == "PNG" and image.tile else None
+    kind = image.tile[0].args if isinstance(image, ImageFile) and image.format == "PNG" and image.tile else None
     if not isinstance(kind, str) or kind not in _PNG_KINDS:
         return None
     if kind == "I;16B":

@@ -122,7 +122,10 @@ def _png(data: bytes) -> Parts:
                 about[kind] = body[:26]
         elif kind == b"tRNS" and whole and b"IDAT" not in about:
             sizes: Mapping[bytes, range] = {b"\0": range(2, 3), b"\2": range(6, 7), b"\3": range(1, 257)}
-            if len(body) in sizes.get(about.get(b"IHDR", b"")[9:10], ()):
+            depth, colour_type = about.get(b"IHDR", b"")[8:9], about.get(b"IHDR", b"")[9:10]
+            if len(body) in sizes.get(colour_type, ()):
+                if colour_type == b"\0" and depth in b"\2\4":  # Pillow scales greys to 8 bits, but not the one that is clear
+                    body = bytes([0, (body[1] * (85 if depth == b"\2" else 17)) & 255])
                 kept.append(_chunk(kind, body))
         elif whole:
             about.setdefault(kind if kind not in _TEXTS else kind + body.split(b"\0", 1)[0], body)

@@ -36,7 +36,7 @@ class Entry(NamedTuple):
     """A tag: its type, how many values, and their bytes."""
 
     kind: int
-    count: int
+    length: int
     value: bytes
 
 
@@ -96,7 +96,7 @@ class Directory:
         entry = self.entries.get(tag)
         if entry is None or entry.kind not in _WHOLE:
             return ()
-        return struct.unpack(f"{self.order}{entry.count}{_WHOLE[entry.kind]}", entry.value)
+        return struct.unpack(f"{self.order}{entry.length}{_WHOLE[entry.kind]}", entry.value)
 
     def number(self, tag: int, default: int) -> int:
         """Return a tag's first whole number."""
