@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
@@ -15,6 +16,7 @@ from tests.components import answers, mounted, tiles, words_of
 from tests.conftest import encode, noise
 from tests.patience import PATIENCE
 from ulsam_viz.analysis.methods import METHODS
+from ulsam_viz.decoding import MAX_BYTES
 from ulsam_viz.models.backbones import BACKBONES
 from ulsam_viz.samples import ASSETS, list_samples
 from ulsam_viz.zoo import Variant, list_variants
@@ -158,6 +160,7 @@ def test_no_method_is_fine_too(app: AppTest) -> None:
 def test_an_upload_is_decoded_and_shown(app: AppTest) -> None:
     fine(app.run())
     data = (ASSETS / "coffee.jpg").read_bytes()
+    assert app.file_uploader(key="upload").proto.max_upload_size_mb * 10**6 == MAX_BYTES  # browsers count in millions, too
     fine(app.file_uploader(key="upload").upload("holiday.jpg", data, "image/jpeg").run())
     assert str(app.selectbox(key="picture").value).startswith("own-")
     assert not app.error
@@ -166,6 +169,13 @@ def test_an_upload_is_decoded_and_shown(app: AppTest) -> None:
     fine(app.selectbox(key="picture").set_value("coffee").run())
     assert "Coffee cup" in text_of(app)
     assert answers(app) == uploaded
+
+
+def test_a_range_of_values_that_was_chosen_is_told(app: AppTest) -> None:
+    fine(app.run())
+    dim = Image.fromarray(np.linspace(0, 4095, 64 * 64).reshape(64, 64).astype(np.uint16))
+    text = text_of(fine(app.file_uploader(key="upload").upload("scan.tiff", encode(dim, "TIFF"), "image/tiff").run()))
+    assert "The picture's values reach from 0 to 4095" in text
 
 
 @pytest.mark.parametrize(("file", "kind", "doubted"), [("chelsea.jpg", "image/jpeg", True), ("sunflower.png", "image/png", False)])

@@ -155,7 +155,7 @@ def test_files_that_are_no_pictures_are_listed_with_the_reason(photos: Path, tmp
     assert _skipped(tmp_path) == {
         "animals/cut.jpg": "The picture is damaged or cut short and cannot be decoded.",
         "empty.png": "The file is empty.",
-        "notes.txt": "This is not a picture in a format that can be read here (JPEG, PNG, WebP, GIF, BMP, TIFF).",
+        "notes.txt": "This is not a picture in a format that can be read here (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF).",
     }
     table = pq.read_table(tmp_path / "attention.parquet")
     assert table.num_rows == 12
@@ -299,7 +299,7 @@ def test_a_name_that_is_no_text_is_skipped_in_a_form_that_can_be_read(photos: Pa
 
 def test_a_file_that_is_too_large_is_said_to_have_its_size(tmp_path: Path) -> None:
     with (tmp_path / "large.bmp").open("wb") as file:
-        file.truncate(34 * 2**20)
+        file.truncate(34_000_000)
     for root in (str(tmp_path), tmp_path.as_uri()):
         read = read_crops(root, ["large.bmp"], get_variant(ONE).preprocessing)
         assert read.reasons == ["The file has 34 MB; at most 20 MB can be read."]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ulsam_viz import explain
 from ulsam_viz.analysis import measures
@@ -53,6 +54,15 @@ def test_inspect_prints_and_saves_what_explain_computes(tmp_path: Path, capsys: 
             assert archive["attention_11"] == pytest.approx(seen.attention[11])
     assert main(["inspect", str(COFFEE), "--variant", NAME]) == 0
     assert f"{COFFEE}: " in (text := capsys.readouterr().out) and text.count("subspace") == 4
+
+
+def test_how_a_picture_is_shown_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames = [Image.new("RGB", (40, 40), colour) for colour in ("red", "blue")]
+    frames[0].save(film := tmp_path / "film.gif", save_all=True, append_images=frames[1:])
+    note = "The first frame of the animation is shown."
+    assert main(["inspect", str(film), "--variant", NAME]) == 0 and note in capsys.readouterr().out
+    assert main(["inspect", str(film), "--variant", NAME, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pictures"][0]["notes"] == [note]
 
 
 def test_a_bad_picture_is_named_and_the_others_are_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -327,7 +337,7 @@ def test_a_server_is_started_as_its_switch_says(monkeypatch: pytest.MonkeyPatch)
     started: list[list[str]] = []
     monkeypatch.setattr("streamlit.web.cli.main", lambda arguments, **_: started.append(arguments))
     monkeypatch.delenv(SWITCH, raising=False)
-    large = f"--server.maxUploadSize={MAX_BYTES // 2**20}"
+    large = f"--server.maxUploadSize={MAX_BYTES // 10**6}"
     for flag, switch, larger in (([], None, True), (["--own-networks"], "1", True), (["--no-own-networks"], "0", False)):
         monkeypatch.delenv(SWITCH, raising=False)
         assert main(["app", *flag, "--server.headless=true"]) == 0

@@ -13,12 +13,13 @@ from PIL import Image
 
 from tests.conftest import encode, noise
 from ulsam_viz import ImageError, decode_image
-from ulsam_viz.images import MAX_BYTES, Preprocessing, is_animated, prepare
+from ulsam_viz.decoding import decode
+from ulsam_viz.images import MAX_BYTES, Preprocessing, prepare
 
 RGB = Image.fromarray(noise((40, 60, 3)))
 
 
-@pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "WEBP", "JPEG", "GIF"])
+@pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "WEBP", "JPEG", "GIF", "AVIF"])
 def test_each_format_is_decoded(form: str) -> None:
     image = decode_image(encode(RGB, form))
     assert (image.mode, image.size) == ("RGB", (60, 40))
@@ -56,11 +57,13 @@ def test_transparency_shows_white_not_hidden_colours() -> None:
 
 def test_an_animation_gives_its_first_frame() -> None:
     frames = [Image.new("RGB", (20, 20), c) for c in ("red", "blue")]
-    data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert is_animated(data)
-    assert np.asarray(decode_image(data))[0, 0].tolist() == [255, 0, 0]
-    assert not is_animated(encode(RGB))
-    assert not is_animated(encode(frames[0], "TIFF", save_all=True, append_images=frames[1:]))  # pages, which nobody counts
+    for form in ("GIF", "PNG", "WEBP", "AVIF"):
+        shown = decode(encode(frames[0], form, save_all=True, append_images=frames[1:]))
+        assert shown.notes == ("The first frame of the animation is shown.",), form
+        assert np.abs(np.asarray(shown.image, int)[0, 0] - (255, 0, 0)).max() <= 3
+        assert not decode(encode(RGB, form)).notes
+    pages = decode(encode(frames[0], "TIFF", save_all=True, append_images=frames[1:]))
+    assert pages.notes == ("The first of the file's pages is shown.",)
 
 
 def _claims(width: int, height: int) -> bytes:
@@ -88,7 +91,7 @@ def _claims(width: int, height: int) -> bytes:
         (_claims(9_000, 9_000), "million"),
         (encode(Image.new("RGB", (4, 4))), "at least 8"),
         (encode(Image.new("RGB", (9000, 10))), "strip"),
-        (b"\xff" * (MAX_BYTES + 1), "MB"),
+        (b"\xff" * (MAX_BYTES + 1), r"has 20\.1 MB; at most 20 MB"),
     ],
 )
 def test_what_cannot_be_shown_is_refused_in_one_sentence(data: bytes, says: str) -> None:
@@ -103,7 +106,7 @@ def test_damaged_bytes_never_raise_anything_else() -> None:
     """Flip bytes and cut files of every format: a picture or an ImageError, nothing else."""
     rng = random.Random(5)
     refused = 0
-    for form in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"):
+    for form in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"):
         whole = encode(RGB, form)
         for _ in range(80):
             data = bytearray(whole[: rng.randint(1, len(whole))] if rng.random() < 0.3 else whole)

@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from .analysis import measures
 from .analysis.computations import AttributionError
 from .analysis.methods import METHODS
 from .batch.pictures import read_file
+from .decoding import Decoded, ImageError, decode
 from .explanation import Explanation, explain
 from .export import flatten, printable
-from .images import ImageError, decode_image
 from .questions import check_askable
 from .report.archive import KINDS, write_report
 from .report.asked import answered, written
@@ -77,14 +76,15 @@ def run_inspect(
     found, bad = [], []
     for i, path in enumerate(tqdm(pictures, unit="picture", disable=as_json or len(pictures) < 2)):
         try:
-            image = _read(path)
+            decoded = _read(path)
         except ImageError as error:
             bad.append({"picture": str(path), "reason": str(error)})
             continue
-        seen = explain(image, variant, methods, wished, device=device, settings=chosen)
+        seen = explain(decoded.image, variant, methods, wished, device=device, settings=chosen)
         to = documents[i] if report else Path("report.html")
         own = seen.reported(picture=printable(path.name), file=str(path), asked=seen.ask(*ask), to=to.name)
-        record = {"picture": str(path), **describe(own)}
+        notes = {"notes": list(decoded.notes)} if decoded.notes else {}
+        record = {"picture": str(path), **notes, **describe(own)}
         if save:
             record["files"] = [str(file) for file in seen.save(save / names[i])]
         if report:
@@ -145,9 +145,9 @@ def _documents(report: Path, names: Sequence[str]) -> list[Path]:
     return [report]
 
 
-def _read(path: Path) -> Image.Image:
+def _read(path: Path) -> Decoded:
     try:
-        return decode_image(read_file(str(path.parent), path.name))
+        return decode(read_file(str(path.parent), path.name))
     except OSError as error:
         raise ImageError(f"it cannot be read ({error.strerror or error})") from error
 
@@ -179,7 +179,7 @@ def describe(report: Report) -> dict[str, Any]:
 
 def _as_text(record: dict[str, Any]) -> str:
     said = ", ".join(f"{a['class'].replace('_', ' ')} {a['probability']:.1%}" for a in record["answers"][:3])
-    lines = [f"{record['picture']}: {said}"]
+    lines = [f"{record['picture']}: {said}", *(f"  {note}" for note in record.get("notes", ()))]
     for s in record["subspaces"]:
         agreement = "".join(f", {name} ρ {written('ρ', rho)}" for name, rho in s["agreement"].items())
         like = "uniform" if s["dead"] else f"area {s['area']:.0%}, peak {s['peak']:.1f}x at row {s['row']}, column {s['column']}"
@@ -207,11 +207,13 @@ def run_compare(picture: Path, variant: str = USUAL, *, over: str = "groups", de
         KeyError: For an unknown variant.
         ImageError: If the picture cannot be used.
     """
-    chosen, image = get_variant(variant), _read(picture)
+    chosen, decoded = get_variant(variant), _read(picture)
     compared = _alike(chosen, over)
     if len(compared) < 2:
         print(f"ulsam_viz: nothing compares with {chosen.name} over {over}", file=sys.stderr)
-    rows = [_compared(explain(image, v, (), device=device), v) for v in tqdm(compared, unit="network", disable=as_json)]
+    for note in decoded.notes:
+        print(f"ulsam_viz: {note}", file=sys.stderr)
+    rows = [_compared(explain(decoded.image, v, (), device=device), v) for v in tqdm(compared, unit="network", disable=as_json)]
     if as_json:
         print(json.dumps({"picture": str(picture), "over": over, "networks": rows}, indent=1))
         return

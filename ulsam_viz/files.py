@@ -24,7 +24,7 @@ from torch import Tensor
 
 from .zoo import CheckpointError
 
-MAX_BYTES = 200 * 2**20
+MAX_BYTES = 200_000_000
 #: A MobileNet has a few hundred tensors, and an optimizer's state some times as many.
 MAX_TENSORS = 10_000
 SUFFIXES = (".safetensors", ".pt", ".pth", ".pth.tar")
@@ -65,7 +65,7 @@ def read_weights(data: bytes, filename: str) -> Weights:
     """
     name = shortened(PurePath(filename).name)
     if len(data) > MAX_BYTES:
-        raise CheckpointError(f"'{name}' has {len(data) / 2**20:.0f} MB; at most {MAX_BYTES // 2**20} MB can be read")
+        raise CheckpointError(f"'{name}' has {-(-len(data) // 10**6)} MB; at most {MAX_BYTES // 10**6} MB can be read")
     if not name.lower().endswith(SUFFIXES):
         raise CheckpointError(f"'{name}' is not of a kind that can be read: {', '.join(SUFFIXES)}")
     read = _read_safetensors if name.lower().endswith(".safetensors") else _read_pickle
@@ -85,7 +85,7 @@ def _read_safetensors(data: bytes) -> Weights:
         raise CheckpointError("it is no safetensors file, or cut short: its header is not all there")
     if length > _MAX_HEADER:
         raise CheckpointError(
-            f"its header has {length / 2**20:.0f} MB, far more than a network's {MAX_TENSORS:,} tensors would need"
+            f"its header has {length / 10**6:.0f} MB, far more than a network's {MAX_TENSORS:,} tensors would need"
         )
     try:
         header = json.loads(data[8 : 8 + length])

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
+
+from .decoding import MAX_BYTES as MAX_BYTES
+from .decoding import ImageError as ImageError
+from .decoding import decode
 
 if TYPE_CHECKING:  # torch takes seconds to import, and pictures can be shown without it
     from torch import Tensor
 
-# Only well-tested decoders: Pillow would otherwise try some forty, one of which starts Ghostscript.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-MAX_BYTES = 20 * 2**20
-MAX_PIXELS = 50_000_000
 Interpolation = Literal["bicubic", "bilinear"]
 _FILTERS: dict[str, Image.Resampling] = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
-_HEIC_BRANDS = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1", b"ftypheif", b"ftyphevc")
-
-
-class ImageError(ValueError):
-    """A file that is not a picture this program can show; the message says why, in one sentence for the visitor."""
 
 
 @dataclass(frozen=True)
@@ -181,11 +175,11 @@ def prepare(image: Image.Image, preprocessing: Preprocessing) -> ModelInput:
 def decode_image(data: bytes) -> Image.Image:
     """Decode an uploaded file.
 
-    EXIF orientation is applied, transparency is composited on white, 16-bit greys are scaled, and of an animation the
-    first frame is taken.
+    Colours are converted to sRGB by the file's colour profile, EXIF orientation is applied, transparency is composited on
+    white, more than 8 bits are scaled, and of an animation the first frame is taken, of a file with pages the first.
 
     Args:
-        data: The whole file: JPEG, PNG, WebP, GIF, BMP or TIFF.
+        data: The whole file: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
 
     Returns:
         An upright RGB picture, fully loaded.
@@ -193,71 +187,4 @@ def decode_image(data: bytes) -> Image.Image:
     Raises:
         ImageError: For anything else: no picture, damaged or cut short, too large, an unknown format. The message says which.
     """
-    if not data:
-        raise ImageError("The file is empty.")
-    if len(data) > MAX_BYTES:
-        raise ImageError(f"The file has {len(data) / 2**20:.0f} MB; at most {MAX_BYTES // 2**20} MB can be read.")
-    if data[4:12] in _HEIC_BRANDS:
-        raise ImageError("HEIC pictures cannot be read here; save the picture as JPEG or PNG and try again.")
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise ImageError(f"The picture has {width} x {height} pixels; at most {MAX_PIXELS // 10**6} million can be read.")
-            if width < 8 or height < 8:
-                raise ImageError(f"The picture has {width} x {height} pixels; at least 8 x 8 are needed.")
-            if max(width, height) > 50 * min(width, height):
-                raise ImageError(f"The picture is a strip of {width} x {height} pixels; a square crop would show nothing.")
-            return upright_rgb(image)
-    except ImageError:
-        raise
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise ImageError(f"The picture is too large; at most {MAX_PIXELS // 10**6} million pixels can be read.") from error
-    except UnidentifiedImageError as error:
-        raise ImageError("This is not a picture in a format that can be read here (JPEG, PNG, WebP, GIF, BMP, TIFF).") from error
-    except MemoryError as error:
-        raise ImageError("The picture needs more memory than there is.") from error
-    except Exception as error:  # Pillow's decoders raise nearly every built-in type on damaged files
-        raise ImageError("The picture is damaged or cut short and cannot be decoded.") from error
-
-
-def upright_rgb(image: Image.Image) -> Image.Image:
-    """Turn an opened picture upright by its EXIF orientation, and into RGB as :func:`decode_image` says."""
-    image.load()
-    return _to_rgb(ImageOps.exif_transpose(image))
-
-
-def is_animated(data: bytes) -> bool:
-    """Tell whether a file that :func:`decode_image` accepts is an animation.
-
-    Frames are not counted: a TIFF's pages, which are none, can be made to take minutes.
-    """
-    try:
-        with Image.open(io.BytesIO(data), formats=("GIF", "PNG", "WEBP")) as image:
-            return bool(getattr(image, "is_animated", False))
-    except Exception:  # only a courtesy; decode_image has judged the file already
-        return False
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        return _grey_to_rgb(np.asarray(image), sixteen_bit=image.mode.startswith("I;16"))
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return image.convert("RGB")
-
-
-def _grey_to_rgb(values: np.ndarray, *, sixteen_bit: bool) -> Image.Image:
-    """Scale greys of more than 8 bits; Pillow's own conversion would clip all above 255 to white."""
-    values = np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0)
-    if sixteen_bit or (values.min() >= 0 and 255 < values.max() <= 65535):
-        low, high = 0.0, 65535.0
-    elif values.min() >= 0 and values.max() <= 1:
-        low, high = 0.0, 1.0
-    elif values.min() >= 0 and values.max() <= 255:
-        low, high = 0.0, 255.0
-    else:
-        low, high = float(values.min()), float(values.max())
-    grey = ((values - low) / max(high - low, 1e-9) * 255).round().astype(np.uint8)
-    return Image.fromarray(grey).convert("RGB")
+    return decode(data).image

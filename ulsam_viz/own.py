@@ -211,7 +211,7 @@ def add_network(
     """
     try:
         if file.stat().st_size > MAX_BYTES:
-            raise CheckpointError(f"'{file}' has more than {MAX_BYTES // 2**20} MB")
+            raise CheckpointError(f"'{file}' has more than {MAX_BYTES // 10**6} MB")
         data = file.read_bytes()
     except OSError as error:
         raise CheckpointError(f"'{file}' cannot be read ({error.strerror or error})") from error

@@ -12,7 +12,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from ..images import MAX_BYTES, ImageError, Preprocessing, crop_centre, decode_image
+from ..decoding import MAX_BYTES, ImageError, too_large
+from ..images import Preprocessing, crop_centre, decode_image
 
 
 class BatchError(ValueError):
@@ -132,7 +133,7 @@ def read_file(root: str, name: str) -> bytes:
 
 def _read_opened(file: BinaryIO, size: int) -> bytes:
     if size > MAX_BYTES:
-        raise ImageError(f"The file has {-(-size // 2**20)} MB; at most {MAX_BYTES // 2**20} MB can be read.")
+        raise ImageError(too_large(size))
     return bytes(file.read(MAX_BYTES + 1))  # it may have grown
 
 

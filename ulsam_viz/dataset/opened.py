@@ -25,8 +25,8 @@ from ..images import ImageError, Preprocessing, crop_centre, decode_image
 from ..zoo import get_variant
 from .table import MAX_ROWS, TEXTS, Table, TableError, as_text, read_table, wanted_columns
 
-_MAX_BYTES = 500 * 2**20  # of all columns that are read, as the file says they will be
-_FILE_ROWS, _FILE_BYTES = 500_000, 100 * 2**20  # of a file that a visitor sent
+_MAX_BYTES = 500_000_000  # of all columns that are read, as the file says they will be
+_FILE_ROWS, _FILE_BYTES = 500_000, 100_000_000  # of a file that a visitor sent
 _PLACES = ("shard", "row")
 
 
@@ -177,7 +177,7 @@ def _read_rows(file: BinaryIO, name: str, *, most_rows: int, most_bytes: int) ->
         if odd := [column for column in wanted if not _is_plain(schema.field(column).type)]:
             raise TableError(f"the column '{odd[0]}' holds neither numbers nor text")
         if _bytes_of(about, {*wanted}) > most_bytes:
-            raise TableError(f"'{name}' needs more than {most_bytes // 2**20} MB of memory")
+            raise TableError(f"'{name}' needs more than {most_bytes // 10**6} MB of memory")
         return opened.read(columns=wanted)
     except (pa.ArrowException, OSError, MemoryError, KeyError, UnicodeDecodeError) as error:
         raise TableError(f"'{name}' is not a Parquet file that can be read: {(str(error) or 'damaged').splitlines()[0]}") from error

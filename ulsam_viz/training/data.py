@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional as transforms
 
-from ..images import ImageError, decode_image, upright_rgb
+from ..decoding import ImageError, decode
+from ..images import decode_image
 
 Part = Literal["train", "test"]
 #: What a network can be trained on, see :func:`find_pictures`.
@@ -93,14 +94,14 @@ def _list_folder(folder: Path, *, part: Part | None) -> Pictures:
     files: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        suffixes = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+        suffixes = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".avif"}
         members = sorted(p for p in (folder / name).rglob("*") if p.suffix.lower() in suffixes)
         if part:
             members = [p for i, p in enumerate(members, start=1) if (i % _HELD_OUT_EVERY == 0) == (part == "test")]
         files += members
         labels += [label] * len(members)
     if not files:
-        raise DataError(f"no pictures in '{folder}': expected one folder a class, with JPEG, PNG, WebP or BMP files")
+        raise DataError(f"no pictures in '{folder}': expected one folder a class, with JPEG, PNG, WebP, AVIF or BMP files")
     return Pictures(tuple(files), tuple(labels), classes)
 
 
@@ -111,11 +112,9 @@ def read_rgb(path: Path) -> Image.Image:
         DataError: If it cannot be decoded; the message names the file.
     """
     try:
-        with Image.open(path) as image:
-            image.draft("RGB", (_KEEP_SHORTER_SIDE * 2,) * 2)
-            rgb = upright_rgb(image)
-    except Exception as error:  # Pillow's decoders raise nearly every built-in type on damaged files
-        raise DataError(f"'{path}' cannot be decoded ({error}); take it out of the folder") from error
+        rgb = decode(path.read_bytes(), draft=_KEEP_SHORTER_SIDE * 2).image
+    except (ImageError, OSError) as error:
+        raise DataError(f"'{path}' cannot be used: {error} Take it out of the folder.") from error
     if (shorter := min(rgb.size)) > _KEEP_SHORTER_SIDE:
         scale = _KEEP_SHORTER_SIDE / shorter
         rgb = rgb.resize((round(rgb.width * scale), round(rgb.height * scale)), Image.Resampling.BICUBIC, reducing_gap=3)

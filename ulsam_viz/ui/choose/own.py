@@ -27,7 +27,7 @@ def show_own_network() -> None:
     if not box.open:  # nobody who looks for the picture's upload comes across this one
         return
     with box:
-        most = min(MAX_BYTES // 2**20, int(st.get_option("server.maxUploadSize")))
+        most = min(MAX_BYTES // 10**6, int(st.get_option("server.maxUploadSize")))
         st.file_uploader(
             "Checkpoint",
             type=_TYPES,

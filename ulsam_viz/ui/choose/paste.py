@@ -42,7 +42,7 @@ def pasted(report: Any) -> bytes:
     sent, size = (report.get("data"), report.get("size")) if isinstance(report, dict) else (None, None)
     large = isinstance(sent, str) and len(sent) > 4 * (MAX_BYTES // 3 + 1)
     if large or (isinstance(size, int | float) and size > MAX_BYTES):
-        raise ImageError(f"The pasted picture is too large; at most {MAX_BYTES // 2**20} MB can be read.")
+        raise ImageError(f"The pasted picture is too large; at most {MAX_BYTES // 10**6} MB can be read.")
     try:
         return base64.b64decode(sent, validate=True)  # type: ignore[arg-type]
     except (TypeError, ValueError, binascii.Error) as error:

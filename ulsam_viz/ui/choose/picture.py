@@ -10,8 +10,9 @@ from dataclasses import replace
 import streamlit as st
 from PIL import Image
 
+from ...decoding import decode
 from ...figures.tiles import data_uri
-from ...images import MAX_BYTES, ImageError, ModelInput, Preprocessing, decode_image, is_animated, prepare
+from ...images import MAX_BYTES, ImageError, ModelInput, Preprocessing, decode_image, prepare
 from ...samples import Sample, list_samples
 from ..run import address
 from ..run.kept import keep
@@ -23,7 +24,7 @@ from ..widgets.tiles import Tile, show_tiles
 from .crop import choose_crop, cut
 from .paste import pasted, show_paste
 
-TYPES = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]
+TYPES = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"]
 _THUMBNAIL = Preprocessing(input_size=96)
 _KEPT_SIDE = 1024  # pixels, of the shorter side
 _KEPT_LONGER = 3072
@@ -57,8 +58,8 @@ def choose_picture() -> Picture:
         "Upload a photograph",
         type=TYPES,
         key="upload",
-        max_upload_size=MAX_BYTES // 2**20,
-        help="JPEG, PNG, WebP, GIF, BMP or TIFF. The network sees one square of it: the centre, or your crop. Your pictures stay in memory "
+        max_upload_size=MAX_BYTES // 10**6,
+        help="JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF. The network sees one square of it: the centre, or your crop. Your pictures stay in memory "
         "while you are here and ten minutes more, never on a disk.",
         on_change=_take_upload,
     )
@@ -185,12 +186,12 @@ def _bring(data: bytes, name: str) -> str | None:
     state["upload_error"] = state["upload_note"] = ""
     try:
         with DECODING:
-            upload = shrunk(decode_image(data), name)
+            decoded = decode(data)
+            upload = shrunk(decoded.image, name)
     except ImageError as error:
         state["upload_error"] = str(error)
         return None
-    if is_animated(data):
-        state["upload_note"] = "The first frame of the animation is shown."
+    state["upload_note"] = " ".join(decoded.notes)
     key = own_key(name, data)
     offer(key, upload)
     state["picture"] = key

@@ -10,7 +10,8 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from ...dataset.made import MAX_PICTURES, Photographs
-from ...images import MAX_BYTES, ImageError, Preprocessing, crop_centre, decode_image
+from ...decoding import MAX_BYTES, ImageError, decode
+from ...images import Preprocessing, crop_centre
 from ...samples import list_samples
 from ..choose.picture import DECODING, TYPES, plain, sample_image
 from ..run.address import say_missing
@@ -45,7 +46,7 @@ def choose_photographs() -> Photographs | None:
         # Another key, another uploader: when its files have been read, the browser's and Streamlit's copies go.
         key=_uploader(),
         accept_multiple_files="directory" if whole_folder else True,
-        max_upload_size=MAX_BYTES // 2**20,
+        max_upload_size=MAX_BYTES // 10**6,
         on_change=_take,
         help="The centre square of each is kept, 224 px, in memory, while you are here and ten minutes more, "
         "as long as others' leave room; never on a disk.",
@@ -127,7 +128,8 @@ def _take() -> None:
                 continue
             try:
                 with DECODING:
-                    pixels = crop_centre(decode_image(file.getvalue()), _SEEN).pixels
+                    decoded = decode(file.getvalue())
+                    pixels = crop_centre(decoded.image, _SEEN).pixels
             except ImageError as error:
                 skipped.append(f"{name}: {error}")
                 continue
@@ -136,6 +138,7 @@ def _take() -> None:
                 continue
             names.append(name if name not in names else _another(name, names))
             crops.append(pixels)
+            skipped += [f"{names[-1]}: {note}" for note in decoded.notes]
     state[_SKIPPED] = _in_few_words(skipped)
     if names:
         keep_photographs(Photographs("Your photographs", names, np.stack(crops)))
