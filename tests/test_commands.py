@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 
 from ulsam_viz import explain
 from ulsam_viz.analysis import measures
+from ulsam_viz.analysis.attribution import AttributionWarning
 from ulsam_viz.analysis.computations import AttributionError
 from ulsam_viz.batch.pictures import read_crops
 from ulsam_viz.batch.rows import Look, PictureRows
@@ -53,6 +56,25 @@ def test_inspect_prints_and_saves_what_explain_computes(tmp_path: Path, capsys: 
             assert archive["attention_11"] == pytest.approx(seen.attention[11])
     assert main(["inspect", str(COFFEE), "--variant", NAME]) == 0
     assert f"{COFFEE}: " in (text := capsys.readouterr().out) and text.count("subspace") == 4
+
+
+def test_a_sum_that_is_off_is_said_wherever_the_map_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One step cannot integrate; 7 is none of the page's menu."""
+    settings = {"integrated_gradients": {"steps": 1}}
+    with pytest.warns(AttributionWarning, match=r"miss it by \d+%") as said:
+        seen = explain(decode_image(COFFEE.read_bytes()), NAME, ("integrated_gradients", "deep_lift"), settings=settings)
+    off = seen.details["integrated_gradients"].off
+    assert len(said) == 1 and off is not None and off > 0.05 and not seen.details["deep_lift"].warning
+    command = ["inspect", str(COFFEE), "--variant", NAME, "--methods", "integrated_gradients", "--set"]
+    with warnings.catch_warnings():
+        assert main([*command, "integrated_gradients.steps=1", "--json", "--report", str(tmp_path / "x.html")]) == 0
+        (warning,) = json.loads(capsys.readouterr().out)["pictures"][0]["warnings"]
+        assert warning == seen.details["integrated_gradients"].warning
+        written = (tmp_path / "x.html").read_text(encoding="utf-8")
+        assert html.escape(warning) in written and f"sum off by {off:.0%}" in written
+        assert main([*command, "integrated_gradients.steps=1"]) == 0
+        assert f"warning: {warning}" in (printed := capsys.readouterr()).out and not printed.err
+        assert main([*command, "integrated_gradients.steps=7"]) == 0
 
 
 def test_a_bad_picture_is_named_and_the_others_are_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

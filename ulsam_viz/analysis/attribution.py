@@ -66,14 +66,19 @@ class Attribution:
         return abs(self.delta) / max(abs(self.explained), 1e-9)
 
     @property
+    def note(self) -> str:
+        """What the values are, in a few words, for below the map."""
+        return ("signed" if self.signed else "magnitude") + (f", sum off by {self.off:.0%}" if self.warning else "")
+
+    @property
     def warning(self) -> str:
         """Why the result is not to be relied on, in one sentence, where its sum is off by more than 5 %; else ""."""
         if self.off is None or self.off <= TOLERANCE:
             return ""
         method = METHODS[self.method]
         return (
-            f"{method.label}: the attributions should sum to the logit's difference from the baseline, {self.explained:+.3f}, and "
-            f"miss it by {self.off:.0%}: too much to rely on{method.remedy}."
+            f"{method.label}: the attributions should sum to the difference from the baseline, {self.explained:+.3f}, and miss it "
+            f"by {self.off:.0%}, too much to rely on{method.remedy}."
         )
 
 

@@ -136,14 +136,31 @@ class Method:
         Raises:
             AttributionError: For an unknown setting or a value that it does not take.
         """
-        known = {s.name: s for s in self.settings}
-        for name, value in settings.items():
-            if name not in known:
-                raise AttributionError(f"{self.label} has no setting '{name}'; it has: {', '.join(known) or 'none'}")
+        for name in settings:
+            self._setting(name)
         try:
-            return {name: s.take(settings.get(name, s.default)) for name, s in known.items()}
+            return {s.name: s.take(settings.get(s.name, s.default)) for s in self.settings}
         except ValueError as error:
             raise AttributionError(f"{self.label}: {error}") from error
+
+    def read(self, name: str, text: str) -> Any:
+        """Return the value of a setting that is written as text.
+
+        Raises:
+            AttributionError: As of :meth:`complete`.
+        """
+        try:
+            return self._setting(name).read(text)
+        except ValueError as error:
+            raise AttributionError(f"{self.label}: {error}") from error
+
+    def _setting(self, name: str) -> Setting:
+        for setting in self.settings:
+            if setting.name == name:
+                return setting
+        raise AttributionError(
+            f"{self.label} has no setting '{name}'; it has: {', '.join(s.name for s in self.settings) or 'none'}"
+        )
 
 
 _BASELINE = Setting("baseline", "Baseline", "grey", BASELINES, "What counts as “nothing there”; the result is relative to it.")
@@ -270,7 +287,7 @@ METHODS: dict[str, Method] = {
                 _BASELINE,
             ),
             complete_sum=True,
-            remedy=": take more samples, or less noise",
+            remedy="; take more samples or less noise",
         ),
         Method(
             "integrated_gradients",
@@ -287,14 +304,15 @@ METHODS: dict[str, Method] = {
                     "Steps",
                     "auto",
                     ("auto", 16, 32, 64, 128),
-                    f"Points on the way: more is more exact and slower. Auto adds points where the logit changes most, until the "
-                    f"attributions sum to its difference within {TOLERANCE:.0%}, {MOST_POINTS} at most.",
+                    "Points on the way: more is more exact and slower. A number is Captum's rule; auto is ours: it adds points where "
+                    f"too few were taken, until the attributions sum to the logit's difference within {TOLERANCE:.0%}, at most "
+                    f"{MOST_POINTS}.",
                     least=1,
                 ),
                 _BASELINE,
             ),
             complete_sum=True,
-            remedy=": take more steps",
+            remedy="; take more steps",
         ),
         Method(
             "occlusion",

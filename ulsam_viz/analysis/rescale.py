@@ -175,9 +175,21 @@ _RULES: dict[str, Callable[..., Any]] = {
     "sigmoid": _one_dimensional(torch.sigmoid),
     "square": _one_dimensional(torch.square),
 }
-_LINEAR = frozenset(
-    "add radd sub rsub neg sum mean conv1d conv2d batch_norm linear matmul cat contiguous expand expand_as view reshape flatten "
-    "unflatten permute transpose squeeze unsqueeze".split()
+_LINEAR = (
+    *("add", "radd", "sub", "rsub", "neg", "sum", "mean", "conv1d", "conv2d", "batch_norm", "linear", "matmul", "cat"),
+    *(
+        "contiguous",
+        "expand",
+        "expand_as",
+        "view",
+        "reshape",
+        "flatten",
+        "unflatten",
+        "permute",
+        "transpose",
+        "unsqueeze",
+        "squeeze",
+    ),
 )
 
 
