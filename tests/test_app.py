@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,10 +17,13 @@ from streamlit.testing.v1 import AppTest
 from tests.components import answers, mounted, tiles, words_of
 from tests.conftest import encode, noise
 from tests.patience import PATIENCE
+from ulsam_viz.analysis.attribution import Attribution
 from ulsam_viz.analysis.methods import METHODS
 from ulsam_viz.decoding import MAX_BYTES
 from ulsam_viz.models.backbones import BACKBONES
 from ulsam_viz.samples import ASSETS, list_samples
+from ulsam_viz.ui.inspect.page import _attribution_tile
+from ulsam_viz.ui.run.scene import Scene
 from ulsam_viz.zoo import Variant, list_variants
 
 APP = str(Path(__file__).parent.parent / "app.py")
@@ -146,6 +151,29 @@ def test_each_method_can_be_chosen_alone(app: AppTest, method: str) -> None:
     fine(app.button_group(key="methods").set_value([method]).run())
     assert METHODS[method].source in text_of(app)
     assert len(chart(app, "heatmap", 0)["z"][0]) == 1
+
+
+def test_the_address_may_ask_for_any_number_of_steps_and_the_tile_says_that_they_do_not_suffice(app: AppTest) -> None:
+    app.query_params.update({"methods": "Integrated gradients", "integrated_gradients.steps": "1"})  # none of the menu's
+    fine(app.run())
+    assert app.selectbox(key="integrated_gradients.steps").value == 1
+    (tile,) = tiles(app, role="attribution")
+    assert re.fullmatch(r"signed, sum off by \d+%", tile["note"]) and "take more steps" in tile["title"]
+    assert "too large to rely on" in text_of(app)
+
+
+def test_a_map_that_is_being_refined_is_shown_with_how_far_it_is() -> None:
+    so_far = Attribution("integrated_gradients", 0, np.eye(32, dtype=np.float32), True, 1.0, 25, -0.5, 2.0, "")
+    scene = SimpleNamespace(
+        crop=SimpleNamespace(pixels=noise((32, 32, 3))),
+        methods={"integrated_gradients": {}},
+        variant=SimpleNamespace(input_size=32),
+        target=0,
+        class_name=lambda number: "cup",
+    )
+    tile = _attribution_tile(cast(Scene, scene), "integrated_gradients", Future(), so_far)
+    assert tile.note == "so far, 25 of at most 128 passes of one picture: signed, sum off by 25%"
+    assert tile.drawing is not None and tile.role == "other" and not tile.wait
 
 
 def test_no_method_is_fine_too(app: AppTest) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from PIL import Image
 
 from ulsam_viz import explain
 from ulsam_viz.analysis import measures
+from ulsam_viz.analysis.attribution import AttributionWarning
 from ulsam_viz.analysis.computations import AttributionError
 from ulsam_viz.batch.pictures import read_crops
 from ulsam_viz.batch.rows import Look, PictureRows
@@ -63,6 +66,27 @@ def test_how_a_picture_is_shown_is_told(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["inspect", str(film), "--variant", NAME]) == 0 and note in capsys.readouterr().out
     assert main(["inspect", str(film), "--variant", NAME, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["pictures"][0]["notes"] == [note]
+
+
+def test_a_sum_that_is_off_is_said_wherever_the_map_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One step cannot integrate; 7 is none of the page's menu."""
+    settings = {"integrated_gradients": {"steps": 1}}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", AttributionWarning)
+        seen = explain(decode_image(COFFEE.read_bytes()), NAME, ("integrated_gradients", "deep_lift"), settings=settings)
+    off = seen.details["integrated_gradients"].off
+    (said,) = (str(one.message) for one in caught if one.category is AttributionWarning)
+    assert re.search(r"miss it by \d+%", said) and off is not None and off > 0.05 and not seen.details["deep_lift"].warning
+    command = ["inspect", str(COFFEE), "--variant", NAME, "--methods", "integrated_gradients", "--set"]
+    with warnings.catch_warnings():
+        assert main([*command, "integrated_gradients.steps=1", "--json", "--report", str(tmp_path / "x.html")]) == 0
+        (warning,) = json.loads(capsys.readouterr().out)["pictures"][0]["warnings"]
+        assert warning == seen.details["integrated_gradients"].warning == said
+        written = (tmp_path / "x.html").read_text(encoding="utf-8")
+        assert html.escape(warning) in written and f"sum off by {off:.0%}" in written
+        assert main([*command, "integrated_gradients.steps=1"]) == 0
+        assert f"warning: {warning}" in (printed := capsys.readouterr()).out and not printed.err
+        assert main([*command, "integrated_gradients.steps=7"]) == 0
 
 
 def test_a_bad_picture_is_named_and_the_others_are_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -213,6 +213,23 @@ def test_a_long_computation_stops_when_its_visitor_has_gone(picture: ModelInput,
         assert not any(module._forward_pre_hooks for module in model.modules())
 
 
+def test_what_is_refined_can_be_seen_meanwhile(picture: ModelInput) -> None:
+    engine, begun, go_on = Engine(workers=1), threading.Event(), threading.Event()
+
+    def refine(_: Network, pause: Callable[..., None]) -> np.ndarray:
+        pause(so_far=np.zeros(3))
+        begun.set()
+        go_on.wait(PATIENCE)
+        return np.ones(3)
+
+    running = engine.run("refine", picture, get_variant(G4), "cpu", refine)
+    assert begun.wait(PATIENCE)
+    so_far = engine.so_far(running)
+    assert so_far is not None and not so_far.any() and not so_far.flags.writeable
+    go_on.set()
+    assert running.result(PATIENCE).all() and engine.so_far(running) is None
+
+
 def test_a_networks_first_pass_within_anothers_computation_leaves_it_fit_for_gradients(picture: ModelInput) -> None:
     """Short work runs in a long computation's thread, whose inference mode must not get into the network's tensors."""
     engine, begun, asked = Engine(workers=1), threading.Event(), threading.Event()

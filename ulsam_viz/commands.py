@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .analysis import measures
+from .analysis.attribution import AttributionWarning
 from .analysis.computations import AttributionError
 from .analysis.methods import METHODS
 from .batch.pictures import read_file
@@ -71,6 +73,7 @@ def run_inspect(
     """
     wished = int(target) if target is not None and target.isdecimal() else target
     check_askable(get_variant(variant), ask)  # what is wrong is said before anything is computed
+    warnings.simplefilter("ignore", AttributionWarning)  # said beside each picture instead
     chosen, names = parse_settings(settings, methods), names_of(pictures)
     documents = _documents(report, names) if report else []
     found, bad = [], []
@@ -110,9 +113,9 @@ def parse_settings(texts: Sequence[str], methods: Sequence[str]) -> dict[str, di
         method, _, setting = name.partition(".")
         if method not in METHODS or method not in methods:
             raise AttributionError(f"--set takes METHOD.SETTING=VALUE of one of the methods ({', '.join(methods)}), not '{text}'")
-        offered = next((s.options for s in METHODS[method].settings if s.name == setting), ())
-        found.setdefault(method, {})[setting] = next((option for option in offered if str(option) == value), value)
-        METHODS[method].complete(found[method])  # what is wrong is said before anything is computed
+        found.setdefault(method, {})[setting] = METHODS[method].read(
+            setting, value
+        )  # what is wrong is said before anything is computed
     return found
 
 
@@ -173,6 +176,7 @@ def describe(report: Report) -> dict[str, Any]:
         "answers": [{"class": report.classes[n], "probability": round(float(sheet.probabilities[n]), 6)} for n in top],
         "target": report.classes[sheet.target],
         "subspaces": measured_in(report),
+        "warnings": [a.warning for a in sheet.attributions.values() if a.warning],
         **({"asked": asked} if asked else {}),
     }
 
@@ -184,6 +188,7 @@ def _as_text(record: dict[str, Any]) -> str:
         agreement = "".join(f", {name} ρ {written('ρ', rho)}" for name, rho in s["agreement"].items())
         like = "uniform" if s["dead"] else f"area {s['area']:.0%}, peak {s['peak']:.1f}x at row {s['row']}, column {s['column']}"
         lines.append(f"  layer {s['layer']}, subspace {s['subspace']}: {like}{agreement}")
+    lines += [f"  warning: {text}" for text in record["warnings"]]
     for one in record.get("asked", ()):
         lines.append(f"  {one['question']} ({one['about']})")
         lines += ["    " + text.replace("*", "") for text in one["words"]]  # emphasis is for pages

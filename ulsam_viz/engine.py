@@ -37,7 +37,8 @@ from .scheduling import FairPool, Job, Kind
 from .zoo import Variant, load_network
 
 T = TypeVar("T")
-Pause = Callable[..., None]  # of how many passes a computation has sent through the network by other ways than a call; 0
+# Of how many passes a computation has sent through the network by other ways than a call (0), and of its result so far (None).
+Pause = Callable[..., None]
 Work = Callable[[Any, Pause], T]  # on an AttentionNetwork, which a variant's Network is
 Run = Callable[[str, Job], T]  # on a device, as a job
 _SHORT_PASSES = 2  # an attribution of so few passes takes milliseconds
@@ -174,7 +175,7 @@ class Engine:
         return self._ask(
             (variant.key, device, picture.key, method, target, tuple(values.items()), seed),
             variant,
-            lambda model, _: attribute(
+            lambda model, pause: attribute(
                 model,
                 picture.tensor,
                 method=method,
@@ -183,6 +184,7 @@ class Engine:
                 settings=values,
                 seed=seed,
                 seen=self._seen((variant.key, device, picture.key)),
+                show=lambda so_far: pause(so_far=so_far),
             ),
             kind=Kind.SHORT if passes <= _SHORT_PASSES else Kind.LONG,
             visitor=visitor,
@@ -263,6 +265,12 @@ class Engine:
         with self._lock:
             asked = self._asked.get(future)
         return asked.job.passes if asked else 0
+
+    def so_far(self, future: Future[T]) -> T | None:
+        """Return the result that a computation has reached by now, of those that refine theirs; None before, and once it is done."""
+        with self._lock:
+            asked = self._asked.get(future)
+        return cast("T | None", asked.job.so_far) if asked else None
 
     def release(self, futures: Iterable[Future[Any]]) -> None:
         """Say that a visitor no longer waits for these; what nobody waits for never begins, or stops at its next pass."""
@@ -379,15 +387,18 @@ class Engine:
         # A short job may run within a long one, in its thread: whatever mode that has set must not reach into this network.
         with torch.inference_mode(False), torch.enable_grad(), self._borrow(variant, device) as model:
             if job.kind is Kind.SHORT:
-                return work(model, lambda passes=0: None)
+                return work(model, lambda passes=0, so_far=None: None)
 
             with self._lock:
                 pool = self._pools["cuda" if job.future in self._moved else device]  # in whose thread this runs
 
             # Each pass of a long computation begins by letting short ones go first.
-            def pause(passes: int = 0) -> None:
+            def pause(passes: int = 0, so_far: Any = None) -> None:
                 pool.give_way(job)
                 job.passes += passes
+                if so_far is not None:
+                    freeze(so_far)
+                    job.so_far = so_far
 
             def before_pass(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
                 pause(len(inputs[0]))

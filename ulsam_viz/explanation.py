@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -12,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from .analysis.attention import Attention
-from .analysis.attribution import Attribution
+from .analysis.attribution import Attribution, AttributionWarning
 from .analysis.computations import AttributionError
 from .analysis.methods import METHODS
 from .engine import default_engine
@@ -216,10 +217,13 @@ def explain(
     Raises:
         KeyError: For an unknown variant.
         CheckpointError: If the variant's checkpoint is damaged.
-        AttributionError: For an unknown method, setting or class, and for a method whose rule does not hold on a foreign network.
+        AttributionError: For an unknown method, setting or class, and for a method whose rule does not hold on this network.
         ValueError: For a network of one's own without preprocessing, or with other classes than it has logits; for a variant
             with any of the two.
         TypeError: For what is neither.
+
+    Warns:
+        AttributionWarning: Where attributions miss the sum that their method promises by more than 5 %.
     """
     engine = default_engine()
     record = _record_of(variant, classes, preprocessing)
@@ -234,6 +238,9 @@ def explain(
         for method in methods
     }
     details = {method: future.result() for method, future in futures.items()}
+    for own in details.values():
+        if own.warning:
+            warnings.warn(own.warning, AttributionWarning, stacklevel=2)
     return Explanation(
         record.name,
         attention.logits,

@@ -23,7 +23,7 @@ class Kind(IntEnum):
 
 @dataclass(eq=False)
 class Job:
-    """A piece of work, and what becomes of it; ``passes`` is how far it says that it has come."""
+    """A piece of work, and what becomes of it; ``passes`` is how far it says that it has come, ``so_far`` what it has by then."""
 
     work: Callable[[Job], Any]
     kind: Kind
@@ -31,6 +31,7 @@ class Job:
     future: Future[Any] = field(default_factory=Future)
     abandoned: bool = False
     passes: int = 0
+    so_far: Any = None
 
 
 class FairPool:

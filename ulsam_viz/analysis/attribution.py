@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +27,7 @@ from .attention import Attention, attend
 from .computations import AttributionError, Task
 from .foreign import why_not_guided, why_not_rescaled
 from .methods import METHODS, Method
+from .refinement import TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,33 @@ class Attribution:
     explained: float | None
     caveat: str
 
+    @property
+    def off(self) -> float | None:
+        """What the attributions' sum misses, as a share of the logit's difference; None where no such sum is promised."""
+        if self.delta is None or self.explained is None:
+            return None
+        return abs(self.delta) / max(abs(self.explained), 1e-9)
+
+    @property
+    def note(self) -> str:
+        """What the values are, in a few words, for below the map."""
+        return ("signed" if self.signed else "magnitude") + (f", sum off by {self.off:.0%}" if self.warning else "")
+
+    @property
+    def warning(self) -> str:
+        """Why the result is not to be relied on, in one sentence, where its sum is off by more than 5 %; else ""."""
+        if self.off is None or self.off <= TOLERANCE:
+            return ""
+        method = METHODS[self.method]
+        return (
+            f"{method.label}: the attributions should sum to the difference from the baseline, {self.explained:+.3f}, and miss it "
+            f"by {self.off:.0%}, too much to rely on{method.remedy}."
+        )
+
+
+class AttributionWarning(UserWarning):
+    """An attribution's sum is so far from what it should be that the map is not to be relied on."""
+
 
 def attribute(
     model: AttentionNetwork,
@@ -68,6 +96,7 @@ def attribute(
     settings: Mapping[str, Any] | None = None,
     seed: int = 0,
     seen: Attention | None = None,
+    show: Callable[[Attribution], None] = lambda so_far: None,
 ) -> Attribution:
     """Attribute one class's logit to the pixels of one picture.
 
@@ -80,12 +109,13 @@ def attribute(
         settings: Values other than the method's defaults.
         seed: Of methods that draw random numbers.
         seen: A finished pass of the same picture; methods that can be computed from it then need none of their own.
+        show: Called with what is there so far by methods that refine their result.
 
     Returns:
         The attribution; signed values are summed, magnitudes maximised, over the colour channels.
 
     Raises:
-        AttributionError: For an unknown method, setting or class, and for a method whose rule does not hold on a foreign network.
+        AttributionError: For an unknown method, setting or class, and for a method whose rule does not hold on this network.
     """
     if method not in METHODS:
         raise AttributionError(f"unknown method '{method}'; there are: {', '.join(METHODS)}")
@@ -103,16 +133,26 @@ def attribute(
     # Overwriting saves a sixth of the time, where Captum puts no hooks on the ReLUs.
     in_place = nothing_in_place(model) if chosen.hooks_relus else relus_in_place(model)
     refuse_where_wrong(model, x, method)
-    task = Task(target, values, preprocessing, torch.Generator().manual_seed(seed))
-    with _unchanged(model), in_place:
-        result = chosen.run(model, x, task).detach()
-    delta = explained = None
+    explained: float | None = None
+    taken = passes
+
+    def record(result: Tensor) -> Attribution:
+        delta = None if explained is None else float(result.double().sum()) - explained
+        return _record(chosen, target, result, time.perf_counter() - started, taken, delta, explained)
+
+    def report(result: Tensor, passes_so_far: int) -> None:
+        nonlocal taken
+        taken = passes_so_far
+        show(record(result))
+
+    task = Task(target, values, preprocessing, torch.Generator().manual_seed(seed), report)
     if chosen.complete_sum:
         with torch.inference_mode():
             logits = model(torch.cat((x, task.baseline(x))))[:, target]
         explained = float(logits[0] - logits[1])
-        delta = float(result.double().sum()) - explained
-    return _record(chosen, target, result, time.perf_counter() - started, passes, delta, explained)
+    with _unchanged(model), in_place:
+        result = chosen.run(model, x, task).detach()
+    return record(result)
 
 
 def refuse_where_wrong(model: AttentionNetwork, x: Tensor, method: str) -> None:

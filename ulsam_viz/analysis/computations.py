@@ -5,7 +5,7 @@ All have one signature: network, picture (1, 3, S, S), task -> (1, 3 or 1, S, S)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,8 @@ from ..images import Preprocessing
 from ..models.attention_network import AttentionNetwork
 from ..models.network import Network
 from .attention import Attention
-from .rescale import rescalable
+from .refinement import refined_gradients
+from .rescale import NoRuleError, rescalable
 
 # Pictures in one pass: more are slower (16: 1.1 to 1.6 times), take more memory, and short work waits longer between two passes.
 _INTERNAL_BATCH = 8
@@ -37,12 +38,14 @@ class Task:
         preprocessing: The variant's, for baselines that are colours.
         random: What random numbers are drawn from: the task's own, on the CPU, so the process's generators stay as they are
             and every device sees the same draws.
+        report: Called by methods that refine their result with what they have so far, (1, 1, S, S), and the passes it took.
     """
 
     target: int | Tensor
     settings: Mapping[str, Any]
     preprocessing: Preprocessing
     random: torch.Generator
+    report: Callable[[Tensor, int], None] = lambda result, passes: None
 
     def baseline(self, x: Tensor) -> Tensor:
         """Return the baseline that the settings name, shape of ``x``."""
@@ -76,7 +79,10 @@ def input_x_gradient(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
 
 
 def integrated_gradients(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
-    """Gradients along the straight way from the baseline, a few steps a pass."""
+    """Gradients along the straight path from the baseline: at as many points as the sum needs, or by Captum at a fixed number."""
+    if task.settings["steps"] == "auto":
+        assert isinstance(task.target, int)  # this method takes one picture
+        return refined_gradients(model, x, task.baseline(x), task.target, report=task.report)
     from captum.attr import IntegratedGradients
 
     return IntegratedGradients(model).attribute(
@@ -104,7 +110,10 @@ def deep_lift(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
     """Rescale rule, on a twin of the network whose steps all have exact rules."""
     from captum.attr import DeepLift
 
-    return DeepLift(rescalable(model)).attribute(x, task.baseline(x), target=task.target)
+    try:
+        return DeepLift(rescalable(model)).attribute(x, task.baseline(x), target=task.target)
+    except NoRuleError as error:
+        raise AttributionError(f"DeepLift {error}, so its attributions would not sum to the logit's difference") from error
 
 
 def guided_backprop(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
@@ -171,17 +180,21 @@ def guided_grad_cam(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
 
 
 def smooth_grad(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
-    """Saliency, averaged over noisy copies; as Captum's ``NoiseTunnel``."""
+    """Magnitude of the mean signed gradient over noisy copies, as Smilkov et al. define it; as Captum's ``NoiseTunnel``."""
     from captum.attr import Saliency
 
     total = torch.zeros_like(x)
     for noisy in _noisy(x, task):
-        total += Saliency(model).attribute(noisy, target=task.target).sum(0, keepdim=True)
-    return total / task.settings["samples"]
+        total += Saliency(model).attribute(noisy, target=task.target, abs=False).sum(0, keepdim=True)
+    return (total / task.settings["samples"]).abs()
 
 
 def _noisy(x: Tensor, task: Task) -> Iterator[Tensor]:
-    """Yield as many noisy copies of a picture as there are samples, a few at a time: (n, 3, S, S)."""
+    """Yield as many noisy copies of a picture as there are samples, a few at a time: (n, 3, S, S).
+
+    The noise is a share of the range of the picture's normalised values, whatever a network's normalisation makes of them.
+    """
+    deviation = task.settings["noise"] * (x.max() - x.min())
     for start in range(0, task.settings["samples"], _INTERNAL_BATCH):
         count = min(_INTERNAL_BATCH, task.settings["samples"] - start)
-        yield x + task.settings["noise"] * torch.randn(count, *x.shape[1:], generator=task.random).to(x)
+        yield x + deviation * torch.randn(count, *x.shape[1:], generator=task.random).to(x)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from torch import Tensor
@@ -13,6 +15,7 @@ from ..models.network import Network
 from . import computations
 from .attention import Attention
 from .computations import AttributionError, Task
+from .refinement import MOST_POINTS, TOLERANCE
 
 BASELINES = ("grey", "black", "white", "blurred")
 
@@ -27,6 +30,7 @@ class Setting:
         default: Used when not given.
         options: The values offered, in order.
         help: What it changes.
+        least: Any number from this one up is taken too: any whole number if this is an int. None: the options alone.
     """
 
     name: str
@@ -34,6 +38,43 @@ class Setting:
     default: Any
     options: tuple[Any, ...]
     help: str
+    least: float | None = None
+
+    def take(self, value: Any) -> Any:
+        """Return a value as the method reads it.
+
+        Raises:
+            ValueError: If it is none that can be taken; the message says which can.
+        """
+        kind = Integral if isinstance(self.least, int) else Real
+        if self.least is not None and isinstance(value, kind) and not isinstance(value, bool):
+            number = type(self.least)(value)
+            if self.least <= number < math.inf:
+                return number
+        for option in self.options:
+            if option == value and not isinstance(value, bool):
+                return option
+        raise ValueError(f"'{self.name}' must be {self._what_can_be()}, not {value!r}")
+
+    def read(self, text: str) -> Any:
+        """Return the value that a text, as of an address or a command, stands for.
+
+        Raises:
+            ValueError: As of :meth:`take`.
+        """
+        for option in self.options:
+            if str(option) == text:
+                return option
+        try:
+            return self.take(text if self.least is None else type(self.least)(text))
+        except ValueError:
+            return self.take(text)
+
+    def _what_can_be(self) -> str:
+        if self.least is None:
+            return f"one of {self.options}"
+        words = "".join(f"'{option}' or " for option in self.options if isinstance(option, str))
+        return f"{words}a {'whole ' if isinstance(self.least, int) else ''}number from {self.least:g} up"
 
 
 # (network, picture, task) -> attributions, shape (1, 3 or 1, S, S)
@@ -65,6 +106,7 @@ class Method:
         signed: False for magnitudes.
         settings: What can be set.
         complete_sum: The attributions should sum to the logit's difference from the baseline (completeness).
+        remedy: What to do where they do not, to end the sentence that says so.
         of_pass: Computes it from a finished pass instead, where it can.
         hooks_relus: It changes what ReLUs do, so they must not overwrite their input.
         takes_several: Its computation takes several pictures in one pass, each with its own target, as it takes one.
@@ -83,6 +125,7 @@ class Method:
     source: str
     settings: tuple[Setting, ...] = ()
     complete_sum: bool = False
+    remedy: str = ""
     hooks_relus: bool = False
     of_pass: OfPass | None = None
     takes_several: bool = False
@@ -91,26 +134,40 @@ class Method:
         """Return all settings, defaults filled in.
 
         Raises:
-            AttributionError: For an unknown setting or a value that is not offered.
+            AttributionError: For an unknown setting or a value that it does not take.
         """
-        known = {s.name: s for s in self.settings}
-        for name, value in settings.items():
-            if name not in known:
-                raise AttributionError(f"{self.label} has no setting '{name}'; it has: {', '.join(known) or 'none'}")
-            if value not in known[name].options:
-                raise AttributionError(f"{self.label}: '{name}' must be one of {known[name].options}, not {value!r}")
-        return {name: settings.get(name, s.default) for name, s in known.items()}
+        for name in settings:
+            self._setting(name)
+        try:
+            return {s.name: s.take(settings.get(s.name, s.default)) for s in self.settings}
+        except ValueError as error:
+            raise AttributionError(f"{self.label}: {error}") from error
+
+    def read(self, name: str, text: str) -> Any:
+        """Return the value of a setting that is written as text.
+
+        Raises:
+            AttributionError: As of :meth:`complete`.
+        """
+        try:
+            return self._setting(name).read(text)
+        except ValueError as error:
+            raise AttributionError(f"{self.label}: {error}") from error
+
+    def _setting(self, name: str) -> Setting:
+        for setting in self.settings:
+            if setting.name == name:
+                return setting
+        raise AttributionError(
+            f"{self.label} has no setting '{name}'; it has: {', '.join(s.name for s in self.settings) or 'none'}"
+        )
 
 
 _BASELINE = Setting("baseline", "Baseline", "grey", BASELINES, "What counts as “nothing there”; the result is relative to it.")
-_SAMPLES = Setting("samples", "Samples", 16, (8, 16, 32, 64), "Random draws that are averaged: more is smoother and slower.")
-_NOISE = Setting(
-    "noise",
-    "Noise",
-    0.15,
-    (0.05, 0.15, 0.3, 0.6),
-    "Standard deviation of the noise, in normalised units (about 0.23 of the colour range each).",
+_SAMPLES = Setting(
+    "samples", "Samples", 16, (8, 16, 32, 64), "Random draws that are averaged: more is smoother and slower.", least=1
 )
+_NOISE_HELP = "Standard deviation of the noise, as a share of the range from the picture's lowest normalised value to its highest."
 _CAM_LAYER = Setting(
     "layer",
     "Layer",
@@ -191,18 +248,29 @@ METHODS: dict[str, Method] = {
             "Shrikumar et al., ICML 2017",
             (_BASELINE,),
             complete_sum=True,
+            remedy=", since its rule does not hold on this network",
             hooks_relus=True,
         ),
         Method(
             "smooth_grad",
             "SmoothGrad",
-            "Saliency averaged over noisy copies of the picture.",
+            "Magnitude of the gradient's mean over noisy copies of the picture.",
             "Magnitudes only; it shows the neighbourhood of the picture, not the picture alone.",
             False,
             computations.smooth_grad,
             lambda s, n: s["samples"],
             "Smilkov et al., 2017",
-            (_SAMPLES, _NOISE),
+            (
+                _SAMPLES,
+                Setting(
+                    "noise",
+                    "Noise (share of the range)",
+                    0.15,
+                    (0.05, 0.1, 0.15, 0.2, 0.3),
+                    f"{_NOISE_HELP} The paper finds 0.1 to 0.2 best.",
+                    least=0.0,
+                ),
+            ),
         ),
         Method(
             "gradient_shap",
@@ -213,8 +281,13 @@ METHODS: dict[str, Method] = {
             computations.gradient_shap,
             lambda s, n: s["samples"],
             "Lundberg and Lee, NeurIPS 2017; Erion et al., 2021",
-            (_SAMPLES, _NOISE, _BASELINE),
+            (
+                _SAMPLES,
+                Setting("noise", "Noise (share of the range)", 0.05, (0.0, 0.02, 0.05, 0.1, 0.2), _NOISE_HELP, least=0.0),
+                _BASELINE,
+            ),
             complete_sum=True,
+            remedy="; take more samples or less noise",
         ),
         Method(
             "integrated_gradients",
@@ -223,10 +296,23 @@ METHODS: dict[str, Method] = {
             "Depends on the baseline; a large convergence delta asks for more steps.",
             True,
             computations.integrated_gradients,
-            lambda s, n: s["steps"],
+            lambda s, n: MOST_POINTS if s["steps"] == "auto" else s["steps"],
             "Sundararajan et al., ICML 2017",
-            (Setting("steps", "Steps", 32, (16, 32, 64, 128), "Points on the way: more is more exact and slower."), _BASELINE),
+            (
+                Setting(
+                    "steps",
+                    "Steps",
+                    "auto",
+                    ("auto", 16, 32, 64, 128),
+                    "Points on the way: more is more exact and slower. A number is Captum's rule; auto is ours: it adds points where "
+                    f"too few were taken, until the attributions sum to the logit's difference within {TOLERANCE:.0%}, at most "
+                    f"{MOST_POINTS}.",
+                    least=1,
+                ),
+                _BASELINE,
+            ),
             complete_sum=True,
+            remedy="; take more steps",
         ),
         Method(
             "occlusion",

@@ -164,7 +164,7 @@ def _through(_: _Question, result: ThroughSubspaces, __: Report) -> _Written:
 def _sources(question: _Question, result: Attribution, _: Report) -> _Written:
     place = f"row {question.parts.get('row', '–')}, column {question.parts.get('column', '–')}"
     text = f"Which pixels make the subspace attend to {place}, by {METHODS[result.method].label}. No class is asked for."
-    return [text], (), [result]
+    return [text, *([result.warning] if result.warning else [])], (), [result]
 
 
 def _faithful(_: _Question, result: Mapping[str, Faithfulness], __: Report) -> _Written:

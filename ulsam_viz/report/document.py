@@ -105,13 +105,14 @@ def _attributions(report: Report) -> str:
     rows = [(METHODS[method].label, _set_to(report, method), METHODS[method].source, _delta(a)) for method, a in own.items()]
     listed = table(("method", "settings", "paper", "convergence delta"), rows)
     intro = f"Red speaks for the class, blue against; each is on its own scale. {_LEGEND}"
-    return f"<h2>Attributions for “{_safe(name)}”</h2><p class=small>{_safe(intro)}</p>{tiles}{listed}"
+    warned = "".join(f"<p>{_safe(a.warning)}</p>" for a in own.values() if a.warning)
+    return f"<h2>Attributions for “{_safe(name)}”</h2><p class=small>{_safe(intro)}</p>{tiles}{warned}{listed}"
 
 
 def _attribution(report: Report, own: Attribution, about: str) -> Figure:
     limit = attribution_limit(own.values)
     pixels = attribution_tile(report.sheet.pixels, own.values, limit, report.display, signed=own.signed)
-    label, kind = METHODS[own.method].label, "signed" if own.signed else "magnitude"
+    label, kind = METHODS[own.method].label, own.note
     return Figure(
         data_uri(pixels),
         label,

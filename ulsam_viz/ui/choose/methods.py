@@ -8,9 +8,9 @@ from typing import Any, Literal
 import streamlit as st
 
 from ...analysis.attention import Attention
-from ...analysis.methods import METHODS, Method
+from ...analysis.methods import METHODS, Method, Setting
 from ...zoo import Variant
-from ..run.address import say_missing, take_missing
+from ..run.address import say_missing, take_missing, wish
 from ..run.kept import keep
 from ..run.scene import pretty
 
@@ -40,7 +40,10 @@ def choose_methods(variant: Variant) -> dict[str, dict[str, Any]]:
                 settings[name] = _settings_of(METHODS[name], variant)
     passes = {name: count_passes(name, settings.get(name, {}), variant.input_size) for name in chosen}
     if chosen:
-        listed = ", ".join(f"{METHODS[name].label} {count}" for name, count in sorted(passes.items(), key=lambda item: item[1]))
+        listed = ", ".join(
+            f"{METHODS[name].label} {passes_words(name, settings.get(name, {}), count)}"
+            for name, count in sorted(passes.items(), key=lambda item: item[1])
+        )
         st.caption(
             f"Cost, in passes of one picture: {listed}.",
             help="A pass takes the time in the variant's card, with gradients about three times that.",
@@ -49,9 +52,15 @@ def choose_methods(variant: Variant) -> dict[str, dict[str, Any]]:
 
 
 def count_passes(name: str, settings: Mapping[str, Any], input_size: int) -> int:
-    """Return how many passes of one picture a method takes with these settings."""
+    """Return how many passes of one picture a method takes at most with these settings."""
     method = METHODS[name]
     return method.passes(method.complete(settings), input_size)
+
+
+def passes_words(name: str, settings: Mapping[str, Any], count: int) -> str:
+    """Write a number of passes, which is only the most where the method itself finds out how many it needs."""
+    refines = METHODS[name].complete(settings).get("steps") == "auto"
+    return f"at most {count}" if refines else f"{count}"
 
 
 def _settings_of(method: Method, variant: Variant) -> dict[str, Any]:
@@ -64,15 +73,30 @@ def _settings_of(method: Method, variant: Variant) -> dict[str, Any]:
     columns = st.columns(len(settings), gap="small")
     for column, setting in zip(columns, settings, strict=True):
         with column:
+            key = f"{method.name}.{setting.name}"
+            options = _options(setting, key)
             values[setting.name] = st.selectbox(
                 setting.label,
-                setting.options,
-                index=setting.options.index(setting.default),
-                key=keep(f"{method.name}.{setting.name}"),
+                options,
+                index=options.index(setting.default),
+                key=keep(key),
                 bind=_BIND,
                 help=setting.help,
             )
     return values
+
+
+def _options(setting: Setting, key: str) -> list[Any]:
+    """Return what is offered, and the number that the address or an earlier run asks for, where any may be taken."""
+    options = list(setting.options)
+    for asked in (wish(key), st.session_state.get(key)):
+        try:
+            value = None if asked is None else setting.read(str(asked))
+        except ValueError:
+            continue
+        if value is not None and value not in options:
+            options.append(value)
+    return options
 
 
 def choose_target(variant: Variant) -> int | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Mapping
 from concurrent.futures import Future, wait
 
 import numpy as np
@@ -18,7 +19,7 @@ from ...figures.tiles import attribution_limit, block_means
 from ...figures.words import where
 from ...zoo import CheckpointError, Variant
 from ..choose.display import current_view
-from ..choose.methods import choose_methods, choose_target, count_passes, target_of
+from ..choose.methods import choose_methods, choose_target, count_passes, passes_words, target_of
 from ..choose.network import choose_device, choose_variant
 from ..choose.own import show_own_network
 from ..choose.picture import choose_picture, model_input
@@ -38,6 +39,7 @@ from .questions import show_questions
 from .statistics import show_statistics
 from .summary import show_head, show_head_room, show_latency
 
+_REDRAW = 1.0  # seconds at least between two drawings of a map that is being refined
 _READOUT = 4  # attributions are read under the pointer as means of 4x4 pixels: enough for the eye, little on the wire
 
 
@@ -119,16 +121,19 @@ def _attributions(scene: Scene, place: DeltaGenerator, columns: int) -> dict[str
         progress = st.empty()
     if not all(future.done() for future in futures.values()):
         asked().let_go()
-    drawn = -1
-    while drawn < len(futures):
-        finished = {name for name, future in futures.items() if future.done()}
-        if len(finished) > drawn:
-            drawn = len(finished)
+    waiting, last, turn = list(futures), 0.0, 0
+    drawn: tuple[int, tuple[int, ...]] | None = None  # methods that are waited for, and how far those are that refine theirs
+    while drawn is None or waiting:
+        waiting = [name for name, future in futures.items() if not future.done()]
+        so_far = {name: found for name in waiting if (found := default_engine().so_far(futures[name]))}
+        now = len(waiting), tuple(found.passes for found in so_far.values())
+        if drawn is None or now[0] < drawn[0] or (now != drawn and time.monotonic() - last > _REDRAW):
+            drawn, last, turn = now, time.monotonic(), turn + 1
             with tiles:
-                _row_of_attributions(scene, futures, finished, columns)
-        waiting = [name for name in futures if name not in finished]
+                # One mount of a key in a run.
+                _row_of_attributions(scene, futures, so_far, columns, f"attributions-{turn}" if waiting else "attributions")
         if waiting:
-            progress.progress(drawn / len(futures), text=_progress_text(scene, waiting[0], futures[waiting[0]]))
+            progress.progress(1 - len(waiting) / len(futures), text=_progress_text(scene, waiting[0], futures[waiting[0]]))
             # Short, because a slider that moved on can only interrupt this run at the next call to Streamlit.
             wait([futures[name] for name in waiting], timeout=0.1, return_when="FIRST_COMPLETED")
     progress.empty()
@@ -142,14 +147,15 @@ def _attributions(scene: Scene, place: DeltaGenerator, columns: int) -> dict[str
     return done
 
 
-def _row_of_attributions(scene: Scene, futures: Mapping[str, Future[Attribution]], finished: Collection[str], columns: int) -> None:
+def _row_of_attributions(
+    scene: Scene, futures: Mapping[str, Future[Attribution]], so_far: Mapping[str, Attribution], columns: int, key: str
+) -> None:
     """Draw the picture, a tile for each method, and one that offers the others."""
     picture = Tile(
         "picture", "The picture", drawing=draw_picture(scene.crop), role="picture", alt="The picture as the network sees it"
     )
-    key = "attributions" if len(finished) == len(futures) else f"attributions-{len(finished)}"  # one mount of a key in a run
     show_tiles(
-        [picture, *(_attribution_tile(scene, name, future if name in finished else None) for name, future in futures.items())],
+        [picture, *(_attribution_tile(scene, name, future, so_far.get(name)) for name, future in futures.items())],
         columns=columns,
         heading=f"Why “{scene.class_name(scene.target)}”?",
         help="Attributions, by Captum: which pixels speak for one class; red for, blue against, each on its own scale. Magnitudes use the maps' "
@@ -201,25 +207,25 @@ def _progress_text(scene: Scene, name: str, future: Future[Attribution]) -> str:
 
 def _cost_text(scene: Scene, name: str) -> str:
     passes = count_passes(name, scene.methods[name], scene.variant.input_size)
-    return f"{passes} pass{'es' if passes > 1 else ''} of one picture"
+    return f"{passes_words(name, scene.methods[name], passes)} pass{'es' if passes > 1 else ''} of one picture"
 
 
-def _attribution_tile(scene: Scene, name: str, future: Future[Attribution] | None) -> Tile:
+def _attribution_tile(scene: Scene, name: str, future: Future[Attribution], so_far: Attribution | None) -> Tile:
     method = METHODS[name]
-    if future is None:
+    if so_far is None and not future.done():
         return Tile(id=name, name=method.label, wait=f"computing: {_cost_text(scene, name)}", drops=True)
-    if error := future.exception():
+    if so_far is None and (error := future.exception()):
         return Tile(id=name, name=method.label, wait=f"failed: {error}"[:160], drops=True)
-    result = future.result()
+    result = so_far or future.result()
     limit = attribution_limit(result.values)
     return Tile(
         id=name,
         name=method.label,
-        note="signed" if result.signed else "magnitude",
+        note=f"so far, {result.passes} of {_cost_text(scene, name)}: {result.note}" if so_far else result.note,
         drawing=draw_attribution(result.values, limit, scene.crop, signed=result.signed, block=_READOUT),
-        role="attribution",
+        role="other" if so_far else "attribution",
         alt=f"{method.label} for “{scene.class_name(scene.target)}”: strongest {_strongest(result.values)}",
-        title=method.summary,
+        title=f"{method.summary} {result.warning}".strip(),
         drops=True,
     )
 
@@ -233,12 +239,11 @@ def _reading(name: str, result: Attribution) -> str:
     method = METHODS[name]
     text = f"**{method.label}** ({method.source}). {method.summary} {method.caveat} "
     text += f"Cost: {result.passes} pass{'es' if result.passes > 1 else ''} of one picture, {result.seconds:.2f} s."
-    if result.delta is not None and result.explained is not None:
-        share = abs(result.delta) / max(abs(result.explained), 1e-9)
+    if result.off is not None:
         text += (
             f" The attributions should sum to the logit's difference from the baseline, {result.explained:+.3f}; "
-            f"convergence delta {result.delta:+.2g} ({share:.1%})"
-            + ("." if share < 0.05 else ": **too large to rely on**, raise the settings.")
+            f"convergence delta {result.delta:+.2g} ({result.off:.1%})"
+            + (f": **too large to rely on**{method.remedy}." if result.warning else ".")
         )
     return text
 

@@ -19,7 +19,6 @@ from ....analysis.methods import METHODS
 from ....analysis.robustness import Infidelity
 from ....engine import Pause
 from ....models.network import Network
-from ...choose.methods import count_passes
 from ...run.asking import answer
 from ...run.kept import keep
 from ...run.scene import Scene
@@ -44,7 +43,8 @@ def show_robustness(scene: Scene, number: int, attributions: Mapping[str, Attrib
         bind="query-params",
         help=f"It computes a map anew for each of {_SAMPLES} noisy pictures, and once for the picture itself.",
     )
-    costs = {name: (_SAMPLES + 1) * count_passes(name, scene.methods[name], scene.variant.input_size) for name in attributions}
+    # What is read off a finished pass (0) needs one for each noisy picture.
+    costs = {name: (_SAMPLES + 1) * max(own.passes, 1) for name, own in attributions.items()}
     affordable = [name for name in sorted(costs, key=costs.__getitem__) if costs[name] <= _LIMITS[limit or "50 passes"]]
     found = _infidelities(scene, number, attributions, maps)
     if found is None:

@@ -45,7 +45,7 @@ def show_sources(scene: Scene, number: int, k: int) -> None:
                 Tile(
                     "source",
                     METHODS[method].label,
-                    note="signed" if result.signed else "magnitude",
+                    note=result.note,
                     drawing=draw_attribution(result.values, limit, scene.crop, signed=result.signed, block=4),
                 )
             ],
@@ -54,5 +54,6 @@ def show_sources(scene: Scene, number: int, k: int) -> None:
         )
         st.caption(
             f"Which pixels make subspace {k + 1} attend to row {row}, column {column}, where it is {maps[k][row, column] * height * width:.2f} "
-            "times uniform. No class is asked for here. Pixels far away can matter: the softmax compares all places."
+            "times uniform. No class is asked for here. Pixels far away can matter: the softmax compares all places. "
+            + result.warning
         )
