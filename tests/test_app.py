@@ -380,6 +380,36 @@ def test_an_address_brings_an_upload_back_and_says_where_it_is_gone(app: AppTest
     assert "no longer here" in text_of(fine(app.run()))  # in the session that brought it, too
 
 
+def bring(app: AppTest, name: str, sample: str) -> str:
+    """Upload a sample under a name; return what the address calls it."""
+    fine(app.file_uploader(key="upload").upload(name, (ASSETS / sample).read_bytes(), "image/jpeg").run())
+    return str(app.query_params["picture"])
+
+
+def test_an_upload_that_comes_with_the_address_of_the_one_before_it_is_shown(app: AppTest) -> None:
+    """A browser under load sends an address that the page has changed meanwhile."""
+    fine(app.run())
+    before = bring(app, "before.jpg", "coffee.jpg")
+    app.file_uploader(key="upload").clear()
+    taken_away = text_of(fine(app.run()))
+    fine(app.run())
+    app.query_params["picture"] = before
+    bring(app, "after.jpg", "chelsea.jpg")
+    assert app.selectbox(key="picture").options[0].startswith("after.jpg")
+    assert str(app.selectbox(key="picture").value).startswith("own-")
+    assert "no longer here" not in taken_away + text_of(app)  # the visitor took it away
+
+
+def test_going_back_to_a_replaced_upload_names_it(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    fine(app.run())
+    before = bring(app, "before.jpg", "coffee.jpg")
+    bring(app, "after.jpg", "chelsea.jpg")  # taking away and bringing arrive as one
+    assert [option.partition(" (own-")[0] for option in app.selectbox(key="picture").options[:2]] == ["after.jpg", "Coffee cup"]
+    app.query_params["picture"] = before
+    monkeypatch.setattr("ulsam_viz.ui.run.address.has_walked", lambda: True)
+    assert "The uploaded picture is no longer here: upload it again; " in text_of(fine(app.run()))
+
+
 def test_a_wish_for_cuda_says_why_it_cannot_be_met(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     fine(app.run())
