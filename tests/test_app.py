@@ -336,6 +336,33 @@ def test_what_the_address_asks_for_in_vain_is_said(app: AppTest) -> None:
     assert "There is no" not in text_of(app)  # it was said once
 
 
+def test_what_closed_popovers_choose_is_said_in_sight(app: AppTest) -> None:
+    for key, value in {
+        "methods": ["Nonsense", "Integrated gradients"],
+        "integrated_gradients.steps": "77",
+        "target": "dragonfruit",
+        "subspace": "layer 99",
+        "device": "TPU",
+        "scale": "wrong",
+    }.items():
+        app.query_params[key] = value
+    fine(app.run())
+    steps = next(s for s in METHODS["integrated_gradients"].settings if s.name == "steps")
+    hidden = "\n".join(str(e.value) for popover in app.get("popover") for e in popover.get("caption"))
+    for line in (
+        "There is no attribution method “Nonsense”.",
+        f"There is no Integrated gradients with {steps.label.lower()} “77”; {steps.default} is taken.",
+        "The network knows no class “dragonfruit”; the predicted class is the target.",
+        "The network has no “layer 99”.",
+        "There is no device “TPU”; Auto is taken.",
+        "There is no scale “wrong”.",
+    ):
+        assert line in text_of(app) and line not in hidden, line
+    assert app.pills(key="methods").value == ["integrated_gradients"] and "subspace" not in app.query_params
+    fine(app.select_slider(key="g").set_value(8).run())
+    assert "There is no" not in text_of(app) and "has no “" not in text_of(app)
+
+
 def test_the_slider_says_why_a_group_count_is_missing(app: AppTest) -> None:
     for key, value in {"net": "Lite0", "position": "after 6", "g": "16"}.items():
         app.query_params[key] = value

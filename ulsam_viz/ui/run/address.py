@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import parse_qs, urlencode
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 T = TypeVar("T")
@@ -90,6 +92,24 @@ def _missing_of(key: str, asked: Sequence[str | None], offered: Sequence[str]) -
     return [one for one in asked if one is not None and one not in offered] if is_new else None
 
 
-def say_missing(text: str) -> None:
-    """Say below a control what was not found."""
-    st.caption(f":material/info: {text}.")
+@contextmanager
+def saying_missing(
+    key: str, offered: Sequence[T], what: str, default: T, *, words: Callable[[T], str] = str, place: DeltaGenerator | None = None
+) -> Iterator[None]:
+    """Show a control inside, and say below it, or in another place, what is wished of it and not offered.
+
+    Args:
+        key, offered, words, default: As for :func:`take_missing`.
+        what: Names an option: ``"layer"``.
+        place: Where it is said, if the control itself may be out of sight.
+    """
+    missing = take_missing(key, offered, words, default)
+    yield
+    if missing:
+        say_missing(f"There is no {what} “{missing}”; {words(default)} is taken", place)
+
+
+def say_missing(text: str, place: DeltaGenerator | None = None) -> None:
+    """Say below a control, or in another place, what was not found."""
+    with place or nullcontext():
+        st.caption(f":material/info: {text}.")
