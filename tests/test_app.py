@@ -348,7 +348,7 @@ def test_what_closed_popovers_choose_is_said_in_sight(app: AppTest) -> None:
         app.query_params[key] = value
     fine(app.run())
     steps = next(s for s in METHODS["integrated_gradients"].settings if s.name == "steps")
-    hidden = "\n".join(str(e.value) for popover in app.get("popover") for e in popover.get("caption"))
+    hidden = "\n".join(str(e.value) for popover in app.get("popover") for e in popover.get("caption"))  # type: ignore[union-attr]
     for line in (
         "There is no attribution method “Nonsense”.",
         f"There is no Integrated gradients with {steps.label.lower()} “77”; {steps.default} is taken.",

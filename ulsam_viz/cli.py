@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .places import APP
+from .places import APP, program
 from .training.parsers import add_calibrate, add_evaluate, add_train
 
 _EXIT_CODES = """\
@@ -74,11 +74,8 @@ class _Command(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    # As it was called: in a checkout there is no program `ulsam-viz`.
-    called = Path(sys.argv[0]).name
-    prog = called if called == "ulsam-viz" else "python -m ulsam_viz"
     parser = argparse.ArgumentParser(
-        prog=prog,
+        prog=program(),
         description="See how subspace attention works.",
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -11,6 +11,7 @@ import streamlit as st
 from ...dataset.made import as_parquet
 from ...dataset.measures import Measure
 from ...figures.charts import figure
+from ...places import program
 from ..choose.display import current_view, show_view
 from ..choose.ids import choose_by_id
 from ..run.address import saying_missing
@@ -82,7 +83,7 @@ def _fetch_charts() -> None:
 
 def _show_nothing() -> None:
     st.info(
-        "Bring photographs in the sidebar, or open a table that `ulsam-viz batch FOLDER --variant NAME --out DIR` made of any number of them."
+        f"Bring photographs in the sidebar, or open a table that `{program()} batch FOLDER --variant NAME --out DIR` made of any number of them."
     )
 
 

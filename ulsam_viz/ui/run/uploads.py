@@ -91,7 +91,12 @@ class Uploads(Generic[T]):
             before = self._kept.pop(key, None)
             brought_by, sessions = (before.brought_by, before.sessions) if before else (set(), set())
             self._kept[key] = _Kept(upload, brought_by | {session}, sessions | {session}, self._clock())
-            own = [key for key, kept in self._kept.items() if kept.brought_by == kept.sessions == {session}]
+            kind = type(upload)  # an album does not push out a picture
+            own = [
+                key
+                for key, kept in self._kept.items()
+                if isinstance(kept.upload, kind) and kept.brought_by == kept.sessions == {session}
+            ]
             for old in own[:-OWN_PICTURES]:
                 del self._kept[old]
             while self._sum() > self._limit:
@@ -147,12 +152,16 @@ def keep_off_disks() -> None:
 
 
 @lru_cache
+def everything() -> Uploads[Any]:
+    """Return all that visitors of this process brought: pictures and albums share the room, and their keys differ."""
+    return Uploads(limit(UPLOADS) * 2**20)
+
+
 def uploads() -> Uploads[Upload]:
     """Return the pictures of all visitors of this process."""
-    return Uploads(limit(UPLOADS) * 2**20)
+    return everything()
 
 
-@lru_cache
 def albums() -> Uploads[Any]:
     """Return the sets of photographs of all visitors of this process, as the page Dataset looks at them."""
-    return Uploads(limit(UPLOADS) * 2**20)
+    return everything()
