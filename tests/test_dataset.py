@@ -226,7 +226,7 @@ def test_a_folder_without_a_table_says_why(tmp_path: Path, out: Path) -> None:
     (alone / "attention.parquet").write_bytes((out / "attention.parquet").read_bytes())
     (alone / "settings.json").write_text("[]")
     opened = open_folder(alone)
-    assert opened.variant == "" and opened.looks and opened.looks.crop(0) is None and opened.looks.maps(0, 11) is None
+    assert opened.variant == TWO_LAYERS and opened.looks and opened.looks.crop(0) is None and opened.looks.maps(0, 11) is None
     assert mean_maps(opened, 11) is None
 
 

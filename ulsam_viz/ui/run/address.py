@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import TypeVar
 from urllib.parse import parse_qs, urlencode
 
@@ -13,15 +12,6 @@ from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 T = TypeVar("T")
-
-_HISTORY = Path(__file__).parent / "history.js"
-
-
-def walk_by_history() -> None:
-    """Make each choice of picture, network, position and g a step of the browser's history."""
-    with st.container(key="history"):  # a script takes no room: the page's style hides it
-        st.html(f"<script>{_HISTORY.read_text(encoding='utf-8')}</script>", unsafe_allow_javascript=True)
-
 
 def has_walked() -> bool:
     """Tell whether the visitor has come to this address by going back or forward, and not by a control."""
