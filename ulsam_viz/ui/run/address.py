@@ -13,6 +13,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 T = TypeVar("T")
 
+
 def has_walked() -> bool:
     """Tell whether the visitor has come to this address by going back or forward, and not by a control."""
     context = get_script_run_ctx(suppress_warning=True)

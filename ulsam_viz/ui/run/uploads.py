@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from PIL import Image
 from starlette.formparsers import MultiPartParser
+from streamlit import net_util
 
 from .limits import UPLOADS, limit
 
@@ -149,6 +150,11 @@ class Uploads(Generic[T]):
 def keep_off_disks() -> None:
     """Let the server take uploads into memory alone: of more than a megabyte, its reader makes a file without a name for a moment."""
     MultiPartParser.spool_max_size = 0  # no such file: how much may come, `server.maxUploadSize` says
+
+
+def ask_no_host() -> None:
+    """Let the server ask no host of others for its address, as it would before it turns away a page of another origin."""
+    net_util.get_external_ip = lambda: None
 
 
 @lru_cache
