@@ -5,13 +5,14 @@ import streamlit as st
 from ulsam_viz.places import ASSETS
 from ulsam_viz.ui.first import is_first_view, show_first_view
 from ulsam_viz.ui.run.interrupt import run_again
-from ulsam_viz.ui.run.uploads import keep_off_disks
+from ulsam_viz.ui.run.uploads import ask_no_host, keep_off_disks
 from ulsam_viz.ui.titles import app_pages
 
 
 def main() -> None:
     """Run one page, once."""
     keep_off_disks()
+    ask_no_host()
     st.set_page_config(page_title="ulsam_viz: see subspace attention", page_icon=str(ASSETS / "logo.svg"), layout="wide")
     pages = app_pages()
     title = st.navigation(pages, position="top").title

@@ -58,12 +58,12 @@ def _look() -> Held | None:
         return None
     from streamlit import runtime
 
-    from ulsam_viz.ui.run.uploads import albums, uploads
+    from ulsam_viz.ui.run.uploads import everything
 
     files: Any = runtime.get_instance().uploaded_file_mgr
     stored = [file for session in list(files.file_storage.values()) for file in list(session.values())]
     networks, results = engine.default_engine().held()
-    sizes = (networks, results, uploads().used + albums().used, sum(len(file.data) for file in stored), _alive())
+    sizes = (networks, results, everything().used, sum(len(file.data) for file in stored), _alive())
     return Held(*(size / 2**20 for size in sizes))
 
 

@@ -374,6 +374,33 @@ def test_what_the_address_asks_for_in_vain_is_said(app: AppTest) -> None:
     assert "There is no" not in text_of(app)  # it was said once
 
 
+def test_what_closed_popovers_choose_is_said_in_sight(app: AppTest) -> None:
+    for key, value in {
+        "methods": ["Nonsense", "Integrated gradients"],
+        "integrated_gradients.steps": "77",
+        "target": "dragonfruit",
+        "subspace": "layer 99",
+        "device": "TPU",
+        "scale": "wrong",
+    }.items():
+        app.query_params[key] = value
+    fine(app.run())
+    steps = next(s for s in METHODS["integrated_gradients"].settings if s.name == "steps")
+    hidden = "\n".join(str(e.value) for popover in app.get("popover") for e in popover.get("caption"))  # type: ignore[union-attr]
+    for line in (
+        "There is no attribution method “Nonsense”.",
+        f"There is no Integrated gradients with {steps.label.lower()} “77”; {steps.default} is taken.",
+        "The network knows no class “dragonfruit”; the predicted class is the target.",
+        "The network has no “layer 99”.",
+        "There is no device “TPU”; Auto is taken.",
+        "There is no scale “wrong”.",
+    ):
+        assert line in text_of(app) and line not in hidden, line
+    assert app.pills(key="methods").value == ["integrated_gradients"] and "subspace" not in app.query_params
+    fine(app.select_slider(key="g").set_value(8).run())
+    assert "There is no" not in text_of(app) and "has no “" not in text_of(app)
+
+
 def test_the_slider_says_why_a_group_count_is_missing(app: AppTest) -> None:
     for key, value in {"net": "Lite0", "position": "after 6", "g": "16"}.items():
         app.query_params[key] = value
@@ -416,6 +443,36 @@ def test_an_address_brings_an_upload_back_and_says_where_it_is_gone(app: AppTest
     gone.query_params["picture"] = app.query_params["picture"]
     assert "The uploaded picture is no longer here: upload it again; Coffee cup is shown." in text_of(fine(gone.run()))
     assert "no longer here" in text_of(fine(app.run()))  # in the session that brought it, too
+
+
+def bring(app: AppTest, name: str, sample: str) -> str:
+    """Upload a sample under a name; return what the address calls it."""
+    fine(app.file_uploader(key="upload").upload(name, (ASSETS / sample).read_bytes(), "image/jpeg").run())
+    return str(app.query_params["picture"])
+
+
+def test_an_upload_that_comes_with_the_address_of_the_one_before_it_is_shown(app: AppTest) -> None:
+    """A browser under load sends an address that the page has changed meanwhile."""
+    fine(app.run())
+    before = bring(app, "before.jpg", "coffee.jpg")
+    app.file_uploader(key="upload").clear()
+    taken_away = text_of(fine(app.run()))
+    fine(app.run())
+    app.query_params["picture"] = before
+    bring(app, "after.jpg", "chelsea.jpg")
+    assert app.selectbox(key="picture").options[0].startswith("after.jpg")
+    assert str(app.selectbox(key="picture").value).startswith("own-")
+    assert "no longer here" not in taken_away + text_of(app)  # the visitor took it away
+
+
+def test_going_back_to_a_replaced_upload_names_it(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    fine(app.run())
+    before = bring(app, "before.jpg", "coffee.jpg")
+    bring(app, "after.jpg", "chelsea.jpg")  # taking away and bringing arrive as one
+    assert [option.partition(" (own-")[0] for option in app.selectbox(key="picture").options[:2]] == ["after.jpg", "Coffee cup"]
+    app.query_params["picture"] = before
+    monkeypatch.setattr("ulsam_viz.ui.run.address.has_walked", lambda: True)
+    assert "The uploaded picture is no longer here: upload it again; " in text_of(fine(app.run()))
 
 
 def test_a_wish_for_cuda_says_why_it_cannot_be_met(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,8 @@ from ulsam_viz.cli import main
 from ulsam_viz.commands import USUAL, names_of
 from ulsam_viz.explanation import class_number
 from ulsam_viz.images import decode_image
+from ulsam_viz.places import program
+from ulsam_viz.report.record import address_to, command_of
 from ulsam_viz.samples import ASSETS, list_samples
 from ulsam_viz.ui.choose.network import usual_position
 from ulsam_viz.zoo import get_variant, list_variants
@@ -183,13 +185,26 @@ COMMANDS = ("app", "inspect", "compare", "variants", "train", "evaluate", "add",
 def test_help_has_examples_that_call_the_program_as_it_was_called(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for called, program in (("/usr/bin/ulsam-viz", "ulsam-viz"), ("__main__.py", "python -m ulsam_viz")):
+    for called, name in (("/usr/bin/ulsam-viz", "ulsam-viz"), ("/here/ulsam_viz/__main__.py", "python -m ulsam_viz")):
         monkeypatch.setattr(sys, "argv", [called])
         with pytest.raises(SystemExit):
             main([command, "--help"])
         _, _, examples = capsys.readouterr().out.partition("examples:\n")
         lines = [line for line in examples.splitlines() if line.startswith("  ")]
-        assert lines and all(line.startswith(f"  {program} {command}") for line in lines)
+        assert lines and all(line.startswith(f"  {name} {command}") for line in lines)
+
+
+def test_what_pages_and_reports_print_calls_the_program_that_is_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "argv", ["app.py"])  # as Streamlit leaves it
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sysconfig.get_path", lambda _: str(tmp_path))
+    variant = get_variant("mobilenet_v1-0.5-after11-g4")
+    assert program() == "python -m ulsam_viz"
+    assert command_of("a.jpg", variant, {}, 0).startswith("python -m ulsam_viz inspect a.jpg ")
+    (tmp_path / "ulsam-viz").touch(0o755)
+    assert program() == "ulsam-viz"
+    assert command_of("a.jpg", variant, {}, 0).startswith("ulsam-viz inspect a.jpg ")
+    assert "“ulsam-viz app”" in address_to(variant, {}, "", None)[1]
 
 
 def test_exit_codes_are_those_that_help_tells(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,7 @@ from ulsam_viz.dataset.table import Table, TableError
 from ulsam_viz.dataset.views import mean_maps
 from ulsam_viz.images import ModelInput, crop_centre, decode_image
 from ulsam_viz.samples import list_samples
+from ulsam_viz.ui.dataset.looks import small_crop
 from ulsam_viz.zoo import get_variant, load_variant
 
 VARIANT = "mobilenet_v1-0.5-after11-g4"
@@ -109,7 +110,7 @@ def test_a_damaged_shard_has_no_maps_or_others_and_stops_nothing(table: Table, t
                 assert maps is None or maps.dtype.kind == "f"
 
 
-def test_a_table_made_in_memory_equals_that_of_batch(table: Table, folder: Path) -> None:
+def test_a_table_made_in_memory_equals_that_of_batch(table: Table, folder: Path, out: Path) -> None:
     variant = get_variant(TWO_LAYERS)
     pixels = np.stack([crop_centre(decode_image((folder / n).read_bytes()), variant.preprocessing).pixels for n in table.pictures])
     photographs = Photographs("mine", table.pictures, pixels)
@@ -125,7 +126,10 @@ def test_a_table_made_in_memory_equals_that_of_batch(table: Table, folder: Path)
             assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-4, nan_ok=True), measure.name
     read = open_file(as_parquet(rows), "mine.parquet")
     assert read.looks is None and read.answers == made.answers and read.layers == made.layers
+    assert read.variant == made.variant == open_file((out / "attention.parquet").read_bytes(), "theirs").variant
     assert made.looks and np.array_equal(made.looks.crop(2), pixels[2])  # type: ignore[arg-type]
+    del photographs  # to make room for others'
+    assert made.looks.crop(2) is None and not made.looks.are_here and small_crop(made, 2) is None
 
 
 def test_pictures_that_are_kept_are_cut_for_other_networks_too() -> None:
@@ -222,7 +226,7 @@ def test_a_folder_without_a_table_says_why(tmp_path: Path, out: Path) -> None:
     (alone / "attention.parquet").write_bytes((out / "attention.parquet").read_bytes())
     (alone / "settings.json").write_text("[]")
     opened = open_folder(alone)
-    assert opened.variant == "" and opened.looks and opened.looks.crop(0) is None and opened.looks.maps(0, 11) is None
+    assert opened.variant == TWO_LAYERS and opened.looks and opened.looks.crop(0) is None and opened.looks.maps(0, 11) is None
     assert mean_maps(opened, 11) is None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,13 @@ def test_every_view_of_an_opened_table_shows_it(offered: str, view: str) -> None
     else:
         (row,) = rows_of(app)
         assert row["heading"] == "Mean maps of layer 13 over 6 pictures" and all("same" in t["note"] for t in row["tiles"])
+
+
+def test_folders_of_one_name_are_all_offered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("cats/table", "dogs/table", "dogs/other", "none", "cats/../cats/table")]
+    monkeypatch.setenv(OFFERED, os.pathsep.join(map(str, folders)))
+    offered = page(dataset, source="table").selectbox(key="table").options
+    assert offered == ["none", "cats/table", "dogs/table", "other", f"{tmp_path.name}/none"]
 
 
 def test_two_tables_stand_side_by_side(offered: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from latex2mathml.converter import convert
 
+from tests.browser import BROWSER_TEST, running_browser
 from ulsam_viz.analysis.derivation import derive
 from ulsam_viz.analysis.stages import STAGES, run_stages
 from ulsam_viz.figures.grids import number_grid
@@ -171,6 +172,48 @@ def test_the_handout_holds_everything_and_asks_the_network_for_nothing() -> None
     assert not re.search(r"(src|href)=\"?https?:", text)
     assert "<script" not in text
     assert re.sub(r"xmlns=\"[^\"]+\"", "", text).count("http") == 0
+
+
+def printed(pdf: bytes) -> list[tuple[str, int]]:
+    """Return, for each run of text in its order, what kind of element holds it (``"H2"``) and the number of its page's object."""
+    objects = {int(n): body for n, body in re.findall(rb"(\d+) 0 obj\n<<(/Type /StructElem.*?)>>\nendobj", pdf, re.DOTALL)}
+    found: list[tuple[str, int]] = []
+
+    def walk(number: int, kind: str, page: int) -> None:
+        body = objects[number]
+        (role,) = re.findall(rb"/S /(\w+)", body)
+        kind = kind if role == b"NonStruct" else role.decode()
+        page = int(next(iter(re.findall(rb"/Pg (\d+) 0 R", body)), page))
+        for inside in re.findall(rb"/K (\[.*?\]|\d+ 0 R|\d+)", body, re.DOTALL):
+            for other, text in re.findall(rb"(\d+) 0 R|(\d+)", inside):
+                if text:
+                    found.append((kind, page))
+                elif int(other) in objects:
+                    walk(int(other), kind, page)
+
+    for number, body in objects.items():
+        if not any(int(parent) in objects for parent in re.findall(rb"/P (\d+) 0 R", body)):
+            walk(number, "", 0)
+    return found
+
+
+@pytest.mark.browser
+@BROWSER_TEST[1]
+def test_on_paper_no_heading_stands_apart_from_its_text() -> None:
+    sections = tuple(Section(f"Step {n}", f"Chapter {n // 2}", "word " * (37 * n % 260 + 20)) for n in range(40))
+    cards = tuple((f"Claim {n}", "Truth " * (7 * n % 30 + 10)) for n in range(90))
+    with running_browser() as browser:
+        page = browser.new_page()
+        page.set_content(write_handout(Paper("Title", "Sub", sections, cards, (("Q?", ("x", "y"), "B. Because."),))))
+        texts = printed(page.pdf(prefer_css_page_size=True, tagged=True))
+    assert len({page for _, page in texts}) > 10
+    headings = [i for i, (kind, _) in enumerate(texts) if kind in ("H1", "H2", "H3")]
+    assert len(headings) >= len(sections) and all(texts[i][1] == texts[i + 1][1] for i in headings)
+    chapters = [i for i in headings if texts[i][0] == "H2" != texts[i + 1][0]]  # its line and its text are two
+    after, before = chapters[-3:-1]  # of "Sentences that sound right", "Questions", "Answers"
+    claims = [text for text in texts[after + 1 : before] if text[0] != "H2"]
+    assert len(claims) == 2 * len(cards)
+    assert [claims[i] for i in range(0, len(claims), 2) if claims[i][1] != claims[i + 1][1]] == []
 
 
 @pytest.mark.parametrize("groups", [1, 2, 8])  # with 8, a channel each

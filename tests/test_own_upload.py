@@ -53,6 +53,22 @@ def test_an_uploaded_network_is_shown_at_once_to_nobody_else() -> None:
     assert "mine" not in {v.name for v in list_variants()}
 
 
+def test_removing_its_file_returns_to_what_was_chosen_before() -> None:
+    app = app_of_a_visitor(position="after 6", g="8")
+    bring(app, "mine.pth", a_file())
+    assert app.segmented_control(key="net").value == "mine"
+    app.file_uploader(key="own-file").clear()
+    fine(app.run())
+    assert app.segmented_control(key="net").value == "V1-0.5" and "mine" not in app.segmented_control(key="net").options
+    assert "mobilenet_v1-0.5-after6-g8" in text_of(app)
+    assert "Read as" not in text_of(app) and "There is no network" not in text_of(app)
+    bring(app, "mine.pth", a_file())
+    app.file_uploader(key="own-file").clear()  # as a browser does before it sends what replaces the file
+    fine(app.run())
+    bring(app, "bad.pth", b"not a network")
+    assert len(app.error) == 1 and app.segmented_control(key="net").value == "mine"  # which stays, as nothing took its place
+
+
 def test_what_was_said_wrong_can_be_said_again() -> None:
     app = app_of_a_visitor()
     bring(app, "mine.pth", a_file())

@@ -22,10 +22,11 @@ from streamlit.proto.WidgetStates_pb2 import WidgetState
 from benchmarks.client import Client
 from tests.browser import ROOT, running_server
 from tests.conftest import encode, noise
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 from tests.tables import table_of_samples
 from tests.test_own import StandAlone, lively, mobilenet_v1, pt, with_modules
 from tests.traces import files_below, find, open_files, traces
+from ulsam_viz.cli import _served_at
 from ulsam_viz.images import crop_centre, decode_image
 from ulsam_viz.zoo import get_variant
 
@@ -242,6 +243,15 @@ def test_nothing_of_an_upload_reaches_disk_or_log(tmp_path: Path, tmp_path_facto
         assert not find(looked_for, [*places.files(), *open_files(places.process)])
     assert places.log.stat().st_size  # it does print
     assert not find(looked_for, places.files())
+
+
+def test_a_headless_server_asks_no_other_host_for_its_address(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with running_server([sys.executable, "-m", "ulsam_viz", "app"], port="--port", folder=ROOT, environment={}, log=log) as address:
+        until(lambda: f"URL: http://localhost:{address.rpartition(':')[2]}" in log.read_text(), "the address was printed")
+    said = log.read_text()
+    assert "External URL" not in said and "external IP" not in said  # it had the answer, or had asked in vain
+    assert _served_at(["--server.address", "192.0.2.7"]) == _served_at(["--x=1", "--server.address=192.0.2.7"]) == "192.0.2.7"
 
 
 def test_what_is_left_is_found(tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 from PIL import Image
 
+from ulsam_viz.dataset.made import Photographs
 from ulsam_viz.ui.run.lent import Lent, Way
-from ulsam_viz.ui.run.uploads import Upload, Uploads
+from ulsam_viz.ui.run.uploads import OWN_PICTURES, Upload, Uploads, albums, everything, uploads
 
 PICTURE = Image.new("RGB", (100, 100))
 UPLOAD = Upload("a.jpg", PICTURE, PICTURE)
@@ -100,6 +103,22 @@ def test_one_visitor_cannot_push_out_everybody_elses() -> None:
         "mine100",
         "mine101",
     ]
+
+
+def test_pictures_and_albums_share_the_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ulsam_viz.ui.run.uploads.limit", lambda _: 1)
+    everything.cache_clear()
+    try:
+        many = Photographs("Yours", ["a.jpg"] * 4, np.zeros((4, 224, 224, 3), np.uint8))  # 0.6 of 1 MB
+        albums().put("album", many, "one")
+        for n in range(9):  # a visitor's albums are not counted among their pictures
+            uploads().put(f"own-{n}", UPLOAD, "one")
+        assert albums().get("album", "one") is many and uploads().used == many.size + OWN_PICTURES * UPLOAD.size
+        large = Image.new("RGB", (500, 400))
+        uploads().put("own-large", Upload("b.jpg", large, large), "two")
+        assert uploads().used <= 2**20 and albums().get("album", "one") is None
+    finally:
+        everything.cache_clear()
 
 
 def test_a_lent_picture_is_open_as_long_as_what_it_is_read_from() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .places import APP
+from .places import APP, program
 from .training.parsers import add_calibrate, add_evaluate, add_train
 
 _EXIT_CODES = """\
@@ -74,11 +74,8 @@ class _Command(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    # As it was called: in a checkout there is no program `ulsam-viz`.
-    called = Path(sys.argv[0]).name
-    prog = called if called == "ulsam-viz" else "python -m ulsam_viz"
     parser = argparse.ArgumentParser(
-        prog=prog,
+        prog=program(),
         description="See how subspace attention works.",
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -176,6 +173,8 @@ def _app(options: argparse.Namespace) -> None:
 
     # Streamlit reads `.streamlit/config.toml` beside the script: theme, limits and privacy are the same however the app is started.
     flags = [f"--server.port={options.port}"] if options.port else []
+    if (address := _served_at(options.streamlit)) not in ("", "0.0.0.0", "::"):
+        flags.append(f"--browser.serverAddress={address}")  # what is printed and opened
     if options.own_networks is not None:
         os.environ["ULSAM_VIZ_OWN_NETWORKS"] = str(int(options.own_networks))
     if options.table:
@@ -183,6 +182,15 @@ def _app(options: argparse.Namespace) -> None:
     if os.environ.get("ULSAM_VIZ_OWN_NETWORKS") != "0":  # files.MAX_BYTES: a network may be larger than any picture
         flags.append("--server.maxUploadSize=200")
     streamlit(["run", str(APP), *flags, *options.streamlit], prog_name="streamlit")
+
+
+def _served_at(options: list[str]) -> str:
+    """Return the address that options of Streamlit serve the app at; "" where they name none."""
+    pairs = [
+        tuple(option.split("=", 1)) if "=" in option else (option, value)
+        for option, value in zip(options, [*options[1:], ""], strict=True)
+    ]
+    return next((value for name, value in pairs if name == "--server.address"), "")
 
 
 def _variants(options: argparse.Namespace) -> None:

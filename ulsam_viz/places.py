@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import sysconfig
 from pathlib import Path
 
 
@@ -24,3 +27,14 @@ HOME = find_home(Path(__file__).resolve().parent)
 APP = HOME / "app.py"
 ASSETS = HOME / "assets"
 CHECKPOINTS = HOME / "checkpoints"
+_PROGRAM = "ulsam-viz"
+
+
+def program() -> str:
+    """Return how the command line is called here: ``ulsam-viz`` where that is installed, else ``python -m ulsam_viz``, as in a checkout."""
+    called = Path(sys.argv[0])
+    if called.stem == _PROGRAM:
+        return _PROGRAM
+    as_module = called.name == "__main__.py" and called.parent.name == __package__
+    installed = shutil.which(_PROGRAM, path=sysconfig.get_path("scripts")) or shutil.which(_PROGRAM)
+    return _PROGRAM if installed and not as_module else f"python -m {__package__}"

@@ -23,12 +23,12 @@ html { background: var(--page); -webkit-text-size-adjust: 100%; }
 body { font: 11pt/1.45 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 190mm; margin: 8mm auto; padding: 0 6mm;
   font-variant-numeric: tabular-nums; overflow-wrap: break-word; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 h1 { font-size: 19pt; line-height: 1.2; margin: 0 0 2mm; } h2 { font-size: 14pt; margin: 8mm 0 1mm; border-bottom: 1px solid var(--line); }
-h3 { font-size: 11.5pt; margin: 5mm 0 1mm; } p { margin: 1mm 0 2mm; } h1, h2, h3 { break-after: avoid; } a { color: var(--link); }
+h3 { font-size: 11.5pt; margin: 5mm 0 1mm; } p { margin: 1mm 0 2mm; } h1, h2, h3, dt, caption { break-after: avoid; } dd { break-inside: avoid; } a { color: var(--link); }
 section { break-inside: avoid; } .figures { display: flex; flex-wrap: wrap; gap: 3mm; margin: 2mm 0; }
 figure { margin: 0; width: 30mm; font-size: 8pt; line-height: 1.25; break-inside: avoid; } figure.wide { width: 75mm; }
 .picture { position: relative; } .mark { position: absolute; box-sizing: border-box; border: 1.5px solid #fff; outline: 1.5px solid #d1495b; }
 figure img { width: 100%; display: block; border: 1px solid var(--line); box-sizing: border-box; }
-figcaption { margin-top: 0.7mm; } figcaption b i { display: inline-block; width: 2.2mm; height: 2.2mm; margin-right: 1mm; }
+figcaption { margin-top: 0.7mm; } figcaption b i { forced-color-adjust: none; display: inline-block; width: 2.2mm; height: 2.2mm; margin-right: 1mm; }
 .bar { position: relative; display: flex; gap: 3mm; align-items: flex-start; font-size: 8pt; line-height: 1.25; color: var(--soft); margin: 1mm 0 2mm; break-after: avoid; }
 .bar div { position: relative; width: 70mm; max-width: 75%; height: 7mm; } .bar img { width: 100%; height: 2.5mm; display: block; border: 0; }
 .bar span { position: absolute; top: 3mm; transform: translateX(-50%); white-space: nowrap; } figure .bar div { width: 100%; max-width: none; height: 6mm; }

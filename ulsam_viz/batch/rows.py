@@ -28,6 +28,8 @@ from ..models.optimize import optimize
 from ..zoo import Variant, load_network
 from .pictures import BatchError, Crops
 
+VARIANT = "ulsam_viz.variant"  # where a table's file says which network it was made with
+
 
 @dataclass(frozen=True)
 class Look:
@@ -104,8 +106,9 @@ class Look:
 
     @property
     def of_table(self) -> pa.Schema:
-        """The columns of the table: one row a picture, layer and subspace."""
-        return pa.schema(list({"picture": pa.string(), **self._of_subspace, **self._of_picture}.items()))
+        """The columns of the table, one row a picture, layer and subspace; and which network it was made with."""
+        columns = {"picture": pa.string(), **self._of_subspace, **self._of_picture}
+        return pa.schema(list(columns.items()), {VARIANT: self.variant.name})
 
 
 @dataclass(frozen=True)

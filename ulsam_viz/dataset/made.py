@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from weakref import ref
 
 import numpy as np
 import pyarrow as pa
@@ -50,26 +51,42 @@ class Photographs:
 
     def crops(self, preprocessing: Preprocessing) -> np.ndarray:
         """Return what a network sees of them, (N, S, S, 3), uint8; as they are kept for the networks that are shipped."""
-        if preprocessing.crop == 1 and preprocessing.input_size == self.pixels.shape[1]:
+        if self._fits(preprocessing):
             return self.pixels
-        return np.stack([crop_centre(Image.fromarray(own), preprocessing).pixels for own in self.pixels])
+        return np.stack([self.crop(picture, preprocessing) for picture in range(len(self.pixels))])
+
+    def crop(self, picture: int, preprocessing: Preprocessing) -> np.ndarray:
+        """Return what a network sees of one of them, (S, S, 3), uint8."""
+        own: np.ndarray = self.pixels[picture]
+        return own if self._fits(preprocessing) else crop_centre(Image.fromarray(own), preprocessing).pixels
+
+    def _fits(self, preprocessing: Preprocessing) -> bool:
+        return preprocessing.crop == 1 and preprocessing.input_size == self.pixels.shape[1]
 
 
 @dataclass(frozen=True)
 class KeptLooks:
-    """Pictures and maps in memory.
+    """Pictures and maps in memory; the pictures as long as somebody else keeps them, for a table holds none itself.
 
     Attributes:
-        pixels: Shape (N, S, S, 3), uint8.
+        photographs: Returns the pictures; None when they are gone.
+        preprocessing: Of the network.
         by_layer: Maps, each (N, g, H, W), float16.
     """
 
-    pixels: np.ndarray
+    photographs: Callable[[], Photographs | None]
+    preprocessing: Preprocessing
     by_layer: Mapping[int, np.ndarray]
 
+    @property
+    def are_here(self) -> bool:
+        """Whether the pictures can still be looked at."""
+        return self.photographs() is not None
+
     def crop(self, picture: int) -> np.ndarray | None:
-        """Return the pixels that the network saw."""
-        return np.asarray(self.pixels[picture])
+        """Return the pixels that the network saw; None where the pictures are gone."""
+        photographs = self.photographs()
+        return None if photographs is None else photographs.crop(picture, self.preprocessing)
 
     def maps(self, picture: int, layer: int) -> np.ndarray | None:
         """Return a layer's maps of a picture."""
@@ -82,7 +99,7 @@ class KeptLooks:
     @property
     def with_maps(self) -> int:
         """How many of the pictures' maps were kept: all."""
-        return len(self.pixels)
+        return len(next(iter(self.by_layer.values())))
 
 
 def batches(photographs: Photographs, variant: Variant) -> list[Crops]:
@@ -99,13 +116,16 @@ def compute(network: Network, crops: Crops, look: Look) -> Rows:
 
 
 def joined(photographs: Photographs, look: Look, found: Sequence[Rows]) -> tuple[Table, pa.Table]:
-    """Return the table of all batches, and the same rows as ``batch`` writes them, without the places of maps in files."""
+    """Return the table of the batches, the first of the pictures or all, and the same rows as ``batch`` writes them.
+
+    The places of maps in files are left out. The table shows the pictures as long as ``photographs`` is kept elsewhere.
+    """
     named = [_named(part, photographs.names[i * BATCH :]) for i, part in enumerate(found)]
     rows = explode(pa.concat_tables([part.table(look) for part in named]), look)
     rows = rows.drop_columns(["shard", "row"])
     maps = {layer: np.concatenate([part.maps[layer] for part in found]) for layer in found[0].maps}
-    looks = KeptLooks(photographs.crops(look.variant.preprocessing), maps)
-    key = hashlib.sha256(f"{photographs.key} {look.variant.key}".encode()).hexdigest()
+    looks = KeptLooks(ref(photographs), look.variant.preprocessing, maps)
+    key = hashlib.sha256(f"{photographs.key} {look.variant.key} {looks.with_maps}".encode()).hexdigest()
     return read_table(rows, title=photographs.title, key=key, variant=look.variant.name, looks=looks), rows
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import struct
 import zipfile
 import zlib
@@ -21,7 +22,9 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from ..batch.pictures import read_file
+from ..batch.rows import VARIANT
 from ..images import ImageError, Preprocessing, crop_centre, decode_image
+from ..places import program
 from ..zoo import get_variant
 from .table import MAX_ROWS, TEXTS, Table, TableError, as_text, read_table, wanted_columns
 
@@ -48,6 +51,11 @@ class FolderLooks:
     maps_folder: Path
     shards: Sequence[str | None]
     rows: np.ndarray
+
+    @property
+    def are_here(self) -> bool:
+        """Whether pictures that were seen before may still be looked at: yes, they are files of the server."""
+        return True
 
     def image(self, picture: int) -> Image.Image | None:
         """Return the whole picture; None if the file is gone, or is none any more."""
@@ -131,7 +139,7 @@ def open_folder(path: Path) -> Table:
         raise TableError(f"'{path}' is not a folder")
     if not file.is_file():
         unfinished = (path / "parts").is_dir()
-        hint = "the run that makes it is not finished" if unfinished else "`ulsam-viz batch` writes it"
+        hint = "the run that makes it is not finished" if unfinished else f"`{program()} batch` writes it"
         raise TableError(f"'{path}' holds no table (attention.parquet): {hint}")
     try:
         settings = json.loads((path / "settings.json").read_text(encoding="utf-8"))
@@ -140,7 +148,7 @@ def open_folder(path: Path) -> Table:
     settings = settings if isinstance(settings, dict) else {}
     with file.open("rb") as opened:
         rows = _read_rows(opened, file.name, most_rows=MAX_ROWS, most_bytes=_MAX_BYTES)
-    variant = str(settings.get("variant", ""))
+    variant = str(settings.get("variant", "")) or _variant_of(rows)
     table = read_table(rows, title=path.resolve().name, key=stamp(path), variant=variant)
     shards, places = _places(rows, len(table.pictures))
     looks = FolderLooks(str(settings.get("folder", "")), table.pictures, _preprocessing(variant), path / "maps", shards, places)
@@ -154,7 +162,13 @@ def open_file(data: bytes, name: str) -> Table:
         TableError: If it is no table of attention, or too large.
     """
     rows = _read_rows(io.BytesIO(data), name, most_rows=_FILE_ROWS, most_bytes=_FILE_BYTES)
-    return read_table(rows, title=name, key=hashlib.sha256(data).hexdigest())
+    return read_table(rows, title=name, key=hashlib.sha256(data).hexdigest(), variant=_variant_of(rows))
+
+
+def _variant_of(rows: pa.Table) -> str:
+    """Return the name of the network that a file says it was made with; "" where it says none, or what is no name."""
+    name = (rows.schema.metadata or {}).get(VARIANT.encode(), b"").decode(errors="replace")
+    return name if re.fullmatch(r"[\w.()\- ]{1,200}", name) else ""
 
 
 def stamp(path: Path) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ..places import program
 from .measures import Measure, in_order, measure_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ class TableError(ValueError):
 
 class Looks(Protocol):
     """What there is to see of a table's pictures; a picture counts from 0, in the table's order."""
+
+    @property
+    def are_here(self) -> bool:
+        """Whether pictures that were seen before may still be looked at."""
 
     def crop(self, picture: int) -> np.ndarray | None:
         """Return the pixels that the network saw, (S, S, 3), uint8; None if the file is gone."""
@@ -98,7 +103,7 @@ def read_table(rows: pa.Table, *, title: str, key: str, variant: str = "", looks
     """
     if missing := [name for name in _NEEDED if name not in rows.column_names]:
         raise TableError(
-            f"this is not a table of attention: it has no column '{missing[0]}' (`ulsam-viz batch` writes such tables)"
+            f"this is not a table of attention: it has no column '{missing[0]}' (`{program()} batch` writes such tables)"
         )
     if not rows.num_rows:
         raise TableError("the table is empty")

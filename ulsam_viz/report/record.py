@@ -20,6 +20,7 @@ from ..export import flatten
 from ..figures.colours import Scale
 from ..figures.tiles import Display
 from ..guest import GuestNetwork
+from ..places import program
 from ..samples import Sample, list_samples
 from ..sheet import Sheet
 from ..zoo import Variant, list_variants, position_name
@@ -159,7 +160,7 @@ def address_to(
     """
     if not isinstance(network, Variant) or network.key not in {v.key for v in list_variants()}:
         return "", ""
-    note = "To be opened below the address that “ulsam-viz app” names"
+    note = f"To be opened below the address that “{program()} app” names"
     note += "." if sample else "; it restores the network and the settings, and the picture is to be uploaded there."
     return address_of(network, methods, target=target, sample=sample), note
 
@@ -192,7 +193,7 @@ def command_of(
         for setting in METHODS[method].settings
         if values.get(setting.name, setting.default) != setting.default
     ]
-    words = ["ulsam-viz", "inspect", f"./{picture}" if picture.startswith("-") else picture, "--variant", network.name]
+    words = [*program().split(), "inspect", f"./{picture}" if picture.startswith("-") else picture, "--variant", network.name]
     words += ["--methods", *methods, *(["--set", *changed] if changed else []), "--target", wished]
     words += [*(["--ask", *ask] if ask else []), "--report", report]
     return shlex.join(words)

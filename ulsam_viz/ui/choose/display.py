@@ -11,6 +11,7 @@ import streamlit as st
 
 from ...figures.colours import SCALES, SEQUENTIAL
 from ...figures.tiles import Display
+from ..run.address import say_missing
 from ..run.scene import View
 from ..widgets import script
 
@@ -27,6 +28,9 @@ def current_view() -> View:
         changes = state[_STATE]["changes"] + 1 if _STATE in state else 0
         state[_STATE] = {name: _valid(name, asked.get(name)) for name in _DEFAULT} | {"changes": changes}
         _write_address()
+        for name in ("scale", "colours"):
+            if name in asked and asked[name] != state[_STATE][name]:
+                say_missing(f"There are no {name} “{asked[name]}”" if name == "colours" else f"There is no {name} “{asked[name]}”")
     chosen = state[_STATE]
     return View(chosen["scale"], chosen["blend"], Display(chosen["colours"], chosen["opacity"], chosen["smooth"]))
 

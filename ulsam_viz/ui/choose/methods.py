@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from ...analysis.attention import Attention
 from ...analysis.methods import METHODS, Method, Setting
 from ...zoo import Variant
-from ..run.address import say_missing, take_missing, wish
+from ..run.address import say_missing, saying_missing, take_all_missing, take_missing, wish
 from ..run.kept import keep
 from ..run.scene import pretty
 
@@ -18,11 +19,17 @@ _BIND: Literal["query-params"] = "query-params"
 _DEFAULT_METHODS = ("grad_cam", "integrated_gradients")
 
 
-def choose_methods(variant: Variant) -> dict[str, dict[str, Any]]:
-    """Show the attribution methods and their settings; return the settings of each chosen method, cheap methods first."""
+def choose_methods(variant: Variant, said: DeltaGenerator) -> dict[str, dict[str, Any]]:
+    """Show the attribution methods and their settings; return the settings of each chosen method, cheap methods first.
+
+    Args:
+        variant: The network.
+        said: Where is said what the address asks for in vain: the controls may be out of sight.
+    """
     st.subheader(
         "Attribution", help="Post-hoc methods, by Captum: which pixels speak for one class. Not the same thing as attention."
     )
+    missing = take_all_missing("methods", list(METHODS), lambda name: METHODS[name].label)
     chosen = st.pills(
         "Methods",
         list(METHODS),
@@ -32,12 +39,14 @@ def choose_methods(variant: Variant) -> dict[str, dict[str, Any]]:
         bind=_BIND,
         format_func=lambda name: METHODS[name].label,
     )
+    for name in missing:
+        say_missing(f"There is no attribution method “{name}”", said)
     settings: dict[str, dict[str, Any]] = {}
     with_settings = [name for name in chosen if METHODS[name].settings]
     if with_settings:
         with st.expander("Settings of the methods"):
             for name in with_settings:
-                settings[name] = _settings_of(METHODS[name], variant)
+                settings[name] = _settings_of(METHODS[name], variant, said)
     passes = {name: count_passes(name, settings.get(name, {}), variant.input_size) for name in chosen}
     if chosen:
         listed = ", ".join(
@@ -63,7 +72,7 @@ def passes_words(name: str, settings: Mapping[str, Any], count: int) -> str:
     return f"at most {count}" if refines else f"{count}"
 
 
-def _settings_of(method: Method, variant: Variant) -> dict[str, Any]:
+def _settings_of(method: Method, variant: Variant, said: DeltaGenerator) -> dict[str, Any]:
     # The plain control has no layer that feeds an attention module.
     settings = [s for s in method.settings if s.name != "layer" or variant.placement]
     if not settings:
@@ -72,9 +81,9 @@ def _settings_of(method: Method, variant: Variant) -> dict[str, Any]:
     values = {}
     columns = st.columns(len(settings), gap="small")
     for column, setting in zip(columns, settings, strict=True):
-        with column:
-            key = f"{method.name}.{setting.name}"
-            options = _options(setting, key)
+        key, what = f"{method.name}.{setting.name}", f"{method.label} with {setting.label.lower()}"
+        options = _options(setting, key)
+        with column, saying_missing(key, options, what, setting.default, place=said):
             values[setting.name] = st.selectbox(
                 setting.label,
                 options,
@@ -99,8 +108,13 @@ def _options(setting: Setting, key: str) -> list[Any]:
     return options
 
 
-def choose_target(variant: Variant) -> int | None:
-    """Show the target class; None means the predicted one."""
+def choose_target(variant: Variant, said: DeltaGenerator | None = None) -> int | None:
+    """Show the target class; None means the predicted one.
+
+    Args:
+        variant: The network.
+        said: As for :func:`choose_methods`; None where the control is in sight.
+    """
     names = ["predicted", *variant.classes]
     missing = take_missing("target", names, _class_words, names[0])
     target = st.selectbox(
@@ -112,7 +126,7 @@ def choose_target(variant: Variant) -> int | None:
         help="Attributions answer “why this class?” for the target. The attention maps do not depend on it.",
     )
     if missing:
-        say_missing(f"The network knows no class “{missing}”; the {_class_words(target)} is the target")
+        say_missing(f"The network knows no class “{missing}”; the {_class_words(target)} is the target", said)
     return None if target == "predicted" else variant.classes.index(target)
 
 

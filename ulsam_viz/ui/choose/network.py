@@ -16,7 +16,7 @@ from ...engine import DeviceChoice, default_engine
 from ...models.backbones import BACKBONES
 from ...models.ulsam import GAINS
 from ...zoo import Variant
-from ..run.address import has_walked, say_missing, take_missing, wish
+from ..run.address import has_walked, say_missing, saying_missing, take_missing, wish
 from ..run.kept import keep
 from ..run.scene import channels_of
 from .ids import choose_by_id
@@ -177,16 +177,18 @@ def _position_order(variant: Variant) -> tuple[Any, ...]:
 
 def choose_device() -> DeviceChoice:
     """Show the device control, and the reason where a wish cannot be met."""
-    wish = st.segmented_control(
-        "Device",
-        ["auto", "cpu", "cuda"],
-        default="auto",
-        required=True,
-        key=keep("device"),
-        bind=_BIND,
-        format_func={"auto": "Auto", "cpu": "CPU", "cuda": "CUDA"}.__getitem__,
-        help="Auto takes a CUDA GPU if there is one.",
-    )
+    names = {"auto": "Auto", "cpu": "CPU", "cuda": "CUDA"}
+    with saying_missing("device", list(names), "device", "auto", words=lambda name: names.get(name, name)):
+        wish = st.segmented_control(
+            "Device",
+            list(names),
+            default="auto",
+            required=True,
+            key=keep("device"),
+            bind=_BIND,
+            format_func=names.__getitem__,
+            help="Auto takes a CUDA GPU if there is one.",
+        )
     choice = default_engine().choose_device(wish or "auto")
     if choice.reason:
         st.caption(f":material/info: {choice.reason}")

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from ...files import MAX_BYTES
 from ...images import Preprocessing
 from ...models.ulsam import GAINS
 from ...own import OwnNetwork, read_checkpoint
-from ...zoo import CheckpointError
-from ..run.brought import keep_network, may_bring_networks
+from ...places import program
+from ...zoo import CheckpointError, Variant
+from ..run.brought import forget_network, keep_network, may_bring_networks
 from ..run.scene import network_name
 from .network import backbone_label, position_label
 
 _TYPES = ["safetensors", "pt", "pth"]
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A network that the uploader's file holds, and what was chosen before it came, by key of the control."""
+
+    variant: Variant
+    before: Mapping[str, Any]
 
 
 def show_own_network() -> None:
@@ -27,15 +38,16 @@ def show_own_network() -> None:
     if not box.open:  # nobody who looks for the picture's upload comes across this one
         return
     with box:
+        said = st.container()  # before the controls: below them it would be out of sight
         most = min(MAX_BYTES // 10**6, int(st.get_option("server.maxUploadSize")))
         st.file_uploader(
             "Checkpoint",
             type=_TYPES,
             key="own-file",
             max_upload_size=most,
-            on_change=_take,
-            help="A state dict of MobileNet-V1 or V2 with ULSAM modules: of this project, of the reference module, of `insert_ulsam`. It is read in memory, for this "
-            "session alone; nothing in it is run. To keep a network: `python -m ulsam_viz add FILE --classes classes.txt`.",
+            on_change=_take_file,
+            help=f"A state dict of MobileNet-V1 or V2 with ULSAM modules: of this project, of the reference module, of `insert_ulsam`. It is read in memory, for this "
+            f"session alone; nothing in it is run. To keep a network: `{program()} add FILE --classes classes.txt`.",
         )
         st.text_area("Classes", key="own-classes", placeholder="one name a line; empty: numbers", height=80, on_change=_take)
         left, right = st.columns(2)
@@ -49,17 +61,30 @@ def show_own_network() -> None:
         )
         right.number_input("Input, px", 32, 512, 224, 32, key="own-size", on_change=_take)
         if error := st.session_state.get("own-error"):
-            st.error(error, icon=":material/error:")
+            said.error(error, icon=":material/error:")
         for note in st.session_state.get("own-notes", ()):
             st.caption(note)
+
+
+def _take_file() -> None:
+    """Take what the uploader holds now: a network, or nothing, where its file was removed or is about to be replaced."""
+    if isinstance(st.session_state.get("own-file"), UploadedFile):
+        _take()
+    elif shown := st.session_state.pop("own-shown", None):
+        st.session_state["own-taken-away"] = shown
+        st.session_state["own-error"], st.session_state["own-notes"] = "", ()
+        forget_network(shown.variant.name)
+        if st.session_state.get("net") == backbone_label(shown.variant):
+            st.session_state.update(shown.before)
 
 
 def _take() -> None:
     """Read the file with what was said about it; what was there before stays where it cannot be used."""
     file = st.session_state.get("own-file")
     st.session_state["own-error"], st.session_state["own-notes"] = "", ()
-    if file is None or not may_bring_networks():
+    if not isinstance(file, UploadedFile) or not may_bring_networks():
         return
+    taken_away: _Shown | None = st.session_state.pop("own-taken-away", None)
     try:
         read = read_checkpoint(
             file.getvalue(),
@@ -71,6 +96,8 @@ def _take() -> None:
         )
     except (CheckpointError, ValueError) as error:
         st.session_state["own-error"] = f"{error}."
+        if taken_away:  # replaced by what cannot be used
+            _show(taken_away.variant)
         return
     _keep(read)
 
@@ -78,15 +105,24 @@ def _take() -> None:
 def _keep(read: OwnNetwork) -> None:
     """Keep a network for this session, and show it."""
     variant = replace(read.variant, weights=read.weights)
-    keep_network(variant)
-    st.session_state["net"] = backbone_label(variant)
-    st.session_state["position"] = position_label(variant)
-    if variant.placement:
-        st.session_state["g"] = variant.groups
+    _show(variant)
     st.session_state["own-notes"] = (
         f"Read as {read.layout}: {network_name(variant)}, {len(variant.classes):,} classes.",
         *read.notes,
     )
+
+
+def _show(variant: Variant) -> None:
+    state = st.session_state
+    before: Mapping[str, Any] = {key: state[key] for key in ("net", "position", "g", "gain") if key in state}
+    if "own-shown" in state:  # another network of the same file
+        before = state["own-shown"].before
+    state["own-shown"] = _Shown(variant, before)
+    keep_network(variant)
+    state["net"] = backbone_label(variant)
+    state["position"] = position_label(variant)
+    if variant.placement:
+        state["g"] = variant.groups
 
 
 def _lines(text: str) -> Sequence[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import streamlit as st
 from PIL import Image
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from ...decoding import decode
 from ...figures.tiles import data_uri
@@ -36,6 +37,15 @@ _LOST = {
 DECODING = threading.Lock()  # one at a time, of all visitors: 50 megapixels take up to 0.8 GB while they are decoded
 
 
+@dataclass(frozen=True)
+class _TakenAway:
+    """The picture that the uploader held: its key, itself if it was still kept, and whether it was looked at."""
+
+    key: str
+    upload: Upload | None
+    looked_at: bool
+
+
 @st.cache_resource
 def sample_image(sample: Sample) -> Image.Image:
     """Return a sample, decoded once for all visitors."""
@@ -54,7 +64,7 @@ def _thumbnail_of(image: Image.Image) -> str:
 def choose_picture() -> Picture:
     """Show the samples and the ways to bring a picture; whichever was chosen last is looked at. A bad file changes nothing else."""
     st.subheader("Picture")
-    st.file_uploader(
+    held = st.file_uploader(
         "Upload a photograph",
         type=TYPES,
         key="upload",
@@ -63,6 +73,8 @@ def choose_picture() -> Picture:
         "while you are here and ten minutes more, never on a disk.",
         on_change=_take_upload,
     )
+    if held is None:  # another page had none, and this one is new: what was brought before stays beside what comes
+        st.session_state.pop("uploaded", None)
     ways = st.container(horizontal=True, vertical_alignment="center", gap="small")
     with ways:
         with st.popover("Camera", icon=":material/photo_camera:", key="camera-open", on_change="rerun") as camera:
@@ -91,7 +103,8 @@ def choose_picture() -> Picture:
     if missing:
         named = _NAMED.search(missing)
         lost = _LOST[named[2]] if named else f"There is no picture “{missing}”"
-        address.say_missing(f"{lost}; {samples[chosen].title} is shown")
+        title = own[chosen].name if chosen in own else samples[chosen].title  # a picture may have come at the same time
+        address.say_missing(f"{lost}; {title} is shown")
         st.query_params.pop("crop", None)  # it was the other picture's
     with strip_place:
         strip = [Tile(k, p.name, source=_thumbnail_of(p.image), selectable=True, selected=k == chosen) for k, p in own.items()]
@@ -139,22 +152,31 @@ def _take_upload() -> None:
     """Take what the uploader holds now: a picture to look at, nothing, or a bad file."""
     state, upload = st.session_state, st.session_state["upload"]
     state["upload_error"] = state["upload_note"] = ""
-    if upload is None:
-        # Removed, or about to be replaced: then the browser first takes the old file away. A bad file brings it back.
-        key = state.pop("uploaded", "")
-        state["taken_away"] = key, uploads().get(key, visitor()), state.get("picture") == key
-        uploads().remove(key, visitor(), is_there)
-        state["own"] = [k for k in state["own"] if k != key]
-        if state.get("picture") == key:
-            state["picture"] = list_samples()[0].path.stem
+    if not isinstance(upload, UploadedFile):  # removed, or about to be replaced: then the browser first takes the old file away
+        state["taken_away"] = _take_away()
         return
-    key, before, looked_at = state.pop("taken_away", ("", None, False))
+    # Under load, the browser's taking away and its bringing arrive as one.
+    before = state.pop("taken_away", None) or _take_away()
     if new := _bring(upload.getvalue(), plain(upload.name)):
         state["uploaded"] = new
-    elif before:
-        offer(key, before)
-        if looked_at:
-            state["picture"] = key
+    elif before and before.upload:  # a bad file brings it back
+        offer(before.key, before.upload)
+        if before.looked_at:
+            state["picture"] = before.key
+
+
+def _take_away() -> _TakenAway | None:
+    """Forget the picture that the uploader held, and return it; None where it held none."""
+    state = st.session_state
+    key: str | None = state.pop("uploaded", None)
+    if key is None:
+        return None
+    taken = _TakenAway(key, uploads().get(key, visitor()), state.get("picture") == key)
+    uploads().remove(key, visitor(), is_there)
+    state["own"] = [k for k in state.get("own", ()) if k != key]
+    if taken.looked_at:
+        state["picture"] = list_samples()[0].path.stem
+    return taken
 
 
 def _take_shot() -> None:

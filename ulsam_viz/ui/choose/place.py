@@ -6,6 +6,9 @@ import re
 from typing import TYPE_CHECKING, Literal
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from ..run.address import say_missing, take_all_missing
 
 if TYPE_CHECKING:  # it needs torch, and a click on a map is taken before that is there
     from ..run.scene import Scene
@@ -47,6 +50,14 @@ def opened(scene: Scene) -> tuple[int, int] | None:
 def selection(scene: Scene) -> tuple[int, int]:
     """Return the same, the first subspace where none is looked at or the wish does not exist here."""
     return opened(scene) or (next(iter(scene.attention.maps)), 0)
+
+
+def say_missing_subspace(scene: Scene, place: DeltaGenerator | None = None) -> None:
+    """Say which subspace a new address asks for that the network does not have; it then leaves the address."""
+    names = [subspace_name(number, k) for number, maps in scene.attention.maps.items() for k in range(len(maps))]
+    for name in take_all_missing(_KEY, names, str):
+        close()
+        say_missing(f"The network has no “{name}”", place)
 
 
 def choose_subspace(scene: Scene, *, label_visibility: Literal["visible", "collapsed"] = "visible") -> tuple[int, int]:

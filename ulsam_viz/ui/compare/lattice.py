@@ -114,7 +114,7 @@ def _large(row: Row, scales: Mapping[str, Scaled], k: int, crop: ModelInput) -> 
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             st.markdown(f"**{row.label}, subspace {k + 1}**")
-            st.button("Close", icon=":material/close:", on_click=_toggle, args=(None,), key="close-large", shortcut="Esc")
+            st.button("Close", icon=":material/close:", on_click=_toggle, args=(None,), key="close-large", help="Esc")
         left, right = st.columns([2, 1], gap="medium")
         with left:
             picture = Tile(

@@ -19,7 +19,7 @@ from ...samples import list_samples
 from ...zoo import CheckpointError, Variant, position_name
 from ..choose.network import backbone_label, choose_module, gain_asked, position_label, position_words
 from ..choose.picture import sample_image
-from ..run.address import say_missing, take_missing
+from ..run.address import say_missing, saying_missing, take_missing
 from ..run.interrupt import result_of, run_again
 from ..run.kept import keep
 from ..run.scene import Picture, network_name, pretty
@@ -81,7 +81,9 @@ def choose_second(everything: Sequence[Variant], first: Variant, place: DeltaGen
     )
     if missing:
         say_missing(f"There is no network “{missing}”; {backbone} is shown")
-    st.selectbox("Its picture", [_SAME, *(s.title for s in list_samples())], key=keep(f"{_NAME}picture"), bind="query-params")
+    pictures = [_SAME, *(s.title for s in list_samples())]
+    with saying_missing(f"{_NAME}picture", pictures, "picture", _SAME):
+        st.selectbox("Its picture", pictures, key=keep(f"{_NAME}picture"), bind="query-params")
     of_backbone = [v for v in everything if backbone_label(v) == backbone]
     beside = [v for v in of_backbone if v.placement and position_name(v) == position_name(first) and v is not first]
     near = min(beside, key=lambda v: (v.groups < first.groups, abs(v.groups - first.groups)), default=None)

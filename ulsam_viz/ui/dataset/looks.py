@@ -18,7 +18,7 @@ _SIDE = 112  # pixels
 
 def small_crop(table: Table, picture: int, *, side: int = _SIDE) -> Crop | None:
     """Return a picture of a table as the network saw it, drawn small; None if it is not there."""
-    pixels = _pixels(table.key, picture, side, table)
+    pixels = _pixels(table.key, picture, side, table) if table.looks and table.looks.are_here else None
     if pixels is None:
         return None
     return Crop(pixels, hashlib.sha256(f"{table.key} {picture} {side}".encode()).hexdigest())

@@ -21,7 +21,7 @@ from ...models.network import Network
 from ...zoo import Variant
 from ..run.session import asked, visitor
 
-_KEPT = 3  # tables of a session, which go with it: pictures are in them
+_KEPT = 3  # tables of a session, which go with it: maps of pictures are in them
 
 
 def made(photographs: Photographs, variant: Variant, device: DeviceChoice, *, place: str) -> tuple[Table, pa.Table] | None:
@@ -38,7 +38,7 @@ def made(photographs: Photographs, variant: Variant, device: DeviceChoice, *, pl
     """
     key = (photographs.key, variant.key, device.device)
     kept: dict[Hashable, tuple[Table, pa.Table]] = st.session_state.setdefault("tables-made", {})
-    if key in kept:
+    if key in kept and (looks := kept[key][0].looks) and looks.are_here:  # else others' pictures took their room meanwhile
         return kept[key]
     look, parts = Look(variant), batches(photographs, variant)
     begun: dict[str, tuple[Hashable, list[Rows]]] = st.session_state.setdefault("tables-begun", {})
@@ -67,7 +67,7 @@ def made(photographs: Photographs, variant: Variant, device: DeviceChoice, *, pl
         with room.container(horizontal=True, vertical_alignment="center"):
             st.caption(f"Stopped after {len(found) * BATCH} of {total} pictures.", width="content")
             st.button("Go on", key=f"go-on-{place}", on_click=_go_on, args=(key, place))
-        return joined(_first(photographs, found), look, found) if found else None
+        return joined(photographs, look, found) if found else None
     room.empty()
     kept[key] = joined(photographs, look, found)
     del begun[place]
@@ -114,9 +114,3 @@ def _asked_for(crops: Crops, variant: Variant, device: DeviceChoice) -> Future[R
 def _compute(crops: Crops, look: Look, network: Network, pause: Pause) -> Rows:
     pause(len(crops.names))
     return compute(network, crops, look)
-
-
-def _first(photographs: Photographs, found: list[Rows]) -> Photographs:
-    """Return those of the pictures that were looked at."""
-    count = sum(len(rows.names) for rows in found)
-    return Photographs(photographs.title, photographs.names[:count], photographs.pixels[:count])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import streamlit as st
 
 from ...dataset.table import Table, TableError
+from ...places import program
+from ..run.address import saying_missing
 from ..run.brought import may_open_folders
 from ..run.kept import keep
 
@@ -28,7 +30,9 @@ def choose_table(*, name: str, label: str) -> Table | None:
     offered = _offered()
     ways: list[Table | None] = []
     if offered:
-        chosen = st.selectbox(label, [_NOTHING, *offered], key=keep(f"{name}table"), bind="query-params")
+        names = [_NOTHING, *offered]
+        with saying_missing(f"{name}table", names, "table", _NOTHING):
+            chosen = st.selectbox(label, names, key=keep(f"{name}table"), bind="query-params")
         ways.append(_open(offered[chosen]) if chosen in offered else None)
     if may_open_folders():
         typed = st.text_input(
@@ -36,7 +40,7 @@ def choose_table(*, name: str, label: str) -> Table | None:
             key=keep(f"{name}folder"),
             bind="query-params",
             placeholder="the folder that batch wrote (--out)",
-            help="Make one with `ulsam-viz batch PICTURES --variant NAME --out FOLDER`. Only visitors on this machine can open a folder.",
+            help=f"Make one with `{program()} batch PICTURES --variant NAME --out FOLDER`. Only visitors on this machine can open a folder.",
         )
         ways.append(_open(Path(typed).expanduser()) if typed and typed.strip() else None)
     file = st.file_uploader(
@@ -52,8 +56,15 @@ def choose_table(*, name: str, label: str) -> Table | None:
 
 
 def _offered() -> Mapping[str, Path]:
-    paths = [Path(part) for part in os.environ.get(OFFERED, "").split(os.pathsep) if part]
-    return {path.resolve().name: path for path in paths}
+    """Return the folders by name; where two have one name, by as much of their paths as tells them apart."""
+    paths = list(dict.fromkeys(Path(part).resolve() for part in os.environ.get(OFFERED, "").split(os.pathsep) if part))
+    return {_name(path, paths): path for path in paths}
+
+
+def _name(path: Path, paths: Sequence[Path]) -> str:
+    ends = (path.parts[-count:] for count in range(1, len(path.parts)))
+    alone = (end for end in ends if sum(other.parts[-len(end) :] == end for other in paths) == 1)
+    return next((name for end in alone if (name := Path(*end).as_posix()) != _NOTHING), path.as_posix())
 
 
 def _open(path: Path) -> Table | None:

@@ -11,8 +11,10 @@ import streamlit as st
 from ...dataset.made import as_parquet
 from ...dataset.measures import Measure
 from ...figures.charts import figure
+from ...places import program
 from ..choose.display import current_view, show_view
 from ..choose.ids import choose_by_id
+from ..run.address import saying_missing
 from ..run.kept import keep
 from ..run.page import open_page
 from . import classes, distributions, means, pictures, scatter
@@ -81,7 +83,7 @@ def _fetch_charts() -> None:
 
 def _show_nothing() -> None:
     st.info(
-        "Bring photographs in the sidebar, or open a table that `ulsam-viz batch FOLDER --variant NAME --out DIR` made of any number of them."
+        f"Bring photographs in the sidebar, or open a table that `{program()} batch FOLDER --variant NAME --out DIR` made of any number of them."
     )
 
 
@@ -102,7 +104,8 @@ def _choose_layer(shown: Sequence[Shown]) -> int:
     layers = list(dict.fromkeys(layer for one in shown for layer in one.table.layers))
     if len(layers) == 1:
         return layers[0]
-    return int(st.selectbox("Layer", layers, index=len(layers) - 1, key=keep("dataset-layer"), bind="query-params", width=90))
+    with saying_missing("dataset-layer", layers, "layer", layers[-1]):
+        return int(st.selectbox("Layer", layers, index=len(layers) - 1, key=keep("dataset-layer"), bind="query-params", width=90))
 
 
 def _choose_subspace(shown: Sequence[Shown], layer: int, *, all_of_them: bool = False) -> int:
@@ -110,21 +113,27 @@ def _choose_subspace(shown: Sequence[Shown], layer: int, *, all_of_them: bool = 
     most = max((one.table.groups(layer) for one in shown if layer in one.table.layers), default=1)
     options = [*(["all"] if all_of_them else []), *map(str, range(1, most + 1))]
     key = "dataset-subspace" if not all_of_them else "dataset-subspaces"
-    chosen = st.selectbox("Subspace", options, key=keep(key), bind="query-params", width=95)
+    with saying_missing(key, options, "subspace", options[0]):
+        chosen = st.selectbox("Subspace", options, key=keep(key), bind="query-params", width=95)
     return -1 if chosen == "all" else int(chosen) - 1
 
 
 def _choose_measure(shown: Sequence[Shown], place: st.delta_generator.DeltaGenerator, label: str, *, nth: int = 0) -> Measure:
     offered = {m.name: m for one in shown for m in one.table.measures}
     key = f"measure{nth or ''}"
-    with place:
+    names, usual = list(offered), min(nth, len(offered) - 1)
+
+    def words(name: str) -> str:
+        return offered[name].label if name in offered else name
+
+    with place, saying_missing(key, names, "measure", names[usual], words=words):
         name = st.selectbox(
             label,
-            list(offered),
-            index=min(nth, len(offered) - 1),
+            names,
+            index=usual,
             key=keep(key),
             bind="query-params",
-            format_func=lambda name: offered[name].label,
+            format_func=words,
             width=170,
             help="\n".join(f"- **{m.title}**: {m.help}" for m in offered.values()) if not nth else None,
         )

@@ -74,7 +74,7 @@ def _kept() -> Photographs | None:
     found: Photographs | None = albums().get(key, visitor())
     if found is None:
         st.query_params.pop(_ADDRESS, None)
-        st.session_state.pop(_ADDRESS, None)
+        _forget_tables()
         say_missing("The photographs are no longer here: bring them again")
     else:
         st.session_state[_ADDRESS] = st.query_params[_ADDRESS] = key  # the state is what other pages lead back to
@@ -102,9 +102,14 @@ def _forget() -> None:
     if key := st.session_state.pop(_ADDRESS, None):
         albums().remove(key, visitor(), is_there)
     st.query_params.pop(_ADDRESS, None)
-    for key in ("tables-begun", "tables-made", "borrowed"):
-        st.session_state.pop(key, None)
+    _forget_tables()
     st.session_state[_SKIPPED] = ()
+
+
+def _forget_tables() -> None:
+    """Forget what was made of photographs that are gone."""
+    for key in (_ADDRESS, "tables-begun", "tables-made", "borrowed"):
+        st.session_state.pop(key, None)
 
 
 def _take() -> None:

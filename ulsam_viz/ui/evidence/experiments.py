@@ -12,6 +12,7 @@ from ...analysis.interventions import CONSTANT
 from ...cost import LATENCY_REPEATS, Cost, Latency, count_cost, measure_latencies, untrained
 from ...evidence import accuracy_of, by_position
 from ...models.optimize import optimize
+from ...places import program
 from ...zoo import Variant, list_variants, position_name
 from .tables import show_table
 
@@ -62,7 +63,7 @@ def show_gain(zoo: Sequence[Variant]) -> None:
     st.caption(
         "The normalised gain (1 + H·W·A) / 2 is ours, not the paper's. Gain 1, gain held, shuffled: share of the answers that change when attention is taken away, "
         "held at its mean, or given to shuffled places; means over seeds. In brackets: 95 % intervals over seeds, or what chance brings about. "
-        "Reproduce: `python -m ulsam_viz train --zoo ulsam_viz/training/zoo_gain.toml --data DIR`."
+        f"Reproduce: `{program()} train --zoo ulsam_viz/training/zoo_gain.toml --data DIR`."
     )
 
 
@@ -164,5 +165,5 @@ def show_start() -> None:
     st.caption(
         f"{some.label} on {some.metrics['pictures']:,} held-out pictures of Tiny-ImageNet's {len(some.classes)} classes at {some.input_size} px, trained from random weights, "
         f"modules in place from the first step. {studies.NOT_TESTED} "
-        "Reproduce: `python -m ulsam_viz train --zoo ulsam_viz/training/zoo_start.toml --data DIR`."
+        f"Reproduce: `{program()} train --zoo ulsam_viz/training/zoo_start.toml --data DIR`."
     )

@@ -11,6 +11,7 @@ from ... import paper
 from ...analysis.interventions import INTERVENTIONS
 from ...evidence import what_attention_does
 from ...models.ulsam import GAINS
+from ...places import program
 from ...zoo import Variant, position_name
 
 
@@ -125,4 +126,4 @@ def show_paper(chosen: Variant) -> None:
 
 def command(chosen: Variant) -> str:
     """Name the command that gives a network's figures again."""
-    return f"Reproduce: `python -m ulsam_viz evaluate --variant {chosen.name} --data DIR`"
+    return f"Reproduce: `{program()} evaluate --variant {chosen.name} --data DIR`"

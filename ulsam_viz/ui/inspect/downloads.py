@@ -9,6 +9,7 @@ import streamlit as st
 
 from ...analysis.attribution import Attribution
 from ...export import file_name
+from ...places import program
 from ...questions import asked_by
 from ...report.archive import HOLDS_PICTURE, as_bytes, as_zip
 from ...report.document import as_html
@@ -79,7 +80,7 @@ def _report(scene: Scene, attributions: Mapping[str, Attribution], found: Mappin
         else "PICTURE is the photograph itself: this network cuts its own centre out of what it is given."
     )
     if variant.own:
-        note += " The network is one of your own: enter it first, with `ulsam-viz add`."
+        note += f" The network is one of your own: enter it first, with `{program()} add`."
     questions, all_of_them = asked_by(found, asked_of(scene, attributions))
     if not all_of_them:
         note += " Other questions are asked on the page."

@@ -25,7 +25,7 @@ def show_large(scene: Scene, scales: Mapping[str, Scaled], number: int, k: int) 
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             with st.container(width=_CONTROL):
                 choose_subspace(scene, label_visibility="collapsed")
-            st.button("Close", icon=":material/close:", on_click=close, key="close-large", shortcut="Esc")
+            st.button("Close", icon=":material/close:", on_click=close, key="close-large", help="Esc")
         left, right = st.columns([1, 1.2], gap="medium")
         with left:
             name = subspace_name(number, k)

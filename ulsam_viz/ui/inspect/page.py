@@ -23,7 +23,7 @@ from ..choose.methods import choose_methods, choose_target, count_passes, passes
 from ..choose.network import choose_device, choose_variant
 from ..choose.own import show_own_network
 from ..choose.picture import choose_picture, model_input
-from ..choose.place import opened
+from ..choose.place import opened, say_missing_subspace
 from ..run.asking import say_where
 from ..run.interrupt import result_of
 from ..run.page import open_page
@@ -69,9 +69,10 @@ def show() -> None:
     with head:
         buttons = show_head_room()
     with buttons.methods:
-        target = choose_target(variant)
-        methods = choose_methods(variant)
+        target = choose_target(variant, buttons.said)
+        methods = choose_methods(variant, buttons.said)
     scene = Scene(picture, crop, variant, device, methods, view, attention, target_of(target, attention))
+    say_missing_subspace(scene, buttons.said)
     card = show_head(scene, buttons)
     with maps_place:
         questions = _maps(scene)

@@ -27,13 +27,13 @@ _BUTTONS = 350  # px
 
 @dataclass(frozen=True)
 class Head:
-    """The places of the head: the strip, what is behind (i), the methods, and what is taken along."""
+    """The places of the head: the strip, what is behind (i), the methods, what is taken along, and below them what is said."""
 
     strip: DeltaGenerator
     details: DeltaGenerator
     methods: DeltaGenerator
     share: DeltaGenerator
-    doubt: DeltaGenerator
+    said: DeltaGenerator
 
 
 def show_head_room() -> Head:
@@ -68,7 +68,7 @@ def show_head(scene: Scene, head: Head) -> DeltaGenerator:
         )
     found = familiarity(scene.attention.probabilities, scene.variant.calibration)
     if found and found.doubtful and not _fits(scene):
-        head.doubt.markdown(how_familiar(found))
+        head.said.markdown(how_familiar(found))
     with head.details:
         return _show_details(scene)
 

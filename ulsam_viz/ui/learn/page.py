@@ -10,6 +10,7 @@ from ..choose.display import current_view, show_view
 from ..choose.ids import choose_by_id
 from ..choose.methods import target_of
 from ..choose.picture import model_input
+from ..choose.place import say_missing_subspace
 from ..choose.sidebar import choose
 from ..run.interrupt import result_of
 from ..run.page import open_page
@@ -54,6 +55,7 @@ def show() -> None:
     target = target_of(choices.target, attention)
     device = default_engine().really(seen, device)  # where the pass was made, the rest is
     scene = Scene(choices.picture, crop, variant, device, {}, choices.view, attention, target)
+    say_missing_subspace(scene)
     if part == "probes":
         show_probes(scene)
     elif part == "experiments":

@@ -40,7 +40,7 @@ def offer_presentation() -> None:
             "Present", icon=":material/present_to_all:", on_click=_begin, shortcut="P", help="For a beamer: large, arrow keys walk."
         )
         return
-    st.button("Leave", on_click=_leave, shortcut="Esc", key="leave")
+    st.button("Leave", on_click=_leave, key="leave", help="Esc")
     st.html("<style>.st-key-leave-too { position: absolute; opacity: 0; pointer-events: none; }</style>")
     st.button("Leave", on_click=_leave, shortcut="P", key="leave-too")
 

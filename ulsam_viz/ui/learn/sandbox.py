@@ -12,6 +12,7 @@ from ...figures.colours import subspace_colour
 from ...figures.grids import number_grid
 from ...models.ulsam import Gain, transparent_module
 from ..choose.ids import choose_by_id
+from ..run.address import saying_missing
 from ..run.kept import keep
 from ..run.scene import View
 
@@ -43,9 +44,11 @@ def show_sandbox(view: View) -> None:
     presets = _presets()
     inputs, outputs = st.columns([1, 1.45], gap="medium")
     with inputs:
-        preset = st.selectbox(
-            "Start from", list(presets), key=keep("preset"), bind="query-params", help="Choosing again brings its numbers back."
-        )
+        names = list(presets)
+        with saying_missing("preset", names, "tensor", names[0]):
+            preset = st.selectbox(
+                "Start from", names, key=keep("preset"), bind="query-params", help="Choosing again brings its numbers back."
+            )
         tensor = _edit(presets[preset], preset)
         weights, bias, groups = _choose_weights()
         gain = _choose_gain()
@@ -89,7 +92,8 @@ def find_trouble(tensor: np.ndarray) -> str:
 
 
 def _choose_weights() -> tuple[list[float], float, int]:
-    groups = st.segmented_control("Subspaces g", [1, 2, 4], default=2, required=True, key=keep("sand-g"), bind="query-params")
+    with saying_missing("sand-g", [1, 2, 4], "g", 2):
+        groups = st.segmented_control("Subspaces g", [1, 2, 4], default=2, required=True, key=keep("sand-g"), bind="query-params")
     columns = [*st.columns(3), *st.columns(3)]
     weights = [
         column.number_input(

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 from urllib.parse import parse_qs, urlencode
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 T = TypeVar("T")
-
-_HISTORY = Path(__file__).parent / "history.js"
-
-
-def walk_by_history() -> None:
-    """Make each choice of picture, network, position and g a step of the browser's history."""
-    with st.container(key="history"):  # a script takes no room: the page's style hides it
-        st.html(f"<script>{_HISTORY.read_text(encoding='utf-8')}</script>", unsafe_allow_javascript=True)
 
 
 def has_walked() -> bool:
@@ -34,12 +27,17 @@ def read_address() -> None:
 
 
 def wish(key: str) -> str | None:
-    """Return what the address says of a control.
+    """Return what the address says of a control."""
+    return next(reversed(wishes(key)), None)
+
+
+def wishes(key: str) -> list[str]:
+    """Return all that the address says of a control.
 
     Of an address that the visitor has gone back to, Streamlit takes away what the control did not offer in the run before.
     """
-    walked_to: dict[str, list[str | None]] | None = st.session_state.get("walked_to")
-    return st.query_params.get(key) if walked_to is None else walked_to.get(key, [None])[-1]
+    walked_to: dict[str, list[str]] | None = st.session_state.get("walked_to")
+    return st.query_params.get_all(key) if walked_to is None else walked_to.get(key, [])
 
 
 def this_view() -> str:
@@ -60,19 +58,49 @@ def take_missing(key: str, offered: Sequence[T], words: Callable[[T], str], defa
         words: Writes an option as the address does.
         default: The option that is shown in place of another one.
     """
-    read: dict[str, str | None] = st.session_state.setdefault("address_read", {})
-    asked, before = wish(key), read.get(key)
-    read[key] = asked
-    missing = None
     chosen = st.session_state.get(key)
+    missing = None
     if chosen is not None and chosen not in offered:
         st.session_state[key] = default  # so that the address says what is shown
         missing = words(chosen)
-    if asked != before:
-        missing = None if asked is None or asked in map(words, offered) else asked
-    return missing
+    found = _missing_of(key, [wish(key)], list(map(words, offered)))
+    return missing if found is None else next(iter(found), None)
 
 
-def say_missing(text: str) -> None:
-    """Say below a control what was not found."""
-    st.caption(f":material/info: {text}.")
+def take_all_missing(key: str, offered: Sequence[T], words: Callable[[T], str]) -> list[str]:
+    """Return the same of a control of which several options can be chosen; arguments as for :func:`take_missing`."""
+    return _missing_of(key, wishes(key), list(map(words, offered))) or []
+
+
+def _missing_of(key: str, asked: Sequence[str | None], offered: Sequence[str]) -> list[str] | None:
+    """Return what a new address asks for and is not offered; None where the address is not new.
+
+    The browser may send what a control was set to before: what this session was offered is a wish only of who goes back to it.
+    """
+    once: set[str] = st.session_state.setdefault("offered_once", {}).setdefault(key, set())
+    is_new = has_walked() or not once.issuperset(one for one in asked if one is not None)
+    once.update(offered)
+    return [one for one in asked if one is not None and one not in offered] if is_new else None
+
+
+@contextmanager
+def saying_missing(
+    key: str, offered: Sequence[T], what: str, default: T, *, words: Callable[[T], str] = str, place: DeltaGenerator | None = None
+) -> Iterator[None]:
+    """Show a control inside, and say below it, or in another place, what is wished of it and not offered.
+
+    Args:
+        key, offered, words, default: As for :func:`take_missing`.
+        what: Names an option: ``"layer"``.
+        place: Where it is said, if the control itself may be out of sight.
+    """
+    missing = take_missing(key, offered, words, default)
+    yield
+    if missing:
+        say_missing(f"There is no {what} “{missing}”; {words(default)} is taken", place)
+
+
+def say_missing(text: str, place: DeltaGenerator | None = None) -> None:
+    """Say below a control, or in another place, what was not found."""
+    with place or nullcontext():
+        st.caption(f":material/info: {text}.")

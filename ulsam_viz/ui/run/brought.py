@@ -30,6 +30,11 @@ def keep_network(variant: Variant) -> None:
     st.session_state[_KEY] = dict(list(kept.items())[-_MOST:])
 
 
+def forget_network(name: str) -> None:
+    """Keep a network of this name no longer."""
+    st.session_state[_KEY] = {v.name: v for v in brought_networks() if v.name != name}
+
+
 def may_bring_networks() -> bool:
     """Tell whether this visitor may bring a network: as the server's switch says, else only on this very machine."""
     if (switch := os.environ.get(SWITCH, "")) in ("0", "1"):

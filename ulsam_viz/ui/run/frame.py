@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from ..widgets.theme import show_theme
-from .address import walk_by_history
 from .pictures import send_pictures_again
 
+_HERE = Path(__file__).parent
 _STYLE = """
 <style>
 .stMainBlockContainer { padding: 3.9rem 1.5rem 3rem; max-width: none; }
@@ -28,6 +30,7 @@ _STYLE = """
 .ulsam-grid caption { text-align: left; font-size: 12px; padding-bottom: 2px; }
 .ulsam-grid caption span { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 6px; }
 .ulsam-grid td { min-width: 44px; height: 30px; text-align: center; border: 0; border-radius: 2px; padding: 0 3px; }
+.ulsam-grid td, .ulsam-grid caption span { forced-color-adjust: none; }
 :has(> .st-key-pages) { display: none; }
 @media (max-width: 640px) {
   .stMainBlockContainer { padding: 4.2rem 0.9rem 2rem; }
@@ -45,5 +48,7 @@ def show_frame() -> None:
     """Begin a run of a page, before anything else is shown."""
     st.html(_STYLE)
     send_pictures_again()
-    walk_by_history()
+    with st.container(key="history"):  # a script takes no room: the style hides it
+        for name in ("history.js", "escape.js"):
+            st.html(f"<script>{(_HERE / name).read_text(encoding='utf-8')}</script>", unsafe_allow_javascript=True)
     show_theme()

@@ -17,7 +17,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from ...engine import default_engine
 from ...memory import give_back
 from .limits import VISITORS, limit
-from .uploads import albums, uploads
+from .uploads import everything
 
 _LOOK_EVERY = 5.0  # seconds
 
@@ -111,8 +111,7 @@ class Watch:
             if runtime.exists():  # it goes before this thread does
                 is_active = runtime.get_instance().is_active_session
                 self.look(is_active)
-                for brought in (uploads(), albums()):
-                    brought.look(is_active)
+                everything().look(is_active)
             give_back()
 
 

@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from PIL import Image
 from starlette.formparsers import MultiPartParser
+from streamlit import net_util
 
 from .limits import UPLOADS, limit
 
@@ -91,7 +92,12 @@ class Uploads(Generic[T]):
             before = self._kept.pop(key, None)
             brought_by, sessions = (before.brought_by, before.sessions) if before else (set(), set())
             self._kept[key] = _Kept(upload, brought_by | {session}, sessions | {session}, self._clock())
-            own = [key for key, kept in self._kept.items() if kept.brought_by == kept.sessions == {session}]
+            kind = type(upload)  # an album does not push out a picture
+            own = [
+                key
+                for key, kept in self._kept.items()
+                if isinstance(kept.upload, kind) and kept.brought_by == kept.sessions == {session}
+            ]
             for old in own[:-OWN_PICTURES]:
                 del self._kept[old]
             while self._sum() > self._limit:
@@ -146,13 +152,22 @@ def keep_off_disks() -> None:
     MultiPartParser.spool_max_size = 0  # no such file: how much may come, `server.maxUploadSize` says
 
 
+def ask_no_host() -> None:
+    """Let the server ask no host of others for its address, as it would before it turns away a page of another origin."""
+    net_util.get_external_ip = lambda: None
+
+
 @lru_cache
+def everything() -> Uploads[Any]:
+    """Return all that visitors of this process brought: pictures and albums share the room, and their keys differ."""
+    return Uploads(limit(UPLOADS) * 2**20)
+
+
 def uploads() -> Uploads[Upload]:
     """Return the pictures of all visitors of this process."""
-    return Uploads(limit(UPLOADS) * 2**20)
+    return everything()
 
 
-@lru_cache
 def albums() -> Uploads[Any]:
     """Return the sets of photographs of all visitors of this process, as the page Dataset looks at them."""
-    return Uploads(limit(UPLOADS) * 2**20)
+    return everything()
