@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import streamlit as st
 
+from ...escaping import escape_markdown
 from ...files import MAX_BYTES
 from ...images import Preprocessing
 from ...models.ulsam import GAINS
@@ -49,9 +50,9 @@ def show_own_network() -> None:
         )
         right.number_input("Input, px", 32, 512, 224, 32, key="own-size", on_change=_take)
         if error := st.session_state.get("own-error"):
-            st.error(error, icon=":material/error:")
+            st.error(escape_markdown(error), icon=":material/error:")
         for note in st.session_state.get("own-notes", ()):
-            st.caption(note)
+            st.caption(escape_markdown(note))
 
 
 def _take() -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import streamlit as st
 from PIL import Image
 
+from ...escaping import escape_markdown
 from ...figures.tiles import data_uri
 from ...images import MAX_BYTES, ImageError, ModelInput, Preprocessing, decode_image, is_animated, prepare
 from ...samples import Sample, list_samples
@@ -69,7 +70,7 @@ def choose_picture() -> Picture:
                 st.camera_input("Camera", key="camera", on_change=_take_shot, label_visibility="collapsed")
         show_paste(_take_paste)
     if error := st.session_state.get("upload_error"):
-        st.error(error, icon=":material/error:")
+        st.error(escape_markdown(error), icon=":material/error:")
     elif note := st.session_state.get("upload_note"):
         st.caption(note)
     samples = {s.path.stem: s for s in list_samples()}

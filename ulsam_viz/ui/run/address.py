@@ -10,6 +10,8 @@ from urllib.parse import parse_qs, urlencode
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from ...escaping import escape_markdown
+
 T = TypeVar("T")
 
 _HISTORY = Path(__file__).parent / "history.js"
@@ -74,5 +76,5 @@ def take_missing(key: str, offered: Sequence[T], words: Callable[[T], str], defa
 
 
 def say_missing(text: str) -> None:
-    """Say below a control what was not found."""
-    st.caption(f":material/info: {text}.")
+    """Say below a control what was not found; the text may hold what the address says."""
+    st.caption(f":material/info: {escape_markdown(text)}.")
