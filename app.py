@@ -6,7 +6,7 @@ from ulsam_viz.places import ASSETS
 from ulsam_viz.ui.first import is_first_view, show_first_view
 from ulsam_viz.ui.run.interrupt import run_again
 from ulsam_viz.ui.run.uploads import ask_no_host, keep_off_disks
-from ulsam_viz.ui.titles import app_pages
+from ulsam_viz.ui.titles import app_pages, current_title
 
 
 def main() -> None:
@@ -14,10 +14,9 @@ def main() -> None:
     keep_off_disks()
     ask_no_host()
     st.set_page_config(page_title="ulsam_viz: see subspace attention", page_icon=str(ASSETS / "logo.svg"), layout="wide")
-    pages = app_pages()
-    title = st.navigation(pages, position="top").title
+    title = current_title()
     with st.container(horizontal=True, key="pages"):  # on a phone, see the page's style
-        for page in pages:
+        for page in app_pages():
             st.page_link(page)
     first = is_first_view() and title == "Inspect"  # asked on every page: who comes to this one later has not just opened the app
     if first:

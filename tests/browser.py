@@ -56,11 +56,13 @@ def running_server(
         command: What is called.
         port: Its option for the port.
         folder: Where it is called.
-        environment: Variables beside the process's own.
+        environment: Variables beside the process's own; ``STREAMLIT_SERVER_BASE_URL_PATH`` is part of the address.
         number: The port; 0 for any that is free.
         log: File that what the server prints is added to.
     """
     number = number or free_port()
+    base = environment.get("STREAMLIT_SERVER_BASE_URL_PATH", "")
+    address = f"http://127.0.0.1:{number}" + (f"/{base}" if base else "")
     with (log or Path(os.devnull)).open("ab") as said:
         server = subprocess.Popen(
             [*command, f"{port}={number}", "--server.headless=true"],
@@ -71,17 +73,17 @@ def running_server(
             start_new_session=True,
         )
     try:
-        wait_for(lambda: _is_healthy(server, number), "the app had started")
-        yield f"http://127.0.0.1:{number}"
+        wait_for(lambda: _is_healthy(server, address), "the app had started")
+        yield address
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(PATIENCE)
 
 
-def _is_healthy(server: subprocess.Popen[bytes], number: int) -> bool:
+def _is_healthy(server: subprocess.Popen[bytes], address: str) -> bool:
     assert server.poll() is None, "the app did not start"
     try:
-        urllib.request.urlopen(f"http://127.0.0.1:{number}/_stcore/health", timeout=PATIENCE).read()
+        urllib.request.urlopen(f"{address}/_stcore/health", timeout=PATIENCE).read()
     except OSError:
         return False
     return True

@@ -267,7 +267,7 @@ def test_a_report_says_where_the_page_shows_the_view(tmp_path: Path) -> None:
     assert "uploaded" not in of_sample.address_note and "uploaded" in of_own.address_note
     assert "picture=" not in of_own.address and "CC0" in of_sample.source and not of_own.source
     page, _, query = of_sample.address.partition("?")
-    assert page == "/inspect" and of_sample.address in Reader(as_html(of_sample)).text
+    assert page == "/" and of_sample.address in Reader(as_html(of_sample)).text
     app = AppTest.from_file(APP, default_timeout=PATIENCE)
     for key, values in parse_qs(query).items():
         app.query_params[key] = values

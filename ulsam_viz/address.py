@@ -58,4 +58,4 @@ def address_of(
         query |= {f"{name}.{s.name}": values[s.name] for s in changed}
     if target:
         query |= {"target": target.replace("_", " ")}
-    return f"/inspect?{urlencode(query, doseq=True)}"
+    return f"/?{urlencode(query, doseq=True)}"

@@ -10,6 +10,7 @@ import numpy as np
 from .analysis.calibration import probabilities_of
 from .analysis.effects import CHANGES, Effect
 from .analysis.verdicts import judge
+from .escaping import escape_markdown
 
 #: Logits; less than that is neither shown nor told from the order of float32 sums.
 FLOAT_NOISE = 5e-5
@@ -28,12 +29,13 @@ def what_it_does(k: int, name: str, off: float, shuffled: tuple[float, float], *
 
     Args:
         k: Number of the subspace, from 0.
-        name: The target class.
+        name: The target class; the sentence is Markdown, in which it is escaped.
         off: Change of the logit without the attention; like all of them against the network as trained.
         shuffled: Its change with the places shuffled: the mean, and how far from it one more shuffle may fall by chance.
         smallest: Change of a logit below which none matters.
         dead: The map is uniform.
     """
+    name = escape_markdown(name)
     if abs(off) < FLOAT_NOISE:
         return f"Subspace {k + 1}'s attention does not move the logit of “{name}”."
     little = f", less than the {smallest:.3f} that could matter" if abs(off) < smallest else ""

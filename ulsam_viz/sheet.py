@@ -12,6 +12,7 @@ import numpy as np
 
 from .analysis.attribution import Attribution
 from .analysis.methods import METHODS
+from .escaping import escape_plotly
 from .export import ColourBar, Panel, Row, as_image, as_npz, as_png, file_name
 from .figures.colours import DIVERGING, Scale, Scaled, colour_table, scale_maps, subspace_colour
 from .figures.papers import Legend, as_printed
@@ -159,7 +160,7 @@ class Sheet:
         figure.add_traces(traces, rows=[k // columns + 1 for k in range(g)], cols=[k % columns + 1 for k in range(g)])
         marks = list(range(round(np.log2(scaled.low)), round(np.log2(scaled.high)) + 1))
         figure.update_layout(
-            title=f"{self.title}, attention of layer {layer}",
+            title=escape_plotly(f"{self.title}, attention of layer {layer}"),
             coloraxis={
                 "colorscale": "Viridis",
                 "cmin": marks[0],
@@ -177,7 +178,7 @@ class Sheet:
         low = -limit if own.signed else 0.0
         heatmap = go.Heatmap(z=own.values, zmin=low, zmax=limit, colorscale="balance" if own.signed else "Viridis")
         title = f"{METHODS[method].label} for “{self.classes[self.target]}”"
-        return _square(go.Figure(heatmap, {"title": title}))
+        return _square(go.Figure(heatmap, {"title": escape_plotly(title)}))
 
     def save(self, folder: Path, *, settings: Mapping[str, Any] | None = None) -> list[Path]:
         """Write the sheet, each map by itself, all numbers, and what made them.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..escaping import escape_markdown
 from .views import MeanMaps, Selectivity
 
 MOSTLY = 0.5  # share of the maps' variation: above it, a map is more like its mean than unlike it
@@ -30,7 +31,7 @@ def said_of_mean_maps(means: MeanMaps) -> str:
 
 
 def said_of_classes(found: Selectivity) -> str:
-    """Say whether a measure depends on the class of the picture."""
+    """Say whether a measure depends on the class of the picture, in Markdown."""
     able = ~np.isnan(found.explained)
     if not able.any():
         return "The measure is the same in all pictures."
@@ -41,7 +42,7 @@ def said_of_classes(found: Selectivity) -> str:
     how = f"{100 * found.explained[most]:.0f} % of the variance, by chance up to {100 * found.chance:.0f} %"
     count = int(beyond.sum())
     many = "One subspace depends" if count == 1 else f"{count} of {len(able)} subspaces depend"
-    return f"{many} on the class beyond chance; most of all subspace {most + 1} ({how}), which is strongest for “{found.classes[int(found.best[most])].replace('_', ' ')}”."
+    return f"{many} on the class beyond chance; most of all subspace {most + 1} ({how}), which is strongest for “{escape_markdown(found.classes[int(found.best[most])].replace('_', ' '))}”."
 
 
 def _subspaces(numbers: list[int]) -> str:

@@ -8,16 +8,30 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from ..escaping import escape_plotly
 from .colours import DIVERGING, colour_stops
 
 #: For lines that must be seen on both themes' backgrounds: at least 3:1 against white and against the dark one.
 NEUTRAL = "#7a8790"
+_WRITTEN = {"text", "customdata", "ticktext", "name", "title"}  # keys of what a figure shows
 
 
 def figure(data: list[dict[str, Any]], **layout: Any) -> go.Figure:
-    """Make a figure with the margins and manners that all share."""
+    """Make a figure with the margins and manners that all share; what it writes is text, not HTML, with its line breaks.
+
+    Templates alone are left as they are: what goes into one from outside is escaped where it is written.
+    """
     base = {"margin": {"l": 4, "r": 4, "t": 4, "b": 4}, "dragmode": False, "hoverlabel": {"align": "left"}}
-    return go.Figure({"data": data, "layout": base | layout}, _validate=False)
+    return go.Figure(_as_text({"data": data, "layout": base | layout}), _validate=False)
+
+
+def _as_text(value: Any, *, written: bool = False) -> Any:
+    """Escape all texts that a figure shows; arrays of numbers stay what they are."""
+    if isinstance(value, dict):
+        return {key: _as_text(item, written=written or key in _WRITTEN) for key, item in value.items()}
+    if isinstance(value, str):
+        return escape_plotly(value).replace("\n", "<br>") if written else value
+    return [_as_text(item, written=written) for item in value] if isinstance(value, list) else value
 
 
 def colour_scale(name: str) -> list[list[Any]]:

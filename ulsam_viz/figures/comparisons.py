@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from ..escaping import escape_plotly
 from .charts import NEUTRAL, colour_scale, figure, labelled
 from .colours import DIVERGING
 
@@ -49,7 +50,7 @@ def difference_matrix(
         "text": texts,
         "texttemplate": "%{text}",
         "customdata": [[[row, column] for column in columns] for row in rows],
-        "hovertemplate": "%{customdata[0]}, %{customdata[1]}: %{text}<br>%{z:+.2f} " + unit + "<extra></extra>",
+        "hovertemplate": "%{customdata[0]}, %{customdata[1]}: %{text}<br>%{z:+.2f} " + escape_plotly(unit) + "<extra></extra>",
         "hoverongaps": False,
         "colorbar": {
             "thickness": 8,
@@ -166,7 +167,7 @@ def diverging_bars(
             "visible": any(spreads),
         },
         "customdata": list(names),
-        "hovertemplate": "%{customdata}: %{x:+.4f} " + unit + "<extra></extra>",
+        "hovertemplate": "%{customdata}: %{x:+.4f} " + escape_plotly(unit) + "<extra></extra>",
     }
     shapes = []
     if noise:
@@ -216,7 +217,7 @@ def dots_by(
         "mode": "lines",
         **means,
         "line": {"color": "rgba(110,130,145,0.6)", "width": 1.5},
-        "hovertemplate": "mean %{y:.3g} " + unit + "<extra></extra>",
+        "hovertemplate": "mean %{y:.3g} " + escape_plotly(unit) + "<extra></extra>",
     }
     marks = {
         "type": "scatter",
@@ -224,7 +225,7 @@ def dots_by(
         "x": dots["x"],
         "y": dots["y"],
         "marker": {"size": 7, "color": dots["c"], "opacity": 0.9},
-        "hovertemplate": "%{y:.3g} " + unit + "<extra></extra>",
+        "hovertemplate": "%{y:.3g} " + escape_plotly(unit) + "<extra></extra>",
     }
     low, high = min(dots["y"], default=0.0), max(dots["y"], default=0.0)
     margin = max(0.08 * (high - low), (least_span - (high - low)) / 2)

@@ -71,7 +71,7 @@ def _of_layers(
 ) -> go.Figure:
     """Lay out boxes or bars: below each the number of its subspace, as far as there is room, and below those their layer."""
     names = {
-        first + k: f"{k + 1}<br>layer {layer}" if k == (own.shape[-1] - 1) // 2 else str(k + 1)
+        first + k: f"{k + 1}\nlayer {layer}" if k == (own.shape[-1] - 1) // 2 else str(k + 1)
         for layer, first, own in _places(values)
         for k in range(own.shape[-1])
         if own.shape[-1] <= _NUMBERED or k in (0, own.shape[-1] - 1, (own.shape[-1] - 1) // 2)

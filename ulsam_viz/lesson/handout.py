@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from latex2mathml.converter import convert
 
+from ..escaping import markdown_to_html
 from ..printing import Figure, document, figures, table
 
 
@@ -61,7 +62,7 @@ def write_handout(paper: Paper) -> str:
             chapter = section.chapter
             body.append(f"<h2>{html.escape(chapter)}</h2>")
         body.append(_section(number, section))
-    cards = "".join(f"<dt>“{html.escape(claim)}”</dt><dd>{_words(truth)}</dd>" for claim, truth in paper.cards)
+    cards = "".join(f"<dt>“{html.escape(claim)}”</dt><dd>{markdown_to_html(truth)}</dd>" for claim, truth in paper.cards)
     body.append(f"<h2>Sentences that sound right</h2><dl>{cards}</dl><h2>Questions</h2>")
     for number, (question, answers, _) in enumerate(paper.quiz, start=1):
         options = "".join(f"<li>{html.escape(a)}</li>" for a in answers)
@@ -72,7 +73,7 @@ def write_handout(paper: Paper) -> str:
 
 
 def _section(number: int, section: Section) -> str:
-    parts = [f"<h3>{number}. {html.escape(section.title)}</h3><p>{_words(section.text)}</p>"]
+    parts = [f"<h3>{number}. {html.escape(section.title)}</h3><p>{markdown_to_html(section.text)}</p>"]
     parts.append(figures(section.figures))
     parts += [f'<div class="formula">{_mathml(latex)}</div>' for latex in section.formulas]
     if section.table:
@@ -85,9 +86,3 @@ def _section(number: int, section: Section) -> str:
 
 def _mathml(latex: str) -> str:
     return convert(re.sub(r"\\\\\[\d+pt\]", r"\\\\", latex), display="block")  # the converter knows no row spacing
-
-
-def _words(text: str) -> str:
-    """Write the steps' sparse Markdown as HTML."""
-    safe = html.escape(text)
-    return re.sub(r"\*(.+?)\*", r"<em>\1</em>", re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", safe))

@@ -20,6 +20,7 @@ from ..analysis.robustness import Infidelity
 from ..analysis.sanity import CHECKS, SanityCheck
 from ..analysis.verdicts import better_than_blind, smallest_logit
 from ..answers import agreement_note, chance_of, compared_rows, effect_rows, what_it_does, who_is_better
+from ..escaping import escape_markdown
 from ..export import flatten
 from .record import Report
 
@@ -69,7 +70,7 @@ class Answered:
     Attributes:
         title: The question.
         about: Of which layer, subspace, class.
-        words: Sentences of the answer.
+        words: Sentences of the answer, in sparse Markdown.
         tables: Rows by column, each with its heading or "".
         pictures: Attributions of something else than the class.
     """
@@ -215,7 +216,7 @@ def _covered(_: _Question, result: Sequence[Attention], report: Report) -> _Writ
     if len(moved) > 2:
         elsewhere = f"by {np.mean(moved[1:]):+.3f} ± {np.std(moved[1:], ddof=1):.3f} (standard deviation)"
         words = [
-            f"A box of this size at {len(moved) - 1} other places moves the logit of “{report.sheet.classes[target]}” {elsewhere}; this one by {moved[0]:+.3f}."
+            f"A box of this size at {len(moved) - 1} other places moves the logit of “{escape_markdown(report.sheet.classes[target])}” {elsewhere}; this one by {moved[0]:+.3f}."
         ]
     return words, [("", _compared(report, before, result[0].logits))], ()
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..analysis.attribution import Attribution
 from ..analysis.methods import METHODS
+from ..escaping import markdown_to_html
 from ..figures.colours import subspace_colour
 from ..figures.papers import Legend
 from ..figures.tiles import attention_tile, attribution_limit, attribution_tile, data_uri
@@ -185,14 +186,10 @@ def _questions(report: Report) -> list[str]:
 
 def _question(report: Report, one: Answered) -> str:
     parts = [f"<h3>{_safe(one.title)}</h3>", f"<p class=small>{_safe(one.about)}</p>" if one.about else ""]
-    parts += [f"<p>{_emphasised(text)}</p>" for text in one.words]
+    parts += [f"<p>{markdown_to_html(text)}</p>" for text in one.words]
     parts.append(figures([_attribution(report, a, one.about) for a in one.pictures]))
     parts += [_rows(caption, rows) for caption, rows in one.tables if rows]
     return "".join(parts)
-
-
-def _emphasised(text: str) -> str:
-    return re.sub(r"\*(.+?)\*", r"<em>\1</em>", _safe(text))
 
 
 def _rows(caption: str, rows: Sequence[Mapping[str, Any]]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import CancelledError
+from importlib import import_module
 
 # Plotly looks at pandas wherever it finds it, in a thread too in which another has only begun to import it: two first visitors
 # of a server would meet an error. Here the import is whole before any page draws.
@@ -12,24 +13,16 @@ import streamlit as st
 import torch
 
 from ..engine import TooMuchError
-from .compare import page as compare
-from .dataset import page as dataset
-from .evidence import page as evidence
-from .inspect import page as inspect
-from .learn import page as learn
+from ..escaping import escape_markdown
 from .run.address import read_address
 from .run.interrupt import run_again
 from .run.kept import keep_choices
 from .run.page import end_page, say_full
 from .run.session import asked, is_full, is_there
+from .titles import TITLES
 
-_SHOWS: dict[str, Callable[[], None]] = {
-    "Inspect": inspect.show,
-    "Compare": compare.show,
-    "Learn": learn.show,
-    "Evidence": evidence.show,
-    "Dataset": dataset.show,
-}
+# Each page is `show` of the module `page` in the folder of its title.
+_SHOWS: dict[str, Callable[[], None]] = {title: import_module(f".{title.lower()}.page", __package__).show for title in TITLES}
 
 
 def show_page(title: str) -> None:
@@ -44,7 +37,7 @@ def show_page(title: str) -> None:
             try:
                 _SHOWS[title]()
             except TooMuchError as error:
-                st.error(str(error), icon=":material/hourglass_empty:")
+                st.error(escape_markdown(str(error)), icon=":material/hourglass_empty:")
             except CancelledError:  # the engine was told that nobody waits
                 if is_there():
                     run_again()  # the visitor was away for a moment: the page asks again

@@ -13,10 +13,12 @@ from ...address import backbone_label as backbone_label
 from ...address import position_label as position_label
 from ...address import position_words as position_words
 from ...engine import DeviceChoice, default_engine
+from ...escaping import escape_markdown
 from ...models.backbones import BACKBONES
 from ...models.ulsam import GAINS
 from ...zoo import Variant
 from ..run.address import has_walked, say_missing, saying_missing, take_missing, wish
+from ..run.interrupt import run_again
 from ..run.kept import keep
 from ..run.scene import channels_of
 from .ids import choose_by_id
@@ -42,7 +44,11 @@ def choose_variant(variants: Sequence[Variant], *, place: DeltaGenerator | None 
     st.subheader("Network")
     by_knowledge = sorted(variants, key=lambda v: (v.own, -len(v.classes)))  # first the one that knows most of what people bring
     backbones = list(dict.fromkeys(backbone_label(v) for v in by_knowledge))
-    missing = take_missing("net", backbones, str, backbones[0])
+    asked = st.query_params.get("net", "")
+    if asked in backbones and asked != escape_markdown(asked) and "net" not in st.session_state:
+        st.query_params["net"] = escape_markdown(asked)  # Streamlit writes into the address what an option is shown as
+        run_again()
+    missing = take_missing("net", backbones, escape_markdown, backbones[0])
     backbone = st.segmented_control(
         "Backbone",
         backbones,
@@ -50,11 +56,12 @@ def choose_variant(variants: Sequence[Variant], *, place: DeltaGenerator | None 
         required=True,
         key=keep("net"),
         bind=_BIND,
+        format_func=escape_markdown,
     )
     if missing:
         say_missing(f"There is no network “{missing}”; {backbone} is shown")
     of_backbone = [v for v in variants if backbone_label(v) == backbone]
-    st.caption(of_backbone[0].title)
+    st.caption(escape_markdown(of_backbone[0].title))
     with place or st.container():
         variant = choose_module(of_backbone, without=without, horizontal=place is not None)
     trained = "" if variant.base or variant.own else ", trained with the same budget"
@@ -71,7 +78,7 @@ def choose_variant(variants: Sequence[Variant], *, place: DeltaGenerator | None 
 
 def _knowledge(variants: Sequence[Variant]) -> str:
     titles = {backbone_label(v): v.title for v in variants}
-    return "  \n".join(f"**{label}**: {title}." for label, title in titles.items())
+    return "  \n".join(f"**{escape_markdown(label)}**: {escape_markdown(title)}." for label, title in titles.items())
 
 
 def choose_module(
@@ -191,5 +198,5 @@ def choose_device() -> DeviceChoice:
         )
     choice = default_engine().choose_device(wish or "auto")
     if choice.reason:
-        st.caption(f":material/info: {choice.reason}")
+        st.caption(f":material/info: {escape_markdown(choice.reason)}")
     return choice

@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+from ...escaping import escape_markdown
 from ...files import MAX_BYTES
 from ...images import Preprocessing
 from ...models.ulsam import GAINS
@@ -61,9 +62,9 @@ def show_own_network() -> None:
         )
         right.number_input("Input, px", 32, 512, 224, 32, key="own-size", on_change=_take)
         if error := st.session_state.get("own-error"):
-            said.error(error, icon=":material/error:")
+            said.error(escape_markdown(error), icon=":material/error:")
         for note in st.session_state.get("own-notes", ()):
-            st.caption(note)
+            st.caption(escape_markdown(note))
 
 
 def _take_file() -> None:

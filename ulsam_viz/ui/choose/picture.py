@@ -12,6 +12,7 @@ from PIL import Image
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from ...decoding import decode
+from ...escaping import escape_markdown
 from ...figures.tiles import data_uri
 from ...images import MAX_BYTES, ImageError, ModelInput, Preprocessing, decode_image, prepare
 from ...samples import Sample, list_samples
@@ -82,7 +83,7 @@ def choose_picture() -> Picture:
                 st.camera_input("Camera", key="camera", on_change=_take_shot, label_visibility="collapsed")
         show_paste(_take_paste)
     if error := st.session_state.get("upload_error"):
-        st.error(error, icon=":material/error:")
+        st.error(escape_markdown(error), icon=":material/error:")
     elif note := st.session_state.get("upload_note"):
         st.caption(note)
     samples = {s.path.stem: s for s in list_samples()}

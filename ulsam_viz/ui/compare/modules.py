@@ -9,6 +9,7 @@ import streamlit as st
 
 from ...analysis import measures
 from ...engine import DeviceChoice, default_engine
+from ...escaping import escape_markdown
 from ...figures.colours import Scaled
 from ...images import ModelInput
 from ...studies import module_title
@@ -38,7 +39,7 @@ def show_modules(compared: Sequence[Variant], crop: ModelInput, device: DeviceCh
         try:
             seen = result_of(futures[variant.key])
         except CheckpointError as error:
-            st.warning(str(error))
+            st.warning(escape_markdown(str(error)))
             continue
         (maps,) = seen.maps.values()  # one module each
         scaled, title, top = relative_gain(maps, variant), module_title(variant), seen.top(1)[0]

@@ -13,6 +13,7 @@ from ...analysis import measures
 from ...analysis.attribution import Attribution
 from ...cost import Latency
 from ...engine import DeviceChoice, default_engine
+from ...escaping import escape_markdown
 from ...evidence import accuracy_of, common_seeds, control_of
 from ...figures import comparisons
 from ...figures.colours import subspace_colour
@@ -71,7 +72,7 @@ def show_numbers(rows: Sequence[Row], crop: ModelInput, target: int, device: Dev
         [row.variant for row in networks], device, lambda share: progress.caption(f"Times are being measured: {share:.0%}")
     )
     if isinstance(times, str):
-        progress.caption(f"Times were not measured: {times}")
+        progress.caption(f"Times were not measured: {escape_markdown(times)}")
         return
     progress.empty()
     place.dataframe(_table(networks, target, times), hide_index=True, column_config=_columns(rows[0], target))
@@ -107,7 +108,7 @@ def _columns(row: Row, target: int) -> dict[str, Any]:
     return {
         "probability": number("its probability", format="%.1f %%"),
         "target": number(f"“{pretty(row.variant.classes[target])}”", format="%.1f %%", help="Probability of the target class"),
-        "top-1": text("top-1, %", help=f"Over {row.variant.measured_on}"),
+        "top-1": text("top-1, %", help=f"Over {escape_markdown(row.variant.measured_on)}"),
         "its control": text("its control, %", help="What replaces a layer was trained longer: its own control was, too"),
         "parameters": number("parameters, M", format="%.3f"),
         "MACs": number("MACs, M", format="%.1f"),

@@ -9,6 +9,7 @@ import streamlit as st
 
 from ...analysis.attention import Attention
 from ...engine import DeviceChoice, default_engine
+from ...escaping import escape_markdown
 from ...images import ModelInput
 from ...zoo import CheckpointError, Variant, position_name
 from ..choose.display import current_view, show_view
@@ -139,7 +140,7 @@ def _attend(
             try:
                 seen[name] = result_of(future)
             except CheckpointError as error:
-                st.warning(str(error))
+                st.warning(escape_markdown(str(error)))
     whole = [v for v in variants if v.name in seen]
     if not any(v.placement for v in whole):
         st.stop()  # each one's reason stands above

@@ -12,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from ...analysis import measures
 from ...analysis.attention import Attention
 from ...engine import DeviceChoice, default_engine
+from ...escaping import escape_markdown
 from ...figures.colours import Scaled, all_scales, subspace_colour
 from ...figures.drawing import draw_attribution, draw_map, draw_picture
 from ...images import ModelInput, prepare
@@ -120,7 +121,7 @@ def show_two(
         futures = [engine.attend(c, v, device.device, visitor=visitor()) for c, v in ((crop, chosen), (other_crop, other))]
         passes = [result_of(future) for future in futures]
     except CheckpointError as error:
-        st.error(str(error))
+        st.error(escape_markdown(str(error)))
         return
     both = (
         Side(picture.name, crop, chosen, passes[0]),

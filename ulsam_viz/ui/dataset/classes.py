@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from ...dataset.measures import Measure
 from ...dataset.views import Selectivity, selectivity
 from ...dataset.words import said_of_classes
+from ...escaping import escape_markdown
 from ...figures.datasets import class_means
 from ..run.scene import pretty
 from .source import Shown
@@ -24,7 +25,7 @@ def show(shown: Sequence[Shown], room: Sequence[DeltaGenerator], layer: int, mea
     for i, (one, place) in enumerate(zip(shown, room, strict=True)):
         with place:
             if layer not in one.table.layers:
-                st.info(f"{one.network} has no module after layer {layer}.")
+                st.info(f"{escape_markdown(one.network)} has no module after layer {layer}.")
                 continue
             found = selectivity(one.table.of(measure, layer), one.table.folders)
             if found is None:
@@ -63,7 +64,7 @@ def _show_table(found: Selectivity, measure: Measure) -> None:
             "explained": st.column_config.NumberColumn(
                 "explained by the class",
                 format="%.1f %%",
-                help=f"Share of the variance of “{measure.label}” that lies between classes (eta squared). Where classes are shuffled, the "
+                help=f"Share of the variance of “{escape_markdown(measure.label)}” that lies between classes (eta squared). Where classes are shuffled, the "
                 f"largest of all subspaces stays below {100 * found.chance:.1f} % in 95 of 100 shuffles.",
             ),
             "most": st.column_config.TextColumn("largest for"),

@@ -16,6 +16,7 @@ from ...batch.rows import Look, Rows
 from ...dataset.made import BATCH, Photographs, batches, compute, joined
 from ...dataset.table import Table
 from ...engine import DeviceChoice, Pause, default_engine
+from ...escaping import escape_markdown
 from ...images import Crop
 from ...models.network import Network
 from ...zoo import Variant
@@ -60,7 +61,7 @@ def made(photographs: Photographs, variant: Variant, device: DeviceChoice, *, pl
                     len(found) / len(parts), text=f"{variant.label} looks at the pictures: {len(found) * BATCH} of {total}"
                 )
             if error := future.exception():
-                room.error(f"That could not be computed: {error}")
+                room.error(f"That could not be computed: {escape_markdown(str(error))}")
                 return None
             found.append(future.result())
     if len(found) < len(parts):

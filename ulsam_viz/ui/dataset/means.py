@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from ...dataset.table import Table
 from ...dataset.views import MeanMaps, mean_maps
 from ...dataset.words import said_of_mean_maps
+from ...escaping import escape_markdown
 from ...figures.colours import Scaled
 from ...images import Crop
 from ..widgets.legends import map_legend
@@ -33,7 +34,7 @@ def show(shown: Sequence[Shown], room: Sequence[DeltaGenerator], layer: int) -> 
     for i, (one, means, place) in enumerate(zip(shown, found, room, strict=True)):
         with place:
             if layer not in one.table.layers:
-                st.info(f"{one.network} has no module after layer {layer}.")
+                st.info(f"{escape_markdown(one.network)} has no module after layer {layer}.")
             elif missing := _missing(one.table, means):
                 st.info(missing)
             if means:

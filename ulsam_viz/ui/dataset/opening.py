@@ -9,6 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from ...dataset.table import Table, TableError
+from ...escaping import escape_markdown
 from ...places import program
 from ..run.address import saying_missing
 from ..run.brought import may_open_folders
@@ -75,7 +76,7 @@ def _open(path: Path) -> Table | None:
         with st.spinner("The table is being opened"):
             return _of_folder(known, path) if known else open_folder(path)
     except (TableError, OSError) as error:
-        st.error(f"This table cannot be opened: {error}", icon=":material/error:")
+        st.error(f"This table cannot be opened: {escape_markdown(str(error))}", icon=":material/error:")
         return None
 
 
@@ -95,6 +96,6 @@ def _of_file(name: str, file_id: str, title: str, data: bytes) -> Table | None:
         try:
             kept[name] = file_id, open_file(data, title)
         except TableError as error:
-            st.error(f"This table cannot be opened: {error}", icon=":material/error:")
+            st.error(f"This table cannot be opened: {escape_markdown(str(error))}", icon=":material/error:")
             return None
     return kept[name][1]

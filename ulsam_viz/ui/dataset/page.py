@@ -10,6 +10,7 @@ import streamlit as st
 
 from ...dataset.made import as_parquet
 from ...dataset.measures import Measure
+from ...escaping import escape_markdown
 from ...figures.charts import figure
 from ...places import program
 from ..choose.display import current_view, show_view
@@ -91,7 +92,7 @@ def _show_head(one: Shown) -> None:
     table = one.table
     known = [(answer, folder) for answer, folder in zip(table.answers, table.folders, strict=True) if folder in _classes_of(one)]
     right = f" · top-1 {np.mean([a == f for a, f in known]):.1%} of {len(known):,} whose folder is a class" if known else ""
-    st.markdown(f"**{table.title}** · {len(table.pictures):,} pictures · {one.network}{right}")
+    st.markdown(f"**{escape_markdown(table.title)}** · {len(table.pictures):,} pictures · {escape_markdown(one.network)}{right}")
     if table.variant and not one.variant:
         st.caption(":material/info: This network is not here: its pictures cannot be inspected with it.")
 
@@ -135,7 +136,7 @@ def _choose_measure(shown: Sequence[Shown], place: st.delta_generator.DeltaGener
             bind="query-params",
             format_func=words,
             width=170,
-            help="\n".join(f"- **{m.title}**: {m.help}" for m in offered.values()) if not nth else None,
+            help="\n".join(f"- **{escape_markdown(m.title)}**: {m.help}" for m in offered.values()) if not nth else None,
         )
     return offered[name]
 

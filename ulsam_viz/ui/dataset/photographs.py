@@ -11,6 +11,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from ...dataset.made import MAX_PICTURES, Photographs
 from ...decoding import MAX_BYTES, ImageError, decode
+from ...escaping import escape_markdown
 from ...images import Preprocessing, crop_centre
 from ...samples import list_samples
 from ..choose.picture import DECODING, TYPES, plain, sample_image
@@ -52,7 +53,7 @@ def choose_photographs() -> Photographs | None:
         "as long as others' leave room; never on a disk.",
     )
     for note in state.get(_SKIPPED, ()):
-        st.caption(f":material/info: {note}")
+        st.caption(f":material/info: {escape_markdown(note)}")
     kept = _kept()
     if kept:
         with st.container(horizontal=True, vertical_alignment="center"):

@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from ...dataset.measures import Measure
 from ...dataset.views import extremes
+from ...escaping import escape_markdown
 from ...figures.colours import Scaled, subspace_colour
 from ...figures.drawing import draw_map, draw_picture
 from ..run.scene import pretty
@@ -30,7 +31,7 @@ def show(shown: Sequence[Shown], room: Sequence[DeltaGenerator], layer: int, sub
     for i, (one, place) in enumerate(zip(shown, room, strict=True)):
         with place:
             if layer not in one.table.layers or measure.name not in one.table.values[layer]:
-                st.info(f"{one.network}: there is no such layer or measure in its table.")
+                st.info(f"{escape_markdown(one.network)}: there is no such layer or measure in its table.")
                 continue
             groups = one.table.groups(layer)
             chosen = [subspace] if 0 <= subspace < groups else list(range(groups))

@@ -12,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from ...dataset.measures import Measure
 from ...dataset.views import apart
+from ...escaping import escape_markdown
 from ...figures.colours import subspace_colour
 from ...figures.datasets import MANY, picture_scatter
 from ...figures.drawing import draw_map, draw_picture
@@ -34,9 +35,9 @@ def show(shown: Sequence[Shown], room: Sequence[DeltaGenerator], layer: int, k: 
     for i, (one, place) in enumerate(zip(shown, room, strict=True)):
         with place:
             if layer not in one.table.layers or k >= one.table.groups(layer):
-                st.info(f"{one.network} has no subspace {k + 1} after layer {layer}.")
+                st.info(f"{escape_markdown(one.network)} has no subspace {k + 1} after layer {layer}.")
             elif any(m.name not in one.table.values[layer] for m in measures):
-                st.info(f"{one.network}: its table lacks one of these measures.")
+                st.info(f"{escape_markdown(one.network)}: its table lacks one of these measures.")
             else:
                 _show(one, layer, k, measures, i)
 
@@ -87,7 +88,7 @@ def _show(one: Shown, layer: int, k: int, measures: tuple[Measure, Measure], i: 
     with beside:
         _show_picture(one, looked_at, layer, k, key)
         for measure, values in zip(measures, (x, y), strict=True):
-            st.caption(f"{measure.label}: {values[looked_at]:.4g} {measure.unit}")
+            st.caption(f"{escape_markdown(measure.label)}: {values[looked_at]:.4g} {measure.unit}")
 
 
 def _show_picture(one: Shown, picture: int, layer: int, k: int, key: str) -> None:
@@ -96,7 +97,7 @@ def _show_picture(one: Shown, picture: int, layer: int, k: int, key: str) -> Non
     name = table.pictures[picture]
     answer = f"{pretty(table.answers[picture])} {table.probability[picture]:.1%}"
     if crop is None:
-        st.markdown(f"**{name}**  \n{answer}")
+        st.markdown(f"**{escape_markdown(name)}**  \n{escape_markdown(answer)}")
         st.caption("Its picture is not here.")
         return
     if maps is None or k >= len(maps):
@@ -109,7 +110,7 @@ def _show_picture(one: Shown, picture: int, layer: int, k: int, key: str) -> Non
         )
     show_tiles([tile], columns=1, key=f"{key}-tile")
     with st.container(key=f"{key}-name"):
-        st.caption(name)
+        st.caption(escape_markdown(name))
     st.button("Inspect it", key=f"{key}-inspect", on_click=_ask, args=(one, picture, layer, k, key), disabled=not can_inspect(one))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from ...escaping import escape_markdown
 from ...evidence import (
     SeedSpread,
     accuracy_of,
@@ -50,7 +51,7 @@ def show_charts(variants: Sequence[Variant], everything: Sequence[Variant], chos
     with grid:
         st.markdown(
             f"**{chosen.label}, top-1 %**",
-            help=f"Of the shipped networks, one seed each, on {chosen.measured_on}. Colour: difference to the row's own control over the seeds that both have, "
+            help=f"Of the shipped networks, one seed each, on {escape_markdown(chosen.measured_on)}. Colour: difference to the row's own control over the seeds that both have, "
             "red above it. What stands instead of a layer was trained longer, and so was its control. Framed: the network that the sidebar names.",
         )
         st.plotly_chart(

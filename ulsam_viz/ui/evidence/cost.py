@@ -8,6 +8,7 @@ import streamlit as st
 
 from ...cost import LATENCY_REPEATS, Latency
 from ...engine import DeviceChoice, default_engine
+from ...escaping import escape_markdown
 from ...zoo import CheckpointError, Variant
 from ..run.interrupt import result_of, run_again
 from ..run.scene import facts, network_name
@@ -23,7 +24,7 @@ def show_cost(variants: Sequence[Variant], chosen: Variant, device: DeviceChoice
         try:
             cost, _ = facts(variant.key, variant)
         except CheckpointError as error:
-            st.warning(str(error))
+            st.warning(escape_markdown(str(error)))
             continue
         latency = times.get(variant.key)
         rows.append(
@@ -57,10 +58,10 @@ def _times(variants: Sequence[Variant], device: DeviceChoice) -> Mapping[str, La
                 result_of(loaded)
                 whole.append(variant)
             except CheckpointError as error:
-                st.toast(str(error), icon=":material/error:")
+                st.toast(escape_markdown(str(error)), icon=":material/error:")
         times = measured(whole, device, lambda share: bar.progress(share, text="all networks by turns"))
         if isinstance(times, str):
-            st.error(f"That could not be measured: {times}")
+            st.error(f"That could not be measured: {escape_markdown(times)}")
             return {}
         kept[of] = times
         run_again()

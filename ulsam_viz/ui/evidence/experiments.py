@@ -10,6 +10,7 @@ import streamlit as st
 from ... import studies
 from ...analysis.interventions import CONSTANT
 from ...cost import LATENCY_REPEATS, Cost, Latency, count_cost, measure_latencies, untrained
+from ...escaping import escape_markdown
 from ...evidence import accuracy_of, by_position
 from ...models.optimize import optimize
 from ...places import program
@@ -48,7 +49,7 @@ def show_gain(zoo: Sequence[Variant]) -> None:
     families = {v.family: v.title for v in zoo if v.gain == "normalised"}
     for family, title in families.items():
         own = [v for v in zoo if v.family == family]
-        st.markdown(f"**{title}**")
+        st.markdown(f"**{escape_markdown(title)}**")
         for said in studies.gain_may_act(own):
             st.markdown(said)
         for position, placed in by_position(own).items():

@@ -9,6 +9,7 @@ import streamlit as st
 
 from ... import paper
 from ...analysis.interventions import INTERVENTIONS
+from ...escaping import escape_markdown, markdown_code
 from ...evidence import what_attention_does
 from ...models.ulsam import GAINS
 from ...places import program
@@ -120,10 +121,10 @@ def show_paper(chosen: Variant) -> None:
     st.caption(
         "Saini et al., WACV 2020, arXiv:2006.15102: ImageNet-1K, full width, one run each. Vanilla (top-1 / top-5): "
         + "; ".join(f"{name} {top1:.2f} / {top5:.2f} %" for name, (top1, top5) in vanilla.items())
-        + f". {chosen.title}, is another network: only differences compare."
+        + f". {escape_markdown(chosen.title)}, is another network: only differences compare."
     )
 
 
 def command(chosen: Variant) -> str:
     """Name the command that gives a network's figures again."""
-    return f"Reproduce: `{program()} evaluate --variant {chosen.name} --data DIR`"
+    return f"Reproduce: {markdown_code(f'{program()} evaluate --variant {chosen.name} --data DIR')}"

@@ -13,6 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from ...analysis.attribution import Attribution
 from ...analysis.methods import METHODS
 from ...engine import default_engine
+from ...escaping import escape_markdown
 from ...figures.colours import all_scales
 from ...figures.drawing import draw_attribution, draw_picture
 from ...figures.tiles import attribution_limit, block_means
@@ -63,7 +64,7 @@ def show() -> None:
         seen = default_engine().attend(crop, variant, device.device, visitor=visitor())
         attention = result_of(seen)
     except CheckpointError as error:
-        st.error(f"{error}. The other variants still work: choose another position or g.")
+        st.error(f"{escape_markdown(str(error))}. The other variants still work: choose another position or g.")
         return
     device = default_engine().really(seen, device)  # where the pass was made, the rest is
     with head:

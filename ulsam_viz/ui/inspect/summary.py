@@ -12,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from ...analysis.attention import Attention
 from ...analysis.calibration import Familiarity, familiarity
 from ...cost import Latency
+from ...escaping import escape_markdown
 from ...evidence import accuracy_of
 from ...zoo import UNKNOWN, Variant, list_variants, position_name, top1_standard_error
 from ..choose.display import show_view
@@ -109,7 +110,9 @@ def _show_details(scene: Scene) -> DeltaGenerator:
     sample = scene.picture.sample
     if sample:
         st.caption(f"{sample.notice} {judged(scene)} {sample.source}; {sample.licence}.")
-    st.caption(f"The network sees {scene.variant.input_size} × {scene.variant.input_size} pixels. It knows {scene.variant.knows}.")
+    st.caption(
+        f"The network sees {scene.variant.input_size} × {scene.variant.input_size} pixels. It knows {escape_markdown(scene.variant.knows)}."
+    )
     if found := familiarity(scene.attention.probabilities, scene.variant.calibration):
         st.caption(
             how_familiar(found, fits=_fits(scene))

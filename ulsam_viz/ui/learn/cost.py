@@ -8,6 +8,7 @@ import streamlit as st
 
 from ... import paper
 from ...cost import ModuleTimes, measure_module, module_elementwise_bytes
+from ...escaping import escape_markdown
 from ...models.network import Network
 from ...models.ulsam import check_groups
 from ..run.asking import answer
@@ -43,7 +44,7 @@ def show_cost(walk: Walk) -> None:
     try:
         check_groups(m, g)
     except ValueError as error:
-        st.error(f"No time can be measured: {error}.")
+        st.error(f"No time can be measured: {escape_markdown(str(error))}.")
         return
     if m * h * w > _MOST_VALUES:
         st.error(f"No time is measured for more than {_MOST_VALUES / 1e6:.0f} million values: others would wait for it.")

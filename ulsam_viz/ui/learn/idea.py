@@ -7,6 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from ...analysis import measures
+from ...escaping import escape_markdown
 from ...figures.colours import Scaled, scale_maps, subspace_colour
 from ...figures.tiles import data_uri, mosaic, value_range
 from ...zoo import Variant
@@ -43,7 +44,7 @@ def tell_more(walk: Walk) -> None:
     scene = walk.scene
     top = scene.attention.top(1)[0]
     st.caption(
-        f"{walk.facts.network}, which knows {scene.variant.knows}, says “{scene.class_name(top)}” with {scene.attention.probabilities[top]:.0%}. "
+        f"{walk.facts.network}, which knows {escape_markdown(scene.variant.knows)}, says “{escape_markdown(scene.class_name(top))}” with {scene.attention.probabilities[top]:.0%}. "
         f"{judged(scene) if scene.picture.sample else ''} {_how_often_right(scene.variant)} Of its {walk.facts.params:.2f} million parameters "
         f"one module has {walk.facts.module_values}: {2 * walk.facts.m} weights, the others biases and norms."
     )
@@ -56,7 +57,7 @@ def tell_more(walk: Walk) -> None:
 def _how_often_right(variant: Variant) -> str:
     if "top1" not in variant.metrics:
         return "How often it is right is unknown."
-    return f"It is right for {variant.figure('top1', '.0f')} % of {variant.measured_on}."
+    return f"It is right for {variant.figure('top1', '.0f')} % of {escape_markdown(variant.measured_on)}."
 
 
 def show_channels(walk: Walk) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from ...engine import default_engine
+from ...escaping import escape_markdown
 from ...zoo import CheckpointError
 from ..choose.display import current_view, show_view
 from ..choose.ids import choose_by_id
@@ -50,7 +51,7 @@ def show() -> None:
         seen = default_engine().attend(crop, variant, device.device, visitor=visitor())
         attention = result_of(seen)
     except CheckpointError as error:
-        st.error(f"{error}. The other variants still work: choose another position or g.")
+        st.error(f"{escape_markdown(str(error))}. The other variants still work: choose another position or g.")
         return
     target = target_of(choices.target, attention)
     device = default_engine().really(seen, device)  # where the pass was made, the rest is

@@ -8,6 +8,7 @@ import torch
 
 from ...analysis import measures
 from ...analysis.stages import Stages, Switches, run_stages
+from ...escaping import escape_markdown
 from ...figures.colours import subspace_colour
 from ...figures.grids import number_grid
 from ...models.ulsam import Gain, transparent_module
@@ -54,7 +55,7 @@ def show_sandbox(view: View) -> None:
         gain = _choose_gain()
         switches = choose_switches("sand", columns=2)
     if trouble := find_trouble(tensor):
-        outputs.error(trouble)
+        outputs.error(escape_markdown(trouble))
         return
     module = transparent_module(_CHANNELS, groups, gain)
     with torch.no_grad():

@@ -13,6 +13,7 @@ from ...analysis import effects, measures
 from ...analysis.attention import Attention
 from ...analysis.verdicts import smallest_logit
 from ...engine import Pause, default_engine
+from ...escaping import escape_markdown
 from ...figures import comparisons
 from ...figures.colours import Scaled, scale_maps, subspace_colour
 from ...figures.words import map_note
@@ -59,7 +60,7 @@ def look(walk: Walk, variants: Sequence[Variant]) -> list[tuple[Variant, Attenti
         try:
             seen.append((variant, result_of(future)))
         except CheckpointError as error:
-            st.warning(str(error))
+            st.warning(escape_markdown(str(error)))
     return seen
 
 
@@ -199,7 +200,7 @@ def show_subspace_prediction(walk: Walk) -> None:
     scene, names = walk.scene, subspace_names(walk.scene, walk.layer)
     show_tiles(map_tiles(walk), width=124, legend=map_legend(uniform(walk)), key="whose")
     guess = st.radio(
-        f"**Predict:** whose attention matters most for “{scene.class_name(scene.target)}”? (Whose gain, set to 1 everywhere, moves the logit most?)",
+        f"**Predict:** whose attention matters most for “{escape_markdown(scene.class_name(scene.target))}”? (Whose gain, set to 1 everywhere, moves the logit most?)",
         [_UNDECIDED, *names],
         key=keep(f"predict-subspace-{walk.stages.groups}"),
         horizontal=True,
@@ -280,7 +281,7 @@ def misconceptions(walk: Walk, moved: np.ndarray | None) -> list[tuple[str, str]
     scene = walk.scene
     first, second = np.sort(scene.attention.logits)[::-1][:2]
     effect = (
-        f": with that subspace's gain set to 1 everywhere, the logit of “{scene.class_name(scene.target)}” moves by {moved[walk.k]:+.4f}, where the "
+        f": with that subspace's gain set to 1 everywhere, the logit of “{escape_markdown(scene.class_name(scene.target))}” moves by {moved[walk.k]:+.4f}, where the "
         f"network's first two classes lie {first - second:.2f} apart"
         if moved is not None
         else ""  # stopped

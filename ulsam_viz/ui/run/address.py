@@ -11,6 +11,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from ...escaping import escape_markdown
+
 T = TypeVar("T")
 
 
@@ -101,6 +103,6 @@ def saying_missing(
 
 
 def say_missing(text: str, place: DeltaGenerator | None = None) -> None:
-    """Say below a control, or in another place, what was not found."""
+    """Say below a control, or in another place, what was not found; the text may hold what the address says."""
     with place or nullcontext():
-        st.caption(f":material/info: {text}.")
+        st.caption(f":material/info: {escape_markdown(text)}.")

@@ -13,6 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from ...analysis.attribution import Attribution
 from ...caching import size_of
 from ...engine import DeviceChoice, Pause, default_engine
+from ...escaping import escape_markdown
 from ...models.network import Network
 from ...questions import View, readable
 from .scene import Scene
@@ -51,7 +52,7 @@ def answer(
     place = st.empty()  # always there: if elements moved, the browser would show an old line beside the new one
     if question in stopped:
         with place.container(horizontal=True, vertical_alignment="center"):
-            st.caption(f"Stopped: {text}.", width="content")
+            st.caption(f"Stopped: {escape_markdown(text)}.", width="content")
             st.button("Ask again", key=f"again-{label}", on_click=stopped.discard, args=(question,))
         return None
     mine, engine = asked(), default_engine()
@@ -61,7 +62,7 @@ def answer(
         mine.let_go()
         _wait(place, future, text, passes, label, lambda: stopped.add(question))
     if error := future.exception():
-        st.error(f"That could not be computed: {error}")
+        st.error(f"That could not be computed: {escape_markdown(str(error))}")
         return None
     say_where([future], scene.device)
     _remember(examined(scene), readable(name, scene.variant.classes), future.result())
@@ -76,8 +77,8 @@ def compute(scene: Scene, name: tuple[Hashable, ...], work: Callable[[Network, P
 def say_where(futures: Iterable[Future[Any]], device: DeviceChoice) -> None:
     """Say so where finished computations were not made on the chosen device, since it was full."""
     engine = default_engine()
-    for reason in {engine.really(future, device).reason for future in futures} - {device.reason}:
-        st.caption(f":material/info: {reason}")
+    for reason in filter(None, {engine.really(future, device).reason for future in futures} - {device.reason}):
+        st.caption(f":material/info: {escape_markdown(reason)}")
 
 
 def _remember(found: dict[str, Any], label: str, result: Any) -> None:
@@ -102,7 +103,8 @@ def _wait(place: DeltaGenerator, future: Future[Any], text: str, passes: int, la
         ahead = engine.ahead_of(future)
         far = f"{engine.passes(future)} of {passes} passes" if passes else f"{time.monotonic() - begun:.0f} s"
         line.caption(
-            f":material/hourglass_empty: {text}: " + (f"in line, {ahead} before it" if ahead is not None else far), width="content"
+            f":material/hourglass_empty: {escape_markdown(text)}: " + (f"in line, {ahead} before it" if ahead is not None else far),
+            width="content",
         )
         wait([future], timeout=0.1)  # short: a visitor who moves on interrupts at the next call
     place.empty()

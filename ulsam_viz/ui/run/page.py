@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import streamlit as st
 
+from ...escaping import escape_markdown
 from ...zoo import CheckpointError, Variant, list_variants, problems
 from .brought import brought_networks
 from .frame import show_frame
@@ -21,12 +22,12 @@ def open_page(name: str) -> list[Variant]:
     try:
         variants = list_variants()
     except CheckpointError as error:
-        st.error(f"There is nothing to show: {error}")
+        st.error(f"There is nothing to show: {escape_markdown(str(error))}")
         st.stop()
     names = {v.name for v in variants}
     variants += [v if v.name not in names else replace(v, name=f"{v.name} (yours)") for v in brought_networks()]
     for problem in problems():
-        st.error(problem)
+        st.error(escape_markdown(problem))
     if not variants:
         st.error("There is nothing to show: the manifest names no trained variant.")
         st.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...escaping import escape_markdown
 from ...evidence import finding, kind_of, of_kind
 from ...zoo import Variant, list_variants, position_name
 from .scene import Scene, pretty
@@ -36,12 +37,12 @@ def of_gain(variant: Variant) -> str:
 
 
 def judged(scene: Scene) -> str:
-    """Say of a sample whether the network is right about it."""
+    """Say of a sample whether the network is right about it, in Markdown."""
     sample, answer = scene.picture.sample, scene.attention.top(1)[0]
     truths = [pretty(name) for name in sample.truths(scene.variant.classes)] if sample else []
     if not truths:
         return "None of the network's classes is right for it."
     said = scene.class_name(answer)
     if said in truths:
-        return f"The network says “{said}”, and is right."
-    return f"The network knows this subject as “{truths[0]}”; it says “{said}”, which is wrong."
+        return f"The network says “{escape_markdown(said)}”, and is right."
+    return f"The network knows this subject as “{escape_markdown(truths[0])}”; it says “{escape_markdown(said)}”, which is wrong."

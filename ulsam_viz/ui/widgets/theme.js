@@ -5,11 +5,13 @@ export default function ({ data, parentElement }) {
   if (select.options.length) return;
   const here = location.pathname.split("/").filter(Boolean);
   const root = data.pages.includes(here.at(-1)) ? here.slice(0, -1) : here;
-  const keys = data.pages.map((page) => `stActiveTheme-/${[...root, page].filter((part, i) => part || i === 0).join("/")}-v2`);
+  const paths = data.pages.map((page) => "/" + [...root, page].filter(Boolean).join("/"));
+  // Below another path than "/", the app's own address ends in a slash or not.
+  const keys = paths.flatMap((path) => (path === "/" ? [path] : [path, `${path}/`])).map((path) => `stActiveTheme-${path}-v2`);
   select.append(...["System", "Light", "Dark"].map((name) => new Option(name)));
   let chosen = null;
   try {
-    chosen = JSON.parse(keys.map((key) => localStorage.getItem(key)).find(Boolean) ?? null);
+    chosen = JSON.parse(localStorage.getItem(`stActiveTheme-${location.pathname}-v2`));
   } catch {}
   select.value = ["Light", "Dark"].includes(chosen) ? chosen : "System";
   select.onchange = () => {

@@ -7,8 +7,9 @@ from typing import Any
 
 import streamlit as st
 
+from ..titles import PATHS
+
 _HERE = Path(__file__).parent
-_PAGES = ("", "compare", "learn", "evidence")
 
 
 @st.cache_resource
@@ -24,4 +25,4 @@ def _component() -> Any:
 def show_theme() -> None:
     """Mount the choice at the top right of the window."""
     with st.container(key="theme"):
-        _component()(data={"pages": _PAGES}, key="theme-choice")
+        _component()(data={"pages": PATHS}, key="theme-choice")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from ....escaping import escape_markdown
 from ....figures.colours import subspace_colour
 from ....figures.drawing import draw_attribution
 from ....figures.tiles import attribution_limit
@@ -39,6 +40,6 @@ def show_through(scene: Scene, number: int) -> None:
     st.caption(
         f"Gradient × activation behind the module, summed over each group's channels, on one signed scale. The groups sum to "
         f"{result.parts.sum():+.4f}, all channels together to {result.total:+.4f}. It is about the group's features, not its attention, and only "
-        f"a first-order estimate of what “{scene.class_name(scene.target)}” owes to them: setting them to zero altogether can do otherwise, even with the other sign "
+        f"a first-order estimate of what “{escape_markdown(scene.class_name(scene.target))}” owes to them: setting them to zero altogether can do otherwise, even with the other sign "
         "(“Effect if removed” measures that)."
     )

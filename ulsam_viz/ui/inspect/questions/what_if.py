@@ -11,6 +11,7 @@ from ....analysis.attention import Attention, attend
 from ....analysis.faithfulness import Box
 from ....answers import compared_rows
 from ....engine import Pause
+from ....escaping import escape_markdown
 from ....figures.colours import all_scales
 from ....figures.words import change_note
 from ....models.network import Network
@@ -81,7 +82,7 @@ def _covered(scene: Scene, number: int, box: Box) -> None:
     moved = [float(one.logits[scene.target] - scene.attention.logits[scene.target]) for one in seen]
     if len(moved) > 2:
         st.caption(
-            f"A box of this size at {len(moved) - 1} other places of the picture moves the logit of “{scene.class_name(scene.target)}” by {np.mean(moved[1:]):+.3f} ± "
+            f"A box of this size at {len(moved) - 1} other places of the picture moves the logit of “{escape_markdown(scene.class_name(scene.target))}” by {np.mean(moved[1:]):+.3f} ± "
             f"{np.std(moved[1:], ddof=1):.3f} (standard deviation); this one by {moved[0]:+.3f}."
         )
 
