@@ -9,7 +9,7 @@ import streamlit as st
 
 from ...analysis.attribution import Attribution
 from ...export import file_name
-from ...questions import asked_by
+from ...questions import Topic, asked_by, other_of
 from ...report.archive import HOLDS_PICTURE, as_bytes, as_zip
 from ...report.document import as_html
 from ...report.record import Report, command_of, complete, record_of
@@ -70,7 +70,7 @@ def _png(scene: Scene, attributions: Mapping[str, Attribution], address: str) ->
     return sheet_of(scene, attributions).png(display=scene.view.display, scale=scene.view.scale, address=address)
 
 
-def _report(scene: Scene, attributions: Mapping[str, Attribution], found: Mapping[str, Any], address: str) -> Report:
+def _report(scene: Scene, attributions: Mapping[str, Attribution], found: Mapping[Topic, Any], address: str) -> Report:
     variant, sample = scene.variant, scene.picture.sample
     whole = variant.preprocessing.crop == 1  # then the crop, looked at again, is the crop
     note = (
@@ -94,6 +94,7 @@ def _report(scene: Scene, attributions: Mapping[str, Attribution], found: Mappin
             {m: scene.methods[m] for m in attributions},
             scene.target,
             ask=questions,
+            other=other_of(found),
         ),
         note,
         address,
