@@ -227,7 +227,8 @@ def _making(report: Report) -> str:
     parts = ["<h2>How it was made</h2>", _facts(known | made)]
     if report.address:
         parts.append(f"<h3>The view on the page</h3><p>{_link(report.address)}</p>{_note(report.address_note)}")
-    parts.append(f"<h3>The same numbers again</h3><pre>{_safe(report.command)}</pre>{_note(report.command_note)}")
+    command = f"<pre>{_safe(report.command)}</pre>" if report.command else ""
+    parts.append(f"<h3>The same numbers again</h3>{command}{_note(report.command_note)}")
     return "".join(parts)
 
 
