@@ -209,6 +209,7 @@ def _making(report: Report) -> str:
         "modules": network.get("position"),
         "subspaces g": network.get("groups"),
         "gain": network.get("gain"),
+        "computed in": network.get("precision"),
         "trained on": network.get("dataset"),
         "seed of its training": network.get("seed"),
         "top-1, top-5": f"{metrics['top1']} %, {metrics['top5']} % of {network['measured_on']}"

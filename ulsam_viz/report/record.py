@@ -106,7 +106,7 @@ def record_of(network: Variant | GuestNetwork) -> dict[str, Any]:
     """Return what is known of a network, as plain values: what it is, what made it, how well it does, its file's sha256."""
     known = {"name": network.name, "preprocessing": asdict(network.preprocessing), "temperature": network.calibration.temperature}
     if isinstance(network, GuestNetwork):
-        return known | {"classes": f"{len(network.classes):,}"}
+        return known | {"classes": f"{len(network.classes):,}", "precision": network.precision}
     return known | {
         "label": network.label,
         "classes": network.knows,
