@@ -529,7 +529,7 @@ QUESTIONS = {
     "Shapley share": "All 16 coalitions were evaluated",
     "Why there?": "Which pixels make subspace 1 attend",
     "Contribution through it": "summed over each group's channels",
-    "Is it faithful?": "maps that know nothing of the network",
+    "Is it faithful?": "Better than random maps beyond chance: in insertion",
     "Random-weight check": "beyond chance and by ρ ≥ 0.3 in most of 8 shuffles",
     "Cover a part": "Turn subspace 1's attention up or down",
 }

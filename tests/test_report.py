@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shlex
 import zipfile
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -33,6 +34,7 @@ from ulsam_viz.figures.colours import SCALES, Scale
 from ulsam_viz.figures.papers import Legend, as_printed
 from ulsam_viz.images import Preprocessing, decode_image
 from ulsam_viz.places import program
+from ulsam_viz.questions import topic_of
 from ulsam_viz.report.archive import as_zip
 from ulsam_viz.report.asked import answered, written
 from ulsam_viz.report.citation import PAPER, SOFTWARE, bibtex
@@ -46,6 +48,7 @@ from ulsam_viz.zoo import get_variant
 NAME = "mobilenet_v1-0.5-after11-g4"
 COFFEE = list_samples()[0].path
 ROOT = Path(__file__).parent.parent
+CLASSES = ["cat", "dog", "stop_sign"]
 
 
 def a_report(picture: str = "A picture", address: str = "http://localhost/?g=4&picture=A", **changes: Any) -> Report:
@@ -53,12 +56,13 @@ def a_report(picture: str = "A picture", address: str = "http://localhost/?g=4&p
     part = replace(own.attributions["grad_cam"], values=own.attributions["grad_cam"].values[:63, :63])  # nine to a place
     sheet = replace(own, picture=picture, pixels=own.pixels[:63, :63], attributions={"grad_cam": part})
     shares = ShapleyValues(np.array([0.1, -0.2, 0.3, 0.0]), 0.2, np.zeros(4), 16)
-    asked = {"shapley_layer_11_class_stop_sign": shares, "module-times": {"loop": 1.5, "all": [np.zeros((2, 3)), None, True]}}
+    times = {"loop": 1.5, "all": [np.zeros((2, 3)), None, True]}
+    asked = {topic_of(("shapley", 11, 2), CLASSES): shares, topic_of(("module-times", 4, 2), CLASSES): times}
     made = {"methods": {"grad_cam": {}}, "seed": 0, "device": "cpu"}
     return Report(
         sheet,
         record_of(get_variant(NAME)),
-        ["cat", "dog", "stop_sign"],
+        CLASSES,
         made,
         "ulsam-viz inspect x.jpg",
         **{"address": address, "asked": asked, **changes},
@@ -249,7 +253,9 @@ def test_a_dead_map_has_no_place_and_no_share_above_one() -> None:
 def test_effects_that_were_asked_are_measures_too() -> None:
     effects = [Effect(k, "off", 0.5 - k, 0.25, float(k == 1), 0.0, None, 1) for k in range(4)]
     other = Effect(0, "uniform", 9.0, 9.0, 0.0, 0.0, None, 1)
-    report = a_report(asked={"ablate_layer_11_class_dog": [other, *effects, replace(effects[0], subspace=None)]})
+    report = a_report(
+        asked={topic_of(("ablate", 11, 1, ("rocket", "")), CLASSES): [other, *effects, replace(effects[0], subspace=None)]}
+    )
     rows = list(csv.DictReader(io.StringIO(as_csv(report)["measures.csv"].decode())))
     assert [row["removed_logit"] for row in rows] == ["0.5", "-0.5", "-1.5", "-2.5"]
     assert [row["removed_flips"] for row in rows] == ["False", "True", "False", "False"]
@@ -305,6 +311,51 @@ def test_a_command_means_what_it_says() -> None:
     assert "./-x.jpg" in command_of("-x.jpg", twins, {}, 0)
     assert "--target ² " in command_of("x.jpg", replace(twins, classes=("²",)), {}, 0).replace("'", "")
     assert "--ask ablation sanity --report" in command_of("x.jpg", twins, {}, 0, ask=["ablation", "sanity"])
+    said = command_of("x.jpg", twins, {}, 0, seed=3, ask=["ablation"], other="-y.jpg", cropped=True)
+    assert "x.jpg --cropped " in said and "--seed 3 --other ./-y.jpg --ask ablation --report" in said
+
+
+@pytest.mark.parametrize("variant", [NAME, "efficientnet_lite0-after12-g4"])
+def test_the_command_that_a_report_prints_gives_its_numbers_again(
+    variant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of an archive's own picture: with the target, the settings, the seed and the other picture that were not the usual ones."""
+    import ulsam_viz.engine as engine
+
+    methods, settings = ("gradient_shap", "grad_cam"), {"gradient_shap": {"samples": 8}}
+    crop = Image.fromarray(explain(decode_image(COFFEE.read_bytes()), variant, ()).pixels)
+    seen = explain(crop, variant, methods, 3, settings=settings, seed=5, cropped=True)
+    assert np.array_equal(seen.pixels, np.asarray(crop))
+    asked = seen.ask("ablation", other="rocket")
+    ((_, effects),) = asked.items()
+    report = seen.reported(file="input.png", asked=asked)
+    assert "rocket" in Reader(as_html(report)).text
+    crop.save(tmp_path / "input.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(engine, "_default", engine.Engine(workers=1))
+    assert main([*shlex.split(report.command)[1:], "--save", "found", "--json"]) == 0
+    found = dict(np.load(tmp_path / "found" / "input" / "numbers.npz"))
+    for key, values in (("pixels", seen.pixels), ("logits", seen.logits), *_attributed(seen.attributions)):
+        np.testing.assert_allclose(found[key], values, rtol=1e-3, atol=1e-4 * float(np.abs(values).max()), err_msg=key)
+    (printed,) = json.loads(capsys.readouterr().out)["pictures"]
+    rows = printed["asked"][0]["tables"][0]["rows"]
+    np.testing.assert_allclose([row["Δ logit"] for row in rows], [e.logit for e in effects], rtol=1e-3, atol=1e-5)
+    (usual,) = seen.ask("ablation").values()
+    taken, untouched = ([e.logit for e in results if e.change == "other_picture"] for results in (effects, usual))
+    assert max(np.abs(np.subtract(taken, untouched))) > 1e-4  # so it is seen whether the other picture is the same
+
+
+def _attributed(attributions: Any) -> list[tuple[str, np.ndarray]]:
+    return [(f"attribution_{name}", values) for name, values in attributions.items()]
+
+
+def test_pictures_that_are_none_and_crops_of_another_size_are_refused_in_a_sentence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for wrong, said in ((["--ask", "ablation", "--other", "nowhere.png"], "no file 'nowhere.png'"), (["--cropped"], "224 x 224")):
+        assert main(["inspect", str(COFFEE), "--variant", NAME, *wrong]) == 2
+        error = capsys.readouterr().err
+        assert said in error and "Traceback" not in error and len(error.splitlines()) == 1
 
 
 def test_the_page_the_archive_and_the_command_line_give_the_same_numbers(

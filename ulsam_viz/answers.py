@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .analysis.calibration import probabilities_of
 from .analysis.effects import CHANGES, Effect
-from .analysis.verdicts import judge
+from .analysis.faithfulness import Baselines, Faithfulness
+from .analysis.verdicts import judge, standings
 from .escaping import escape_markdown
 
 #: Logits; less than that is neither shown nor told from the order of float32 sums.
@@ -17,6 +18,13 @@ FLOAT_NOISE = 5e-5
 #: Half the width, in standard deviations of eight shuffles, of where a ninth falls in 95 of 100 cases:
 #: Student's t with 7 degrees of freedom, 2.365, times sqrt(1 + 1/8).
 NINTH = 2.51
+#: Beside what maps are measured, for people.
+AGAINST_WHAT = (
+    "Smooth maps (attention, Grad-CAM, occlusion) are ranked among smooth random maps; any other, whose first pixels lie scattered, "
+    "also among random orders of single pixels, since scattered pixels spoil any picture, wherever they are. Equal values stand in a "
+    "random order. Better beyond chance: of 100 random maps about 5 would be called so in each of the two measures."
+)
+_CURVES = ("insertion", "deletion")
 
 
 def chance_of(shuffled: Effect) -> float:
@@ -52,13 +60,50 @@ def what_it_does(k: int, name: str, off: float, shuffled: tuple[float, float], *
     return f"{elsewhere}: it matters *where* it looks."
 
 
-def who_is_better(names: Sequence[str]) -> str:
-    """Say which maps find what matters better than every map that knows nothing of the network."""
-    who = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names) if names else "no map"
-    return (
-        f"In both insertion and deletion, {who} {'do' if len(names) > 1 else 'does'} better than all three maps that know nothing of the network: "
-        "random, a bright spot in the centre, uniform."
-    )
+def who_is_better(scores: Mapping[str, Faithfulness], baselines: Baselines) -> str:
+    """Say which maps find what matters better than random ones, in insertion and in deletion, and whether a centred spot does, too."""
+    ranked = {name: standings(score, baselines) for name, score in scores.items()}
+    found = [
+        f"in {what} {_listed([f'{name} (rank {ranks[i]})' for name, ranks in ranked.items() if ranks[i].better]) or 'no map'}"
+        for i, what in enumerate(_CURVES)
+    ]
+    also = [what for what, own in zip(_CURVES, standings(baselines.centre, baselines), strict=True) if own.better]
+    centre = f" So is a spot in the centre, which ignores the network, in {_listed(also)}." if also else ""
+    return f"Better than random maps beyond chance: {'; '.join(found)}.{centre}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def faithful_rows(scores: Mapping[str, Faithfulness], baselines: Baselines) -> list[dict[str, Any]]:
+    """Return a row for each map with its insertion, its deletion and their ranks."""
+    return [_ranked_row(name, score, baselines) for name, score in scores.items()]
+
+
+def baseline_rows(baselines: Baselines) -> list[dict[str, Any]]:
+    """Return a row for the centred spot, and one with the means of each kind of random maps."""
+    means = [
+        {"map": f"{len(scores)} {kind} (mean)"} | {what: float(np.mean([getattr(s, what) for s in scores])) for what in _CURVES}
+        for kind, scores in (("smooth random maps", baselines.smooth), ("random orders of pixels", baselines.orders))
+    ]
+    return [_ranked_row("spot in the centre", baselines.centre, baselines), *means]
+
+
+def _ranked_row(name: str, score: Faithfulness, baselines: Baselines) -> dict[str, Any]:
+    insertion, deletion = standings(score, baselines)
+    return {
+        "map": name,
+        "insertion": score.insertion,
+        "insertion's rank": str(insertion),
+        "deletion": score.deletion,
+        "deletion's rank": str(deletion),
+    }
+
+
+def baseline_label(name: str) -> str:
+    """Write the name of one of :data:`~.analysis.faithfulness.BASELINES` for people."""
+    return f"{name} (ignores the network)"
 
 
 def agreement_note(correlations: np.ndarray, real_is_dead: bool) -> str:

@@ -373,6 +373,12 @@ def _add_looks(commands: Any) -> None:
     inspect.add_argument(
         "--set", nargs="+", default=[], metavar="METHOD.SETTING=VALUE", help="settings of methods other than their defaults"
     )
+    inspect.add_argument(
+        "--cropped",
+        action="store_true",
+        help="the pictures are what this network is to see, such as input.png of an archive, and not to be cropped again",
+    )
+    inspect.add_argument("--seed", type=int, default=0, help="of methods that draw random numbers (default: 0)")
     compare = _add_command(commands, "compare", "set many networks before one picture, a row for each", _COMPARE_EXAMPLES)
     compare.set_defaults(run=_compare)
     compare.add_argument("picture", type=Path, metavar="PICTURE")
@@ -389,6 +395,7 @@ def _add_looks(commands: Any) -> None:
 
 def _add_questions(inspect: argparse.ArgumentParser) -> None:
     from .questions import QUESTIONS
+    from .samples import list_samples
 
     inspect.add_argument(
         "--ask",
@@ -399,6 +406,14 @@ def _add_questions(inspect: argparse.ArgumentParser) -> None:
         help="ask this of every layer, as the page does, for what is printed and for the report: "
         + ", ".join(QUESTIONS)
         + "; ablation also gives the measures the effect if removed",
+    )
+    inspect.add_argument(
+        "--other",
+        default="",
+        metavar="PICTURE",
+        help="picture that `--ask ablation` takes attention from: a file, or a sample: "
+        + ", ".join(sample.path.stem for sample in list_samples())
+        + " (default: the first of these that is another picture)",
     )
 
 
@@ -412,7 +427,10 @@ def _inspect(options: argparse.Namespace) -> None:
         target=options.target,
         device=_device(options.device),
         settings=options.set,
+        seed=options.seed,
         ask=options.ask,
+        other=options.other,
+        cropped=options.cropped,
         save=options.save,
         report=options.report,
         as_json=options.json,

@@ -22,7 +22,7 @@ from .batch.pictures import read_file
 from .decoding import Decoded, ImageError, decode
 from .explanation import Explanation, explain
 from .export import flatten, printable
-from .questions import check_askable
+from .questions import check_askable, other_picture
 from .report.archive import KINDS, write_report
 from .report.asked import answered, written
 from .report.measured import measured_in
@@ -46,7 +46,10 @@ def run_inspect(
     target: str | None = None,
     device: str = "auto",
     settings: Sequence[str] = (),
+    seed: int = 0,
     ask: Sequence[str] = (),
+    other: str = "",
+    cropped: bool = False,
     save: Path | None = None,
     report: Path | None = None,
     as_json: bool = False,
@@ -60,7 +63,10 @@ def run_inspect(
         target: Number or name of the class that they are for; None: each picture's own answer.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         settings: Of methods, other than the defaults: ``"integrated_gradients.steps=64"``.
+        seed: Of methods that draw random numbers.
         ask: Questions about each picture, see :meth:`~.explanation.Explanation.ask`.
+        other: The picture that one of them takes attention from: a sample's name or a file; "" for the first other sample.
+        cropped: The pictures are crops for this network, which is to see all of each.
         save: Folder that gets a folder of files for each picture. Of pictures with one name, the second's ends in ``-2``.
         report: A file that ends in ``.html`` or ``.zip``, for one picture; else a folder that gets an HTML file for each.
         as_json: Print one JSON document, and no progress.
@@ -75,6 +81,8 @@ def run_inspect(
     check_askable(get_variant(variant), ask)  # what is wrong is said before anything is computed
     warnings.simplefilter("ignore", AttributionWarning)  # said beside each picture instead
     chosen, names = parse_settings(settings, methods), names_of(pictures)
+    if other:
+        other_picture(other, get_variant(variant).preprocessing)
     documents = _documents(report, names) if report else []
     found, bad = [], []
     for i, path in enumerate(tqdm(pictures, unit="picture", disable=as_json or len(pictures) < 2)):
@@ -83,9 +91,9 @@ def run_inspect(
         except ImageError as error:
             bad.append({"picture": str(path), "reason": str(error)})
             continue
-        seen = explain(decoded.image, variant, methods, wished, device=device, settings=chosen)
+        seen = explain(decoded.image, variant, methods, wished, device=device, settings=chosen, seed=seed, cropped=cropped)
         to = documents[i] if report else Path("report.html")
-        own = seen.reported(picture=printable(path.name), file=str(path), asked=seen.ask(*ask), to=to.name)
+        own = seen.reported(picture=printable(path.name), file=str(path), asked=seen.ask(*ask, other=other), to=to.name)
         notes = {"notes": list(decoded.notes)} if decoded.notes else {}
         record = {"picture": str(path), **notes, **describe(own)}
         if save:

@@ -51,10 +51,10 @@ def count_cost(model: Network, input_size: int = 224) -> Cost:
     with torch.device("meta"):
         twin = BACKBONES[model.backbone](model.width, model.num_classes, model.placement).eval()
     # A pass on the meta device would import PyTorch's compiler, which takes seconds; fresh weights would draw random numbers.
-    twin = twin.to_empty(device="cpu")
+    twin = twin.to_empty(device="cpu").float()  # a program may have set another default
     for value in twin.state_dict().values():
         value.zero_()
-    x = torch.zeros(1, 3, input_size, input_size)
+    x = torch.zeros(1, 3, input_size, input_size, dtype=torch.float32)
     macs = moved = 0
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -87,7 +87,7 @@ def count_cost(model: Network, input_size: int = 224) -> Cost:
 
 def untrained(variant: Variant) -> Network:
     """Build a variant's network with fresh weights, in eval mode: neither cost nor time depends on them."""
-    return BACKBONES[variant.backbone](variant.width, len(variant.classes), variant.placement).eval()
+    return BACKBONES[variant.backbone](variant.width, len(variant.classes), variant.placement).float().eval()
 
 
 class _Traffic(TorchDispatchMode):
@@ -156,7 +156,7 @@ def measure_latencies(
     """
     times: dict[str, list[float]] = {name: [] for name in models}
     inputs = {
-        name: torch.zeros(1, 3, size, size, device=model.device).contiguous(memory_format=torch.channels_last)
+        name: torch.zeros(1, 3, size, size, dtype=torch.float32, device=model.device).contiguous(memory_format=torch.channels_last)
         for name, (model, size) in models.items()
     }
     with ExitStack() as stack:
@@ -234,9 +234,9 @@ def measure_module(
         repeats: Of each form, after two to warm up.
     """
     module = transparent_module(channels, groups)
-    x = torch.linspace(-1, 1, channels * height * width).view(1, channels, height, width)
+    x = torch.linspace(-1, 1, channels * height * width, dtype=torch.float32).view(1, channels, height, width)
     loop = _Loop(module)
-    picture = torch.zeros(1, 3, input_size, input_size, device=network.device)
+    picture = torch.zeros(1, 3, input_size, input_size, dtype=torch.float32, device=network.device)
     forms: list[tuple[Callable[[Tensor], object], Tensor]] = [
         (loop, x),
         (FastULSAM(module).eval(), x),
@@ -293,7 +293,7 @@ class _Loop:
                 ("BN of the map", module.pointwise_norm, single),
             ):
                 part[name].load_state_dict({n: v[chosen] if v.ndim else v for n, v in whole.state_dict().items()})
-            self._parts.append({name: step.eval() for name, step in part.items()})
+            self._parts.append({name: step.float().eval() for name, step in part.items()})
 
     def __call__(self, x: Tensor) -> Tensor:
         self.seconds, outputs, started = {}, [], time.perf_counter()

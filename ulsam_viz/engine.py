@@ -27,7 +27,7 @@ from .analysis.attribution import Attribution, attribute
 from .analysis.methods import METHODS
 from .caching import BoundedCache, freeze, size_of
 from .cost import Latency, measure_latencies
-from .exact import whole_float32
+from .exact import float32_by_default, whole_float32
 from .gpu import Gpu
 from .guest import GuestNetwork
 from .images import Crop, ModelInput
@@ -250,7 +250,7 @@ class Engine:
         """Load a variant and run it once when nothing else is to do, so that its first visitor does not wait."""
 
         def once(model: AttentionNetwork, _: Pause) -> None:
-            attend(model, torch.zeros(1, 3, variant.input_size, variant.input_size))
+            attend(model, torch.zeros(1, 3, variant.input_size, variant.input_size, dtype=torch.float32))
 
         return self._ask((variant.key, device, "warm"), variant, once, kind=Kind.BACKGROUND)
 
@@ -385,7 +385,7 @@ class Engine:
 
     def _with_network(self, variant: Variant | GuestNetwork, device: str, work: Work[T], job: Job) -> T:
         # A short job may run within a long one, in its thread: whatever mode that has set must not reach into this network.
-        with torch.inference_mode(False), torch.enable_grad(), self._borrow(variant, device) as model:
+        with torch.inference_mode(False), torch.enable_grad(), float32_by_default(), self._borrow(variant, device) as model:
             if job.kind is Kind.SHORT:
                 return work(model, lambda passes=0, so_far=None: None)
 

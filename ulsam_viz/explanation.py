@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from .zoo import Variant, get_variant
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-    from .questions import View
+    from .questions import Topic, View
     from .report.record import Report
 
 
@@ -94,22 +94,24 @@ class Explanation:
         """Write pictures (PNG, SVG), numbers (NPZ) and settings (JSON) to a folder; see :meth:`~ulsam_viz.sheet.Sheet.save`."""
         return self.sheet.save(Path(folder), settings=self.made_with)
 
-    def ask(self, *questions: str) -> dict[str, Any]:
+    def ask(self, *questions: str, other: str | Path = "") -> dict[Topic, Any]:
         """Ask what the page answers about a view, of every layer.
 
         Args:
             questions: ``"ablation"`` (effect if removed), ``"shapley"`` (each subspace's share), ``"sources"`` (why there?),
                 ``"through"`` (contribution through it), ``"places"`` (insertion and deletion), ``"sanity"`` (random weights).
+            other: The picture that ``"ablation"`` takes attention from: a sample's name, such as ``"coffee"``, or a file; by
+                default the first sample that is another picture.
 
         Returns:
             What the analysis found, by question, layer and class: for :meth:`report`.
 
         Raises:
-            ValueError: For an unknown question, and for a network of which it cannot be asked.
+            ValueError: For an unknown question or other picture, and for a network of which it cannot be asked.
         """
         from .questions import ask
 
-        return ask(self._view, questions)
+        return ask(replace(self._view, other=str(other)), questions)
 
     @property
     def _view(self) -> View:
@@ -133,7 +135,7 @@ class Explanation:
         *,
         picture: str = "The picture",
         file: str = "PICTURE",
-        asked: Mapping[str, Any] | None = None,
+        asked: Mapping[Topic, Any] | None = None,
     ) -> Path:
         """Write a report: one HTML file to read and to print, or a ZIP archive for a paper, as the path ends.
 
@@ -156,12 +158,12 @@ class Explanation:
         *,
         picture: str = "The picture",
         file: str = "PICTURE",
-        asked: Mapping[str, Any] | None = None,
+        asked: Mapping[Topic, Any] | None = None,
         to: str = "report.html",
     ) -> Report:
         """Return what :meth:`report` writes; ``to`` is the name of its file."""
-        from .questions import asked_by
-        from .report.record import Report, address_to, command_of, record_of, sample_of
+        from .questions import asked_by, other_of
+        from .report.record import Report, address_to, command_note_of, command_of, record_of, sample_of
 
         methods, asked, sample = self.made_with["methods"], asked or {}, sample_of(file)
         questions, _ = asked_by(asked, self._view)
@@ -172,7 +174,18 @@ class Explanation:
             record_of(self.network),
             self.classes,
             self.made_with,
-            command_of(file, self.network, methods, self.target, ask=questions, report=to),
+            command_of(
+                file,
+                self.network,
+                methods,
+                self.target,
+                seed=self.made_with["seed"],
+                ask=questions,
+                other=other_of(asked),
+                cropped=self.made_with.get("cropped", False),
+                report=to,
+            ),
+            command_note_of(self.network, picture="PICTURE stands for the picture's file." if file == "PICTURE" else ""),
             address=address,
             address_note=note,
             source=f"{sample.source}; {sample.licence}." if sample else "",
@@ -196,6 +209,7 @@ def explain(
     seed: int = 0,
     classes: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
+    cropped: bool = False,
 ) -> Explanation:
     """Look at one picture through one trained variant, or through a network of one's own.
 
@@ -210,6 +224,7 @@ def explain(
         seed: The same call with the same seed gives the same numbers, in any thread.
         classes: Names by output number of a network of one's own; by default the numbers. A variant brings its own.
         preprocessing: How pictures become that network's input. A variant brings its own.
+        cropped: The picture is the crop that the network is to see, such as an archive's ``input.png``, not what it is cut from.
 
     Returns:
         Logits, maps, attributions and the crop that the network saw.
@@ -219,7 +234,7 @@ def explain(
         CheckpointError: If the variant's checkpoint is damaged.
         AttributionError: For an unknown method, setting or class, and for a method whose rule does not hold on this network.
         ValueError: For a network of one's own without preprocessing, or with other classes than it has logits; for a variant
-            with any of the two.
+            with any of the two; for a crop of another size than the network's.
         TypeError: For what is neither.
 
     Warns:
@@ -228,7 +243,7 @@ def explain(
     engine = default_engine()
     record = _record_of(variant, classes, preprocessing)
     place = engine.choose_device(device).device
-    picture = prepare(image, record.preprocessing)
+    picture = _as_cropped(image, record.preprocessing) if cropped else prepare(image, record.preprocessing)
     attention = engine.attend(picture, record, place).result()
     number = attention.top(1)[0] if target is None else class_number(target, record)
     futures = {
@@ -253,9 +268,17 @@ def explain(
         tuple(record.classes),
         _gains_of(record, attention),
         record,
-        {"methods": {m: METHODS[m].complete((settings or {}).get(m, {})) for m in methods}, "seed": seed, "device": place},
+        {"methods": {m: METHODS[m].complete((settings or {}).get(m, {})) for m in methods}, "seed": seed, "device": place}
+        | ({"cropped": True} if cropped else {}),
         picture,
     )
+
+
+def _as_cropped(image: Image.Image, preprocessing: Preprocessing) -> ModelInput:
+    side = preprocessing.input_size
+    if image.size != (side, side):
+        raise ValueError(f"a crop for this network has {side} x {side} pixels, not {image.width} x {image.height}")
+    return prepare(image, replace(preprocessing, crop=1.0))
 
 
 def _gains_of(record: Variant | GuestNetwork, attention: Attention) -> dict[Any, str]:

@@ -53,9 +53,14 @@ class Preprocessing:
         """Map uint8 pixels, shape (..., 3, H, W), to normalised float32 of the same shape."""
         import torch
 
-        mean = torch.tensor(self.mean, device=pixels.device).view(3, 1, 1) * 255
-        std = torch.tensor(self.std, device=pixels.device).view(3, 1, 1) * 255
+        # Their own dtype: a program may have set another default.
+        mean = torch.tensor(self.mean, dtype=torch.float32, device=pixels.device).view(3, 1, 1) * 255
+        std = torch.tensor(self.std, dtype=torch.float32, device=pixels.device).view(3, 1, 1) * 255
         return pixels.to(torch.float32, copy=True).sub_(mean).div_(std)  # in place: a batch is 10 MB
+
+    def in_grey_levels(self, change: float) -> float:
+        """Return how many of a picture's 255 grey levels a change in normalised units is, in the channel where it is most."""
+        return 255 * max(self.std) * change
 
 
 @dataclass(frozen=True)

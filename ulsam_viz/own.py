@@ -22,6 +22,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from .files import MAX_BYTES, read_weights, shortened
+from .guest import ONE_OUTPUT
 from .images import Preprocessing
 from .models.network import Network
 from .models.ulsam import Gain
@@ -110,6 +111,8 @@ def _check_preprocessing(preprocessing: Preprocessing, eps: float | None) -> Non
 
 
 def _class_names(classes: Sequence[str] | None, outputs: int) -> tuple[str, ...]:
+    if outputs == 1:
+        raise CheckpointError(f"it has {ONE_OUTPUT}")
     if classes is None:
         return tuple(f"class {i}" for i in range(outputs))
     if len(classes) != outputs:
@@ -158,7 +161,7 @@ def _as_kept(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _try_out(network: Network, size: int) -> None:
     """Run one picture of noise, which must come out as finite logits and maps."""
-    noise = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
     with torch.inference_mode():
         logits, maps = network.forward_with_attention(noise)
     if not all(bool(values.isfinite().all()) for values in (logits, *maps.values())):

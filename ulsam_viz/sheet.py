@@ -133,7 +133,7 @@ class Sheet:
         Raises:
             KeyError: If there is no such layer or method; the message names those there are.
         """
-        what = max(self.attention, key=str) if what is None and self.attention else what
+        what = list(self.attention)[-1] if what is None and self.attention else what
         if what in self.attributions:
             return self._attribution_figure(what)
         if what not in self.attention:

@@ -100,7 +100,7 @@ def gradient_shap(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
 
     baseline, total = task.baseline(x), torch.zeros_like(x)
     for noisy in _noisy(x, task):
-        way = torch.rand(len(noisy), 1, 1, 1, generator=task.random).to(x)
+        way = torch.rand(len(noisy), 1, 1, 1, generator=task.random, dtype=torch.float32).to(x)
         gradient = Saliency(model).attribute(torch.lerp(baseline, noisy, way), target=task.target, abs=False)
         total += ((noisy - baseline) * gradient).sum(0, keepdim=True)
     return total / task.settings["samples"]

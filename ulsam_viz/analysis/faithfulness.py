@@ -1,13 +1,19 @@
 """Whether the places that a map marks matter for the answer: insertion, deletion, overlap, pointing; each beside baselines.
 
-A score alone says little: smooth maps, and maps that mark the centre, do well on most photographs. So every map is
-measured beside three that know nothing of the network: random, a centred Gaussian, and uniform.
+A score alone says little: smooth maps, and maps that mark the centre, do well on most photographs. So maps are measured beside
+baselines that ignore the network (:func:`measure_baselines`), which depend on the picture and the target alone:
+
+- random orders of single pixels. They delete fast and insert slowly wherever the pixels are, since scattered grey pixels spoil any
+  picture: a score that is due to fine grain alone must not pass for one that is due to the places;
+- smooth random maps, as smooth as attention and Grad-CAM are;
+- a bright spot in the centre, where photographers put their subjects.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +22,12 @@ from torch.nn import functional
 
 _BATCH = 16
 BASELINES = ("random", "centre", "uniform")
-RANDOM_MAPS = 4  # one alone may be lucky
-STEPS = 28  # of insertion and deletion
+STEPS = 16  # of insertion and deletion
+ORDERS, SMOOTH = 4, 12  # how many random baselines of each kind: orders of pixels hardly differ, smooth maps do
+_GRIDS = (7, 14)  # of smooth random maps, by turns: those of the last layers
+# Share of the variance of a map's ranks that lies between cells of a 14 x 14 grid. Maps on that grid or a coarser one have 0.68
+# or more, those on twice as fine a grid below 0.45, attributions of single pixels, random orders and what is uniform less.
+_SMOOTH_FROM = 0.6
 
 
 @dataclass(frozen=True)
@@ -37,18 +47,27 @@ class Faithfulness:
     Attributes:
         insertion: Mean probability of the target while pixels are put back, the map's highest first: more is better.
         deletion: The same while pixels are taken away: less is better.
-        hit: Whether the map's highest place lies in the box; None without a box.
-        inside: Share of the map's positive mass in the box; None without a box.
-        passes: Pictures sent forward.
-        spread: For the random maps, the standard deviations of insertion and deletion over several; zeros otherwise.
+        smooth: Whether the order of its pixels is as smooth as that of the smooth random maps.
     """
 
     insertion: float
     deletion: float
-    hit: bool | None
-    inside: float | None
-    passes: int
-    spread: tuple[float, float] = (0.0, 0.0)
+    smooth: bool
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """Scores of what ignores the network, for one picture and target.
+
+    Attributes:
+        orders: Of random orders of single pixels.
+        smooth: Of smooth random maps.
+        centre: Of a bright spot in the centre.
+    """
+
+    orders: tuple[Faithfulness, ...]
+    smooth: tuple[Faithfulness, ...]
+    centre: Faithfulness
 
 
 def to_side(values: np.ndarray, side: int) -> np.ndarray:
@@ -58,56 +77,29 @@ def to_side(values: np.ndarray, side: int) -> np.ndarray:
 
 
 def baseline_maps(side: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Return the maps that know nothing, (side, side): smooth noise, a centred Gaussian, and one value everywhere."""
+    """Return maps that ignore the network, (side, side): smooth noise, a spot in the centre, and one value everywhere."""
     axis = np.linspace(-1, 1, side)
-    noise = np.random.default_rng(seed).random((14, 14))
     return {
-        "random": to_side(noise, side),
+        "random": smooth_random_map(side, (seed,), grid=_GRIDS[-1]),
         "centre": np.exp(-(axis[:, None] ** 2 + axis[None, :] ** 2) / (2 * 0.4**2)),
         "uniform": np.full((side, side), 1.0),
     }
 
 
-@torch.inference_mode()
-def insertion_and_deletion(
-    model: nn.Module,
-    x: Tensor,
-    values: np.ndarray,
-    *,
-    target: int,
-    blank: Tensor,
-    blurred: Tensor,
-    temperature: float = 1.0,
-    steps: int = STEPS,
-    pause: Callable[[], None] = lambda: None,
-) -> tuple[float, float]:
-    """Measure how fast the target's probability comes with a map's highest pixels, and goes without them.
+def smooth_random_map(side: int, seed: Sequence[int], *, grid: int) -> np.ndarray:
+    """Return random values on a grid, brought to (side, side) bilinearly."""
+    return to_side(np.random.default_rng(seed).random((grid, grid)), side)
 
-    Equal values have no order: those pixels are all inserted or deleted gradually and together, by mixing.
 
-    Args:
-        model: Logits for pictures; in eval mode.
-        x: One normalised picture, shape (1, 3, S, S).
-        values: The map, shape (S, S), any scale.
-        target: Class number.
-        blank: What deleted pixels become, shape of ``x``.
-        blurred: What pixels are before they are inserted, shape of ``x``.
-        temperature: The variant's, for probabilities.
-        steps: Equal parts of the pixels, so steps + 1 pictures each way.
-        pause: Called between passes.
+def passes_of(maps: int, steps: int = STEPS) -> int:
+    """Return how many pictures :func:`measure` sends forward: what insertion and deletion begin and end with is shared."""
+    return 3 + maps * 2 * (steps - 1)
 
-    Returns:
-        Areas under both curves, in [0, 1].
 
-    Reference:
-        Petsiuk et al., "RISE", BMVC 2018.
-    """
-    device = device_of(model, x)
-    x, blank, blurred = x.to(device), blank.to(device), blurred.to(device)
-    present = shares_present(values, steps).to(device)  # (steps + 1, 1, S, S)
-    inserted = _mean_probability(model, x, blurred, present, target, temperature, pause)
-    deleted = _mean_probability(model, x, blank, 1 - present, target, temperature, pause)
-    return inserted, deleted
+def insertion_and_deletion(model: nn.Module, x: Tensor, values: np.ndarray, **how: Any) -> tuple[float, float]:
+    """Measure one map; arguments and scores as of :func:`measure`."""
+    score = measure(model, x, {"": values}, **how)[""]
+    return score.insertion, score.deletion
 
 
 def device_of(model: nn.Module, x: Tensor) -> torch.device:
@@ -115,39 +107,27 @@ def device_of(model: nn.Module, x: Tensor) -> torch.device:
     return next((parameter.device for parameter in model.parameters()), x.device)
 
 
-def shares_present(values: np.ndarray, steps: int) -> Tensor:
-    """Return, for 0..steps, how far each pixel is there: those of the highest values first, ties together.
+def order_of(values: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Rank a map's pixels from 0, the highest first; equal ones, to a millionth of the largest, stand in a random order.
 
     Returns:
-        Shape (steps + 1, 1, S, S), in [0, 1]; each step's mean is its share of the pixels.
+        Shape of ``values``, each of 0 to H * W - 1 once.
     """
-    flat = np.round(values.ravel().astype(np.float64), 12)
-    _, inverse, counts = np.unique(-flat, return_inverse=True, return_counts=True)
-    begins = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    wanted = np.linspace(0, flat.size, steps + 1)[:, None]
-    of_level = np.clip((wanted - begins[None, :]) / counts[None, :], 0, 1)
-    return torch.tensor(of_level[:, inverse].reshape(steps + 1, 1, *values.shape), dtype=torch.float32)
+    flat = values.ravel().astype(np.float64)
+    level = np.round(flat / max(float(np.abs(flat).max()), 1e-300), 6)
+    ranks = np.empty(flat.size, dtype=np.int64)
+    ranks[np.lexsort((np.random.default_rng(seed).random(flat.size), -level))] = np.arange(flat.size)
+    return ranks.reshape(values.shape)
 
 
-def _mean_probability(
-    model: nn.Module,
-    x: Tensor,
-    absent: Tensor,
-    present: Tensor,
-    target: int,
-    temperature: float,
-    pause: Callable[[], None],
-) -> float:
-    """Return the area under the curve of the target's probability, by the trapezoid rule."""
-    curve = []
-    for share in present.split(_BATCH):
-        pause()
-        mixed = (absent + (x - absent) * share).contiguous(memory_format=torch.channels_last)
-        curve.append((model(mixed).float() / temperature).softmax(1)[:, target].cpu())
-    y = torch.cat(curve).double()
-    return float((y[1:] + y[:-1]).mean() / 2)
+def is_smooth(order: np.ndarray) -> bool:
+    """Return whether an order of pixels, (S, S), is as smooth as that of a map on a 14 x 14 grid."""
+    ranks = torch.tensor(order, dtype=torch.float64)[None, None]
+    cells = functional.adaptive_avg_pool2d(ranks, _GRIDS[-1])
+    return bool(cells.var(unbiased=False) >= _SMOOTH_FROM * ranks.var(unbiased=False))
 
 
+@torch.inference_mode()
 def measure(
     model: nn.Module,
     x: Tensor,
@@ -157,47 +137,75 @@ def measure(
     blank: Tensor,
     blurred: Tensor,
     temperature: float = 1.0,
-    box: Box | None = None,
     steps: int = STEPS,
     seed: int = 0,
     pause: Callable[[], None] = lambda: None,
 ) -> dict[str, Faithfulness]:
-    """Measure maps, and the baselines after them.
+    """Measure how fast the target's probability comes with a map's highest pixels, and goes without them.
 
     Args:
         model: Logits for pictures; in eval mode.
         x: One normalised picture, shape (1, 3, S, S).
-        maps: By name, each (H, W) or (S, S): attention, or attributions.
+        maps: By name, each (H, W) or (S, S), any scale: attention, or attributions.
         target: Class number.
         blank: What deleted pixels become, shape of ``x``.
         blurred: What pixels are before they are inserted, shape of ``x``.
         temperature: The variant's, for probabilities.
-        box: Where the subject is, for the pointing game.
-        steps: Of insertion and deletion.
-        seed: Of the random baseline.
+        steps: Equal parts of the pixels.
+        seed: Of the order of equal pixels.
         pause: Called between passes.
 
     Returns:
-        Scores by name, those of :data:`BASELINES` last.
+        By name the areas under both curves, in [0, 1].
+
+    Reference:
+        Petsiuk et al., "RISE", BMVC 2018.
+    """
+    device = device_of(model, x)
+    x, blank, blurred = x.to(device), blank.to(device), blurred.to(device)
+
+    def probabilities(pictures: Tensor) -> Tensor:
+        found = []
+        for part in pictures.split(_BATCH):
+            pause()
+            logits = model(part.contiguous(memory_format=torch.channels_last)).float()
+            found.append((logits / temperature).softmax(1)[:, target].double().cpu())
+        return torch.cat(found)
+
+    whole, none, hazy = probabilities(torch.cat((x, blank, blurred))).split(1)
+    cuts = torch.linspace(0, x.shape[-1] ** 2, steps + 1, dtype=torch.float64)[1:-1, None, None, None]
+    scores = {}
+    for name, values in maps.items():
+        order = order_of(to_side(values, x.shape[-1]), seed)
+        first = (torch.tensor(order)[None, None] < cuts).to(device)  # (steps - 1, 1, S, S): which pixels had their turn
+        inserted = torch.cat((hazy, probabilities(torch.where(first, x, blurred)), whole))
+        deleted = torch.cat((whole, probabilities(torch.where(first, blank, x)), none))
+        scores[name] = Faithfulness(_area(inserted), _area(deleted), is_smooth(order))
+    return scores
+
+
+def _area(curve: Tensor) -> float:
+    """Return the area under a curve over [0, 1], by the trapezoid rule."""
+    return float((curve[1:] + curve[:-1]).mean() / 2)
+
+
+def measure_baselines(model: nn.Module, x: Tensor, *, seed: int = 0, **how: Any) -> Baselines:
+    """Measure what ignores the network: it depends on the picture and the target, not on the maps that it stands beside.
+
+    Args:
+        model: Logits for pictures; in eval mode.
+        x: One normalised picture, shape (1, 3, S, S).
+        seed: Of the random maps and orders.
+        how: As for :func:`measure`.
     """
     side = x.shape[-1]
-    blind = baseline_maps(side, seed)
-    scores = {}
-    for name, values in ({name: to_side(values, side) for name, values in maps.items()} | blind).items():
-        several = [values] + [baseline_maps(side, seed + i)["random"] for i in range(1, RANDOM_MAPS) if name == "random"]
-        areas = np.array(
-            [
-                insertion_and_deletion(
-                    model, x, one, target=target, blank=blank, blurred=blurred, temperature=temperature, steps=steps, pause=pause
-                )
-                for one in several
-            ]
-        )
-        hit, inside = pointing(values, box) if box else (None, None)
-        insertion, deletion = areas.mean(0).tolist()
-        spread = areas.std(0, ddof=1).tolist() if len(several) > 1 else (0.0, 0.0)
-        scores[name] = Faithfulness(insertion, deletion, hit, inside, len(several) * 2 * (steps + 1), tuple(spread))
-    return scores
+    orders = {
+        f"order {i}": np.random.default_rng((seed, i)).permutation(side * side).reshape(side, side).astype(np.float64)
+        for i in range(ORDERS)
+    }
+    smooth = {f"smooth {i}": smooth_random_map(side, (seed, i), grid=_GRIDS[i % len(_GRIDS)]) for i in range(SMOOTH)}
+    scores = measure(model, x, orders | smooth | {"centre": baseline_maps(side)["centre"]}, **how)
+    return Baselines(tuple(scores[n] for n in orders), tuple(scores[n] for n in smooth), scores["centre"])
 
 
 def pointing(values: np.ndarray, box: Box) -> tuple[bool, float]:

@@ -1,7 +1,7 @@
 """Captum's two metrics of maps: does a map foretell what covering places does, and does it stay when the picture hardly moves?
 
 A low number alone is no virtue: a map that never changes has no sensitivity, and any positive map foretells that larger
-squares matter more. So both belong beside maps that know nothing (:func:`.faithfulness.baseline_maps`).
+squares matter more. So both belong beside maps that ignore the network (:func:`.faithfulness.baseline_maps`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .faithfulness import device_of, to_side
 _CELL = 8  # pixels: squares begin and end at its multiples, so maps can be summed over cells without loss
 _BATCH = 16
 _RESAMPLES = 200
-RADIUS = 0.02  # Captum's default, in normalised units: at most 1.2 of 255 grey levels, which nobody sees
+RADIUS = 0.02  # Captum's default, in normalised units; `Preprocessing.in_grey_levels` says what of the picture that is
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def max_sensitivity(
     own = explain(x)
 
     def perturb(pictures: Tensor) -> tuple[Tensor, ...]:
-        noise = (2 * torch.rand(x.shape, generator=rng) - 1) * radius
+        noise = (2 * torch.rand(x.shape, generator=rng, dtype=torch.float32) - 1) * radius
         return (pictures + noise.to(x.device),)
 
     def maps_of(pictures: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-from .faithfulness import BASELINES, Faithfulness
+import numpy as np
+
+from .faithfulness import Baselines, Faithfulness
 
 # One point: less than a reader of the bars could see, and far less than one picture's answer differs from another's.
 SMALLEST_PROBABILITY = 0.01
 # A rank correlation of 0.3 is what is usually called a medium one; less shares under a tenth of the ranks' variance.
 SMALLEST_CORRELATION = 0.3
+
+# 95th percentile of Student's t for 1, 2, ... degrees of freedom; the last one serves, a little too strictly, for more.
+_T95 = (6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833, 1.812, 1.796, 1.782, 1.771, 1.761, 1.753)
 
 Verdict = Literal["within chance", "too small", "matters"]
 
@@ -39,20 +46,55 @@ def judge(effect: float, *, chance: float, smallest: float) -> Verdict:
     return "matters" if abs(effect) >= smallest else "too small"
 
 
-def better_than_blind(score: Faithfulness, scores: Mapping[str, Faithfulness]) -> bool:
-    """Tell whether a map finds what matters better than every map that knows nothing of the network.
+@dataclass(frozen=True)
+class Standing:
+    """Where a map's score stands among those of random maps.
 
-    It must insert and delete better than each of :data:`~ulsam_viz.analysis.faithfulness.BASELINES`, by more than two
-    standard deviations of the random ones and by no less than :data:`SMALLEST_PROBABILITY`.
+    Attributes:
+        rank: 1 for the best; a random map that scores the same stands before it.
+        of: How many maps are ranked: the random ones, and this one.
+        better: Whether it is better than random maps beyond chance, and by no less than :data:`SMALLEST_PROBABILITY`.
+    """
+
+    rank: int
+    of: int
+    better: bool
+
+    def __str__(self) -> str:
+        """Write it as ``"1 of 13"``."""
+        return f"{self.rank} of {self.of}"
+
+
+def stand(value: float, families: Sequence[Sequence[float]]) -> Standing:
+    """Rank a score, of which more is better, among those of random maps.
+
+    It is better beyond chance where it lies above the bound that one more random map of the kind would exceed in 5 of 100 cases,
+    one-sided: mean + t * deviation * sqrt(1 + 1 / n), with Student's t for n - 1 degrees of freedom.
 
     Args:
-        score: The map's.
-        scores: By name, with those of the baselines.
+        value: The map's score.
+        families: Those of random maps, by kind, two or more each; it must be better than each kind.
     """
-    chance = [2 * deviation for deviation in scores["random"].spread]
-    leads = [(score.insertion - scores[b].insertion, scores[b].deletion - score.deletion) for b in BASELINES]
-    return all(
-        lead > 0 and judge(lead, chance=c, smallest=SMALLEST_PROBABILITY) == "matters"
-        for both in leads
-        for lead, c in zip(both, chance, strict=True)
+    every = [other for family in families for other in family]
+    leads = [(value - float(np.mean(family)), bound_of_chance(family)) for family in families]
+    better = all(lead > 0 and judge(lead, chance=chance, smallest=SMALLEST_PROBABILITY) == "matters" for lead, chance in leads)
+    return Standing(1 + sum(other >= value for other in every), 1 + len(every), better)
+
+
+def bound_of_chance(values: Sequence[float]) -> float:
+    """Return how far above the mean of some values one more lies in 5 of 100 cases; they are taken for normally distributed."""
+    n = len(values)
+    return float(_T95[min(n - 1, len(_T95)) - 1] * np.std(values, ddof=1) * math.sqrt(1 + 1 / n))
+
+
+def standings(score: Faithfulness, baselines: Baselines) -> tuple[Standing, Standing]:
+    """Rank a map's insertion and its deletion among those of the random maps that it may be compared with.
+
+    A map that is smooth is compared with smooth random maps. Any other has single pixels scattered among its first ones, which
+    delete fast wherever they are, so it must also be better than random orders of single pixels.
+    """
+    families = [baselines.smooth] if score.smooth else [baselines.smooth, baselines.orders]
+    return (
+        stand(score.insertion, [[other.insertion for other in family] for family in families]),
+        stand(-score.deletion, [[-other.deletion for other in family] for family in families]),
     )

@@ -264,7 +264,7 @@ def transparent_module(channels: int, groups: int, gain: Gain = "published") -> 
     """
     with torch.device("meta"):
         module = ULSAM(channels, groups, gain)
-    module = module.to_empty(device="cpu").eval()
+    module = module.to_empty(device="cpu").float().eval()
     for name, value in module.state_dict().items():
         value.fill_(1 if name in ("depthwise.weight", "pointwise.weight") or name.endswith(("norm.weight", "running_var")) else 0)
     module.state_dict()["pointwise.weight"].div_(channels // groups)

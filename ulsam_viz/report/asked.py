@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,14 +13,26 @@ from ..analysis import measures
 from ..analysis.attention import Attention
 from ..analysis.attribution import Attribution
 from ..analysis.effects import Effect, ShapleyValues, ThroughSubspaces
-from ..analysis.faithfulness import BASELINES, Faithfulness
+from ..analysis.faithfulness import BASELINES, Baselines, Faithfulness
 from ..analysis.methods import METHODS
 from ..analysis.robustness import Infidelity
 from ..analysis.sanity import CHECKS, SanityCheck
-from ..analysis.verdicts import better_than_blind, smallest_logit
-from ..answers import agreement_note, chance_of, compared_rows, effect_rows, what_it_does, who_is_better
+from ..analysis.verdicts import smallest_logit
+from ..answers import (
+    AGAINST_WHAT,
+    agreement_note,
+    baseline_label,
+    baseline_rows,
+    chance_of,
+    compared_rows,
+    effect_rows,
+    faithful_rows,
+    what_it_does,
+    who_is_better,
+)
 from ..escaping import escape_markdown
 from ..export import flatten
+from ..questions import Topic
 from .record import Report
 
 _TITLES = {
@@ -29,6 +40,7 @@ _TITLES = {
     "shapley": "Shapley share",
     "source": "Why there?",
     "through": "Contribution through it",
+    "baselines": "Is it faithful? What ignores the network",
     "faithful": "Is it faithful? Insertion and deletion",
     "marked-places": "Is it faithful? Marked places",
     "infidelity": "Is it faithful? Infidelity",
@@ -40,7 +52,6 @@ _TITLES = {
     "experiment": "The module changed",
     "module-times": "Times of the module",
 }
-_PARTS = re.compile("_(layer|subspace|by|row|column|rows|columns|of|times)_")
 _FORMS = {
     "Δ logit": "+.4f",
     "Δ probability": "+.3f pt",
@@ -82,29 +93,9 @@ class Answered:
     pictures: Sequence[Attribution] = ()
 
 
-@dataclass(frozen=True)
-class _Question:
-    """A question's name, read: its kind, its parts, the class."""
-
-    label: str
-    kind: str
-    parts: Mapping[str, str]
-    of: str
-
-    @property
-    def about(self) -> str:
-        named = [f"{'layer' if what == 'of' and part not in METHODS else what} {part}" for what, part in self.parts.items()]
-        return ", ".join([*named, *([f"class “{self.of}”"] if self.of else [])]).replace("_", " ")
-
-    @property
-    def name(self) -> str:
-        """The class, for people."""
-        return self.of.replace("_", " ")
-
-
 def answered(report: Report) -> list[Answered]:
     """Return all questions of a report with their answers, in the order they were asked."""
-    return [_answer(_read(label), result, report) for label, result in dict(report.asked).items()]
+    return [_answer(topic, result, report) for topic, result in report.asked.items()]
 
 
 def written(column: str, value: Any) -> str:
@@ -119,33 +110,36 @@ def written(column: str, value: Any) -> str:
     return str(value)
 
 
-def _read(label: str) -> _Question:
-    head, _, of = label.partition("_class_")
-    kind, *parts = _PARTS.split(head)
-    return _Question(label, kind, dict(zip(parts[::2], parts[1::2], strict=True)), of)
+def _answer(topic: Topic, result: Any, report: Report) -> Answered:
+    write = _WRITERS.get(topic.kind, _anything)
+    words, tables, pictures = write(topic, result, report)
+    about = ", ".join(_about(what, value, report) for what, value in topic.parts)
+    return Answered(_TITLES.get(topic.kind, topic.kind.replace("-", " ")), about, words, tables, pictures)
 
 
-def _answer(question: _Question, result: Any, report: Report) -> Answered:
-    write = _WRITERS.get(question.kind, _anything)
-    words, tables, pictures = write(question, result, report)
-    return Answered(_TITLES.get(question.kind, question.kind.replace("-", " ")), question.about, words, tables, pictures)
+def _about(what: str, value: Any, report: Report) -> str:
+    if what == "class":
+        return f"class “{report.sheet.classes[value]}”"
+    return f"{what} {value + 1 if what == 'subspace' else '–'.join(map(str, value)) if isinstance(value, tuple) else value}"
 
 
 _Written = tuple[Sequence[str], Sequence[tuple[str, Sequence[Mapping[str, Any]]]], Sequence[Attribution]]
 
 
-def _ablated(question: _Question, result: Sequence[Effect], report: Report) -> _Written:
-    smallest, words = smallest_logit(report.temperature), []
-    for k, own in enumerate(_maps(question, report)):
+def _ablated(topic: Topic, result: Sequence[Effect], report: Report) -> _Written:
+    smallest, words, name = smallest_logit(report.temperature), [], report.sheet.classes[topic.part("class")]
+    for k, own in enumerate(_maps(topic, report)):
         mine = {e.change: e for e in result if e.subspace == k}
         if {"shuffled", "off"} <= mine.keys():
             shuffles = mine["shuffled"].logit, chance_of(mine["shuffled"])
             dead = bool(measures.is_dead(own))
-            words.append(what_it_does(k, question.name, mine["off"].logit, shuffles, smallest=smallest, dead=dead))
+            words.append(what_it_does(k, name, mine["off"].logit, shuffles, smallest=smallest, dead=dead))
+    if topic.other:
+        words.append(f"The other picture that attention is taken from: {topic.other}.")
     return words, [("", effect_rows(result))], ()
 
 
-def _shared(_: _Question, result: ShapleyValues, __: Report) -> _Written:
+def _shared(_: Topic, result: ShapleyValues, __: Report) -> _Written:
     errors = [None] * len(result.values) if result.exact else [float(e) for e in result.errors]
     rows = [
         {"subspace": str(k), "Shapley value": float(value), "standard error": error}
@@ -156,33 +150,40 @@ def _shared(_: _Question, result: ShapleyValues, __: Report) -> _Written:
     return [text], [("", rows)], ()
 
 
-def _through(_: _Question, result: ThroughSubspaces, __: Report) -> _Written:
+def _through(_: Topic, result: ThroughSubspaces, __: Report) -> _Written:
     rows = [{"subspace": str(k), "contribution": float(part)} for k, part in enumerate(result.parts, 1)]
     text = f"Gradient × activation behind the module, by group: a first-order estimate, about features and not attention. The groups sum to {result.parts.sum():+.4f}, all channels together to {result.total:+.4f}."
     return [text], [("", rows)], ()
 
 
-def _sources(question: _Question, result: Attribution, _: Report) -> _Written:
-    place = f"row {question.parts.get('row', '–')}, column {question.parts.get('column', '–')}"
+def _sources(topic: Topic, result: Attribution, _: Report) -> _Written:
+    place = f"row {topic.part('row')}, column {topic.part('column')}"
     text = f"Which pixels make the subspace attend to {place}, by {METHODS[result.method].label}. No class is asked for."
     return [text, *([result.warning] if result.warning else [])], (), [result]
 
 
-def _faithful(_: _Question, result: Mapping[str, Faithfulness], __: Report) -> _Written:
-    rows = [{"map": _known(name), "insertion": s.insertion, "deletion": s.deletion} for name, s in result.items()]
-    better = [name for name, score in result.items() if name not in BASELINES and better_than_blind(score, result)]
-    return [who_is_better(better)], [("", rows)], ()
+def _faithful(topic: Topic, result: Mapping[str, Faithfulness], report: Report) -> _Written:
+    target = topic.part("class")
+    beside = next((r for t, r in report.asked.items() if t.kind == "baselines" and t.part("class") == target), None)
+    if beside is None:  # what a page keeps is bounded
+        return (), [("", [{"map": name, "insertion": s.insertion, "deletion": s.deletion} for name, s in result.items()])], ()
+    return [who_is_better(result, beside)], [("", faithful_rows(result, beside))], ()
 
 
-def _marked(_: _Question, result: Mapping[str, Any], __: Report) -> _Written:
+def _baselines(_: Topic, result: Baselines, __: Report) -> _Written:
+    return [AGAINST_WHAT], [("", baseline_rows(result))], ()
+
+
+def _marked(_: Topic, result: Mapping[str, Any], __: Report) -> _Written:
     box, label = result["box"], result["compared with"]
-    rows = [{column: v for column, v in row.items() if column not in ("insertion", "deletion")} for row in result["table"]]
+    scores = ("insertion", "deletion")
+    rows = [{column: v for column, v in row.items() if not column.startswith(scores)} for row in result["table"]]
     text = f"The box: rows {box.top} to {box.bottom}, columns {box.left} to {box.right} of the crop, in pixels."
     text += f" ρ and top 20 %: with {label}." if label else ""
     return [text], [("", rows)], ()
 
 
-def _unfaithful(_: _Question, result: Mapping[str, Infidelity], __: Report) -> _Written:
+def _unfaithful(_: Topic, result: Mapping[str, Infidelity], __: Report) -> _Written:
     rows = [
         {"map": _known(name), "infidelity": 100 * s.share, "±": 100 * s.error, "in squared logits": s.value}
         for name, s in result.items()
@@ -190,14 +191,14 @@ def _unfaithful(_: _Question, result: Mapping[str, Infidelity], __: Report) -> _
     return ["Less is better: 0 % foretells all that covering does, 100 % nothing."], [("", rows)], ()
 
 
-def _sensitive(question: _Question, result: Mapping[str, float] | Sequence[float], _: Report) -> _Written:
-    by_name = result if isinstance(result, Mapping) else {METHODS[question.parts["of"]].label: result[0]}
+def _sensitive(topic: Topic, result: Mapping[str, float] | Sequence[float], _: Report) -> _Written:
+    by_name = result if isinstance(result, Mapping) else {METHODS[topic.part("of")].label: result[0]}
     rows = [{"map": name, "max-sensitivity": float(value)} for name, value in by_name.items()]
     return ["The largest relative change of the map under invisible noise: less is steadier, not truer."], [("", rows)], ()
 
 
-def _shuffled(question: _Question, result: Sequence[SanityCheck], report: Report) -> _Written:
-    real = _maps(question, report)
+def _shuffled(topic: Topic, result: Sequence[SanityCheck], report: Report) -> _Written:
+    real = _maps(topic, report)
     tables = []
     for check in result:
         columns = zip(check.correlations.T, real, check.stays, strict=True)
@@ -209,7 +210,7 @@ def _shuffled(question: _Question, result: Sequence[SanityCheck], report: Report
     return ["A map that stays when the weights go shows the picture, not what was learnt."], tables, ()
 
 
-def _covered(_: _Question, result: Sequence[Attention], report: Report) -> _Written:
+def _covered(_: Topic, result: Sequence[Attention], report: Report) -> _Written:
     before, target = report.sheet.logits, report.sheet.target
     moved = [float(one.logits[target] - before[target]) for one in result]
     words = []
@@ -221,15 +222,15 @@ def _covered(_: _Question, result: Sequence[Attention], report: Report) -> _Writ
     return words, [("", _compared(report, before, result[0].logits))], ()
 
 
-def _turned(_: _Question, result: np.ndarray, report: Report) -> _Written:
+def _turned(_: Topic, result: np.ndarray, report: Report) -> _Written:
     return (), [("", _compared(report, result[0], result[1]))], ()
 
 
-def _without_each(_: _Question, result: np.ndarray, __: Report) -> _Written:
+def _without_each(_: Topic, result: np.ndarray, __: Report) -> _Written:
     return (), [("", [{"subspace": str(k), "Δ logit": float(v)} for k, v in enumerate(result, 1)])], ()
 
 
-def _anything(question: _Question, result: Any, _: Report) -> _Written:
+def _anything(topic: Topic, result: Any, _: Report) -> _Written:
     """Write what no one has words for: plain values as they are, arrays by their place in the archive."""
     arrays: dict[str, np.ndarray] = {}
     rows: list[dict[str, Any]] = []
@@ -247,15 +248,16 @@ def _anything(question: _Question, result: Any, _: Report) -> _Written:
         else:
             rows.append({"what": name or "value", "value": value})
 
-    walk("", flatten(result, question.label, arrays))
+    walk("", flatten(result, topic.text, arrays))
     return (), [("", rows)], ()
 
 
-_WRITERS: dict[str, Callable[[_Question, Any, Report], _Written]] = {
+_WRITERS: dict[str, Callable[[Topic, Any, Report], _Written]] = {
     "ablate": _ablated,
     "shapley": _shared,
     "source": _sources,
     "through": _through,
+    "baselines": _baselines,
     "faithful": _faithful,
     "marked-places": _marked,
     "infidelity": _unfaithful,
@@ -267,10 +269,9 @@ _WRITERS: dict[str, Callable[[_Question, Any, Report], _Written]] = {
 }
 
 
-def _maps(question: _Question, report: Report) -> np.ndarray:
+def _maps(topic: Topic, report: Report) -> np.ndarray:
     """Return the maps of the layer that a question is about, (g, H, W)."""
-    asked = f"{question.label.partition('_class_')[0]}_"  # a submodule's name may look like parts of a question
-    return next(m for layer, m in report.sheet.attention.items() if f"_layer_{layer}_" in asked)
+    return report.sheet.attention[topic.part("layer")]
 
 
 def _compared(report: Report, before: np.ndarray, after: np.ndarray) -> list[dict[str, Any]]:
@@ -279,4 +280,4 @@ def _compared(report: Report, before: np.ndarray, after: np.ndarray) -> list[dic
 
 
 def _known(name: str) -> str:
-    return f"{name} (knows nothing)" if name in BASELINES else name
+    return baseline_label(name) if name in BASELINES else name

@@ -207,6 +207,7 @@ def _making(report: Report) -> str:
         "modules": network.get("position"),
         "subspaces g": network.get("groups"),
         "gain": network.get("gain"),
+        "computed in": network.get("precision"),
         "trained on": network.get("dataset"),
         "seed of its training": network.get("seed"),
         "top-1, top-5": f"{metrics['top1']} %, {metrics['top5']} % of {network['measured_on']}"
@@ -225,7 +226,8 @@ def _making(report: Report) -> str:
     parts = ["<h2>How it was made</h2>", _facts(known | made)]
     if report.address:
         parts.append(f"<h3>The view on the page</h3><p>{_link(report.address)}</p>{_note(report.address_note)}")
-    parts.append(f"<h3>The same numbers again</h3><pre>{_safe(report.command)}</pre>{_note(report.command_note)}")
+    command = f"<pre>{_safe(report.command)}</pre>" if report.command else ""
+    parts.append(f"<h3>The same numbers again</h3>{command}{_note(report.command_note)}")
     return "".join(parts)
 
 

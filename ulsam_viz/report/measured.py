@@ -24,8 +24,9 @@ def measured_in(report: Report) -> list[dict[str, Any]]:
     found = measured(sheet.attention, {name: a.values for name, a in sheet.attributions.items()})
     removed = {
         (layer, e.subspace + 1): e
-        for layer in sheet.attention
-        for e in report.asked.get(f"ablate_layer_{layer}_class_{report.classes[sheet.target]}", ())
+        for topic, effects in report.asked.items()
+        if topic.kind == "ablate" and (layer := topic.part("layer")) in sheet.attention and topic.part("class") == sheet.target
+        for e in effects
         if e.change == "off" and e.subspace is not None
     }
     return [row | _removal(removed.get((row["layer"], row["subspace"]))) for row in found] if removed else found

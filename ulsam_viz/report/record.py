@@ -107,7 +107,7 @@ def record_of(network: Variant | GuestNetwork) -> dict[str, Any]:
     """Return what is known of a network, as plain values: what it is, what made it, how well it does, its file's sha256."""
     known = {"name": network.name, "preprocessing": asdict(network.preprocessing), "temperature": network.calibration.temperature}
     if isinstance(network, GuestNetwork):
-        return known | {"classes": f"{len(network.classes):,}"}
+        return known | {"classes": f"{len(network.classes):,}", "precision": network.precision}
     return known | {
         "label": network.label,
         "classes": network.knows,
@@ -171,19 +171,27 @@ def command_of(
     methods: Mapping[str, Mapping[str, Any]],
     target: int,
     *,
+    seed: int = 0,
     ask: Sequence[str] = (),
+    other: str = "",
+    cropped: bool = False,
     report: str = "report.html",
 ) -> str:
-    """Write the command that computes a view again.
+    """Write the command that computes a view again; "" for a live model, which no command can load.
 
     Args:
         picture: The file.
         network: Of the view.
         methods: With those settings that differ from the defaults, or all.
         target: Class number.
+        seed: Of the methods.
         ask: Questions that its report answers.
+        other: The picture that attention is taken from in one of them; "" where none is.
+        cropped: The file is the network's crop, not the picture that it was cut from.
         report: The file to write.
     """
+    if isinstance(network, GuestNetwork):
+        return ""
     name = network.classes[target]
     # Digits are read as a class's number, and of two classes with one name the first is meant.
     wished = name if not name.isdecimal() and network.classes.index(name) == target else str(target)
@@ -193,7 +201,27 @@ def command_of(
         for setting in METHODS[method].settings
         if values.get(setting.name, setting.default) != setting.default
     ]
-    words = [*program().split(), "inspect", f"./{picture}" if picture.startswith("-") else picture, "--variant", network.name]
+    words = [*program().split(), "inspect", _as_file(picture), *(["--cropped"] if cropped else []), "--variant", network.name]
     words += ["--methods", *methods, *(["--set", *changed] if changed else []), "--target", wished]
-    words += [*(["--ask", *ask] if ask else []), "--report", report]
-    return shlex.join(words)
+    words += ["--seed", str(seed)] if seed else []
+    words += ["--other", _as_file(other)] if other else []
+    words += ["--ask", *ask] if ask else []
+    return shlex.join([*words, "--report", _as_file(report)])
+
+
+def _as_file(name: str) -> str:
+    """Write a file's name so that no command takes it for an option."""
+    return f"./{name}" if name.startswith("-") else name
+
+
+def command_note_of(network: Variant | GuestNetwork, *, picture: str = "") -> str:
+    """Say what must be there before :func:`command_of`'s command runs, or what takes its place.
+
+    Args:
+        network: Of the view.
+        picture: What the command calls the picture, if somebody must put the file there: a sentence about it.
+    """
+    if isinstance(network, GuestNetwork):
+        return "The network is a live model, which no command can load: the same call of ulsam_viz.explain in its program gives these numbers again."
+    own = f"The network is one of your own: enter it first, with `{program()} add`." if network.own else ""
+    return " ".join(filter(None, (picture, own)))

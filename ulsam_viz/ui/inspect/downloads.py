@@ -9,11 +9,10 @@ import streamlit as st
 
 from ...analysis.attribution import Attribution
 from ...export import file_name
-from ...places import program
-from ...questions import asked_by
+from ...questions import Topic, asked_by, other_of
 from ...report.archive import HOLDS_PICTURE, as_bytes, as_zip
 from ...report.document import as_html
-from ...report.record import Report, command_of, complete, record_of
+from ...report.record import Report, command_note_of, command_of, complete, record_of
 from ...sheet import Sheet
 from ..run.address import this_view
 from ..run.asking import asked_of, examined
@@ -71,16 +70,10 @@ def _png(scene: Scene, attributions: Mapping[str, Attribution], address: str) ->
     return sheet_of(scene, attributions).png(display=scene.view.display, scale=scene.view.scale, address=address)
 
 
-def _report(scene: Scene, attributions: Mapping[str, Attribution], found: Mapping[str, Any], address: str) -> Report:
+def _report(scene: Scene, attributions: Mapping[str, Attribution], found: Mapping[Topic, Any], address: str) -> Report:
     variant, sample = scene.variant, scene.picture.sample
-    whole = variant.preprocessing.crop == 1  # then the crop, looked at again, is the crop
-    note = (
-        "input.png is the picture at the top of this report: save it, or take it from the archive."
-        if whole
-        else "PICTURE is the photograph itself: this network cuts its own centre out of what it is given."
-    )
-    if variant.own:
-        note += f" The network is one of your own: enter it first, with `{program()} add`."
+    note = "input.png is the picture at the top of this report: save it, or take it from the archive."
+    note = command_note_of(variant, picture=note)
     questions, all_of_them = asked_by(found, asked_of(scene, attributions))
     if not all_of_them:
         note += " Other questions are asked on the page."
@@ -90,11 +83,13 @@ def _report(scene: Scene, attributions: Mapping[str, Attribution], found: Mappin
         variant.classes,
         {"methods": complete({name: scene.methods[name] for name in attributions}), "seed": 0, "device": scene.device.device},
         command_of(
-            "input.png" if whole else "PICTURE",
+            "input.png",
             variant,
             {m: scene.methods[m] for m in attributions},
             scene.target,
             ask=questions,
+            other=other_of(found),
+            cropped=variant.preprocessing.crop < 1,  # or its centre would be cut out of the crop again
         ),
         note,
         address,

@@ -15,7 +15,7 @@ from ...caching import size_of
 from ...engine import DeviceChoice, Pause, default_engine
 from ...escaping import escape_markdown
 from ...models.network import Network
-from ...questions import View, readable
+from ...questions import Topic, View, topic_of
 from .scene import Scene
 from .session import asked, visitor
 
@@ -65,7 +65,7 @@ def answer(
         st.error(f"That could not be computed: {escape_markdown(str(error))}")
         return None
     say_where([future], scene.device)
-    _remember(examined(scene), readable(name, scene.variant.classes), future.result())
+    _remember(examined(scene), topic_of(name, scene.variant.classes), future.result())
     return future.result()
 
 
@@ -81,10 +81,10 @@ def say_where(futures: Iterable[Future[Any]], device: DeviceChoice) -> None:
         st.caption(f":material/info: {escape_markdown(reason)}")
 
 
-def _remember(found: dict[str, Any], label: str, result: Any) -> None:
+def _remember(found: dict[Topic, Any], topic: Topic, result: Any) -> None:
     """Keep a result, and of earlier ones as many as a session may hold; the latest comes last."""
-    found.pop(label, None)
-    found[label] = result
+    found.pop(topic, None)
+    found[topic] = result
     while len(found) > 1 and sum(map(size_of, found.values())) > _KEPT_BYTES:
         del found[next(iter(found))]
 
@@ -110,12 +110,12 @@ def _wait(place: DeltaGenerator, future: Future[Any], text: str, passes: int, la
     place.empty()
 
 
-def examined(scene: Scene) -> dict[str, Any]:
+def examined(scene: Scene) -> dict[Topic, Any]:
     """Return what this visitor has found out about this picture and network, by question; kept for the session's view."""
     key = (scene.variant.key, scene.crop.key)
     if st.session_state.get("examined_key") != key:
         st.session_state["examined_key"], st.session_state["examined"] = key, {}
-    found: dict[str, Any] = st.session_state["examined"]
+    found: dict[Topic, Any] = st.session_state["examined"]
     return found
 
 

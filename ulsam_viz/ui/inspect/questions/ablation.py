@@ -10,7 +10,7 @@ from ....answers import chance_of, effect_rows, what_it_does
 from ....figures import comparisons
 from ....figures.colours import subspace_colour
 from ....images import prepare
-from ....questions import ablation
+from ....questions import OtherPicture, ablation
 from ....samples import list_samples
 from ...choose.picture import sample_image
 from ...run.asking import answer, asked_of
@@ -22,9 +22,9 @@ _PLOT = {"displayModeBar": False}
 def show_ablation(scene: Scene, number: int, k: int) -> None:
     """Change subspace k's attention in every way, and say whether its places matter."""
     other = next(s for s in list_samples() if s.path.stem not in (scene.picture.key, "blank"))
-    crop = prepare(sample_image(other), scene.variant.preprocessing)
+    taken = OtherPicture(other.path.stem, prepare(sample_image(other), scene.variant.preprocessing))
     temperature = scene.variant.calibration.temperature
-    question, work = ablation(asked_of(scene), number, crop)
+    question, work = ablation(asked_of(scene), number, taken)
     results = answer(scene, question, "changing each subspace's attention in every way", work)
     if not results:
         return

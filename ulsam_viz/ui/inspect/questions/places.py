@@ -1,4 +1,4 @@
-"""Whether marked places matter: every map's scores beside those of maps that know nothing, with a box that the visitor draws."""
+"""Whether marked places matter: every map's scores beside those of baselines that ignore the network, with a box that the visitor draws."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import streamlit as st
 
 from ....analysis import faithfulness, measures
 from ....analysis.attribution import Attribution
-from ....analysis.faithfulness import Box, Faithfulness
+from ....analysis.faithfulness import Baselines, Box, Faithfulness, passes_of
 from ....analysis.methods import METHODS
-from ....analysis.verdicts import SMALLEST_PROBABILITY, better_than_blind
-from ....answers import who_is_better
+from ....analysis.verdicts import SMALLEST_PROBABILITY
+from ....answers import AGAINST_WHAT, baseline_rows, faithful_rows, who_is_better
 from ....figures.tiles import block_means
-from ....questions import places
+from ....questions import baselines, places, topic_of
 from ...choose.box import choose_box
 from ...run.asking import answer, asked_of, examined, subspace_names
 from ...run.kept import keep
@@ -59,16 +59,19 @@ def _whose(scene: Scene) -> str:
 
 def _scores(
     scene: Scene, number: int, attributions: Mapping[str, Attribution], maps: Mapping[str, np.ndarray]
-) -> dict[str, Faithfulness] | None:
-    count = len(maps) + len(faithfulness.BASELINES)
-    name, work = places(asked_of(scene, attributions), number)
-    return answer(
-        scene,
-        name,
-        f"inserting and deleting pixels for {count} maps",
-        work,
-        passes=(count + faithfulness.RANDOM_MAPS - 1) * 2 * (faithfulness.STEPS + 1),
+) -> tuple[Mapping[str, Faithfulness], Baselines] | None:
+    """Measure maps, and what ignores the network, which is the same for all maps of this picture and target."""
+    view = asked_of(scene, attributions)
+    name, work = baselines(view)
+    count = faithfulness.ORDERS + faithfulness.SMOOTH + 1
+    beside = answer(
+        scene, name, f"inserting and deleting pixels in {count} orders that ignore the network", work, passes=passes_of(count)
     )
+    if beside is None:
+        return None
+    name, measuring = places(view, number)
+    scores = answer(scene, name, f"inserting and deleting pixels for {len(maps)} maps", measuring, passes=passes_of(len(maps)))
+    return None if scores is None else (scores, beside)
 
 
 def _show_scores(
@@ -76,39 +79,42 @@ def _show_scores(
     number: int,
     attributions: Mapping[str, Attribution],
     maps: Mapping[str, np.ndarray],
-    scores: Mapping[str, Faithfulness],
+    found: tuple[Mapping[str, Faithfulness], Baselines],
     box: Box,
 ) -> None:
+    scores, beside = found
     side, grid = scene.variant.input_size, scene.attention.maps[number].shape[-1]
-    knowing_nothing = faithfulness.baseline_maps(side)
+    centre = faithfulness.baseline_maps(side)["centre"]
     reference = next(iter(attributions.values()), None)
     label = METHODS[reference.method].label if reference else ""
-    table = []
-    for name, score in scores.items():
-        values = faithfulness.to_side(maps[name] if name in maps else knowing_nothing[name], side)
+    table: list[dict[str, Any]] = []
+    of_baselines = baseline_rows(beside)
+    for row, own in zip([*faithful_rows(scores, beside), of_baselines[0]], [*maps.values(), centre], strict=True):
+        values, name = faithfulness.to_side(own, side), row["map"]
         hit, inside = faithfulness.pointing(values, box)
-        row: dict[str, Any] = {
-            "map": name if name in maps else f"{name} (knows nothing)",
-            "insertion": score.insertion,
-            "deletion": score.deletion,
-            "points into the box": hit,
-            "mass in the box": 100 * inside,
-        }
+        row |= {"points into the box": hit, "mass in the box": 100 * inside}
         if reference is not None and name != label:  # beside itself it would only be 1
             coarse = block_means(reference.values, grid)
-            own = maps[name] if name in maps and maps[name].shape == coarse.shape else block_means(values, grid)
+            own = own if own.shape == coarse.shape else block_means(values, grid)
             row["ρ"] = float(measures.agreement(own, coarse).correlation)
             row["top 20 % shared"] = 100 * faithfulness.overlap(own, coarse)
         table.append(row)
-    examined(scene)[f"marked-places_layer_{number}"] = {"box": box, "compared with": label, "table": table}
+    table += of_baselines[1:]
+    examined(scene)[topic_of(("marked-places", number), scene.variant.classes)] = {
+        "box": box,
+        "compared with": label,
+        "table": table,
+    }
     st.dataframe(
         table,
         hide_index=True,
         placeholder="",
-        height="content",  # the maps that know nothing stand last, and must be seen
+        height="content",  # the baselines stand last, and must be seen
         column_config={
             "insertion": st.column_config.NumberColumn(format="%.3f", help="Area under the curve: more is better."),
+            "insertion's rank": st.column_config.TextColumn(help="Among random maps: 1 is the best."),
             "deletion": st.column_config.NumberColumn(format="%.3f", help="Area under the curve: less is better."),
+            "deletion's rank": st.column_config.TextColumn(help="Among random maps: 1 is the best."),
             "mass in the box": st.column_config.NumberColumn(format="%.0f %%"),
             "ρ": st.column_config.NumberColumn(
                 format="%+.2f", help=f"Spearman's rank correlation with {label}, on the map's grid."
@@ -116,12 +122,10 @@ def _show_scores(
             "top 20 % shared": st.column_config.NumberColumn(format="%.0f %%", help=f"With {label}; 20 % by chance."),
         },
     )
-    random = scores["random"]
-    st.markdown(who_is_better([name for name in maps if better_than_blind(scores[name], scores)]))
+    st.markdown(who_is_better(scores, beside))
     share = (box.bottom - box.top) * (box.right - box.left) / side**2
+    passes = passes_of(len(maps)) + passes_of(faithfulness.ORDERS + faithfulness.SMOOTH + 1)
     st.caption(
-        f"ρ and top 20 %: with {label}. By area the box holds {share:.0%} of the picture{_whose(scene)}. Random: mean of {faithfulness.RANDOM_MAPS} maps, ± "
-        f"{random.spread[0]:.3f} and {random.spread[1]:.3f} (standard deviations of insertion and deletion); its other columns are the first one's. The uniform map has no order: its pixels come and go all together. "
-        f"Better means by more than two of them, and by {SMALLEST_PROBABILITY:g} or more. "
-        f"Attention was not trained to explain: a low score is no fault of it. {sum(s.passes for s in scores.values())} passes of one picture."
+        f"ρ and top 20 %: with {label}. By area the box holds {share:.0%} of the picture{_whose(scene)}. {AGAINST_WHAT} A lead below "
+        f"{SMALLEST_PROBABILITY:g} does not count. Attention was not trained to explain: a low score is no fault of it. {passes} passes of one picture."
     )

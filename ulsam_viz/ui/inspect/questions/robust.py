@@ -17,6 +17,7 @@ from ....analysis.attribution import Attribution, attribute
 from ....analysis.computations import baseline_of
 from ....analysis.methods import METHODS
 from ....analysis.robustness import Infidelity
+from ....answers import baseline_label
 from ....engine import Pause
 from ....models.network import Network
 from ...run.asking import answer
@@ -50,7 +51,8 @@ def show_robustness(scene: Scene, number: int, attributions: Mapping[str, Attrib
     if found is None:
         return
     place, waiting = st.empty(), st.container()
-    _explain(f"{METHODS[name].label} ({costs[name]} passes)" for name in costs if name not in affordable)
+    left_out = (f"{METHODS[name].label} ({costs[name]} passes)" for name in costs if name not in affordable)
+    _explain(left_out, scene.variant.preprocessing.in_grey_levels(robustness.RADIUS))
     sensitivities = dict.fromkeys(faithfulness.BASELINES, 0.0)  # they do not look at the picture
     passes = dict.fromkeys(faithfulness.BASELINES, 0)
     with waiting:
@@ -67,7 +69,7 @@ def show_robustness(scene: Scene, number: int, attributions: Mapping[str, Attrib
             _show_table(place, found, sensitivities, passes)
 
 
-def _explain(left_out: Iterable[str]) -> None:
+def _explain(left_out: Iterable[str], levels: float) -> None:
     """Say what the two measures are, and which methods are left out as too costly."""
     st.caption(
         f"**Infidelity**: for {_SQUARES} squares covered with grey, how far the map's sum over the square is from the fall of the logit: "
@@ -77,7 +79,7 @@ def _explain(left_out: Iterable[str]) -> None:
     )
     text = (
         f"**Max-sensitivity**: the map's largest relative change in {_SAMPLES} draws of invisible noise (at most {robustness.RADIUS} in "
-        "normalised units, 1.2 of 255 grey levels). Less is steadier, not truer: the maps that know nothing never change."
+        f"normalised units, {levels:.2g} of 255 grey levels). Less is steadier, not truer: baselines that ignore the network never change."
     )
     if names := ", ".join(left_out):
         text += f" Left out, as they cost more: {names}."
@@ -120,7 +122,7 @@ def _of_attention(scene: Scene, number: int, names: list[str]) -> dict[str, floa
         found = robustness.max_sensitivity(explain_one, scene.crop.tensor, samples=_SAMPLES)
         return dict(zip(names, found, strict=False))  # after these come the attributions
 
-    return answer(scene, ("sensitivity", number), "the maps for noisy pictures", work, passes=_SAMPLES + 1)
+    return answer(scene, ("sensitivity", number, None, None, ()), "the maps for noisy pictures", work, passes=_SAMPLES + 1)
 
 
 def _of_method(scene: Scene, method: str, cost: int) -> tuple[float, ...] | None:
@@ -137,7 +139,7 @@ def _of_method(scene: Scene, method: str, cost: int) -> tuple[float, ...] | None
 
     return answer(
         scene,
-        ("sensitivity", method, scene.target, settings_of(scene, method)),
+        ("sensitivity", None, method, scene.target, settings_of(scene, method)),
         f"{METHODS[method].label} for noisy pictures",
         lambda model, pause: robustness.max_sensitivity(
             lambda p: explain(model, p), scene.crop.tensor, samples=_SAMPLES, pause=pause
@@ -152,7 +154,7 @@ def _show_table(
     place.dataframe(
         [
             {
-                "map": f"{name} (knows nothing)" if name in faithfulness.BASELINES else name,
+                "map": baseline_label(name) if name in faithfulness.BASELINES else name,
                 "infidelity": 100 * score.share,
                 "±": 100 * score.error,
                 "max-sensitivity": sensitivities.get(name),
@@ -163,7 +165,7 @@ def _show_table(
         ],
         hide_index=True,
         placeholder="",
-        height="content",  # the maps that know nothing stand last, and must be seen
+        height="content",  # the baselines stand last, and must be seen
         column_config={
             "infidelity": st.column_config.NumberColumn(
                 format="%.0f %%", help="Less is better: 0 % foretells all that covering does, 100 % nothing."
