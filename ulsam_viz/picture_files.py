@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from PIL import Image
@@ -86,13 +87,26 @@ def without_symbols(text: str, *, kept: str) -> str:
         text: Any text.
         kept: Punctuation that stays.
     """
-    found = []
+    found = "_"  # until the end: a mark at the very beginning has no letter
     for character in text:
-        if character.isalnum() or character in kept or character in _JOINERS or unicodedata.category(character)[0] == "M":
-            found.append(character)
-        elif found[-1:] != ["_"]:
-            found.append("_")
-    return "".join(found)
+        of_a_letter = character in _JOINERS or unicodedata.category(character)[0] == "M"
+        if character.isalnum() or character in kept or (of_a_letter and not found.endswith("_")):
+            found += character
+        elif not found.endswith("_") or found == "_":
+            found += "_"
+    return found[1:]
+
+
+def not_taken(name: str, taken: Collection[str], *, form: str = "{} ({})", key: Callable[[str], str] = str) -> str:
+    """Return a name that nothing has: this one, or with a number, ``"a.jpg (2)"``.
+
+    Args:
+        name: The wish.
+        taken: Keys of the names that are there.
+        form: How name and number are written.
+        key: Of a name: equal keys are one name.
+    """
+    return next(free for i in count(1) if key(free := name if i == 1 else form.format(name, i)) not in taken)
 
 
 def print_alike(name: str) -> str:

@@ -7,14 +7,13 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from ..images import MAX_BYTES, ImageError, Preprocessing, crop_centre, decode_image
-from ..picture_files import Walk, is_ignored
+from ..picture_files import Walk, is_ignored, not_taken
 
 
 class BatchError(ValueError):
@@ -102,7 +101,7 @@ def _printable(names: Iterable[str]) -> dict[str, str]:
     taken = {name for name, text in written.items() if name == text}
     for name, text in written.items():
         if name != text:
-            written[name] = next(n for i in count(1) if (n := text if i == 1 else f"{text} ({i})") not in taken)
+            written[name] = not_taken(text, taken)
             taken.add(written[name])
     return written
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
+import unicodedata
 from dataclasses import replace
 
 import streamlit as st
@@ -12,6 +13,7 @@ from PIL import Image
 
 from ...figures.tiles import data_uri
 from ...images import MAX_BYTES, ImageError, ModelInput, Preprocessing, decode_image, is_animated, prepare
+from ...picture_files import without_symbols
 from ...samples import Sample, list_samples
 from ..run import address
 from ..run.kept import keep
@@ -23,7 +25,6 @@ from ..widgets.tiles import Tile, show_tiles
 from .crop import choose_crop, cut
 from .paste import pasted, show_paste
 
-TYPES = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]
 _THUMBNAIL = Preprocessing(input_size=96)
 _KEPT_SIDE = 1024  # pixels, of the shorter side
 _KEPT_LONGER = 3072
@@ -55,10 +56,9 @@ def choose_picture() -> Picture:
     st.subheader("Picture")
     st.file_uploader(
         "Upload a photograph",
-        type=TYPES,
         key="upload",
         max_upload_size=MAX_BYTES // 2**20,
-        help="JPEG, PNG, WebP, GIF, BMP or TIFF. The network sees one square of it: the centre, or your crop. Your pictures stay in memory "
+        help="JPEG, PNG, WebP, GIF, BMP or TIFF, whatever its name ends in. The network sees one square of it: the centre, or your crop. Your pictures stay in memory "
         "while you are here and ten minutes more, never on a disk.",
         on_change=_take_upload,
     )
@@ -235,8 +235,9 @@ def shrunk(image: Image.Image, name: str) -> Upload:
 
 
 def plain(file_name: str) -> str:
-    """Make a file's name safe to show: letters, digits and a little punctuation, at most 60 of them."""
-    return re.sub(r"[^\w .()\-]", "_", file_name)[-60:]
+    """Make a file's name safe to show: letters with their marks, digits and a little punctuation, at most 60 of them."""
+    end = without_symbols(file_name, kept="_ .()-")[-60:]
+    return end.lstrip("".join(c for c in end if unicodedata.category(c)[0] == "M"))  # whose letter was cut off
 
 
 def model_input(picture: Picture, preprocessing: Preprocessing) -> ModelInput:

@@ -119,4 +119,4 @@ def _compute(crops: Crops, look: Look, network: Network, pause: Pause) -> Rows:
 def _first(photographs: Photographs, found: list[Rows]) -> Photographs:
     """Return those of the pictures that were looked at."""
     count = sum(len(rows.names) for rows in found)
-    return Photographs(photographs.title, photographs.names[:count], photographs.pixels[:count])
+    return photographs.first(count)
