@@ -67,7 +67,7 @@ class Split:
     rule: str
 
     def __str__(self) -> str:
-        """Say what is there: ``"101 classes, 8,677 pictures: 5,814 to train on, 2,863 held out (every third of each class)"``."""
+        """Say what is there: ``"101 classes, 8,677 pictures: 5,818 to train on, 2,859 held out (every third of each class)"``."""
         count, held_out = len(self.train.files), len(self.held_out.files)
         return f"{len(self.train.classes):,} classes, {count + held_out:,} pictures: {count:,} to train on, {held_out:,} held out ({self.rule})"
 
