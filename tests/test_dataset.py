@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from streamlit.proto.Common_pb2 import FileURLs
 from streamlit.runtime.uploaded_file_manager import UploadedFile, UploadedFileRec
 
 from tests.tables import samples_in_folders
@@ -132,17 +133,27 @@ def test_a_table_made_in_memory_equals_that_of_batch(table: Table, folder: Path)
     assert made.looks and np.array_equal(made.looks.crop(2), pixels[2])  # type: ignore[arg-type]
 
 
+def _uploaded(name: str, data: bytes) -> UploadedFile:
+    return UploadedFile(UploadedFileRec(name, name, "image/jpeg", data), FileURLs())
+
+
 def test_photographs_are_cut_from_their_files_for_every_network_as_batch_cuts_them(tmp_path: Path) -> None:
     """Whatever size, crop and interpolation a network wants; the normalisation is no cut of its own."""
     shipped = get_variant(VARIANT)
-    wishes = [{"input_size": 96}, {"crop": 0.875}, {"interpolation": "bilinear"}, {"mean": (0.5, 0.5, 0.5)}, {"input_size": 256}]
+    wishes: list[dict[str, Any]] = [
+        {"input_size": 96},
+        {"crop": 0.875},
+        {"interpolation": "bilinear"},
+        {"mean": (0.5, 0.5, 0.5)},
+        {"input_size": 256},
+    ]
     networks = [shipped, *(replace(shipped, preprocessing=replace(shipped.preprocessing, **wish)) for wish in wishes)]
     cuts = cuts_of(networks)
     assert len(cuts) == 5 and cuts[0] == Preprocessing()
     album, files = _Album(None, cuts), ["alps.jpg", "chelsea.jpg"]
     for name in files:
         (tmp_path / name).write_bytes((ASSETS / name).read_bytes())
-        assert not album.add(UploadedFile(UploadedFileRec(name, name, "image/jpeg", (ASSETS / name).read_bytes()), None))
+        assert not album.add(_uploaded(name, (ASSETS / name).read_bytes()))
     kept = album.photographs()
     for network in networks:
         preprocessing = network.preprocessing
@@ -159,7 +170,7 @@ def test_two_photographs_whose_names_print_alike_are_both_kept() -> None:
     album = _Album(None, cuts_of([]))
     data = (ASSETS / "chelsea.jpg").read_bytes()
     names = ["\u00e9.jpg", "e\u0301.jpg", "a?.jpg", "a*.jpg", "x/a/1.jpg", "y/a/1.jpg", "\u00e9.jpg"]
-    said = [album.add(UploadedFile(UploadedFileRec(name, name, "image/jpeg", data), None)) for name in names]
+    said = [album.add(_uploaded(name, data)) for name in names]
     assert said == [""] * 6 + ["it is here already"]
     assert album.names == ["\u00e9.jpg", "e\u0301.jpg (2)", "a_.jpg", "a_.jpg (2)", "a/1.jpg", "a/1.jpg (2)"]
 
