@@ -125,6 +125,6 @@ def find_numbered(dataset: str, root: Path, part: Part, classes: Sequence[str]) 
     elif len(pictures.classes) == len(classes) == 1000 and all(re.fullmatch(r"n\d{8}", name) for name in pictures.classes):
         number_of = {synset: number for number, synset in enumerate(pictures.classes)}
     if unknown := [name for name in pictures.classes if name not in number_of]:
-        raise DataError(f"classes of '{root}' that are none of the base's: {first_names(unknown)} (no {_INDEX} there)")
+        raise DataError(f"{len(unknown):,} classes of '{root}' are none of the base's: {first_names(unknown)} (no {_INDEX} there)")
     numbers = [number_of[pictures.classes[label]] for label in pictures.labels]
     return Pictures(pictures.files, tuple(numbers), tuple(classes))
