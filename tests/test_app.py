@@ -215,6 +215,14 @@ def test_an_upload_that_no_class_may_fit_is_told_so(app: AppTest, file: str, kin
     assert "of test pictures get a less sure answer" in text
 
 
+@pytest.mark.parametrize("name", ["photo.jfif", "photo.JPE", "photo.mpo", "photo", "की फ़ोटो.jpg", "e\u0301te\u0301.jpg"])
+def test_a_picture_is_taken_whatever_its_name_ends_in_and_keeps_its_name(app: AppTest, name: str) -> None:
+    app.query_params["net"] = "V1-0.5"
+    fine(app.run())
+    fine(app.file_uploader(key="upload").upload(name, (ASSETS / "coffee.jpg").read_bytes(), "").run())
+    assert not app.error and any(option.startswith(f"{name} (own-") for option in app.selectbox(key="picture").options)
+
+
 def test_an_upload_outlives_the_uploader_of_a_page_but_not_its_removal() -> None:
     """A page may show no uploader; the next one's is empty."""
 
@@ -251,6 +259,7 @@ BAD_FILES = {
     "heic.png": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 99,
     "strip.png": encode(Image.new("RGB", (5000, 10))),
     "noise.gif": noise((3000,)).tobytes(),
+    "paper.pdf": b"%PDF-1.7",
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
@@ -17,6 +16,7 @@ import pytest
 import torch
 
 from tests.tables import photographs_and_others
+from tests.test_picture_files import closed_folders
 from ulsam_viz.analysis import measures
 from ulsam_viz.analysis.attention import attend_each
 from ulsam_viz.analysis.attribution import attribute, attribute_each
@@ -36,6 +36,7 @@ from ulsam_viz.images import Preprocessing, decode_image, prepare
 from ulsam_viz.models.network import Network, Placement
 from ulsam_viz.models.optimize import optimize
 from ulsam_viz.samples import ASSETS
+from ulsam_viz.spreadsheets import read_csv
 from ulsam_viz.zoo import get_variant, load_variant
 
 ONE, FOUR = "mobilenet_v1-0.5-after11-g4", "mobilenet_v1-0.5-after6_8_11_13-g4"
@@ -281,7 +282,7 @@ def test_links_in_a_circle_end(photos: Path, tmp_path: Path) -> None:
 
 def _skipped(out: Path) -> dict[str, str]:
     with (out / "skipped.csv").open(newline="", encoding="utf-8") as file:
-        return {row["file"]: row["reason"] for row in csv.DictReader(file)}
+        return {row["file"]: row["reason"] for row in read_csv(file)}
 
 
 def test_a_name_that_is_no_text_is_skipped_in_a_form_that_can_be_read(photos: Path, tmp_path: Path) -> None:
@@ -295,6 +296,48 @@ def test_a_name_that_is_no_text_is_skipped_in_a_form_that_can_be_read(photos: Pa
     summary = run(str(pictures), tmp_path / "out", Look(get_variant(ONE), (), effects=False), workers=0, quiet=True)
     assert (summary.pictures, summary.skipped) == (1, 1)
     assert _skipped(tmp_path / "out") == {r"bad\xff.jpg": "The file cannot be read (its name is not UTF-8: rename it)."}
+
+
+def test_two_files_whose_names_print_alike_are_both_there(photos: Path, tmp_path: Path) -> None:
+    names = [b"bad\\xff.jpg", b"bad\xff.jpg", "e\u0301.jpg".encode(), "\u00e9.jpg".encode()]
+    try:
+        for name in names:
+            shutil.copy(photos / "rocket.jpg", tmp_path / os.fsdecode(name))
+    except (OSError, UnicodeError):
+        pytest.skip("a file system that holds no such names")
+    if len([*tmp_path.iterdir()]) < len(names):
+        pytest.skip("a file system for which some of these are one name")
+    found = read_crops(str(tmp_path), Folder.at(str(tmp_path)).names, Preprocessing(32))
+    assert list(found.names) == [r"bad\xff.jpg", r"bad\xff.jpg (2)", "e\u0301.jpg", "\u00e9.jpg"]
+    assert [bool(reason) for reason in found.reasons] == [False, True, False, False] and "not UTF-8" in found.reasons[1]
+
+
+def test_a_folder_that_cannot_be_listed_is_skipped_with_its_reason_and_a_root_says_so(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed_folders(monkeypatch, photos / "animals")
+    summary = run(str(photos), tmp_path / "out", Look(get_variant(ONE), (), effects=False), workers=0, quiet=True)
+    assert (summary.pictures, summary.skipped) == (1, 3)
+    assert _skipped(tmp_path / "out")["animals/"] == "The folder cannot be listed (Permission denied)."
+    closed_folders(monkeypatch, photos)
+    assert main(["batch", str(photos), "--variant", ONE, "--out", str(tmp_path / "other"), "--device", "cpu"]) == 2
+    assert f"'{photos}' cannot be listed (Permission denied)" in capsys.readouterr().err
+
+
+def test_a_skipped_file_whose_name_is_a_formula_is_none_in_the_list_and_itself_afterwards(photos: Path, tmp_path: Path) -> None:
+    pictures, out = tmp_path / "pictures", tmp_path / "out"
+    pictures.mkdir()
+    shutil.copy(photos / "rocket.jpg", pictures)
+    names = ["+x.jpg", "'=cmd.txt", "-x.jpg", "=HYPERLINK(1).jpg", "@x.jpg"]
+    for name in names:
+        (pictures / name).write_text("no picture")
+    look = Look(get_variant(ONE), (), effects=False)
+    assert run(str(pictures), out, look, workers=0, quiet=True).skipped == len(names)
+    cells = (out / "skipped.csv").read_text().splitlines()[1:]
+    assert all(cell.startswith("'") for cell in cells) and {*_skipped(out)} == {*names}
+    (pictures / "new.txt").write_text("no picture")
+    assert run(str(pictures), out, look, workers=0, quiet=True, update=True).skipped == len(names) + 1
+    assert {*_skipped(out)} == {*names, "new.txt"}
 
 
 def test_a_file_that_is_too_large_is_said_to_have_its_size(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.tables import photographs_and_others
+from tests.test_picture_files import closed_folders
 from ulsam_viz.batch import local, output
 from ulsam_viz.batch.local import run
 from ulsam_viz.batch.pictures import BatchError, Crops, Folder, read_crops
@@ -158,6 +159,27 @@ def test_a_run_that_had_only_just_begun_is_updated(before: Path, after: Path, fr
         (tmp_path / "parts").rmdir()
     _run(after, tmp_path, update=True)
     _same_run(tmp_path, fresh)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_folder_that_cannot_be_listed_is_never_forgotten(
+    finished: bool, before: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _begun(before, tmp_path / "out", monkeypatch, finished=finished)
+    _run(before, tmp_path / "calm")
+    held = {row["picture"] for row in pq.read_table(tmp_path / "calm" / "attention.parquet").to_pylist()}
+    with monkeypatch.context() as patched:
+        closed_folders(patched, before / "animals")
+        with pytest.raises(BatchError, match=r"begun with: 1 cannot be listed \(animals/\)\. Give --update"):
+            _run(before, tmp_path / "out")
+        for _ in range(2):
+            summary = _run(before, tmp_path / "out", update=True)
+            assert (summary.pictures, summary.skipped) == (3, 4)
+        kept = pq.read_table(tmp_path / "out" / "attention.parquet").to_pylist()
+        assert {row["picture"] for row in kept} == held and "animals/chelsea.jpg" in held
+        assert "animals/,The folder cannot be listed (Permission denied)." in (tmp_path / "out" / "skipped.csv").read_text()
+    _run(before, tmp_path / "out", update=True)
+    _same_run(tmp_path / "out", tmp_path / "calm")
 
 
 @pytest.mark.parametrize("finished", [True, False])

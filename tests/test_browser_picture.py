@@ -135,6 +135,23 @@ def test_a_picture_is_pasted_and_a_bad_one_changes_nothing(browser: Browser, add
     page.context.close()
 
 
+def test_a_file_of_any_ending_is_read_and_what_is_no_picture_is_refused_in_our_words(browser: Browser, address: str) -> None:
+    """Streamlit's own check, of endings, runs in the browser."""
+    page = visit(browser, address + QUICK)
+    before = until_maps(page, 4)
+    uploader = page.locator('.st-key-upload input[type="file"]')
+    with rerun(page):
+        uploader.set_input_files({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"})
+    expect(page.locator('[data-testid="stAlert"]').first).to_contain_text("This is not a picture")
+    expect(page.get_by_text("files are not allowed")).to_have_count(0)
+    with rerun(page):
+        uploader.set_input_files({"name": "photo", "mimeType": "", "buffer": (ASSETS / "chelsea.jpg").read_bytes()})
+    until(page, lambda: own(page).count() == 1, "the picture was taken")
+    expect(own(page)).to_have_attribute("aria-label", "photo")
+    until_maps(page, 4, other_than=before)
+    page.context.close()
+
+
 def test_what_is_pasted_into_a_text_field_stays_there(browser: Browser, address: str) -> None:
     page = visit(browser, address + QUICK)
     field = page.get_by_role("combobox").first

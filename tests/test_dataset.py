@@ -13,18 +13,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from streamlit.proto.Common_pb2 import FileURLs
+from streamlit.runtime.uploaded_file_manager import UploadedFile, UploadedFileRec
 
 from tests.tables import samples_in_folders
 from ulsam_viz.batch import local
+from ulsam_viz.batch.pictures import read_crops
 from ulsam_viz.batch.rows import Look
-from ulsam_viz.dataset.made import BATCH, Photographs, as_parquet, batches, compute, joined
+from ulsam_viz.dataset.made import BATCH, Photographs, as_parquet, batches, compute, cuts_of, joined
 from ulsam_viz.dataset.measures import measure_of
 from ulsam_viz.dataset.opened import FolderLooks, open_file, open_folder
 from ulsam_viz.dataset.table import Table, TableError
 from ulsam_viz.dataset.views import mean_maps
-from ulsam_viz.images import ModelInput, crop_centre, decode_image
-from ulsam_viz.samples import list_samples
+from ulsam_viz.images import ModelInput, Preprocessing, crop_centre, decode_image
+from ulsam_viz.samples import ASSETS, list_samples
 from ulsam_viz.ui.dataset.looks import small_crop
+from ulsam_viz.ui.dataset.opened import _framed
+from ulsam_viz.ui.dataset.photographs import _Album
 from ulsam_viz.zoo import get_variant, load_variant
 
 VARIANT = "mobilenet_v1-0.5-after11-g4"
@@ -132,12 +137,46 @@ def test_a_table_made_in_memory_equals_that_of_batch(table: Table, folder: Path,
     assert made.looks.crop(2) is None and not made.looks.are_here and small_crop(made, 2) is None
 
 
-def test_pictures_that_are_kept_are_cut_for_other_networks_too() -> None:
-    rng = np.random.default_rng(0)
-    photographs = Photographs("mine", ["a"], rng.integers(0, 255, (1, 224, 224, 3), np.uint8))
-    shipped = get_variant(VARIANT).preprocessing
-    assert photographs.crops(shipped) is photographs.pixels
-    assert photographs.crops(replace(shipped, input_size=96, crop=0.5)).shape == (1, 96, 96, 3)
+def _uploaded(name: str, data: bytes) -> UploadedFile:
+    return UploadedFile(UploadedFileRec(name, name, "image/jpeg", data), FileURLs())
+
+
+def test_photographs_are_cut_from_their_files_for_every_network_as_batch_cuts_them(tmp_path: Path) -> None:
+    """Whatever size, crop and interpolation a network wants; the normalisation is no cut of its own."""
+    shipped = get_variant(VARIANT)
+    wishes: list[dict[str, Any]] = [
+        {"input_size": 96},
+        {"crop": 0.875},
+        {"interpolation": "bilinear"},
+        {"mean": (0.5, 0.5, 0.5)},
+        {"input_size": 256},
+    ]
+    networks = [shipped, *(replace(shipped, preprocessing=replace(shipped.preprocessing, **wish)) for wish in wishes)]
+    cuts = cuts_of(networks)
+    assert len(cuts) == 5 and cuts[0] == Preprocessing()
+    album, files = _Album(None, cuts), ["alps.jpg", "chelsea.jpg"]
+    for name in files:
+        (tmp_path / name).write_bytes((ASSETS / name).read_bytes())
+        assert not album.add(_uploaded(name, (ASSETS / name).read_bytes()))
+    kept = album.photographs()
+    for network in networks:
+        preprocessing = network.preprocessing
+        assert kept.is_cut_for(preprocessing)
+        assert np.array_equal(kept.crops(preprocessing), read_crops(str(tmp_path), files, preprocessing).pixels), preprocessing
+        seen = crop_centre(_framed(kept.crops(preprocessing)[0], preprocessing), preprocessing).pixels
+        assert np.array_equal(seen, kept.crops(preprocessing)[0])  # on Inspect, too
+    assert kept.size > kept.pixels.nbytes
+    assert not kept.is_cut_for(replace(shipped.preprocessing, input_size=64))
+    assert not _Album(kept, cuts_of([replace(shipped, preprocessing=Preprocessing(64))])).photographs().others
+
+
+def test_two_photographs_whose_names_print_alike_are_both_kept() -> None:
+    album = _Album(None, cuts_of([]))
+    data = (ASSETS / "chelsea.jpg").read_bytes()
+    names = ["\u00e9.jpg", "e\u0301.jpg", "a?.jpg", "a*.jpg", "x/a/1.jpg", "y/a/1.jpg", "\u00e9.jpg"]
+    said = [album.add(_uploaded(name, data)) for name in names]
+    assert said == [""] * 6 + ["it is here already"]
+    assert album.names == ["\u00e9.jpg", "e\u0301.jpg (2)", "a_.jpg", "a_.jpg (2)", "a/1.jpg", "a/1.jpg (2)"]
 
 
 def _rows(**columns: Any) -> pa.Table:

@@ -216,6 +216,23 @@ def test_photographs_are_brought_looked_at_and_taken_along_as_a_table() -> None:
     assert "Bring photographs" in app.info[0].value
 
 
+def test_photographs_that_were_not_cut_for_a_network_are_not_shown_as_if_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    albums().put("album-before", _many(2), VISITOR)
+    monkeypatch.setattr("ulsam_viz.dataset.made.Photographs.is_cut_for", lambda *_: False)
+    app = page(dataset, source="photographs", position="after 11", g="2", photographs="album-before")
+    assert "forget them and bring them again" in app.info[0].value and not rows_of(app)
+
+
+def test_what_lies_beside_the_photographs_of_a_folder_is_no_photograph() -> None:
+    app = page(dataset, source="photographs", look="means", position="after 11", g="1")
+    app = bring(
+        app, [("trip/._1.jpg", b"x"), ("trip/__MACOSX/1.jpg", b"x"), ("trip/1.jfif", a_picture(1)), ("trip/2", a_picture(2))]
+    )
+    assert "2 photographs are here." in text_of(app) and "This is not a picture" not in text_of(app)
+    app = bring(app, [("trip/notes.pdf", b"%PDF-1.7")], turn=1)
+    assert "notes.pdf: This is not a picture" in text_of(app)
+
+
 def test_more_photographs_than_are_taken_are_named() -> None:
     albums().put("album-many", _many(MAX_PICTURES - 1), VISITOR)
     app = page(dataset, source="photographs", look="means", position="after 11", g="1", photographs="album-many")

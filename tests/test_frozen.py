@@ -241,7 +241,7 @@ def test_pictures_get_the_class_numbers_of_the_base(tmp_path: Path) -> None:
     for file in ("a/n00000005/1.png", "a/n00000009/1.png", "b/012_x.png", "b/003_y.png"):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         square.save(tmp_path / file)
-    with pytest.raises(DataError, match=r"2 classes of .* are none of the base's, 'n00000005' among them"):
+    with pytest.raises(DataError, match=r"2 classes of .* are none of the base's: n00000005"):
         find_numbered("imagefolder", tmp_path / "a", "train", classes)
     (tmp_path / "a" / "imagenet_index.tsv").write_text("n00000005\t700\nn00000009\t20\n")
     assert find_numbered("imagefolder", tmp_path / "a", "train", classes).labels == (700, 20)

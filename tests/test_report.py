@@ -164,6 +164,12 @@ def test_values_are_written_for_people() -> None:
     assert [row["class"] for row in rows] == ["b (target)", "a"] and rows[1]["changed"] == pytest.approx(50)
 
 
+def test_a_class_that_is_called_like_a_formula_is_none_in_a_table() -> None:
+    files = as_csv(replace(a_report(), classes=["=1+1", "-x", "-5"]))
+    cells = [row["class"] for row in csv.DictReader(io.StringIO(files["answers.csv"].decode()))]
+    assert cells == ["'=1+1", "'-x", "-5"]
+
+
 def test_the_archive_holds_one_thing_in_all_its_forms() -> None:
     report = a_report()
     data = as_zip(report, "a report")

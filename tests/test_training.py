@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,6 +127,8 @@ def test_training_learns_publishes_and_evaluates_to_its_own_figures(
     assert variant.metrics["pictures"] == 12
     assert len(variant.metrics["attention"]["11"]["dead_share"]) == 4
     assert variant.made_by["recipe"]["stages"] == [[8, 64]]
+    assert variant.input_size == 64
+    assert "3 classes, 36 pictures: 24 to train on, 12 held out" in capsys.readouterr().out
     again = evaluate(
         load_network(variant), find_pictures("imagefolder", folder, "test"), variant.preprocessing, batch=5, quiet=True
     )
@@ -138,6 +141,31 @@ def test_training_learns_publishes_and_evaluates_to_its_own_figures(
     assert main([*command, "--device", "cpu"]) == 0
     assert main([*command, "--device", "cpu", "--lr", "0.02"]) == 2
     assert "another recipe" in capsys.readouterr().err
+    assert main([*command, "--device", "cpu", "--input-size", "96"]) == 0
+    assert [v.input_size for v in list_variants(zoo)] == [96]
+    _other_classes_are_named(folder, tmp_path, zoo, command, capsys)
+
+
+def _other_classes_are_named(folder: Path, tmp_path: Path, zoo: Path, train: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """By each command that compares a dataset with what a network, a run or a zoo knows."""
+    other = shutil.copytree(folder, tmp_path / "other")
+    (other / "class1").rename(other / "sheep")
+    elsewhere = ["--data", str(other), "--device", "cpu"]
+    (variant,) = list_variants(zoo)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("ulsam_viz.training.measure.get_variant", lambda *_: variant)
+        patched.setattr("ulsam_viz.training.measure.CHECKPOINTS", zoo)
+        for command in (
+            ["evaluate", "--variant", variant.name, "--dataset", "imagefolder", *elsewhere],
+            ["calibrate", "--variant", variant.name, "--dataset", "imagefolder", "--data", str(other)],
+        ):
+            assert main(command) == 2
+            assert "missing: class1; not expected: sheep" in capsys.readouterr().err
+    assert main([*train, *elsewhere, "--name", "new"]) == 2
+    assert "there alone: class1; here alone: sheep" in capsys.readouterr().err
+    assert not (tmp_path / "new" / "weights.safetensors").exists()  # before it was trained
+    assert main([*train, *elsewhere, "--publish", str(tmp_path / "own")]) == 2
+    assert "of another data (missing: class1; not expected: sheep)" in capsys.readouterr().err
 
 
 def test_a_run_that_another_process_is_at_is_left_alone(folder: Path, tmp_path: Path) -> None:
@@ -277,7 +305,7 @@ def test_the_command_line_trains_in_float32_unless_told_and_measures_where_it_is
 ) -> None:
     devices: list[str] = []
 
-    def recorded(run: Path, held_out: object, checkpoints: Path, *, device: str) -> dict[str, object]:
+    def recorded(run: Path, held_out: object, checkpoints: Path, *, input_size: int | None, device: str) -> dict[str, object]:
         devices.append(device)
         return {"name": run.name, "metrics": {"top1": 0.0, "top5": 0.0}}
 
@@ -426,6 +454,12 @@ def test_the_command_line_lists_variants_and_says_what_is_wrong(capsys: pytest.C
     assert list_variants()[0].name in capsys.readouterr().out
     assert main(["evaluate", "--variant", "nothing", "--data", str(tmp_path)]) == 2
     assert "no trained variant 'nothing'" in capsys.readouterr().err
+    for size, said in (
+        (["--input-size", "96"], "give --publish too"),
+        (["--input-size", "90", "--publish", "x"], "multiple of 32"),
+    ):
+        assert main(["train", "--data", str(tmp_path), *size]) == 2
+        assert said in capsys.readouterr().err
     assert main(["train", "--data", str(tmp_path), "--stages", "many"]) == 2
     assert "--stages is EPOCHSxSIDE" in capsys.readouterr().err
 

@@ -11,9 +11,21 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.test_picture_files import closed_folders
 from ulsam_viz.cli import main
 from ulsam_viz.images import decode_image
-from ulsam_viz.training.data import AugmentedPictures, DataError, all_batches, find_pictures, jitter, read_rgb
+from ulsam_viz.training.classes import class_difference
+from ulsam_viz.training.data import (
+    AugmentedPictures,
+    DataError,
+    Pictures,
+    all_batches,
+    find_pictures,
+    find_split,
+    jitter,
+    numbered_as,
+    read_rgb,
+)
 
 
 def test_every_third_picture_of_each_class_is_held_out(folder: Path) -> None:
@@ -28,6 +40,67 @@ def test_folders_that_hold_no_dataset_are_refused(tmp_path: Path) -> None:
     for dataset, reason in (("imagefolder", "no pictures"), ("caltech101", "no Caltech-101"), ("mnist", "unknown dataset")):
         with pytest.raises(DataError, match=reason):
             find_pictures(dataset, tmp_path, "train")
+
+
+def a_picture(path: Path, form: str = "JPEG") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (40, 40)).save(path, form)
+
+
+def test_what_systems_and_programs_leave_is_no_class_and_no_picture(tmp_path: Path) -> None:
+    for name in ("1.jfif", "2.JPE", "3", "4.mpo", "5.tif", "._1.jpg", ".git/x.jpg", ".ipynb_checkpoints/x.jpg", "deep/6.jpg"):
+        a_picture(tmp_path / "a" / name)
+    for name in (".git/1.jpg", ".ipynb_checkpoints/1.jpg", "__MACOSX/a/1.jpg", "b/1.jpg"):
+        a_picture(tmp_path / name)
+    (tmp_path / "a" / "README").write_text("no picture")
+    split = find_split("imagefolder", tmp_path)
+    assert split.train.classes == split.held_out.classes == ("a", "b")
+    assert [p.name for p in split.train.files] == ["1.jfif", "2.JPE", "4.mpo", "5.tif", "1.jpg"]
+    assert [p.name for p in split.held_out.files] == ["3", "6.jpg"]
+    assert str(split) == "2 classes, 7 pictures: 5 to train on, 2 held out (every third of each class)"
+
+
+def test_folders_that_are_no_dataset_as_they_lie_are_refused_with_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is trained, by the command as a user types it."""
+
+    def refused(root: Path, *options: str) -> str:
+        assert main(["train", "--data", str(root), "--device", "cpu", "--runs", str(tmp_path / "runs"), *options]) == 2
+        return capsys.readouterr().err
+
+    imagefolder = ("--dataset", "imagefolder")
+    for name in (
+        "empty/a/1.jpg",
+        "one/data/a/1.jpg",
+        "kaggle/train/a/1.jpg",
+        "kaggle/test/a/1.jpg",
+        "closed/a/in/1.jpg",
+        "closed/b/1.jpg",
+    ):
+        a_picture(tmp_path / name)
+    for name in ("b", "c"):
+        (tmp_path / "empty" / name).mkdir()
+    for name in ("train/a", "train/b", "train/c", "val/b", "val/c", "val/d"):
+        a_picture(tmp_path / "parts" / name / "1.jpg")
+    assert "without a picture" in (said := refused(tmp_path / "empty", *imagefolder)) and ": b, c;" in said
+    assert "in train alone: a; in val alone: d" in refused(tmp_path / "parts", *imagefolder)
+    assert "one class alone, 'data'" in refused(tmp_path / "one", *imagefolder)
+    assert "test and train, which are no classes" in refused(tmp_path / "kaggle", *imagefolder)
+    assert "pass --dataset imagefolder" in refused(tmp_path / "one")
+    assert "is not a folder" in refused(tmp_path / "none", *imagefolder)
+    closed_folders(monkeypatch, tmp_path / "closed" / "a" / "in")
+    assert f"'{tmp_path / 'closed' / 'a' / 'in'}' cannot be listed (Permission denied)" in refused(
+        tmp_path / "closed", *imagefolder
+    )
+    assert not (tmp_path / "runs").exists()
+
+
+def test_classes_that_differ_are_named_and_the_same_in_another_order_are_no_others() -> None:
+    assert class_difference("abc", "bcd") == "missing: a; not expected: d"
+    assert class_difference("ab", "ba") == "" and class_difference("abcdefgh", "a") == "missing: b, c, d, e, f and 2 more"
+    pictures = Pictures((Path("1"), Path("2")), (0, 1), ("a", "b"))
+    assert numbered_as(pictures, ("b", "a"), "it").labels == (1, 0)
 
 
 def test_a_download_that_was_cut_short_is_not_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,11 @@ def test_every_run_of_the_shipped_zoo_file_is_in_the_manifest() -> None:
     for study in (None, *STUDIES):
         own = [r for r in planned if r.study == study and r.role is not Role.CONTROL_OF_INSTEAD]
         names = Counter(variant_name(r.recipe.backbone, r.recipe.width, r.recipe.placement) for r in own)
-        assert {v.name: 1 + len(v.repeats) for v in list_variants(study=study) if not v.base} == names
+        variants = {v.name: v for v in list_variants(study=study) if not v.base}
+        assert {v.name: 1 + len(v.repeats) for v in variants.values()} == names
+        for r in (r for r in own if isinstance(r.recipe, Recipe)):
+            name = variant_name(r.recipe.backbone, r.recipe.width, r.recipe.placement)
+            assert variants[name].input_size == r.input_size, name
     assert all(v.control for v in list_variants() if v.placement and v.placement.mode == "instead")
     assert all(len(v.control) == 3 for v in list_variants() if v.gain == "normalised" and not v.base)
     assert sum(path.stat().st_size for path in CHECKPOINTS.glob("*.safetensors")) < 145e6

@@ -7,7 +7,6 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from .batch.pictures import read_file
 from .decoding import Decoded, ImageError, decode
 from .explanation import Explanation, explain
 from .export import flatten, printable
+from .picture_files import file_key, not_taken
 from .questions import check_askable, other_picture
 from .report.archive import KINDS, write_report
 from .report.asked import answered, written
@@ -133,8 +133,8 @@ def names_of(pictures: Sequence[Path]) -> list[str]:
     taken: set[str] = set()
     for path in pictures:
         stem = path.stem if path.stem.strip(".") else "picture"  # a name of dots is another folder's
-        name = next(n for i in count(1) if (n := stem if i == 1 else f"{stem}-{i}").casefold() not in taken)
-        taken.add(name.casefold())
+        name = not_taken(stem, taken, form="{}-{}", key=file_key)
+        taken.add(file_key(name))
         names.append(name)
     return names
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
@@ -15,6 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
+
+from .picture_files import without_symbols
 
 _MARGIN, _TEXT, _GAP = 24, 40, 14
 _HEADING, _BAR, _LINE = 30, 36, 20  # heights: of a row's heading, of its colour bars with their ticks, of a line of text
@@ -152,7 +153,7 @@ def as_npz(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> byt
 
 def file_name(text: str) -> str:
     """Make of any text the name of a file, on every system and in no other folder."""
-    return re.sub(r"[^\w.\-]+", "_", text).strip("._") or "picture"
+    return without_symbols(text, kept="_.-").strip("._") or "picture"
 
 
 def printable(text: str) -> str:

@@ -18,6 +18,7 @@ from .figures.colours import DIVERGING, Scale, Scaled, colour_table, scale_maps,
 from .figures.papers import Legend, as_printed
 from .figures.tiles import Display, attention_tile, attribution_limit, attribution_tile
 from .figures.words import map_note
+from .picture_files import file_key, not_taken
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -207,9 +208,8 @@ class Sheet:
             legend = Legend(display.colours, scaled.ticks, scaled.unit)
             for k, fractions in enumerate(scaled.fractions):
                 title = f"Layer {layer}, subspace {k + 1}: {map_note(scaled.maps[k])}"
-                drawn[file_name(f"attention-{layer}-{k + 1}")] = as_printed(
-                    attention_tile(self.pixels, fractions, display), title, legend
-                )
+                name = not_taken(file_name(f"attention-{layer}-{k + 1}"), {*map(file_key, drawn)}, form="{}-{}", key=file_key)
+                drawn[name] = as_printed(attention_tile(self.pixels, fractions, display), title, legend)
         for name, own in self.attributions.items():
             limit = attribution_limit(own.values)
             tile = attribution_tile(self.pixels, own.values, limit, display, signed=own.signed)

@@ -6,7 +6,7 @@
     DIR/parts/outdated.txt       files in maps that an update forgot some pictures of
     DIR/maps/*.npz               float16 maps, by layer (pictures, g, H, W); the table names file and row
     DIR/attention.parquet        the table; it comes last, and the parts go then
-    DIR/skipped.csv              files that are no pictures, and why
+    DIR/skipped.csv              files that are no pictures and folders that cannot be listed, and why
 
 No record of the progress is kept: it is what complete parts hold. An update turns the table back into parts, and takes out of
 them what is of files that went or changed; then it is a run like any other.
@@ -33,6 +33,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
+from ..spreadsheets import read_csv, write_csv
 from .pictures import BatchError, Folder
 from .record import Record
 from .rows import Look, explode, implode
@@ -49,7 +50,7 @@ class Summary:
         table: The Parquet file.
         pictures: That are in it.
         rows: Of the table.
-        skipped: Files that are no pictures.
+        skipped: Files that are no pictures, and folders that cannot be listed.
     """
 
     table: str
@@ -153,6 +154,7 @@ class Output:
             raise self._broken(self.record) from error
         if not self.table.exists():
             known = replace(known, digests={name: held.digest for name, held in self._held().items()})
+        self.folder = self.folder.with_unseen(known.files)
         changes = known.changes(self.folder)
         if changes and not self.update:
             raise BatchError(
@@ -263,9 +265,7 @@ class Output:
 
     def _write_skipped(self, partial: Path, held: Mapping[str, _Held]) -> None:
         with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(("file", "reason"))
-            writer.writerows((name, held[name].reason) for name in self.folder.names if held[name].reason)
+            write_csv(file, ("file", "reason"), ((n, held[n].reason) for n in self.folder.names if held[n].reason))
 
     def _write_table(self, partial: Path, held: Mapping[str, _Held]) -> None:
         """Write the rows in the order of the pictures, a few at a time: parts of several machines, or of an update, interleave."""
@@ -311,7 +311,7 @@ class Output:
     def _read_skipped(self) -> list[tuple[str, str]]:
         try:
             with self.skipped.open(newline="", encoding="utf-8") as file:
-                return [(row["file"], row["reason"]) for row in csv.DictReader(file)]
+                return [(row["file"], row["reason"]) for row in read_csv(file)]
         except (OSError, ValueError, KeyError, csv.Error) as error:
             raise self._broken(self.skipped) from error
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
@@ -14,6 +14,7 @@ import numpy as np
 
 from ..decoding import MAX_BYTES, ImageError, too_large
 from ..images import Preprocessing, crop_centre, decode_image
+from ..picture_files import Walk, is_ignored, not_taken
 
 
 class BatchError(ValueError):
@@ -32,6 +33,9 @@ class Stamp(NamedTuple):
     modified: int
 
 
+_CLOSED = Stamp(-1, 0)
+
+
 @dataclass(frozen=True)
 class Folder:
     """Files below a folder, wherever it lies.
@@ -39,6 +43,7 @@ class Folder:
     Attributes:
         root: A path, or an address such as ``s3://bucket/photos``.
         files: By path below it with ``/``, sorted. Every file is one, whatever its ending: what is no picture is said to be none.
+            So is a folder that cannot be listed; its name ends in ``/``.
     """
 
     root: str
@@ -51,45 +56,62 @@ class Folder:
 
     @classmethod
     def at(cls, root: str) -> Folder:
-        """List a folder, its subfolders too; hidden files and folders are left out.
+        """List a folder, its subfolders too; what is hidden or left by programs (:func:`~..picture_files.is_ignored`) is left out.
 
         Raises:
-            BatchError: If it is no folder, or empty.
+            BatchError: If it is no folder, cannot be listed, or is empty.
         """
         files = _list_address(root) if "://" in root else _list_path(Path(root))
         if not files:
             raise BatchError(f"no files in '{root}'")
         return cls(root if "://" in root else str(Path(root).resolve()), dict(sorted(files.items())))
 
+    def with_unseen(self, known: Mapping[str, Stamp]) -> Folder:
+        """Return this folder with what an earlier run knows of its subfolders that cannot be listed now: nobody says that it is gone."""
+        closed = tuple(name for name in self.files if name.endswith("/"))
+        unseen = {name: stamp for name, stamp in known.items() if name.startswith(closed) and name not in self.files}
+        return replace(self, files=dict(sorted({**self.files, **unseen}.items())))
+
 
 def _list_path(root: Path) -> dict[str, Stamp]:
-    if not root.is_dir():
+    walk = Walk(root)
+    stamps = {path.relative_to(root).as_posix(): _stamp(path) for path in walk}
+    if not _is_folder(root):
         raise BatchError(f"'{root}' is not a folder")
-    found: dict[str, Stamp] = {}
-    visited = set()
-    for folder, inside, files in os.walk(root, followlinks=True):
-        inside[:] = [name for name in inside if not name.startswith(".")]
-        if (real := os.path.realpath(folder)) in visited:  # a link to a folder above would lead round in circles
-            inside.clear()
-            continue
-        visited.add(real)
-        for name in files:
-            if not name.startswith("."):
-                path = Path(folder) / name
-                found[_printable(path.relative_to(root).as_posix())] = _stamp(path)
-    return found
+    if reason := walk.closed.get("."):
+        raise BatchError(f"'{root}' cannot be listed ({reason}): allow it, or name another folder")
+    stamps |= {f"{name}/": _CLOSED for name in walk.closed}
+    return {shown: stamps[name] for name, shown in _printable(stamps).items()}
 
 
-def _printable(name: str) -> str:
-    """Return a name as it can stand in a table: bytes that are not UTF-8 as ``\\xff``; :func:`read_file` refuses the file."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+def _is_folder(path: Path) -> bool:
+    """Return whether a path is a folder, or where nobody can tell."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return True
+
+
+def _printable(names: Iterable[str]) -> dict[str, str]:
+    """Return names as they can stand in a table, each once.
+
+    Bytes that are not UTF-8 are written ``\\xff``; :func:`read_file` refuses such a file. Where a file has just that name, a
+    number follows.
+    """
+    written = {name: os.fsencode(name).decode("utf-8", "backslashreplace") for name in sorted(names)}
+    taken = {name for name, text in written.items() if name == text}
+    for name, text in written.items():
+        if name != text:
+            written[name] = not_taken(text, taken)
+            taken.add(written[name])
+    return written
 
 
 def _stamp(path: Path) -> Stamp:
     try:
         about = path.stat()
     except OSError:  # reading will say why
-        return Stamp(-1, 0)
+        return _CLOSED
     return Stamp(about.st_size, about.st_mtime_ns)
 
 
@@ -104,7 +126,7 @@ def _list_address(root: str) -> dict[str, Stamp]:
     found = {}
     for info in listed:
         name = PurePosixPath(info.path).relative_to(base)
-        if info.type == fs.FileType.File and not any(part.startswith(".") for part in name.parts):
+        if info.type == fs.FileType.File and not any(map(is_ignored, name.parts)):
             found[str(name)] = Stamp(-1 if info.size is None else info.size, info.mtime_ns or 0)
     return found
 
@@ -135,6 +157,15 @@ def _read_opened(file: BinaryIO, size: int) -> bytes:
     if size > MAX_BYTES:
         raise ImageError(too_large(size))
     return bytes(file.read(MAX_BYTES + 1))  # it may have grown
+
+
+def _why_closed(root: str, name: str) -> str:
+    """Say why a subfolder could not be listed."""
+    try:
+        with os.scandir(Path(root) / name):
+            return "The folder could not be listed a moment ago; an update will look into it."
+    except OSError as error:
+        return f"The folder cannot be listed ({error.strerror or error})."
 
 
 def digest_of(root: str, name: str) -> str:
@@ -172,6 +203,9 @@ def read_crops(root: str, names: Sequence[str], preprocessing: Preprocessing) ->
     pixels = np.zeros((len(names), size, size, 3), np.uint8)
     reasons, digests = [""] * len(names), [""] * len(names)
     for i, name in enumerate(names):
+        if name.endswith("/"):
+            reasons[i] = _why_closed(root, name)
+            continue
         try:
             data = read_file(root, name)
             digests[i] = _digest(data)

@@ -33,7 +33,14 @@ class Changes:
 
     def __str__(self) -> str:
         """Say it with counts and an example each: ``"3 are new (a.jpg …), 1 is gone (b.jpg)"``."""
-        kinds = ((self.new, "is new", "are new"), (self.gone, "is gone", "are gone"), (self.changed, "has changed", "have changed"))
+        closed = [name for name in self.new if name.endswith("/")]  # see Folder.files
+        new = [name for name in self.new if not name.endswith("/")]
+        kinds = (
+            (new, "is new", "are new"),
+            (closed, "cannot be listed", "cannot be listed"),
+            (self.gone, "is gone", "are gone"),
+            (self.changed, "has changed", "have changed"),
+        )
         return ", ".join(
             f"{len(names):,} {one if len(names) == 1 else many} ({names[0]}{' …' if len(names) > 1 else ''})"
             for names, one, many in kinds

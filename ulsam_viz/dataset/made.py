@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from weakref import ref
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 from ..batch.pictures import Crops
 from ..batch.rows import Look, PictureRows, Rows, explode, folder_of
-from ..images import Preprocessing, crop_centre
+from ..images import Preprocessing
 from ..models.network import Network
 from ..zoo import Variant
 from .table import Table, read_table
@@ -25,19 +24,34 @@ MAX_PICTURES = 200
 BATCH = 4  # pictures in a pass: between two of them others have their turn
 
 
+def cut_of(preprocessing: Preprocessing) -> Preprocessing:
+    """Return what of a preprocessing decides the pixels that a network sees: all but the normalisation, which is the usual one."""
+    usual = Preprocessing()
+    return replace(preprocessing, mean=usual.mean, std=usual.std)
+
+
+def cuts_of(variants: Iterable[Variant]) -> tuple[Preprocessing, ...]:
+    """Return the cuts that networks see pictures in, each once; the shipped networks' is first, and always there."""
+    return tuple(dict.fromkeys([Preprocessing(), *(cut_of(v.preprocessing) for v in variants)]))
+
+
 @dataclass(frozen=True)
 class Photographs:
-    """Pictures that a table is made of, each cut to the square that the shipped networks see.
+    """Pictures that a table is made of, each cut from the file itself, once for each way in which networks see it.
 
     Attributes:
         title: For people: where they are from.
         names: Of the files, with their folder where they came in one.
-        pixels: Shape (N, S, S, 3), uint8.
+        pixels: As the shipped networks see them, shape (N, 224, 224, 3), uint8.
+        others: As others see them: by cut (:func:`cut_of`), shape (N, S, S, 3), uint8.
+        files: Tell files apart: of each its whole name and its bytes, as one hash; nothing where they came from no file.
     """
 
     title: str
     names: Sequence[str]
     pixels: np.ndarray
+    others: Mapping[Preprocessing, np.ndarray] = field(default_factory=dict)
+    files: Sequence[str] = ()
 
     @cached_property
     def key(self) -> str:
@@ -47,21 +61,20 @@ class Photographs:
     @property
     def size(self) -> int:
         """Bytes in memory."""
-        return self.pixels.nbytes
+        return self.pixels.nbytes + sum(own.nbytes for own in self.others.values())
+
+    def is_cut_for(self, preprocessing: Preprocessing) -> bool:
+        """Return whether they were cut as a network sees them."""
+        return cut_of(preprocessing) in (Preprocessing(), *self.others)
 
     def crops(self, preprocessing: Preprocessing) -> np.ndarray:
-        """Return what a network sees of them, (N, S, S, 3), uint8; as they are kept for the networks that are shipped."""
-        if self._fits(preprocessing):
-            return self.pixels
-        return np.stack([self.crop(picture, preprocessing) for picture in range(len(self.pixels))])
+        """Return what a network sees of them, (N, S, S, 3), uint8.
 
-    def crop(self, picture: int, preprocessing: Preprocessing) -> np.ndarray:
-        """Return what a network sees of one of them, (S, S, 3), uint8."""
-        own: np.ndarray = self.pixels[picture]
-        return own if self._fits(preprocessing) else crop_centre(Image.fromarray(own), preprocessing).pixels
-
-    def _fits(self, preprocessing: Preprocessing) -> bool:
-        return preprocessing.crop == 1 and preprocessing.input_size == self.pixels.shape[1]
+        Raises:
+            KeyError: If they were not cut for it.
+        """
+        cut = cut_of(preprocessing)
+        return self.pixels if cut == Preprocessing() else self.others[cut]
 
 
 @dataclass(frozen=True)
@@ -86,7 +99,7 @@ class KeptLooks:
     def crop(self, picture: int) -> np.ndarray | None:
         """Return the pixels that the network saw; None where the pictures are gone."""
         photographs = self.photographs()
-        return None if photographs is None else photographs.crop(picture, self.preprocessing)
+        return None if photographs is None else photographs.crops(self.preprocessing)[picture]
 
     def maps(self, picture: int, layer: int) -> np.ndarray | None:
         """Return a layer's maps of a picture."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..spreadsheets import write_csv
 from .measured import measured_in
 from .record import Report
 
@@ -46,10 +46,8 @@ def as_csv(report: Report) -> dict[str, bytes]:
 
 
 def _file(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
+    text = io.StringIO(newline="")
+    write_csv(text, head, rows)
     return text.getvalue().encode()
 
 

@@ -19,6 +19,7 @@ from ..images import Preprocessing
 from ..models.network import Network
 from ..models.optimize import optimize
 from ..zoo import Variant, load_network
+from .classes import first_names
 from .data import AugmentedPictures, DataError, Pictures, jitter
 from .evaluate import batches_of
 from .publish import replace
@@ -107,7 +108,7 @@ def sharing(pictures: Pictures, classes: Sequence[str]) -> Pictures:
     number_of = {plain(name): number for number, name in enumerate(classes)}
     kept = [i for i, label in enumerate(pictures.labels) if plain(pictures.classes[label]) in number_of]
     if not kept:
-        raise DataError("no class of these pictures has the name of one of the base's")
+        raise DataError(f"no class of these pictures has the name of one of the base's: {first_names(pictures.classes)}")
     numbers = [number_of[plain(pictures.classes[pictures.labels[i]])] for i in kept]
     return Pictures(tuple(pictures.files[i] for i in kept), tuple(numbers), tuple(classes))
 

@@ -9,14 +9,15 @@ from typing import Any
 import torch
 
 from ..bases import base_for
+from ..images import Preprocessing
 from ..models.network import Placement
 from ..zoo import variant_name
-from .data import check_pictures, find_pictures
+from .data import check_pictures, find_split
 from .frozen import ModuleRecipe, train_modules
 from .loop import Execution, train
 from .mixture import parse_test
 from .options import chosen, typed
-from .publish import publish, publish_modules
+from .publish import check_classes, publish, publish_modules
 from .recipe import Recipe
 from .start import TrainingError, imagenet_weights
 from .team import joined_team
@@ -71,9 +72,14 @@ def _check(options: argparse.Namespace) -> None:
             reason += "; modules have their --layers"
     flags = [s.flags[0] for s in refused.values()]
     flags += ["--measure"] if options.measure and (options.zoo or not options.freeze_base) else []
+    flags += ["--input-size"] if options.input_size and (options.zoo or options.freeze_base) else []
     flags += [flag for flag, said in (("--name", options.name), ("--freeze-base", options.freeze_base)) if said and options.zoo]
     if flags:
         raise TrainingError(f"{', '.join(flags)}: {reason}")
+    if options.input_size:
+        if not options.publish:
+            raise TrainingError("--input-size is what a network is measured and used at: give --publish too")
+        Preprocessing(options.input_size)  # what is wrong with it is said now
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
@@ -96,21 +102,22 @@ def _train_one(options: argparse.Namespace, execution: Execution) -> None:
     recipe, team = _recipe(options), execution.team
     init = Path(options.init) if recipe.init else None
     if team.leads:  # downloads, which the other processes wait for
-        find_pictures(recipe.dataset, options.data, "train", download=options.download)
+        print(find_split(recipe.dataset, options.data, download=options.download))
         if recipe.init == "imagenet":
             init = imagenet_weights(recipe.backbone, recipe.width, options.runs)
     init = team.told(init)
-    pictures = find_pictures(recipe.dataset, options.data, "train")
+    split = find_split(recipe.dataset, options.data)
     out = _folder(options, recipe)
-    held_out = find_pictures(recipe.dataset, options.data, "test") if options.publish and team.leads else None
-    if held_out and not out.exists():
-        check_pictures(held_out)  # better now than after the training
-    weights = train(recipe, pictures, out, init=init, execution=execution)
+    if options.publish and team.leads:  # better now than after the training
+        check_classes(options.publish, recipe.dataset, split.train.classes)
+        if not out.exists():
+            check_pictures(split.held_out)
+    weights = train(recipe, split.train, out, init=init, execution=execution)
     if not team.leads:
         return
     print(f"weights: {weights}")
-    if held_out:
-        _say(publish(out, held_out, options.publish, device=execution.device))
+    if options.publish:
+        _say(publish(out, split.held_out, options.publish, input_size=options.input_size, device=execution.device))
 
 
 def _train_modules(options: argparse.Namespace, execution: Execution) -> None:

@@ -21,6 +21,8 @@ from torchvision.transforms.v2 import functional as transforms
 
 from ..decoding import ImageError, decode
 from ..images import decode_image
+from ..picture_files import ENDINGS, Walk, is_ignored, is_picture
+from .classes import class_difference, first_names
 
 Part = Literal["train", "test"]
 #: What a network can be trained on, see :func:`find_pictures`.
@@ -28,6 +30,7 @@ DATASETS = ("caltech101", "imagefolder")
 _IGNORED_CLASSES = {"BACKGROUND_Google"}  # Caltech-101's clutter folder is no class
 _CALTECH_PICTURES = 8677
 _HELD_OUT_EVERY = 3
+_PARTS = {"train", "training", "val", "valid", "validation", "test"}  # folders of parts, not of classes
 _KEEP_SHORTER_SIDE = 256
 
 
@@ -50,11 +53,72 @@ class Pictures:
     classes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Split:
+    """A dataset's two parts, of the same classes.
+
+    Attributes:
+        train: What is trained on.
+        held_out: What is measured on.
+        rule: How they were told apart, for people.
+    """
+
+    train: Pictures
+    held_out: Pictures
+    rule: str
+
+    def __str__(self) -> str:
+        """Say what is there: ``"101 classes, 8,677 pictures: 5,818 to train on, 2,859 held out (every third of each class)"``."""
+        count, held_out = len(self.train.files), len(self.held_out.files)
+        return f"{len(self.train.classes):,} classes, {count + held_out:,} pictures: {count:,} to train on, {held_out:,} held out ({self.rule})"
+
+
+def find_split(dataset: str, root: Path, *, download: bool = False) -> Split:
+    """List a dataset that is to be trained on; see :func:`find_pictures`.
+
+    Raises:
+        DataError: If the folder does not hold what the name promises, its parts have different classes, or there is one class alone.
+    """
+    folder = _folder_of(dataset, root, download=download)
+    if _has_parts(dataset, root):
+        train, held_out, rule = _list_folder(root / "train"), _list_folder(root / "val"), "train and val"
+        if difference := class_difference(train.classes, held_out.classes, "in train alone", "in val alone"):
+            raise DataError(f"'{root}' has different classes in train and val: {difference}; make them the same")
+    else:
+        every = _list_folder(folder)
+        train, held_out, rule = _part(every, "train"), _part(every, "test"), "every third of each class"
+    if len(train.classes) < 2:
+        raise DataError(
+            f"'{folder}' has one class alone, '{train.classes[0]}': name the folder that holds the folders of all classes"
+        )
+    return Split(train, held_out, rule)
+
+
+def numbered_as(pictures: Pictures, classes: Sequence[str], whose: str) -> Pictures:
+    """Return pictures with the numbers that a network gives their classes.
+
+    Args:
+        pictures: Of a dataset.
+        classes: The network's, by number.
+        whose: What has these classes, for a message.
+
+    Raises:
+        DataError: If the dataset has other classes; the message names some.
+    """
+    if difference := class_difference(classes, pictures.classes):
+        raise DataError(f"the data has other classes than {whose}: {difference}")
+    number_of = {name: number for number, name in enumerate(classes)}
+    labels = tuple(number_of[pictures.classes[label]] for label in pictures.labels)
+    return Pictures(pictures.files, labels, tuple(classes))
+
+
 def find_pictures(dataset: str, root: Path, part: Part, *, download: bool = False) -> Pictures:
     """List one part of a dataset.
 
     Caltech-101 and a plain image folder are split by a rule that anyone can repeat: in each class, files sorted by
     name, every third one (the 3rd, 6th, ...) is held out. A folder that holds ``train`` and ``val`` is split by them.
+    Pictures are told by their ending, or by their content where they have none (:func:`~..picture_files.is_picture`); what is
+    hidden or left by programs counts for nothing.
 
     Args:
         dataset: ``"caltech101"`` (torchvision's layout) or ``"imagefolder"`` (one folder a class).
@@ -63,8 +127,21 @@ def find_pictures(dataset: str, root: Path, part: Part, *, download: bool = Fals
         download: Fetch Caltech-101 through torchvision if it is not there.
 
     Raises:
-        DataError: If the folder does not hold what the name promises.
+        DataError: If the folder does not hold what the name promises, or a class has no picture.
     """
+    folder = _folder_of(dataset, root, download=download)
+    if _has_parts(dataset, root):
+        return _list_folder(root / ("train" if part == "train" else "val"))
+    found = _part(_list_folder(folder), part)
+    if not found.files:
+        raise DataError(
+            f"no class in '{folder}' has {_HELD_OUT_EVERY} pictures, of which one would be held out: put more into each"
+        )
+    return found
+
+
+def _folder_of(dataset: str, root: Path, *, download: bool) -> Path:
+    """Return the folder that holds the classes, or the parts."""
     if dataset == "caltech101":
         if download:
             from torchvision.datasets import Caltech101
@@ -73,36 +150,68 @@ def find_pictures(dataset: str, root: Path, part: Part, *, download: bool = Fals
         candidates = [root / "caltech101" / "101_ObjectCategories", root / "101_ObjectCategories", root]
         folder = next((c for c in candidates if (c / "accordion").is_dir()), None)
         if folder is None:
-            raise DataError(f"no Caltech-101 in '{root}': expected '{candidates[0]}' (or pass --download)")
-        if download and (found := len(_list_folder(folder, part=None).files)) != _CALTECH_PICTURES:
+            raise DataError(
+                f"no Caltech-101 in '{root}': expected '{candidates[0]}', which `train --download` fetches; for a dataset of your own, "
+                "a folder a class, pass --dataset imagefolder"
+            )
+        if download and (found := len(_list_folder(folder).files)) != _CALTECH_PICTURES:
             raise DataError(
                 f"the download is not whole: {found:,} of {_CALTECH_PICTURES:,} pictures in '{folder}'; delete that folder and try again"
             )
-    elif dataset == "imagefolder":
-        folder = root
-        if (root / "train").is_dir() and (root / "val").is_dir():
-            return _list_folder(root / ("train" if part == "train" else "val"), part=None)
-    else:
-        raise DataError(f"unknown dataset '{dataset}': use {' or '.join(DATASETS)}")
-    return _list_folder(folder, part=part)
+        return folder
+    if dataset == "imagefolder":
+        return root
+    raise DataError(f"unknown dataset '{dataset}': use {' or '.join(DATASETS)}")
 
 
-def _list_folder(folder: Path, *, part: Part | None) -> Pictures:
-    if not folder.is_dir():
-        raise DataError(f"'{folder}' is not a folder")
-    classes = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name not in _IGNORED_CLASSES))
-    files: list[Path] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        suffixes = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".avif"}
-        members = sorted(p for p in (folder / name).rglob("*") if p.suffix.lower() in suffixes)
-        if part:
-            members = [p for i, p in enumerate(members, start=1) if (i % _HELD_OUT_EVERY == 0) == (part == "test")]
-        files += members
-        labels += [label] * len(members)
-    if not files:
-        raise DataError(f"no pictures in '{folder}': expected one folder a class, with JPEG, PNG, WebP, AVIF or BMP files")
-    return Pictures(tuple(files), tuple(labels), classes)
+def _has_parts(dataset: str, root: Path) -> bool:
+    return dataset == "imagefolder" and (root / "train").is_dir() and (root / "val").is_dir()
+
+
+def _list_folder(folder: Path) -> Pictures:
+    """List all pictures of a folder of classes, sorted by class and name."""
+    classes = _classes_in(folder)
+    if classes and {*classes} <= _PARTS:
+        raise DataError(f"'{folder}' holds {' and '.join(classes)}, which are no classes: name its parts train and val")
+    of_class = [_pictures_below(folder / name) for name in classes]
+    if not any(of_class):
+        raise DataError(f"no pictures in '{folder}': expected one folder a class, with files that end in {', '.join(ENDINGS)}")
+    if empty := [name for name, files in zip(classes, of_class, strict=True) if not files]:
+        raise DataError(
+            f"classes without a picture in '{folder}': {first_names(empty)}; put pictures there ({', '.join(ENDINGS)}), or remove "
+            f"{'these folders' if len(empty) > 1 else 'this folder'}"
+        )
+    labels = [label for label, files in enumerate(of_class) for _ in files]
+    return Pictures(tuple(path for files in of_class for path in files), tuple(labels), classes)
+
+
+def _classes_in(folder: Path) -> tuple[str, ...]:
+    """Return the names of a folder's subfolders that are classes."""
+    try:
+        names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not is_ignored(p.name))
+    except (NotADirectoryError, FileNotFoundError) as error:
+        raise DataError(f"'{folder}' is not a folder") from error
+    except OSError as error:
+        raise DataError(f"'{folder}' cannot be listed ({error.strerror or error})") from error
+    return tuple(name for name in names if name not in _IGNORED_CLASSES)
+
+
+def _pictures_below(folder: Path) -> list[Path]:
+    walk = Walk(folder)
+    files = sorted(path for path in walk if is_picture(path))
+    for name, reason in walk.closed.items():
+        raise DataError(f"'{folder / name}' cannot be listed ({reason}): allow it, or take it out of the folder")
+    return files
+
+
+def _part(pictures: Pictures, part: Part) -> Pictures:
+    """Return the pictures of one part: of each class, every third is held out."""
+    chosen, of_class = [], dict[int, int]()
+    for i, label in enumerate(pictures.labels):
+        of_class[label] = of_class.get(label, 0) + 1
+        if (of_class[label] % _HELD_OUT_EVERY == 0) == (part == "test"):
+            chosen.append(i)
+    return Pictures(tuple(pictures.files[i] for i in chosen), tuple(pictures.labels[i] for i in chosen), pictures.classes)
 
 
 def read_rgb(path: Path) -> Image.Image:

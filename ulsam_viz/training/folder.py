@@ -19,6 +19,7 @@ from torch import Tensor
 from .. import __version__
 from ..places import HOME
 from ..zoo import precision_of
+from .classes import class_difference
 from .start import TrainingError
 
 
@@ -85,8 +86,10 @@ class RunFolder:
         record = {**record, "recipe": {**record["recipe"], "precision": precision_of(record)}}
         ours = {"recipe": self.settings, **self.origin}
         if other := [key for key, value in ours.items() if record.get(key) != value]:
+            classes = class_difference(record.get("classes") or (), self.origin["classes"]) if "classes" in other else ""
             names = {"recipe": "recipe", "init_sha256": "start weights", "pictures": "data", "classes": "data"}
             differing = " and ".join(dict.fromkeys(names[key] for key in other))
+            differing += f" ({classes})" if classes else ""
             raise TrainingError(f"'{self.path}' holds {what} of another {differing}; choose another folder (--name)")
 
     def save_state(self, **state: Any) -> None:

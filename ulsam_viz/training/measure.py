@@ -10,7 +10,8 @@ from pathlib import Path
 from ..analysis.interventions import INTERVENTIONS
 from ..zoo import CHECKPOINTS, UNKNOWN, get_variant, list_variants, load_variant
 from .calibrate import calibrate_zoo, gather, gather_for_base, sharing
-from .data import find_pictures
+from .classes import class_difference
+from .data import find_pictures, numbered_as
 from .evaluate import evaluate, sample_pictures
 from .mixture import find_numbered, parse_test
 
@@ -30,9 +31,8 @@ def run_evaluate(options: argparse.Namespace, *, device: str) -> None:
     if options.data and variant.base:
         pictures, recorded = find_numbered(options.dataset, options.data, "test", variant.classes), variant.metrics
     elif options.data:
-        pictures, recorded = find_pictures(options.dataset, options.data, "test"), variant.metrics
-        if pictures.classes != variant.classes:
-            raise ValueError(f"'{options.data}' has other classes than {variant.name} was trained on")
+        found, recorded = find_pictures(options.dataset, options.data, "test"), variant.metrics
+        pictures = numbered_as(found, variant.classes, f"{variant.name} was trained on")
     else:
         pictures, recorded = sample_pictures(variant.classes), variant.metrics.get("samples", {})
         if not recorded:
@@ -78,7 +78,12 @@ def run_calibrate(options: argparse.Namespace) -> None:
         variants = [v for v in chosen if v.classes == train.classes]
         gathered = partial(gather, train, held_out, foreign, count=options.pictures)
     if not variants or any(v.classes != variants[0].classes for v in variants) or len(variants) < len(options.variant or ()):
-        raise ValueError(f"these are not trained variants with the classes of '{options.data}' (or, with --known, of one base)")
+        others = [] if options.known else [v for v in chosen if v not in variants]
+        difference = class_difference(others[0].classes, train.classes) if others else ""
+        raise ValueError(
+            f"these are not trained variants with the classes of '{options.data}' (or, with --known, of one base)"
+            + (f"; compared with those of {others[0].name}, {difference}" if difference else "")
+        )
     for variant, record in calibrate_zoo(variants, gathered, CHECKPOINTS / "manifest.json"):
         print(
             f"{variant.name:42} temperature {record['temperature']:.3f}   ECE {record['ece']:.1f} % (best {record['ece_best']:.1f} %)"

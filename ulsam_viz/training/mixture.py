@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ..picture_files import is_picture
+from .classes import first_names
 from .data import DataError, Part, Pictures, find_pictures
 
 Targets = Literal["labels", "base"]
@@ -110,7 +112,7 @@ def find_numbered(dataset: str, root: Path, part: Part, classes: Sequence[str]) 
         DataError: If the classes cannot be matched.
     """
     if dataset == "numbered":
-        files = sorted(p for p in root.glob("*") if re.match(r"\d+_", p.name))
+        files = sorted(p for p in root.glob("*") if re.match(r"\d+_", p.name) and p.is_file() and is_picture(p))
         numbers = [int(p.name.partition("_")[0]) for p in files]
         if not files or max(numbers) >= len(classes):
             raise DataError(f"'{root}' does not hold pictures of {len(classes)} classes named NUMBER_name.jpg")
@@ -123,6 +125,6 @@ def find_numbered(dataset: str, root: Path, part: Part, classes: Sequence[str]) 
     elif len(pictures.classes) == len(classes) == 1000 and all(re.fullmatch(r"n\d{8}", name) for name in pictures.classes):
         number_of = {synset: number for number, synset in enumerate(pictures.classes)}
     if unknown := [name for name in pictures.classes if name not in number_of]:
-        raise DataError(f"{len(unknown)} classes of '{root}' are none of the base's, '{unknown[0]}' among them (no {_INDEX} there)")
+        raise DataError(f"{len(unknown):,} classes of '{root}' are none of the base's: {first_names(unknown)} (no {_INDEX} there)")
     numbers = [number_of[pictures.classes[label]] for label in pictures.labels]
     return Pictures(pictures.files, tuple(numbers), tuple(classes))

@@ -53,6 +53,12 @@ def add_train(commands: Any, *, run: Run) -> None:
         metavar="FOLDER:DATASET[:EVERY]",
         help="with --freeze-base and --publish: pictures below --data to measure on, the first for the variant's figures",
     )
+    train.add_argument(
+        "--input-size",
+        type=int,
+        metavar="N",
+        help="with --publish: side in pixels of the input that the network is measured and used at (default: the last stage's)",
+    )
     train.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's)")
     train.add_argument(
         "--publish", type=Path, metavar="DIR", help="enter the result in the zoo in DIR (with --zoo: default checkpoints)"

@@ -22,6 +22,7 @@ from ..models.backbones import BACKBONES
 from ..models.network import Network
 from ..models.optimize import optimize
 from ..zoo import MANIFEST_FORMAT, load_weights, placement_from, precision_of, variant_name
+from .classes import class_difference
 from .data import Pictures
 from .evaluate import accuracy, evaluate, sample_pictures
 from .mixture import TestSet
@@ -41,7 +42,7 @@ def publish(
     held_out: Pictures,
     checkpoints: Path,
     *,
-    input_size: int = 224,
+    input_size: int | None = None,
     role: Role = Role.VARIANT,
     study: str | None = None,
     device: str = "cpu",
@@ -53,7 +54,7 @@ def publish(
         run: Folder of a finished run.
         held_out: The part of the data to measure on.
         checkpoints: Folder of the zoo; its manifest is created or updated, a record of the same name replaced.
-        input_size: Side in pixels that the variant is used at.
+        input_size: Side in pixels that the variant is used at; None: that of its last stage of training.
         role: Variants enter with their weights, others with their figures alone.
         study: The experiment beside the zoo that the run belongs to, if any.
         device: Where to measure.
@@ -61,20 +62,39 @@ def publish(
 
     Returns:
         The new record.
+
+    Raises:
+        ValueError: If the held-out part is empty or has other classes than the run, or the zoo has others for this dataset.
     """
     made_by = json.loads((run / "run.json").read_text())
     recipe, classes = made_by["recipe"], made_by.pop("classes")
-    if list(held_out.classes) != classes:
-        raise ValueError("the held-out part has other classes than the run was trained on")
+    if not held_out.files:
+        raise ValueError("no picture is held out, to measure the network on: of each class every third is")
+    if difference := class_difference(classes, held_out.classes):
+        raise ValueError(f"the held-out part has other classes than the run was trained on: {difference}")
+    check_classes(checkpoints, recipe["dataset"], classes)
     weights = _as_float16(run / "weights.safetensors")
     placement = placement_from(recipe["placement"])
     network = BACKBONES[recipe["backbone"]](recipe["width"], len(classes), placement)
     load_weights(network, weights)
-    preprocessing = Preprocessing(input_size)
+    preprocessing = Preprocessing(input_size or recipe["stages"][-1][1])
     metrics = _measure(optimize(network.eval()).to(device), held_out, preprocessing, quiet=quiet)
     record = _record(recipe, metrics, made_by, preprocessing)
     _enter(record, weights, checkpoints, role=role, study=study, classes=classes, starts=lineage(run))
     return record
+
+
+def check_classes(checkpoints: Path, dataset: str, classes: Sequence[str]) -> None:
+    """Compare a dataset's classes with those that a zoo knows it by.
+
+    Raises:
+        ValueError: If they differ; the message names some.
+    """
+    path = checkpoints / "manifest.json"
+    known = json.loads(path.read_text())["classes"].get(dataset, classes) if path.exists() else classes
+    if list(known) != list(classes):
+        difference = class_difference(known, classes, "there alone", "here alone") or "they have another order"
+        raise ValueError(f"'{path}' has other classes for '{dataset}' ({difference}); publish to another folder")
 
 
 def publish_modules(
@@ -178,8 +198,9 @@ def _enter(
         manifest: dict[str, Any] = (
             json.loads(path.read_text()) if path.exists() else {"format": MANIFEST_FORMAT, "classes": {}, "variants": []}
         )
-        if classes and manifest["classes"].setdefault(record["classes"], classes) != classes:
-            raise ValueError(f"'{path}' has other classes for '{record['classes']}'; publish to another folder")
+        if classes:
+            check_classes(checkpoints, record["classes"], classes)
+            manifest["classes"][record["classes"]] = classes
         figures = {key: record[key] for key in ("name", "metrics", "made_by")}
         part = manifest.setdefault("studies", {}).setdefault(study, {"variants": []}) if study else manifest
         if role is Role.REPEAT:

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..images import Preprocessing
 from ..models.network import Placement
 from ..zoo import CheckpointError, list_variants
-from .data import find_pictures
+from .data import find_pictures, find_split
 from .folder import InUseError, exclusive
 from .frozen import ModuleRecipe, train_modules
 from .loop import Execution, train
@@ -37,7 +36,7 @@ class PlannedRun:
         init: What it starts from: the name of an earlier run, the file name of a checkpoint in the zoo, or None.
         role: What the result is in the zoo's manifest, or None: it is not entered.
         study: The experiment beside the zoo that it belongs to, or None.
-        input_size: Side of the input that it is measured at, in pixels.
+        input_size: Side of the input that it is measured at, in pixels; None: that of its last stage.
         tests: What modules in a frozen base are measured on.
     """
 
@@ -47,7 +46,7 @@ class PlannedRun:
     init: str | None
     role: Role | None
     study: str | None = None
-    input_size: int = Preprocessing.input_size
+    input_size: int | None = None
     tests: tuple[TestSet, ...] = ()
 
 
@@ -170,7 +169,7 @@ def _carry_out(run: PlannedRun, folder: Path, init: Path | None, data_root: Path
     if isinstance(run.recipe, ModuleRecipe):
         train_modules(run.recipe, data_root, folder, features_folder=folder.parent, execution=execution)
     else:
-        train(run.recipe, find_pictures(run.recipe.dataset, data_root / run.data, "train"), folder, init=init, execution=execution)
+        train(run.recipe, find_split(run.recipe.dataset, data_root / run.data).train, folder, init=init, execution=execution)
 
 
 def _publish(run: PlannedRun, folder: Path, data_root: Path, checkpoints: Path, role: Role, device: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
+import unicodedata
 from dataclasses import dataclass, replace
 
 import streamlit as st
@@ -15,6 +16,7 @@ from ...decoding import decode
 from ...escaping import escape_markdown
 from ...figures.tiles import data_uri
 from ...images import MAX_BYTES, ImageError, ModelInput, Preprocessing, decode_image, prepare
+from ...picture_files import without_symbols
 from ...samples import Sample, list_samples
 from ..run import address
 from ..run.kept import keep
@@ -26,7 +28,6 @@ from ..widgets.tiles import Tile, show_tiles
 from .crop import choose_crop, cut
 from .paste import pasted, show_paste
 
-TYPES = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"]
 _THUMBNAIL = Preprocessing(input_size=96)
 _KEPT_SIDE = 1024  # pixels, of the shorter side
 _KEPT_LONGER = 3072
@@ -67,10 +68,9 @@ def choose_picture() -> Picture:
     st.subheader("Picture")
     held = st.file_uploader(
         "Upload a photograph",
-        type=TYPES,
         key="upload",
         max_upload_size=MAX_BYTES // 10**6,
-        help="JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF. The network sees one square of it: the centre, or your crop. Your pictures stay in memory "
+        help="JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF, whatever its name ends in. The network sees one square of it: the centre, or your crop. Your pictures stay in memory "
         "while you are here and ten minutes more, never on a disk.",
         on_change=_take_upload,
     )
@@ -259,8 +259,9 @@ def shrunk(image: Image.Image, name: str) -> Upload:
 
 
 def plain(file_name: str) -> str:
-    """Make a file's name safe to show: letters, digits and a little punctuation, at most 60 of them."""
-    return re.sub(r"[^\w .()\-]", "_", file_name)[-60:]
+    """Make a file's name safe to show: letters with their marks, digits and a little punctuation, at most 60 of them."""
+    end = without_symbols(file_name, kept="_ .()-")[-60:]
+    return end.lstrip("".join(c for c in end if unicodedata.category(c)[0] == "M"))  # whose letter was cut off
 
 
 def model_input(picture: Picture, preprocessing: Preprocessing) -> ModelInput:

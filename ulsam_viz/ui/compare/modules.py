@@ -12,6 +12,7 @@ from ...engine import DeviceChoice, default_engine
 from ...escaping import escape_markdown
 from ...figures.colours import Scaled
 from ...images import ModelInput
+from ...spreadsheets import escaped
 from ...studies import module_title
 from ...studies import modules_to_compare as modules_to_compare
 from ...zoo import CheckpointError, Variant, position_name
@@ -50,7 +51,7 @@ def show_modules(compared: Sequence[Variant], crop: ModelInput, device: DeviceCh
         rows.append(
             {
                 "module": title,
-                "says": pretty(variant.classes[top]),
+                "says": escaped(pretty(variant.classes[top])),
                 "probability": 100 * float(seen.probabilities[top]),
                 "smallest": float(ratios.min()),
                 "largest": float(ratios.max()),

@@ -13,6 +13,7 @@ from ...dataset.views import Selectivity, selectivity
 from ...dataset.words import said_of_classes
 from ...escaping import escape_markdown
 from ...figures.datasets import class_means
+from ...spreadsheets import escaped
 from ..run.scene import pretty
 from .source import Shown
 
@@ -53,8 +54,8 @@ def _show_table(found: Selectivity, measure: Measure) -> None:
             {
                 "subspace": k + 1,
                 "explained": 100 * float(found.explained[k]),
-                "most": ", ".join(pretty(found.classes[c]) for c in order[:3]),
-                "least": ", ".join(pretty(found.classes[c]) for c in order[-3:][::-1]),
+                "most": escaped(", ".join(pretty(found.classes[c]) for c in order[:3])),
+                "least": escaped(", ".join(pretty(found.classes[c]) for c in order[-3:][::-1])),
             }
         )
     st.dataframe(

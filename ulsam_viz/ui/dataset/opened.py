@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import streamlit as st
 from PIL import Image
 
 from ...address import backbone_label, network_query, position_label
+from ...dataset.made import Photographs
 from ...dataset.opened import FolderLooks
-from ...images import crop_centre
+from ...images import Preprocessing, crop_centre
 from ...samples import list_samples
 from ...zoo import Variant
 from ..choose.picture import DECODING, lend, plain, shrunk
@@ -53,8 +55,8 @@ def ask_for(one: Shown, picture: int, layer: int | None = None, k: int | None = 
 def _way_to(one: Shown, picture: int, name: str) -> Way:
     if isinstance(one.table.looks, FolderLooks):
         return Way(partial(_of_folder, one.table.looks.only(picture), name))
-    key = album_key()
-    return Way(partial(_of_album, key, picture, name), lambda: albums().get(key, visitor()) is not None)
+    key, preprocessing = album_key(), one.variant.preprocessing if one.variant else Preprocessing()
+    return Way(partial(_of_album, key, picture, name, preprocessing), lambda: albums().get(key, visitor()) is not None)
 
 
 def _of_folder(looks: FolderLooks, name: str) -> Upload | None:
@@ -63,16 +65,22 @@ def _of_folder(looks: FolderLooks, name: str) -> Upload | None:
         whole = looks.image(0)
     if whole is None:
         return None
-    return replace(shrunk(whole, name), image=Image.fromarray(crop_centre(whole, looks.preprocessing).pixels))
+    return replace(shrunk(whole, name), image=_framed(crop_centre(whole, looks.preprocessing).pixels, looks.preprocessing))
 
 
-def _of_album(key: str, picture: int, name: str) -> Upload | None:
-    """Read a photograph of an album: what the networks see of it, which is all that is kept."""
-    album = albums().get(key, visitor())
-    if album is None:
+def _of_album(key: str, picture: int, name: str, preprocessing: Preprocessing) -> Upload | None:
+    """Read a photograph of an album: what the network sees of it, which is all that is kept."""
+    album: Photographs | None = albums().get(key, visitor())
+    if album is None or not album.is_cut_for(preprocessing):
         return None
-    image = Image.fromarray(album.pixels[picture])
+    image = _framed(album.crops(preprocessing)[picture], preprocessing)
     return Upload(name, image, image)
+
+
+def _framed(pixels: np.ndarray, preprocessing: Preprocessing) -> Image.Image:
+    """Return a picture of which a network sees these pixels: where it crops, their edge goes on around them."""
+    border = round(len(pixels) * (1 / preprocessing.crop - 1) / 2)
+    return Image.fromarray(np.pad(pixels, ((border, border), (border, border), (0, 0)), mode="edge"))
 
 
 def _network(variant: Variant, *, on_the_page: bool) -> dict[str, str]:

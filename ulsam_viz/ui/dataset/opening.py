@@ -46,7 +46,6 @@ def choose_table(*, name: str, label: str) -> Table | None:
         ways.append(_open(Path(typed).expanduser()) if typed and typed.strip() else None)
     file = st.file_uploader(
         "or a table (Parquet)",
-        type=["parquet"],
         key=f"{name}file",
         max_upload_size=_MOST_MB,
         help="Its numbers alone: maps and pictures stay where they are.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
@@ -13,28 +14,28 @@ from ...dataset.made import MAX_PICTURES, Photographs
 from ...decoding import MAX_BYTES, ImageError, decode
 from ...escaping import escape_markdown
 from ...images import Preprocessing, crop_centre
+from ...picture_files import is_ignored, not_taken, print_alike
 from ...samples import list_samples
-from ..choose.picture import DECODING, TYPES, plain, sample_image
+from ..choose.picture import DECODING, plain, sample_image
 from ..run.address import say_missing
 from ..run.session import is_there, visitor
 from ..run.uploads import albums
 
 _ADDRESS = "photographs"  # their key, in the address and in the session
 _SKIPPED = "photographs-skipped"
-_SEEN = Preprocessing()  # every shipped network's size and crop
 _NAMED = 5  # skipped files that are named
 
 
-@st.cache_resource
-def sample_photographs() -> Photographs:
-    """Return the samples, which are photographs, drawings and probes."""
+@st.cache_resource(max_entries=4)
+def sample_photographs(cuts: Sequence[Preprocessing]) -> Photographs:
+    """Return the samples, which are photographs, drawings and probes, in the cuts of :func:`~ulsam_viz.dataset.made.cuts_of`."""
     samples = list_samples()
-    pixels = np.stack([crop_centre(sample_image(s), _SEEN).pixels for s in samples])
-    return Photographs("The samples", [s.title for s in samples], pixels)
+    pixels, *others = (np.stack([crop_centre(sample_image(s), cut).pixels for s in samples]) for cut in cuts)
+    return Photographs("The samples", [s.title for s in samples], pixels, dict(zip(cuts[1:], others, strict=True)))
 
 
-def choose_photographs() -> Photographs | None:
-    """Offer to bring photographs, and return those that are here."""
+def choose_photographs(cuts: Sequence[Preprocessing]) -> Photographs | None:
+    """Offer to bring photographs, which are cut as networks see them, and return those that are here."""
     state = st.session_state
     whole_folder = st.toggle(
         "A folder",
@@ -43,13 +44,13 @@ def choose_photographs() -> Photographs | None:
     )
     st.file_uploader(
         f"Up to {MAX_PICTURES} photographs",
-        type=TYPES,
         # Another key, another uploader: when its files have been read, the browser's and Streamlit's copies go.
         key=_uploader(),
         accept_multiple_files="directory" if whole_folder else True,
         max_upload_size=MAX_BYTES // 10**6,
         on_change=_take,
-        help="The centre square of each is kept, 224 px, in memory, while you are here and ten minutes more, "
+        args=(cuts,),
+        help="What the networks see of each is kept, the centre square, in memory, while you are here and ten minutes more, "
         "as long as others' leave room; never on a disk.",
     )
     for note in state.get(_SKIPPED, ()):
@@ -113,10 +114,10 @@ def _forget_tables() -> None:
         st.session_state.pop(key, None)
 
 
-def _take() -> None:
+def _take(cuts: Sequence[Preprocessing]) -> None:
     """Read what was brought: good pictures are added to those that are here, the others are named with their reasons."""
     state = st.session_state
-    files: list[UploadedFile] = list(state.get(_uploader()) or ())
+    files = [file for file in state.get(_uploader()) or () if not _is_no_content(file.name)]
     if not files:
         return
     state["photographs-turn"] = state.get("photographs-turn", 0) + 1
@@ -124,40 +125,72 @@ def _take() -> None:
     skipped: list[str] = []
     if before and not albums().is_mine(album_key(), visitor(), is_there):  # copied, they would outlive what their owner takes away
         before, skipped = None, ["The photographs that were here are somebody else's: yours are a set of their own"]
-    names = list(before.names) if before else []
-    crops = list(before.pixels) if before else []
+    album = _Album(before, cuts)
     with st.spinner(f"{len(files)} files are being read"):
         for file in sorted(files, key=lambda f: f.name):
-            name = _safe(file.name)
-            if len(names) == MAX_PICTURES:
-                skipped.append(f"{name}: {MAX_PICTURES} photographs are here already")
-                continue
-            try:
-                with DECODING:
-                    decoded = decode(file.getvalue())
-                    pixels = crop_centre(decoded.image, _SEEN).pixels
-            except ImageError as error:
-                skipped.append(f"{name}: {error}")
-                continue
-            if name in names and any(np.array_equal(pixels, own) for own in crops):
-                skipped.append(f"{name}: it is here already")
-                continue
-            names.append(name if name not in names else _another(name, names))
-            crops.append(pixels)
-            skipped += [f"{names[-1]}: {note}" for note in decoded.notes]
-    state[_SKIPPED] = _in_few_words(skipped)
-    if names:
-        keep_photographs(Photographs("Your photographs", names, np.stack(crops)))
+            if reason := album.add(file):
+                skipped.append(f"{_safe(file.name)}: {reason}")
+    state[_SKIPPED] = _in_few_words([*skipped, *album.notes])
+    if album.names:
+        keep_photographs(album.photographs())
+
+
+class _Album:
+    """Photographs as they are added to those that are here.
+
+    Args:
+        before: Those, if any.
+        cuts: As networks see them. Of others than those that were here are cut in, nothing is kept: all have the same.
+    """
+
+    def __init__(self, before: Photographs | None, cuts: Sequence[Preprocessing]) -> None:
+        kept = [cut for cut in cuts if before is None or before.is_cut_for(cut)]
+        self.names = list(before.names) if before else []
+        self.notes: list[str] = []  # how pictures that were added are shown
+        self._files = list(before.files or [""] * len(before.names)) if before else []
+        self._crops = {cut: list(before.crops(cut)) if before else [] for cut in kept}
+
+    def add(self, file: UploadedFile) -> str:
+        """Add a picture, and return "", or why it is none."""
+        if len(self.names) == MAX_PICTURES:
+            return f"{MAX_PICTURES} photographs are here already"
+        data = file.getvalue()
+        known = hashlib.sha256(file.name.encode("utf-8", "replace") + b"\0" + data).hexdigest()
+        if known in self._files:
+            return "it is here already"
+        try:
+            with DECODING:
+                decoded = decode(data)
+                crops = {cut: crop_centre(decoded.image, cut).pixels for cut in self._crops}
+        except ImageError as error:
+            return str(error)
+        self.names.append(not_taken(_safe(file.name), {*map(print_alike, self.names)}, key=print_alike))
+        self.notes += [f"{self.names[-1]}: {note}" for note in decoded.notes]
+        self._files.append(known)
+        for cut, pixels in crops.items():
+            self._crops[cut].append(pixels)
+        return ""
+
+    def photographs(self) -> Photographs:
+        """Return all of them."""
+        pixels, *others = (np.stack(crops) for crops in self._crops.values())
+        cuts = [*self._crops][1:]
+        return Photographs("Your photographs", self.names, pixels, dict(zip(cuts, others, strict=True)), self._files)
+
+
+def _is_no_content(name: str) -> bool:
+    """Return whether a file came with its folder and is no content of it; a file that was chosen by itself is meant."""
+    parts = _parts(name)
+    return len(parts) > 1 and any(map(is_ignored, parts))
 
 
 def _safe(name: str) -> str:
     """Return a file's name with its folder, safe to show."""
-    return "/".join(plain(part) for part in PurePosixPath(name.replace("\\", "/")).parts[-2:] if part not in ("/", "..", "."))
+    return "/".join(plain(part) for part in _parts(name)[-2:])
 
 
-def _another(name: str, names: Sequence[str]) -> str:
-    """Return a name that is not there yet: ``"a.jpg (2)"``."""
-    return next(other for i in range(2, len(names) + 3) if (other := f"{name} ({i})") not in names)
+def _parts(name: str) -> list[str]:
+    return [part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("/", "..", ".")]
 
 
 def _in_few_words(skipped: Sequence[str]) -> tuple[str, ...]:

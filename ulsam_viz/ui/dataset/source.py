@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import streamlit as st
 
-from ...dataset.made import Photographs
+from ...dataset.made import Photographs, cuts_of
 from ...dataset.table import Table
 from ...engine import DeviceChoice
 from ...zoo import Variant, get_variant
@@ -54,8 +54,9 @@ def choose_shown(variants: Sequence[Variant]) -> list[Shown]:
                 if beside.open or named:
                     tables.append(choose_table(name="beside-", label="The second"))
             return [_shown(table, variants) for table in tables if table]
-        photographs = sample_photographs() if source == _SAMPLES else choose_photographs()
         networks = [v for v in variants if v.placement]
+        cuts = cuts_of(networks)
+        photographs = sample_photographs(cuts) if source == _SAMPLES else choose_photographs(cuts)
         chosen = choose_variant(networks)
         show_own_network()
         second = _choose_second(networks, chosen)
@@ -75,7 +76,13 @@ def _choose_second(networks: Sequence[Variant], chosen: Variant) -> list[Variant
 def _made(photographs: Photographs, variants: Sequence[Variant], device: DeviceChoice) -> list[Shown]:
     shown = []
     for i, variant in enumerate(variants):
-        if found := made(photographs, variant, device, place=str(i)):
+        if not photographs.is_cut_for(variant.preprocessing):
+            st.info(
+                f"{network_name(variant)} sees pictures in another size or crop than the networks that were here when these photographs "
+                "were brought: forget them and bring them again.",
+                icon=":material/info:",
+            )
+        elif found := made(photographs, variant, device, place=str(i)):
             shown.append(Shown(found[0], network_name(variant), variant, found[1]))
     return shown
 

@@ -14,6 +14,7 @@ from ...analysis.calibration import Familiarity, familiarity
 from ...cost import Latency
 from ...escaping import escape_markdown
 from ...evidence import accuracy_of
+from ...spreadsheets import escaped
 from ...zoo import UNKNOWN, Variant, list_variants, position_name, top1_standard_error
 from ..choose.display import show_view
 from ..run.scene import Scene, facts, network_name, pretty
@@ -120,7 +121,7 @@ def _show_details(scene: Scene) -> DeltaGenerator:
         )
     table_of = [(scene.class_name(n), 100 * float(scene.attention.probabilities[n])) for n in scene.attention.top(5)]
     st.dataframe(
-        [{"class": name, "probability": share} for name, share in table_of],
+        [{"class": escaped(name), "probability": share} for name, share in table_of],
         hide_index=True,
         column_config={"probability": st.column_config.NumberColumn(format="%.1f %%")},
     )

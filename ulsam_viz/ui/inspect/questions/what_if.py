@@ -15,6 +15,7 @@ from ....escaping import escape_markdown
 from ....figures.colours import all_scales
 from ....figures.words import change_note
 from ....models.network import Network
+from ....spreadsheets import escaped
 from ...choose.box import choose_box, cover
 from ...run.asking import answer
 from ...run.kept import keep
@@ -123,7 +124,7 @@ def _covered_maps(scene: Scene, number: int, box: Box, seen: Attention) -> None:
 
 def answers_compared(scene: Scene, before: np.ndarray, after: np.ndarray, name: str) -> None:
     """Set two answers (logits) beside each other, for the target and the most probable classes."""
-    classes = [pretty(name) for name in scene.variant.classes]
+    classes = [escaped(pretty(name)) for name in scene.variant.classes]
     st.dataframe(
         compared_rows(classes, scene.target, before, after, temperature=scene.variant.calibration.temperature, name=name),
         hide_index=True,
