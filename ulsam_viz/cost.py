@@ -61,7 +61,11 @@ def count_cost(model: Network, input_size: int = 224) -> Cost:
             macs += output.numel() * module.weight[0].numel()
         elif isinstance(module, InvertedResidual):
             moved += 3 * output.numel() if module.skip else 0
-        elif module not in attending and not any(True for _ in module.children()) and not isinstance(module, nn.Identity | nn.Dropout):
+        elif (
+            module not in attending
+            and not any(True for _ in module.children())
+            and not isinstance(module, nn.Identity | nn.Dropout)
+        ):
             moved += inputs[0].numel() + output.numel()
 
     attending = set(twin.attention.modules())

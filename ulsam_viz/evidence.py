@@ -384,7 +384,11 @@ def conclusions(variants: Sequence[Variant], everything: Sequence[Variant], chos
         "matters": f"beyond chance ({by_chance:.2f}).",
     }
     verdict = comparison.judged(SMALLEST_TOP1)
-    open_ = _OPEN if verdict in ("within chance", "borderline") else "It stays open whether attention is why, and whether other pictures agree."
+    open_ = (
+        _OPEN
+        if verdict in ("within chance", "borderline")
+        else "It stays open whether attention is why, and whether other pictures agree."
+    )
     return f"{differs}: {said[verdict]}", attention, open_
 
 

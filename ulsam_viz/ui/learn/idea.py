@@ -56,7 +56,7 @@ def tell_more(walk: Walk) -> None:
 def _how_often_right(variant: Variant) -> str:
     if "top1" not in variant.metrics:
         return "How often it is right is unknown."
-    return f"It is right for {variant.figure('top1', '.0f')} % of {variant.measured_on}."
+    return f"It is right for {variant.figure('top1', '.0f')} % of {variant.measured_on}. {variant.about_pictures}"
 
 
 def show_channels(walk: Walk) -> None:
