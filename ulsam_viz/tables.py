@@ -49,9 +49,9 @@ def accuracy_tables(variants: Sequence[Variant]) -> str:
     for members in by_backbone(variants).values():
         for seen in (members, *elsewhere(members)):
             parts += _accuracies(seen, variants if seen is members else seen)
-    for seen in (variants, *elsewhere(variants)):
-        for dataset in dict.fromkeys(v.dataset for v in seen):
-            parts += _spread_of_seeds([v for v in seen if v.dataset == dataset and v.gain == "published"])
+    for on_one_set in (variants, *elsewhere(variants)):
+        for dataset in dict.fromkeys(v.dataset for v in on_one_set):
+            parts += _spread_of_seeds([v for v in on_one_set if v.dataset == dataset and v.gain == "published"])
     return "\n\n".join(parts)
 
 

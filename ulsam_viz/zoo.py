@@ -159,11 +159,15 @@ class Variant:
         return f"{self.metrics['pictures']:,} {pictures_of(self.metrics)}"
 
     @property
-    def about_pictures(self) -> str:
-        """How its test pictures were chosen, and what is known of its base elsewhere, in sentences; empty for held-out pictures."""
+    def pictures_chosen(self) -> str:
+        """How its test pictures were chosen, in sentences; empty for held-out pictures."""
         known = set_called(pictures_of(self.metrics))
-        published = BASES[self.base].published if self.base else ""
-        return " ".join(filter(None, (known and known.chosen, published)))
+        return known.chosen if known else ""
+
+    @property
+    def about_pictures(self) -> str:
+        """The same, and what its base's publishers report of it elsewhere."""
+        return f"{self.pictures_chosen} {BASES[self.base].published if self.base else ''}".strip()
 
     def figure(self, key: str, form: str = ".1f") -> str:
         """Write one of its metrics in a format, or "unknown"."""

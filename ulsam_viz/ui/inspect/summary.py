@@ -68,7 +68,7 @@ def show_head(scene: Scene, head: Head) -> DeltaGenerator:
         )
     found = familiarity(scene.attention.probabilities, scene.variant.calibration)
     if found and found.doubtful and not _fits(scene):
-        head.doubt.markdown(how_familiar(found))
+        head.doubt.markdown(how_familiar(found), help=how_often_warned(scene.variant) or None)
     with head.details:
         return _show_details(scene)
 
@@ -159,8 +159,11 @@ def _variant_card(scene: Scene, times: Mapping[str, Latency] | str | None) -> st
     rows = {
         "Variant": variant.name,
         "Top-1 / top-5": _accuracy(variant),
-        **{f"On {other.measured_on}": f"{other.figure('top1')} % / {other.figure('top5')} %" for other in variant.elsewhere},
         **({"These pictures": variant.about_pictures} if variant.about_pictures else {}),
+        **{
+            f"On {other.measured_on}": f"{other.figure('top1')} % / {other.figure('top5')} %. {other.pictures_chosen}"
+            for other in variant.elsewhere
+        },
         **(
             {f"Over {len(accuracy.seeds)} seeds": f"{accuracy.over_seeds} % top-1"}
             if (accuracy := accuracy_of(variant)).over_seeds
