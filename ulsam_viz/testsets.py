@@ -28,15 +28,15 @@ KNOWN_SETS = (
         "flickr-photos",
         "numbered",
         "CC BY photographs from Flickr",
-        "They have ImageNet's labels and are no part of ImageNet. They were chosen for the NIPS 2017 competition on adversarial examples "
+        "These photographs have ImageNet's labels and are no part of ImageNet. They were chosen for the NIPS 2017 competition on adversarial examples "
         "(every second picture of its development set), so they are easier than ImageNet's validation set: no claim about ImageNet.",
     ),
     KnownSet(
         "imagenet-photos",
         "numbered",
         "training photographs of the base",
-        "They are one of every second class of ImageNet's training part, on which the base was trained, so their figures are too good for "
-        "new pictures.",
+        "These photographs, one of every second class, are from ImageNet's training part, on which the base was trained, so their figures are "
+        "too good for new pictures.",
     ),
 )
 
