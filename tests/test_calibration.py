@@ -29,14 +29,16 @@ from ulsam_viz.analysis.calibration import (
 )
 from ulsam_viz.analysis.effects import ablate, with_strength
 from ulsam_viz.analysis.faithfulness import insertion_and_deletion
+from ulsam_viz.bases import classes_of
 from ulsam_viz.cli import main
 from ulsam_viz.engine import Engine
 from ulsam_viz.images import ModelInput, Preprocessing, decode_image, prepare
 from ulsam_viz.models.network import Network, Placement
 from ulsam_viz.models.optimize import optimize
-from ulsam_viz.training.calibrate import calibrate_zoo, gather, gather_for_base, sharing
-from ulsam_viz.training.data import DataError, find_pictures
-from ulsam_viz.ui.inspect.summary import how_familiar
+from ulsam_viz.training.calibrate import calibrate_zoo, gather, gather_for_base, measure, outside_imagenet, sharing
+from ulsam_viz.training.data import DataError, Pictures, find_pictures
+from ulsam_viz.training.subjects import OUTSIDE_IMAGENET
+from ulsam_viz.ui.inspect.summary import how_familiar, how_often_warned
 from ulsam_viz.zoo import CHECKPOINTS, Calibration, Variant, get_variant
 
 G4 = "mobilenet_v1-0.5-after11-g4"
@@ -165,9 +167,6 @@ def test_every_shipped_network_is_calibrated_and_surer_of_what_it_knows() -> Non
         assert 0.5 < calibration.temperature < 1, variant.name  # label smoothing made all of them under-confident
         assert calibration.ece is not None
         assert calibration.ece < variant.metrics["ece"] * (0.7 if variant.base else 0.5)
-        if variant.base:  # no pictures of subjects that it does not know
-            assert not calibration.foreign
-            continue
         assert all(
             f > k for f, k in zip(calibration.foreign[:-1], calibration.known[:-1], strict=True)
         )  # the last is one picture's
@@ -237,6 +236,47 @@ def test_pictures_whose_class_has_a_name_of_the_bases_get_its_number(folder: Pat
     assert {f.parent.name: label for f, label in zip(shared.files, shared.labels, strict=True)} == {"class0": 2, "class2": 1}
     with pytest.raises(DataError, match="has the name of one of the base's"):
         sharing(pictures, ("something", "else"))
+
+
+def test_what_is_warned_of_is_counted_for_each_kind_of_pictures(folder: Path) -> None:
+    """Of the known ones a fifth, by the border; the first of the others are the foreign ones."""
+    pictures = find_pictures("imagefolder", folder, "train")
+    material = gather_for_base(
+        pictures, pictures, Preprocessing(32), others={"others": pictures, "none": Pictures((), (), ())}, count=20
+    )
+
+    class Sure(torch.nn.Module):
+        device = torch.device("cpu")
+        calls = 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            sure = torch.arange(len(x)) * (0.1 if self.calls < 3 else 0.05)  # fitted, known; then others, less sure
+            return torch.stack([sure, torch.zeros(len(x)), torch.zeros(len(x))], 1)
+
+    record = measure(Sure(), material)  # type: ignore[arg-type]
+    assert [which for which, _ in record["warned"]] == ["10 others"]
+    assert record["warned"][0][1] == 80.0 and record["pictures"] == [10, 20, 10]
+    said = how_often_warned(
+        replace(get_variant(G4), calibration=Calibration(1.0, warned=(("300 others", 72.6), ("300 of its own", 34.6))))
+    )
+    assert said == "The warning comes for 20% of 2,859 held-out pictures, for 73 % of 300 others, for 35 % of 300 of its own."
+    assert how_often_warned(get_variant(G4)) == ""
+
+
+def test_subjects_outside_imagenet_are_no_class_of_it(folder: Path) -> None:
+    names = {name.lower() for name in classes_of("imagenet1k")}
+    assert len(OUTSIDE_IMAGENET) == 42
+    assert not {name.replace("_", " ").lower() for name in OUTSIDE_IMAGENET} & names
+    pictures = replace(find_pictures("imagefolder", folder, "train"), classes=("pigeon", "pizza", "bonsai"))
+    assert {f.parent.name for f in outside_imagenet(pictures).files} == {"class0"}
+
+
+def test_the_frozen_bases_warning_is_told_for_foreign_and_for_known_subjects() -> None:
+    for variant in (v for v in list_variants() if v.base):
+        (foreign, share), (known, also) = variant.calibration.warned
+        assert "42 classes of Caltech-101 that ImageNet lacks" in foreign and "25 classes of Caltech-101 that it knows" in known
+        assert 60 < share < 95 and 20 < also < 60  # it doubts what it knows too: Caltech's pictures are no photographs of Flickr's
 
 
 def test_a_base_is_calibrated_on_whole_pictures_that_it_has_not_seen(folder: Path) -> None:

@@ -13,12 +13,15 @@ from ulsam_viz.cli import main
 from ulsam_viz.evidence import (
     SMALLEST_TOP1,
     Accuracy,
+    Comparison,
     accuracy_of,
     by_backbone,
     by_position,
     compare,
     conclusions,
+    control_of,
     difference,
+    elsewhere,
     finding,
     findings,
     in_words,
@@ -121,6 +124,54 @@ def test_words_follow_the_figures() -> None:
     assert "no difference can be seen" in words(a, b)
     assert "more than other seeds" in words(a, c)
     assert "one seed each" in words(made_up("d", None, 77.0), made_up("e", None, 78.0))
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [(0.89, "no difference can be seen"), (0.91, "borderline"), (0.99, "borderline"), (1.01, "more than other seeds")],
+)
+def test_a_difference_close_to_chance_is_called_borderline(share: float, said: str) -> None:
+    found = Comparison(share * 1.41, 1.41)
+    assert said in in_words(found)
+    assert found.borderline == (said == "borderline")
+    assert found.judged(SMALLEST_TOP1) == {"b": "borderline", "m": "matters", "n": "within chance"}[said[0]]
+    assert not Comparison(share * 1.41, None).borderline
+
+
+def test_a_base_that_nobody_trained_here_is_the_same_for_every_seed() -> None:
+    """Differences to it, and those among the others, are over all their seeds; it adds no chance of its own."""
+    base = replace(made_up("plain", None, 84.6), base="efficientnet_lite0")
+    own = [made_up(f"g{g}", Placement((12,), g), *top1) for g, top1 in ((1, (84.8, 85.0, 85.2)), (4, (84.6, 84.2, 84.6)))]
+    control = control_of(own[0], [base, *own])
+    assert control and control.of_any_seed and str(control) == "84.6"
+    assert difference(accuracy_of(own[0]), control) == pytest.approx(0.4)
+    noise = noise_of_differences([base, *own])
+    with_it, among = (compare([*more, *map(accuracy_of, own)], noise) for more in ((control,), ()))
+    assert with_it.largest == pytest.approx(85.0 - 253.4 / 3)  # not seed 0's 0.2
+    assert with_it.by_chance is not None and among.by_chance is not None
+    three = compare([replace(control, of_any_seed=False, by_seed={0: 84.6, 1: 84.6, 2: 84.6}), *map(accuracy_of, own)], noise)
+    assert three.by_chance is not None and among.by_chance < with_it.by_chance < three.by_chance
+
+
+def test_the_seeds_of_the_frozen_base_are_all_used() -> None:
+    """The card's sentence for EfficientNet-Lite0 after 12: 0.47 points where chance reaches 0.56, and not seed 0's 0.40."""
+    (seen,) = elsewhere([v for v in list_variants() if v.base])
+    alone = next(said for said in findings(seen, seen) if said.startswith("After 12 alone, over 3 seeds"))
+    assert "the largest difference is 0.47 points" in alone and "by up to 0.56 by chance" in alone
+
+
+def test_figures_of_different_pictures_are_never_pooled() -> None:
+    """The repeats were measured on the base's training photographs: they are no seeds of the figures on other photographs."""
+    on_base = [v for v in list_variants() if v.base]
+    assert {v.measured_on for v in on_base} == {"500 CC BY photographs from Flickr"}
+    assert all(len(accuracy_of(v).seeds) == 1 for v in on_base)
+    assert seed_spread(on_base) is noise_of_differences(on_base) is None
+    (seen,) = elsewhere(on_base)
+    assert {v.measured_on for v in seen} == {"500 training photographs of the base"} and len(seen) == len(on_base)
+    assert sorted(len(accuracy_of(v).seeds) for v in seen) == [1] * 25 + [3] * 5
+    for variant in on_base + seen:
+        assert "75.1 % top-1" in variant.about_pictures and "ImageNet's validation set" in variant.about_pictures
+    assert "no claim about ImageNet" in on_base[0].about_pictures and "trained" in seen[0].about_pictures
 
 
 def test_a_network_that_lost_a_layer_is_compared_with_a_control_trained_as_long() -> None:

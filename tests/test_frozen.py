@@ -31,11 +31,13 @@ from ulsam_viz.training.folder import RunFolder
 from ulsam_viz.training.frozen import ModuleRecipe, frozen_network, train_modules
 from ulsam_viz.training.loop import Execution
 from ulsam_viz.training.mixture import Source, TestSet, find_numbered, parse_source, parse_test
-from ulsam_viz.training.publish import publish_modules
+from ulsam_viz.training.publish import enter_figures, publish_modules
+from ulsam_viz.training.zoo_file import read_zoo_file
 from ulsam_viz.zoo import CheckpointError, get_variant, list_variants, load_network
 
 QUIET = Execution(workers=0, quiet=True)
 CLASSES = ("class0", "class1", "class2")
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -231,6 +233,41 @@ def test_what_ships_is_the_modules_and_names_its_base(data: Path, tmp_path: Path
     monkeypatch.setitem(BASES, "small", dataclasses.replace(BASES["small"], sha256="0" * 64))
     with pytest.raises(CheckpointError, match="other weights of small"):
         load_network(get_variant(placed.name, zoo))
+
+
+def test_figures_on_other_pictures_are_entered_and_those_before_are_kept(tmp_path: Path) -> None:
+    before = {"pictures": 5, "top1": 80.0, "attention": {}, "samples": {"top1": 1.0}, "measured_on": "old pictures"}
+    beside = {"measured_on": "small ones", "top1": 20.0}
+    record = {
+        "name": "a",
+        "metrics": before | {"others": [beside]},
+        "calibration": {"temperature": 0.8, "ece": 4.0, "known": [0.1]},
+    }
+    untouched = {"name": "b", "metrics": {"top1": 1.0}}
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps({"variants": [record, untouched], "other": 1}))
+    for top1 in (92.0, 92.2):  # measured again, they are replaced
+        enter_figures(manifest, "a", {"pictures": 7, "top1": top1, "attention": {}}, "new pictures")
+        content = json.loads(manifest.read_text())
+        a, b = content["variants"]
+        assert b == untouched and content["other"] == 1
+        assert (a["metrics"]["top1"], a["metrics"]["measured_on"], a["metrics"]["samples"]) == (top1, "new pictures", {"top1": 1.0})
+        old, small = a["metrics"]["others"]
+        assert (old["top1"], old["measured_on"], old["calibration"]) == (80.0, "old pictures", {"ece": 4.0}) and small == beside
+        assert a["calibration"] == {"temperature": 0.8}  # all else was measured on the pictures before
+
+
+def test_only_networks_on_a_base_are_measured_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--variant", "mobilenet_v1-0.5-plain", "--data", str(tmp_path), "--enter"]) == 2
+    assert "--enter is for networks on a base that others trained" in capsys.readouterr().err
+
+
+def test_known_pictures_are_called_by_what_they_are() -> None:
+    flickr, training = (parse_test(f"{folder}:numbered").title for folder in ("flickr-photos", "data/imagenet-photos"))
+    assert (flickr, training) == ("CC BY photographs from Flickr", "training photographs of the base")
+    assert parse_test("photos:numbered").title == "pictures of photos"
+    measured = [test.title for run in read_zoo_file(ROOT / "ulsam_viz/training/zoo_imagenet.toml") for test in run.tests[:2]]
+    assert set(measured) == {flickr, training} and measured[0] == flickr
 
 
 def test_pictures_get_the_class_numbers_of_the_base(tmp_path: Path) -> None:

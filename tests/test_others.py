@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.oracle import trained_looking
-from ulsam_viz.cost import count_cost
+from ulsam_viz.cost import count_cost, module_elementwise_bytes
 from ulsam_viz.models.mobilenet import MobileNetV1
 from ulsam_viz.models.network import Placement
 from ulsam_viz.models.optimize import optimize
@@ -24,6 +24,7 @@ from ulsam_viz.models.others.eca import ECA
 from ulsam_viz.models.others.gate import Gate
 from ulsam_viz.models.others.se import SE
 from ulsam_viz.models.others.simam import SimAM
+from ulsam_viz.models.ulsam import GAINS, Gain
 from ulsam_viz.zoo import placement_from, variant_name
 
 CHANNELS = 64
@@ -166,3 +167,26 @@ def test_their_cost_is_counted() -> None:
     # The gain reads and writes all features at least, and SimAM reads them several times.
     assert all(cost.elementwise_bytes - plain.elementwise_bytes >= 2 * 4 * m * places for cost in added.values())
     assert added["simam"].elementwise_bytes > added["eca"].elementwise_bytes
+
+
+@pytest.mark.parametrize("groups", [1, 4, 16])
+@pytest.mark.parametrize("gain", GAINS)
+def test_one_counter_tells_what_all_modules_move(groups: int, gain: Gain) -> None:
+    """ULSAM as the others: the tensors that PyTorch's operators read and write, convolutions apart."""
+    m, g, places = 256, groups, 14 * 14
+    norms = 2 * (m + g) * places + 4 * (m + g)  # each reads features, scale, shift, mean and variance, and writes features
+    others = 2 * (m + g) * places + 3 * m * places + 2 * g * places  # ReLUs; the pool, with its indices; the softmax
+    applied = (3 * m + g) * places + (4 * g * places if gain == "normalised" else 0)  # x twice and the gain in, x out
+    plain = count_cost(MobileNetV1(0.5, 101)).elementwise_bytes
+    with_it = count_cost(MobileNetV1(0.5, 101, Placement((11,), groups, gain=gain))).elementwise_bytes
+    assert with_it - plain == module_elementwise_bytes(m, g, 14, 14, gain) == 4 * (norms + others + applied)
+
+
+def test_element_wise_traffic_orders_modules_by_what_they_move() -> None:
+    """At g = 4 ULSAM moves as much as BAM and CBAM do, not a fifth less."""
+    plain, *added = (
+        count_cost(MobileNetV1(0.5, 101, placement)).elementwise_bytes
+        for placement in (None, *(Placement((11,), 4 if name == "ulsam" else 1, module=name) for name in ("eca", "bam", "cbam", "ulsam", "simam")))
+    )  # fmt: skip
+    assert added == sorted(added)
+    assert [(moved - plain) / 1e6 for moved in added] == pytest.approx([0.61, 1.97, 2.03, 2.035, 3.02], abs=0.006)

@@ -12,7 +12,7 @@ from tests.test_evidence import made_up
 from ulsam_viz import studies
 from ulsam_viz.models.network import Placement
 from ulsam_viz.studies import Estimate, why_silent
-from ulsam_viz.zoo import Variant
+from ulsam_viz.zoo import Variant, list_variants
 
 
 def estimate(mean: float, spread: float = 0.1) -> Estimate:
@@ -40,6 +40,12 @@ def test_an_interval_is_students_over_the_seeds_and_not_below_nothing() -> None:
     assert (Estimate({0: 0.0, 1: 0.1, 2: 0.2}).interval or (1, 1))[0] == 0.0
     assert Estimate({0: 4.0}).interval is None
     assert str(Estimate({0: 4.0})) == "4.0" and str(Estimate({0: 4.0, 1: 5.0, 2: 6.0})) == "5.0 (2.5 to 7.5)"
+
+
+def test_an_interval_that_was_cut_at_zero_says_so() -> None:
+    assert str(Estimate({0: 5.0, 1: 10.0, 2: 30.0})) == "15.0 (0.0, cut at zero, to 47.9)"
+    assert str(Estimate({0: 4.0, 1: 4.0, 2: 4.0})) == "4.0 (4.0 to 4.0)"
+    assert str(Estimate({0: 0.0, 1: 0.0})) == "0.0 (0.0 to 0.0)"  # nothing was cut
 
 
 def test_the_reason_of_silence_is_judged_at_half_of_the_others_effect_and_beyond_chance() -> None:
@@ -75,10 +81,10 @@ def placed(flips_by_g: dict[int, tuple[float, ...]], gain: str = "normalised") -
 
 def test_g_decides_what_attention_does_only_beyond_chance() -> None:
     apart = studies.g_and_effect(placed({1: (2.0, 2.1, 2.2), 4: (5.0, 5.2, 5.1), 16: (7.0, 7.1, 7.3)}))
-    assert "g decides how much attention does" in apart and "largest difference 5.0 points" in apart
+    assert "attention does more or less by g" in apart and "largest difference 5.0 points" in apart
     small = studies.g_and_effect(placed({1: (2.0, 2.01, 2.02), 4: (2.97, 2.98, 2.99)}))
     assert "too little to choose g by" in small
-    assert "decides" in studies.g_and_effect(placed({1: (2.0, 2.01, 2.02), 4: (3.03, 3.04, 3.05)}))
+    assert "more or less by g" in studies.g_and_effect(placed({1: (2.0, 2.01, 2.02), 4: (3.03, 3.04, 3.05)}))
     alike = studies.g_and_effect(placed({1: (4.0, 5.1, 5.2), 4: (5.0, 4.2, 5.1), 16: (5.3, 5.1, 4.3)}))
     assert "g does not show" in alike
     assert "was not measured" in studies.g_and_effect(placed({1: (2.0,), 4: (5.0,)}))
@@ -87,12 +93,30 @@ def test_g_decides_what_attention_does_only_beyond_chance() -> None:
 def test_whether_g_matters_is_one_sentence_of_effect_and_accuracy() -> None:
     apart = placed({1: (2.0, 2.1, 2.2), 16: (7.0, 7.1, 7.3)})
     assert studies.does_g_matter(apart) == (
-        "Where attention may act, g decides how much attention does: taken away, it changes 2.1 % of the answers at g = 1 and 7.1 % at g = 16. "
-        "Top-1 differs by 0.00 points between them: within chance."
+        "In MobileNet-V1 0.5, fine-tuned with modules after 11, normalised gain, how much attention does depends on g: taken away, it changes "
+        "2.1 % of the answers at g = 1 and 7.1 % at g = 16. Top-1 differs by 0.00 points between them: within chance."
     )
     assert "g does not show" in studies.does_g_matter(placed({1: (2.0, 2.4, 2.2), 16: (2.3, 2.1, 2.2)}))
     assert "by too little to matter" in studies.does_g_matter(placed({1: (2.0, 2.01, 2.02), 16: (2.5, 2.51, 2.52)}))
     assert studies.does_g_matter(placed({1: (2.0,), 16: (7.0,)})) == ""
+
+
+def test_what_one_study_finds_of_g_is_set_beside_the_study_that_may_contradict_it() -> None:
+    apart = placed({1: (2.0, 2.1, 2.2), 16: (7.0, 7.1, 7.3)})
+    scattered = placed({1: (1.0, 30.0, 2.0), 16: (25.0, 3.0, 31.0)})
+    alone, contradicted, borne_out = (studies.does_g_matter(apart, start) for start in ((), scattered, apart))
+    assert contradicted.startswith(alone) and borne_out.startswith(alone)
+    assert (
+        "study of attention from the start (MobileNet-V1 0.5, modules after 11, normalised gain) does not bear that out"
+        in contradicted
+    )
+    assert "cut at zero" in contradicted and "points, within chance (" in contradicted
+    assert ") bears that out: " in borne_out and "points, beyond chance (" in borne_out
+    real = studies.does_g_matter(apart, list_variants(study="start"))
+    assert (
+        "MobileNet-V1 0.25, modules after 6, 11, normalised gain) does not bear that out: 17.4 (0.0, cut at zero, to 44.2; g = 1)"
+        in real
+    )
 
 
 def test_both_gains_are_set_beside_each_other_where_both_were_trained() -> None:

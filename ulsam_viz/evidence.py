@@ -5,35 +5,40 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from .analysis.interventions import Intervention
-from .analysis.verdicts import judge
+from .analysis.verdicts import Verdict, judge
 from .zoo import UNKNOWN, Variant, position_name
 
 # Points of top-1. The paper's own gains are tenths of a point, the largest 0.39; less than this is not worth choosing a network by.
 SMALLEST_TOP1 = 0.3
+# The largest difference over this share of what chance reaches is called borderline, not "no difference".
+BORDERLINE = 0.9
+JudgedDifference = Literal[Verdict, "borderline"]
 # A map is alive that is uniform for less than this share of the pictures.
 _ALIVE = 0.2
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Top-1 of one variant on the held-out part, in %.
+    """Top-1 of one variant on its test pictures, in %.
 
     Attributes:
         by_seed: One figure for each seed it was trained with, the shipped checkpoint's first.
         standard_error: Of one of them, from the size of the test set alone: sqrt(p (1 - p) / n).
+        of_any_seed: It was not trained here, as a base that others trained: its one figure stands beside every seed.
 
     An own network's may not be known: it then has no figures, is false, and says "unknown".
     """
 
     by_seed: Mapping[int, float]
     standard_error: float
+    of_any_seed: bool = False
 
     @property
     def seeds(self) -> tuple[float, ...]:
@@ -57,7 +62,8 @@ class Accuracy:
 
     def over(self, seeds: Collection[int]) -> Accuracy:
         """Return it over some of its seeds only: others' figures compare with those of the same seeds."""
-        return Accuracy({seed: top1 for seed, top1 in self.by_seed.items() if seed in seeds}, self.standard_error)
+        own = dict.fromkeys(seeds, self.mean) if self.of_any_seed else {s: t for s, t in self.by_seed.items() if s in seeds}
+        return replace(self, by_seed=own)
 
     def __bool__(self) -> bool:
         return bool(self.by_seed)
@@ -70,8 +76,9 @@ class Accuracy:
 
 
 def common_seeds(accuracies: Iterable[Accuracy]) -> set[int]:
-    """Return the seeds that all have."""
-    seeds = [set(a.by_seed) for a in accuracies]
+    """Return the seeds that all have; one that stands for any seed leaves the choice to the others."""
+    every = list(accuracies)
+    seeds = [set(a.by_seed) for a in every if not a.of_any_seed] or [set(a.by_seed) for a in every]
     return set.intersection(*seeds) if seeds else set()
 
 
@@ -84,7 +91,16 @@ def accuracy_of(variant: Variant) -> Accuracy:
     """Return a variant's top-1 with all its seeds; nothing of a network that somebody entered, whose training is not known."""
     if not is_measured(variant):
         return Accuracy({}, math.nan)
-    return _accuracy_from([{"metrics": variant.metrics, "made_by": variant.made_by}, *variant.repeats])
+    found = _accuracy_from([{"metrics": variant.metrics, "made_by": variant.made_by}, *variant.repeats])
+    return replace(found, of_any_seed=variant.base is not None and variant.placement is None)
+
+
+def elsewhere(variants: Iterable[Variant]) -> list[list[Variant]]:
+    """Return networks with their figures on other test pictures, one list for each set of pictures that several were measured on."""
+    seen: dict[str, list[Variant]] = {}
+    for variant in (other for v in variants for other in v.elsewhere):
+        seen.setdefault(variant.measured_on, []).append(variant)
+    return [members for members in seen.values() if len(members) > 1]
 
 
 def _accuracy_from(records: Sequence[Mapping[str, Any]]) -> Accuracy:
@@ -110,10 +126,8 @@ def control_of(variant: Variant, variants: Sequence[Variant]) -> Accuracy | None
 
 def difference(a: Accuracy, b: Accuracy) -> float:
     """Return how much a is above b, in points, over the seeds that both have: those saw the same pictures in the same order."""
-    common = a.by_seed.keys() & b.by_seed.keys()
-    if not common:
-        return a.mean - b.mean
-    return statistics.fmean(a.by_seed[s] - b.by_seed[s] for s in common)
+    common = common_seeds((a, b))
+    return a.over(common).mean - b.over(common).mean if common else a.mean - b.mean
 
 
 @dataclass(frozen=True)
@@ -198,6 +212,17 @@ class Comparison:
         """Whether the difference is more than seeds explain."""
         return self.by_chance is not None and self.largest > self.by_chance
 
+    @property
+    def borderline(self) -> bool:
+        """Whether chance explains the difference, but hardly: it is more than :data:`BORDERLINE` of what chance reaches."""
+        return self.by_chance is not None and BORDERLINE * self.by_chance < self.largest <= self.by_chance
+
+    def judged(self, smallest: float) -> JudgedDifference:
+        """Judge the difference against chance and the smallest size that matters; with single seeds it is within chance."""
+        if self.borderline:
+            return "borderline"
+        return "within chance" if self.by_chance is None else judge(self.largest, chance=self.by_chance, smallest=smallest)
+
 
 def compare(accuracies: Sequence[Accuracy], noise: SeedSpread | None) -> Comparison:
     """Compare accuracies over the seeds that all of them have, by Tukey's studentized range.
@@ -208,13 +233,14 @@ def compare(accuracies: Sequence[Accuracy], noise: SeedSpread | None) -> Compari
     """
     common = common_seeds(accuracies)
     means = [a.over(common).mean if common else a.mean for a in accuracies]
-    counts = tuple(len(common) or len(a.by_seed) for a in accuracies)
+    # What was not trained here does not vary with the seed: as if of any number of them.
+    counts = tuple(math.inf if a.of_any_seed else float(len(common) or len(a.by_seed)) for a in accuracies)
     by_chance = noise.deviation * _studentized_range(counts, noise.freedom) if noise else None
     return Comparison(max(means) - min(means), by_chance)
 
 
 @lru_cache
-def _studentized_range(counts: tuple[int, ...], freedom: int, draws: int = 40_000) -> float:
+def _studentized_range(counts: tuple[float, ...], freedom: int, draws: int = 40_000) -> float:
     """Return the 95 % point of (range of means of so many draws) / (independent estimate of the deviation), by simulation."""
     rng = np.random.default_rng(0)
     means = rng.standard_normal((draws, len(counts))) / np.sqrt(counts)
@@ -232,9 +258,10 @@ def in_words(comparison: Comparison) -> str:
             f"{found}, more than other seeds would bring about (up to {comparison.by_chance:.2f} in 95 of 100 cases); other pictures could "
             "still order them otherwise."
         )
+    shown = "borderline, so a difference is neither shown nor ruled out" if comparison.borderline else "no difference can be seen"
     return (
         f"{found}. Networks of equal worth, trained from the same seeds, would differ by up to {comparison.by_chance:.2f} by chance "
-        "in 95 of 100 cases: no difference can be seen."
+        f"in 95 of 100 cases: {shown}."
     )
 
 
@@ -352,11 +379,16 @@ def conclusions(variants: Sequence[Variant], everything: Sequence[Variant], chos
         return f"{differs}; one seed each, chance unknown.", attention, _OPEN
     said = {
         "within chance": f"within chance ({by_chance:.2f}).",
+        "borderline": f"borderline, just within chance ({by_chance:.2f}).",
         "too small": f"beyond chance ({by_chance:.2f}), too small to matter.",
         "matters": f"beyond chance ({by_chance:.2f}).",
     }
-    verdict = judge(comparison.largest, chance=by_chance, smallest=SMALLEST_TOP1)
-    open_ = _OPEN if verdict == "within chance" else "It stays open whether attention is why, and whether other pictures agree."
+    verdict = comparison.judged(SMALLEST_TOP1)
+    open_ = (
+        _OPEN
+        if verdict in ("within chance", "borderline")
+        else "It stays open whether attention is why, and whether other pictures agree."
+    )
     return f"{differs}: {said[verdict]}", attention, open_
 
 

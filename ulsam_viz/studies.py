@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .analysis.interventions import CONSTANT
-from .analysis.verdicts import judge
 from .evidence import (
     SMALLEST_TOP1,
     Accuracy,
     Comparison,
+    JudgedDifference,
     accuracy_of,
     by_position,
     common_seeds,
@@ -59,11 +59,17 @@ class Estimate:
         half = t * statistics.stdev(self.by_seed.values()) / math.sqrt(count)
         return max(self.mean - half, 0.0), self.mean + half
 
+    @property
+    def cut(self) -> bool:
+        """Whether the interval reached below 0 and was cut there, as it would for figures that chance scatters widely."""
+        return self.interval is not None and self.interval[0] == 0.0 < self.interval[1]
+
     def __str__(self) -> str:
-        """Write ``"5.1 (4.2 to 6.0)"``, or the figure alone."""
+        """Write ``"5.1 (4.2 to 6.0)"``, ``"17.4 (0.0, cut at zero, to 44.2)"``, or the figure alone."""
         if self.interval is None:
             return f"{self.mean:.1f}"
-        return f"{self.mean:.1f} ({self.interval[0]:.1f} to {self.interval[1]:.1f})"
+        low, high = self.interval
+        return f"{self.mean:.1f} ({low:.1f}{', cut at zero,' if self.cut else ''} to {high:.1f})"
 
 
 def without_attention(variant: Variant, change: str = "off") -> Estimate:
@@ -198,45 +204,68 @@ def g_and_effect(placed: Sequence[Variant]) -> str:
     found = compare_effects(estimates)
     each = ", ".join(f"g = {v.groups}: {e}" for v, e in zip(placed, estimates, strict=True))
     chance = f"chance: {found.by_chance:.1f}" if found.by_chance is not None else "chance unknown"
-    return f"By g, over seeds ({each}): largest difference {found.largest:.1f} points ({chance}). {_OF_EFFECT[_judged(found)]}"
+    return f"By g, over seeds ({each}): largest difference {found.largest:.1f} points ({chance}). {_OF_EFFECT[found.judged(SMALLEST_EFFECT)]}"
 
 
-def _judged(found: Comparison) -> str:
-    if found.by_chance is None:
-        return "within chance"
-    return judge(found.largest, chance=found.by_chance, smallest=SMALLEST_EFFECT)
-
-
-_OF_EFFECT = {
+_OF_EFFECT: dict[JudgedDifference, str] = {
     "within chance": "No more than chance: g does not show.",
+    "borderline": "Borderline, just within chance: whether g shows stays open.",
     "too small": f"More than chance, but less than {SMALLEST_EFFECT:.0f} point: too little to choose g by.",
-    "matters": "More than chance: with this gain, g decides how much attention does.",
+    "matters": "More than chance: here, with this gain, attention does more or less by g.",
 }
 
 
-def does_g_matter(placed: Sequence[Variant]) -> str:
-    """Answer in one sentence whether g matters where attention may act: for what attention does, and for accuracy.
+def does_g_matter(placed: Sequence[Variant], start: Sequence[Variant] = ()) -> str:
+    """Answer whether g matters where attention may act, in the networks at hand: for what attention does, and for accuracy.
 
     Args:
         placed: Networks of one position with the normalised gain, by g, several seeds each; else the text is empty.
+        start: The networks of the study "start", another network and other layers, which may bear it out or not.
     """
     estimates = [without_attention(v) for v in placed]
     if len(placed) < 2 or any(e.interval is None for e in estimates):
         return ""
     found, top1 = compare_effects(estimates), [accuracy_of(v) for v in placed]
     accuracy = compare(top1, noise_of_seeds([a.by_seed for a in top1]))
-    for_effect = {
-        "within chance": "g does not show in what attention does",
-        "too small": "g changes what attention does, by too little to matter",
-        "matters": "g decides how much attention does",
-    }[_judged(found)]
-    for_accuracy = "chance unknown"
-    if accuracy.by_chance is not None:
-        verdict = judge(accuracy.largest, chance=accuracy.by_chance, smallest=SMALLEST_TOP1)
-        for_accuracy = {"within chance": "within chance", "too small": "too small to matter", "matters": "beyond chance"}[verdict]
+    for_effect = _G_AND_EFFECT[found.judged(SMALLEST_EFFECT)]
+    for_accuracy = "chance unknown" if accuracy.by_chance is None else _IN_SHORT[accuracy.judged(SMALLEST_TOP1)]
+    said = (
+        f"In {placed[0].label}, fine-tuned with modules {position_name(placed[0])}, {for_effect}: taken away, it changes "
+        f"{estimates[0].mean:.1f} % of the answers at g = {placed[0].groups} and {estimates[-1].mean:.1f} % at g = {placed[-1].groups}. "
+        f"Top-1 differs by {accuracy.largest:.2f} points between them: {for_accuracy}."
+    )
+    return " ".join(filter(None, (said, _g_from_the_start(start))))
+
+
+_G_AND_EFFECT: dict[JudgedDifference, str] = {
+    "within chance": "g does not show in what attention does",
+    "borderline": "whether g shows in what attention does is borderline",
+    "too small": "g changes what attention does, by too little to matter",
+    "matters": "how much attention does depends on g",
+}
+_IN_SHORT: dict[JudgedDifference, str] = {
+    "within chance": "within chance",
+    "borderline": "borderline, just within chance",
+    "too small": "beyond chance, too small to matter",
+    "matters": "beyond chance",
+}
+
+
+def _g_from_the_start(start: Sequence[Variant]) -> str:
+    """Say whether g matters for what attention does in the study "start", with the normalised gain; empty where that is not known."""
+    placed = of_gain(start, "normalised")
+    estimates = [without_attention(v) for v in placed]
+    if len(placed) < 2 or any(e.interval is None for e in estimates):
+        return ""
+    found = compare_effects(estimates)
+    if found.by_chance is None:
+        return ""
+    verdict = found.judged(SMALLEST_EFFECT)
+    bears_out = "bears that out" if verdict == "matters" else "does not bear that out"
     return (
-        f"Where attention may act, {for_effect}: taken away, it changes {estimates[0].mean:.1f} % of the answers at g = {placed[0].groups} and "
-        f"{estimates[-1].mean:.1f} % at g = {placed[-1].groups}. Top-1 differs by {accuracy.largest:.2f} points between them: {for_accuracy}."
+        f"The study of attention from the start ({placed[0].label}, modules {position_name(placed[0])}) {bears_out}: "
+        f"{_each(placed, estimates)} % of the answers, a largest difference of {found.largest:.1f} points, {_IN_SHORT[verdict]} "
+        f"({found.by_chance:.1f})."
     )
 
 
@@ -249,14 +278,13 @@ def g_and_accuracy(placed: Sequence[Variant]) -> str:
     among, all_ = compare(own, noise), compare(rows, noise)
     if among.by_chance is None or all_.by_chance is None:
         return "Top-1 by g: one training each, so nothing tells chance."
-    words = {"within chance": "within chance", "too small": "beyond chance, too small to matter", "matters": "beyond chance"}
-    verdict = words[judge(among.largest, chance=among.by_chance, smallest=SMALLEST_TOP1)]
+    verdict = _IN_SHORT[among.judged(SMALLEST_TOP1)]
     said = f"Top-1 differs by {among.largest:.2f} points between group counts: {verdict} ({among.by_chance:.2f})."
     if control:
         gaps = [
             statistics.fmean(a.by_seed[s] - rows[-1].by_seed[s] for s in a.by_seed.keys() & rows[-1].by_seed.keys()) for a in own
         ]
-        verdict = words[judge(max(map(abs, gaps)), chance=all_.by_chance, smallest=SMALLEST_TOP1)]
+        verdict = _IN_SHORT[Comparison(max(map(abs, gaps)), all_.by_chance).judged(SMALLEST_TOP1)]
         said += f" To the plain control it is {min(gaps):+.2f} to {max(gaps):+.2f}: {verdict} ({all_.by_chance:.2f})."
     return said
 

@@ -14,13 +14,14 @@ from .evidence import (
     by_position,
     common_seeds,
     control_of,
+    elsewhere,
     findings,
     seed_spread,
     trained_anew,
     what_attention_does,
 )
 from .models.ulsam import GAINS
-from .zoo import UNKNOWN, Variant, list_variants, position_name
+from .zoo import UNKNOWN, Variant, list_variants, pictures_of, position_name
 
 
 def write_tables(document: Path, variants: Sequence[Variant]) -> None:
@@ -43,32 +44,49 @@ def write_tables(document: Path, variants: Sequence[Variant]) -> None:
 
 
 def accuracy_tables(variants: Sequence[Variant]) -> str:
-    """Write a grid of top-1 for each backbone, positions by g, and under it what the differences show."""
+    """Write a grid of top-1 for each backbone and set of test pictures, positions by g, and under it what the differences show."""
     parts = []
-    for backbone, members in by_backbone(variants).items():
-        groups = sorted({v.groups for v in members if v.placement})
-        rows = [["top-1 %", "no attention", *(f"g = {g}" for g in groups)]]
-        for position, placed in by_position(members).items():
-            of_groups = {0: control_of(placed[0], members), **{v.groups: accuracy_of(v) for v in placed}}
-            row = [of_groups.get(g) for g in (0, *groups)]
-            rows.append([position, *("" if a is None else f"{a.seeds[0]:.1f}" if a else UNKNOWN for a in row)])
-            if (seeds := len(common_seeds(a for a in row[1:] if a))) > 1:  # a base that others trained has none
-                rows.append([f"{position}, {seeds} seeds", *(a.over_seeds if a else "" for a in row)])
-        parts.append(f"**{backbone}**, {members[0].input_size} px, {members[0].measured_on}:")
-        parts.append(_table(rows))
-        parts += findings(members, variants)
-        for gain in GAINS:
-            if said := what_attention_does([v for v in members if v.gain == gain]):
-                parts.append(said)
-    for dataset in dict.fromkeys(v.dataset for v in variants):
-        alike = [v for v in variants if v.dataset == dataset and v.gain == "published"]
-        if spread := seed_spread(alike):
-            parts.append(
-                f"Over {alike[0].measured_on}, ± is the standard deviation over seeds; pooled over all that have several ({trained_anew(alike)}) it is "
-                f"{spread.deviation:.2f} points. What chance does to differences is known from these alone, and taken to be the same elsewhere. "
-                f"The test set's own standard error, which all variants share, is {max(accuracy_of(v).standard_error for v in alike):.1f} points."
-            )
+    for members in by_backbone(variants).values():
+        for seen in (members, *elsewhere(members)):
+            parts += _accuracies(seen, variants if seen is members else seen)
+    for on_one_set in (variants, *elsewhere(variants)):
+        for dataset in dict.fromkeys(v.dataset for v in on_one_set):
+            parts += _spread_of_seeds([v for v in on_one_set if v.dataset == dataset and v.gain == "published"])
     return "\n\n".join(parts)
+
+
+def _accuracies(members: Sequence[Variant], everything: Sequence[Variant]) -> list[str]:
+    """Write the grid of one backbone on one set of pictures, and what it shows."""
+    groups = sorted({v.groups for v in members if v.placement})
+    rows = [["top-1 %", "no attention", *(f"g = {g}" for g in groups)]]
+    for position, placed in by_position(members).items():
+        of_groups = {0: control_of(placed[0], members), **{v.groups: accuracy_of(v) for v in placed}}
+        row = [of_groups.get(g) for g in (0, *groups)]
+        rows.append([position, *("" if a is None else f"{a.seeds[0]:.1f}" if a else UNKNOWN for a in row)])
+        if (seeds := len(common_seeds(a for a in row[1:] if a))) > 1:  # a base that others trained has none
+            rows.append([f"{position}, {seeds} seeds", *(a.over_seeds if a else "" for a in row)])
+    some = members[0]
+    effects = [what_attention_does([v for v in members if v.gain == gain]) for gain in GAINS]
+    head = f"**{some.title}**, {some.input_size} px, {some.measured_on}"
+    about = f"{some.about_pictures} ECE: {_errors(members)}." if some.about_pictures else ""
+    return list(filter(None, (f"{head}:", _table(rows), about, *findings(members, everything), *effects)))
+
+
+def _errors(members: Sequence[Variant]) -> str:
+    """Write the span of calibration errors, as trained and calibrated."""
+    calibrated = [v.calibration.ece for v in members if v.calibration.ece is not None]
+    after = f", {_span(calibrated, '.1f')} % with the temperature" if calibrated else ""
+    return f"{_span([v.metrics['ece'] for v in members if 'ece' in v.metrics], '.1f')} % as trained{after}"
+
+
+def _spread_of_seeds(alike: Sequence[Variant]) -> list[str]:
+    if not (spread := seed_spread(alike)):
+        return []
+    return [
+        f"Over {alike[0].measured_on}, ± is the standard deviation over seeds; pooled over all that have several ({trained_anew(alike)}) it is "
+        f"{spread.deviation:.2f} points. What chance does to differences is known from these alone, and taken to be the same elsewhere. "
+        f"The test set's own standard error, which all variants share, is {max(accuracy_of(v).standard_error for v in alike):.1f} points."
+    ]
 
 
 def experiment_tables(variants: Sequence[Variant]) -> str:
@@ -83,7 +101,7 @@ def experiment_tables(variants: Sequence[Variant]) -> str:
                 if placed[0].gain == "normalised" and len(placed[0].repeats) > 1
             ]
             for placed in by_position(members).values():
-                if placed[0].gain == "normalised" and (answer := studies.does_g_matter(placed)):
+                if placed[0].gain == "normalised" and (answer := studies.does_g_matter(placed, list_variants(study="start"))):
                     parts.append(answer)
     if compared := studies.modules_compared(list_variants(study="gain"), variants):
         where = f"{compared[0].label}, {position_name(compared[1])}, {len(compared[0].repeats) + 1} seeds each"
@@ -146,7 +164,8 @@ def map_table(variants: Sequence[Variant]) -> str:
             "other answers %: off, uniform, shuffled",
         ]
     ]
-    for variant in variants:
+    second = [v for seen in elsewhere(variants) for v in seen]
+    for variant in (*variants, *second):
         layers = variant.metrics.get("attention", {}).values()
         cells = [""] * 5
         if layers:
@@ -159,7 +178,8 @@ def map_table(variants: Sequence[Variant]) -> str:
                 _span(redundancies, "+.2f") if redundancies else "",
                 ", ".join(f"{figures['flips']:.1f}" for figures in variant.metrics.get("effects", {}).values()),
             ]
-        rows.append([f"`{variant.name}`", variant.figure("top5"), _calibrated(variant), *cells])
+        name = f"`{variant.name}`" + (f" on {pictures_of(variant.metrics)}" if variant in second else "")
+        rows.append([name, variant.figure("top5"), _calibrated(variant), *cells])
     return _table(rows)
 
 

@@ -28,6 +28,7 @@ from .models.backbones import BACKBONES
 from .models.network import Network, Placement
 from .models.optimize import optimize
 from .models.ulsam import Gain
+from .testsets import set_called
 
 # The shipped zoo, or those of the user's own making, the first of which is *the* zoo.
 _NAMED = tuple(Path(part) for part in os.environ.get("ULSAM_VIZ_CHECKPOINTS", "").split(os.pathsep) if part)
@@ -52,15 +53,17 @@ class Calibration:
     Attributes:
         temperature: Divides the logits before the softmax, so that probabilities are right as often as they say; 1 leaves
             them as they are.
-        ece: Expected calibration error on held-out pictures with that temperature, in %; None where it was not measured.
-        known: How far calibrated answers to held-out pictures are spread (entropy, nats): smallest, deciles, largest.
+        ece: Expected calibration error on the test pictures with that temperature, in %; None where it was not measured.
+        known: How far calibrated answers to the test pictures are spread (entropy, nats): smallest, deciles, largest.
         foreign: The same for pictures that show none of the classes; empty where there were none.
+        warned: For other pictures, what they are and how many of them, in %, get the warning that no class may fit.
     """
 
     temperature: float = 1.0
     ece: float | None = None
     known: tuple[float, ...] = ()
     foreign: tuple[float, ...] = ()
+    warned: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,9 @@ class Variant:
         placement: Its ULSAM modules; None for the plain control.
         classes: Class names by output number.
         preprocessing: Size and normalisation of its input.
-        metrics: Figures on pictures it was not trained on: ``top1``, ``top5`` (%), ``ece``, ``pictures`` and which they are
-            (``measured_on``), and ``attention`` by layer. An own network's may all be missing: see :meth:`figure`.
+        metrics: Figures on its test pictures: ``top1``, ``top5`` (%), ``ece``, ``pictures`` and which they are
+            (``measured_on``; by default held-out pictures of its dataset), and ``attention`` by layer. An own network's may all
+            be missing: see :meth:`figure`.
         made_by: Data, recipe, seed, code version and time of the training run.
         dataset: What it was trained on, which names the classes.
         path: The checkpoint file; None where the network is its base and nothing else, and where only figures are kept.
@@ -83,7 +87,10 @@ class Variant:
         base: Name of the frozen base, see :data:`~ulsam_viz.bases.BASES`: the file then holds the modules alone. None
             where it holds the whole network.
         base_sha256: Of the base that the modules were trained in; "" without one.
-        repeats: Records (``metrics``, ``made_by``) of the same training with other seeds, whose weights do not ship.
+        repeats: Records (``metrics``, ``made_by``) of the same training with other seeds, whose weights do not ship; those
+            that were measured on the same pictures.
+        elsewhere: The same network with its figures on other test pictures, and the repeats that were measured on those:
+            figures of different pictures are never pooled.
         control: Where the plain variant is not the control, the records of the plain network that is, one a seed: trained as
             long from the same start (normalised gain), or as long from a base of its own (modules instead of layers).
         calibration: How its logits become probabilities, and what they tell of unknown subjects.
@@ -106,6 +113,7 @@ class Variant:
     base: str | None = None
     base_sha256: str = field(default="", repr=False)
     repeats: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    elsewhere: tuple[Variant, ...] = field(default=(), repr=False, compare=False)
     control: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     calibration: Calibration = field(default=Calibration(), repr=False)
     own: bool = False
@@ -148,7 +156,18 @@ class Variant:
         """What its figures are of: ``"2,859 held-out pictures"``."""
         if "pictures" not in self.metrics:
             return "pictures that are not known"
-        return f"{self.metrics['pictures']:,} {self.metrics.get('measured_on', 'held-out pictures')}"
+        return f"{self.metrics['pictures']:,} {pictures_of(self.metrics)}"
+
+    @property
+    def pictures_chosen(self) -> str:
+        """How its test pictures were chosen, in sentences; empty for held-out pictures."""
+        known = set_called(pictures_of(self.metrics))
+        return known.chosen if known else ""
+
+    @property
+    def about_pictures(self) -> str:
+        """The same, and what its base's publishers report of it elsewhere."""
+        return f"{self.pictures_chosen} {BASES[self.base].published if self.base else ''}".strip()
 
     def figure(self, key: str, form: str = ".1f") -> str:
         """Write one of its metrics in a format, or "unknown"."""
@@ -184,6 +203,11 @@ def position_name(variant: Variant) -> str:
         return "none (plain control)"
     where = f"{'instead of' if p.mode == 'instead' else 'after'} {', '.join(map(str, p.layers))}"
     return where if p.gain == "published" else f"{where}, {p.gain} gain"
+
+
+def pictures_of(metrics: Mapping[str, Any]) -> str:
+    """Return which pictures figures are of, in words."""
+    return str(metrics.get("measured_on", "held-out pictures"))
 
 
 def own_folder() -> Path:
@@ -318,8 +342,10 @@ def _variant_from(record: Mapping[str, Any], part: Mapping[str, Any], manifest: 
     if (missing := {"top1", "top5", "ece", "pictures", "attention"} - record["metrics"].keys()) and not own:
         raise ValueError(f"'{record['name']}' has no {', '.join(sorted(missing))}")
     placement, dataset = placement_from(record["placement"]), record["classes"]
-    repeats = part.get("repeats", [])
-    return Variant(
+    repeats = [
+        r for r in part.get("repeats", []) if r["name"] == record["name"] and _differ_by_seed(r["made_by"], record["made_by"])
+    ]
+    variant = Variant(
         name=str(record["name"]),
         backbone=record["backbone"],
         width=float(record["width"]),
@@ -333,12 +359,25 @@ def _variant_from(record: Mapping[str, Any], part: Mapping[str, Any], manifest: 
         sha256=record["sha256"],
         base=base,
         base_sha256=record["base_sha256"] if base else "",
-        repeats=tuple(r for r in repeats if r["name"] == record["name"] and _differ_by_seed(r["made_by"], record["made_by"])),
+        repeats=_measured_on_the_same(record["metrics"], repeats),
         control=_control_from(record, placement, manifest) if part is manifest else (),
         calibration=_calibration_from(record.get("calibration", {})),
         own=own,
         dtype=dtype,
     )
+    others = [metrics for metrics in record["metrics"].get("others", ()) if "attention" in metrics]  # others have accuracies alone
+    return replace(variant, elsewhere=tuple(_with_figures(variant, metrics, repeats) for metrics in others))
+
+
+def _measured_on_the_same(metrics: Mapping[str, Any], repeats: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """Return the records of repeats whose figures are of the same pictures."""
+    return tuple(r for r in repeats if pictures_of(r["metrics"]) == pictures_of(metrics))
+
+
+def _with_figures(variant: Variant, metrics: Mapping[str, Any], repeats: Sequence[Mapping[str, Any]]) -> Variant:
+    """Return a variant with its figures on other test pictures."""
+    calibration = Calibration(variant.calibration.temperature, metrics.get("calibration", {}).get("ece"))
+    return replace(variant, metrics=metrics, repeats=_measured_on_the_same(metrics, repeats), calibration=calibration)
 
 
 def _control_from(
@@ -361,7 +400,8 @@ def _preprocessing_from(record: Mapping[str, Any]) -> Preprocessing:
 
 def _calibration_from(record: Mapping[str, Any]) -> Calibration:
     known, foreign = (tuple(float(v) for v in record.get(key, ())) for key in ("known", "foreign"))
-    calibration = Calibration(float(record.get("temperature", 1)), record.get("ece"), known, foreign)
+    warned = tuple((str(which), float(share)) for which, share in record.get("warned", ()))
+    calibration = Calibration(float(record.get("temperature", 1)), record.get("ece"), known, foreign, warned)
     if not (math.isfinite(calibration.temperature) and calibration.temperature > 0):
         raise ValueError(f"a temperature is a number above 0, not {calibration.temperature}")
     if any(list(spreads) != sorted(spreads) for spreads in (known, foreign)):

@@ -16,7 +16,7 @@ norms at each call, so it is never behind its weights, and :class:`FastULSAM` di
 Precision: a gain 1 + A lies about 0.5 % above 1 at 14x14, and a step of bfloat16 is 0.4 to 0.8 %. So both forms compute in
 the precision of their weights whatever autocast says, and return features in it; the next layer's autocast casts again.
 
-The gain 1 + A is hardly more than 1: A sums to 1 over H * W places, so its mean is 1 + 1 / (H * W). The *normalised* gain
+The gain 1 + A is in the mean hardly more than 1: A sums to 1 over H * W places, so that mean is 1 + 1 / (H * W). The *normalised* gain
 (1 + H * W * A) / 2 has mean 1 whatever the grid, and runs from a half to far above. It is this project's, not the paper's.
 
 Deviation: the authors' code sets BatchNorm's momentum to 0.9, which in PyTorch means "nearly the last batch

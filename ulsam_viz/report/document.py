@@ -213,6 +213,8 @@ def _making(report: Report) -> str:
         "top-1, top-5": f"{metrics['top1']} %, {metrics['top5']} % of {network['measured_on']}"
         if {"top1", "top5"} <= metrics.keys()
         else None,
+        "these pictures": network.get("about_pictures"),
+        **{f"on {on}": f"{m['top1']} %, {m['top5']} %. {m['chosen']}" for on, m in network.get("elsewhere", {}).items()},
         "sha256 of its file": network.get("sha256"),
         "base": network.get("base"),
         "sha256 of the base": network.get("base_sha256"),

@@ -117,6 +117,11 @@ def record_of(network: Variant | GuestNetwork) -> dict[str, Any]:
         "dataset": network.dataset,
         "seed": network.made_by.get("recipe", {}).get("seed"),
         "measured_on": network.measured_on,
+        "about_pictures": network.about_pictures,
+        "elsewhere": {
+            v.measured_on: {key: v.metrics.get(key) for key in ("top1", "top5")} | {"chosen": v.pictures_chosen}
+            for v in network.elsewhere
+        },
         "metrics": dict(network.metrics),
         "made_by": dict(network.made_by),
         "sha256": network.sha256,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from filelock import FileLock
 from torch import Tensor
 from tqdm import tqdm
 
-from ..analysis.calibration import calibration_error, deciles, fit_temperature, probabilities_of, spread_of
+from ..analysis.calibration import FALSE_ALARMS, calibration_error, deciles, fit_temperature, probabilities_of, spread_of
 from ..images import Preprocessing
 from ..models.network import Network
 from ..models.optimize import optimize
@@ -23,6 +23,7 @@ from .classes import first_names
 from .data import AugmentedPictures, DataError, Pictures, jitter
 from .evaluate import batches_of
 from .publish import replace
+from .subjects import OUTSIDE_IMAGENET
 
 # The networks have seen every training picture many times and are far surer of them than of any other. Small random crops
 # (ImageNet's usual ones, at least 8 % of the picture) make them as hard as new pictures are: the shipped networks, trained
@@ -43,6 +44,7 @@ class Material:
         known: Held-out pictures, as the app prepares them: batches likewise.
         known_labels: Their classes.
         foreign: Pictures that show none of the classes; may be empty.
+        others: Further pictures, by what they are, of which it is measured how many would be warned of.
     """
 
     fitted: Sequence[Tensor]
@@ -50,6 +52,7 @@ class Material:
     known: Sequence[Tensor]
     known_labels: np.ndarray
     foreign: Sequence[Tensor]
+    others: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
 
 
 def gather(
@@ -79,8 +82,15 @@ def gather(
     )
 
 
-def gather_for_base(shared: Pictures, known: Pictures, preprocessing: Preprocessing, *, count: int = 1000) -> Material:
-    """Read pictures for networks on a base that others trained: at most ``count`` known ones, and half as many to fit on.
+def gather_for_base(
+    shared: Pictures,
+    known: Pictures,
+    preprocessing: Preprocessing,
+    *,
+    others: Mapping[str, Pictures] | None = None,
+    count: int = 1000,
+) -> Material:
+    """Read pictures for networks on a base that others trained: at most ``count`` known ones, and half as many of each other kind.
 
     The base has not seen the pictures that its temperature is fitted on, so they are taken whole.
 
@@ -88,11 +98,24 @@ def gather_for_base(shared: Pictures, known: Pictures, preprocessing: Preprocess
         shared: Pictures to fit on, with the base's class numbers; see :func:`sharing`.
         known: Pictures to measure on, likewise.
         preprocessing: The base's.
+        others: Further pictures by what they are, to count how many would be warned of; the first show none of the classes.
         count: All are held in memory.
     """
     shared, known = _thinned(shared, count // 2), _thinned(known, count)
     ready = [list(batches_of(pictures, preprocessing, _BATCH)) for pictures in (shared, known)]
-    return Material(ready[0], np.array(shared.labels), ready[1], np.array(known.labels), ())
+    beside = {
+        f"{len(few.files)} {which}": list(batches_of(few, preprocessing, _BATCH))
+        for which, pictures in (others or {}).items()
+        if pictures.files and (few := _thinned(pictures, count // 2))
+    }
+    foreign = next(iter(beside.values()), [])
+    return Material(ready[0], np.array(shared.labels), ready[1], np.array(known.labels), foreign, beside)
+
+
+def outside_imagenet(pictures: Pictures) -> Pictures:
+    """Return the pictures of Caltech-101 whose subject is none of ImageNet's classes; see :data:`OUTSIDE_IMAGENET`."""
+    kept = [i for i, label in enumerate(pictures.labels) if pictures.classes[label] in OUTSIDE_IMAGENET]
+    return Pictures(tuple(pictures.files[i] for i in kept), tuple(pictures.labels[i] for i in kept), pictures.classes)
 
 
 def sharing(pictures: Pictures, classes: Sequence[str]) -> Pictures:
@@ -121,15 +144,20 @@ def measure(model: Network, material: Material) -> dict[str, Any]:
         material: Pictures of its preprocessing.
 
     Returns:
-        The manifest's record ``calibration``: ``temperature``, ``ece`` (%, held-out), ``ece_best`` (%, with the temperature
-        that suits the held-out pictures themselves best: what no rule could beat by much), ``pictures`` (count of fitted ones,
-        held-out and foreign ones), and ``known`` and ``foreign``, see :class:`~ulsam_viz.zoo.Calibration`.
+        The manifest's record ``calibration``: ``temperature``, ``ece`` (%, known ones), ``ece_best`` (%, with the temperature
+        that suits the known pictures themselves best: what no rule could beat by much), ``pictures`` (count of fitted ones,
+        known and foreign ones), and ``known``, ``foreign`` and ``warned``, see :class:`~ulsam_viz.zoo.Calibration`.
     """
     temperature = round(fit_temperature(_logits(model, material.fitted), material.fitted_labels), 3)
     logits, labels = _logits(model, material.known), material.known_labels
     known = probabilities_of(logits, temperature)
     best = probabilities_of(logits, fit_temperature(logits, labels))
     foreign = probabilities_of(_logits(model, material.foreign), temperature) if material.foreign else None
+    border = float(np.quantile(spread_of(known), 1 - FALSE_ALARMS))
+    warned = [
+        (which, round(100 * float((spread_of(probabilities_of(_logits(model, own), temperature)) > border).mean()), 1))
+        for which, own in material.others.items()
+    ]
     return {
         "temperature": temperature,
         "ece": _percent(known, labels),
@@ -137,6 +165,7 @@ def measure(model: Network, material: Material) -> dict[str, Any]:
         "pictures": [len(material.fitted_labels), len(labels), 0 if foreign is None else len(foreign)],
         "known": deciles(spread_of(known)),
         "foreign": () if foreign is None else deciles(spread_of(foreign)),
+        **({"warned": warned} if warned else {}),
     }
 
 

@@ -1,4 +1,4 @@
-"""A trained variant on the held-out part: accuracy, calibration, how alive its maps are, and what its attention does."""
+"""A trained variant on labelled pictures: accuracy, calibration, how alive its maps are, and what its attention does."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from .data import Pictures, read_whole
 def evaluate(
     model: AttentionNetwork, pictures: Pictures, preprocessing: Preprocessing, *, batch: int = 32, quiet: bool = False
 ) -> dict[str, Any]:
-    """Measure a network on pictures it was not trained on.
+    """Measure a network on labelled pictures. What they are (held out, or not) is for the caller to know and to say.
 
     Args:
         model: In eval mode, on any device.
-        pictures: The held-out part.
+        pictures: With the network's class numbers.
         preprocessing: The variant's.
         batch: Pictures in a pass; the figures do not depend on it beyond float error.
         quiet: No progress bar.
@@ -56,7 +56,7 @@ def evaluate(
         changed[CONSTANT] = hold(_mean_excess(model, batches_of(pictures, preprocessing, batch)))
     after: dict[str, list[Tensor]] = {name: [] for name in changed}
     for x in tqdm(batches_of(pictures, preprocessing, batch), total=-(-len(labels) // batch), disable=quiet, unit="batch"):
-        x = x.to(device)
+        x = x.to(device, memory_format=torch.channels_last)
         if model.attended:
             start = model.restart_at(x, model.attended[0])  # the same under every intervention
             out, maps = start.run({})

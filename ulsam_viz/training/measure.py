@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ..analysis.interventions import INTERVENTIONS
-from ..zoo import CHECKPOINTS, UNKNOWN, get_variant, list_variants, load_variant
-from .calibrate import calibrate_zoo, gather, gather_for_base, sharing
+from ..zoo import CHECKPOINTS, UNKNOWN, Variant, get_variant, list_variants, load_variant, pictures_of
+from .calibrate import calibrate_zoo, gather, gather_for_base, outside_imagenet, sharing
 from .classes import class_difference
-from .data import find_pictures, numbered_as
+from .data import Pictures, find_pictures, numbered_as
 from .evaluate import evaluate, sample_pictures
-from .mixture import find_numbered, parse_test
+from .mixture import TestSet, find_numbered, parse_test
+from .publish import enter_figures
 
 
 def run_evaluate(options: argparse.Namespace, *, device: str) -> None:
-    """Measure a variant, and print that beside its manifest.
+    """Measure variants, and print that beside their manifest, or with ``--enter`` enter it there.
 
     Args:
         options: As parsed.
@@ -27,17 +30,37 @@ def run_evaluate(options: argparse.Namespace, *, device: str) -> None:
         ValueError: For anything that the user can put right; the message says how.
         KeyError: For an unknown variant.
     """
-    variant = get_variant(options.variant)
+    variants = [get_variant(name, CHECKPOINTS if options.enter else None) for name in options.variant]
+    if options.enter and not (options.data and all(v.base for v in variants)):
+        raise ValueError("--enter is for networks on a base that others trained, measured on pictures that --data names")
+    for variant in variants:
+        if len(variants) > 1 and not options.json:
+            print(variant.name)
+        _evaluate(variant, options, device=device)
+
+
+def _find(variant: Variant, options: argparse.Namespace) -> tuple[Pictures, Mapping[str, Any], str]:
+    """Return the pictures to measure a variant on, what the manifest holds of such, and what they are."""
     if options.data and variant.base:
-        pictures, recorded = find_numbered(options.dataset, options.data, "test", variant.classes), variant.metrics
-    elif options.data:
-        found, recorded = find_pictures(options.dataset, options.data, "test"), variant.metrics
+        pictures = find_numbered(options.dataset, options.data, "test", variant.classes)
+        title = TestSet(str(options.data), options.dataset).title
+        of_these = (m for m in variant.metrics.get("others", ()) if pictures_of(m) == title)
+        return pictures, next(of_these, variant.metrics), title
+    if options.data:
+        found = find_pictures(options.dataset, options.data, "test")
         pictures = numbered_as(found, variant.classes, f"{variant.name} was trained on")
-    else:
-        pictures, recorded = sample_pictures(variant.classes), variant.metrics.get("samples", {})
-        if not recorded:
-            raise ValueError(f"{variant.name} has no figures for the shipped samples; give --data")
+        return pictures, variant.metrics, pictures_of(variant.metrics)
+    recorded = variant.metrics.get("samples", {})
+    if not recorded:
+        raise ValueError(f"{variant.name} has no figures for the shipped samples; give --data")
+    return sample_pictures(variant.classes), recorded, pictures_of(recorded)
+
+
+def _evaluate(variant: Variant, options: argparse.Namespace, *, device: str) -> None:
+    pictures, recorded, title = _find(variant, options)
     measured = evaluate(load_variant(variant.name, device), pictures, variant.preprocessing, quiet=options.json)
+    if options.enter:
+        enter_figures(CHECKPOINTS / "manifest.json", variant.name, measured, title)
     if options.json:
         print(
             json.dumps(
@@ -45,6 +68,8 @@ def run_evaluate(options: argparse.Namespace, *, device: str) -> None:
             )
         )
         return
+    if pictures_of(recorded) != title:
+        print(f"The manifest's figures are of {pictures_of(recorded)}, these of {title}.")
     print(f"{'':15} {'measured':>9} {'manifest':>9}")
     for key in ("pictures", "top1", "top5", "ece"):
         print(f"{key:15} {measured[key]:9} {recorded.get(key, UNKNOWN):>9}")
@@ -71,7 +96,15 @@ def run_calibrate(options: argparse.Namespace) -> None:
         variants = [v for v in chosen if v.base]
         classes = variants[0].classes if variants else ()
         test = parse_test(str(options.known)).find(Path(), classes)
-        gathered = partial(gather_for_base, sharing(train, classes), test, count=options.pictures)
+        held_out = find_pictures(options.dataset, options.data, "test")
+        others = {}
+        if options.dataset == "caltech101":
+            strange, known = outside_imagenet(held_out), sharing(held_out, classes)
+            others = {
+                f"pictures of {len(set(strange.labels))} classes of Caltech-101 that ImageNet lacks": strange,
+                f"pictures of {len(set(known.labels))} classes of Caltech-101 that it knows": known,
+            }
+        gathered = partial(gather_for_base, sharing(train, classes), test, others=others, count=options.pictures)
     else:
         held_out = find_pictures(options.dataset, options.data, "test")
         foreign = find_pictures("imagefolder", options.foreign, "test") if options.foreign else None

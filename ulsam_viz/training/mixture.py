@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..picture_files import is_picture
+from ..testsets import set_in
 from .classes import first_names
 from .data import DataError, Part, Pictures, find_pictures
 
@@ -49,7 +50,7 @@ class TestSet:
         data: Its folder below the data root.
         dataset: As for :func:`find_numbered`.
         every: Every so many-th picture is taken.
-        title: What the pictures are, for people: ``"photographs of ImageNet's training part"``.
+        title: What the pictures are, for people; of a folder of :data:`~ulsam_viz.testsets.KNOWN_SETS`, its title.
     """
 
     __test__ = False  # no test of pytest's
@@ -57,7 +58,12 @@ class TestSet:
     data: str
     dataset: str
     every: int = 1
-    title: str = "held-out pictures"
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.title:
+            known = set_in(Path(self.data))
+            object.__setattr__(self, "title", known.title if known else f"pictures of {self.data}")
 
     def find(self, data_root: Path, classes: Sequence[str]) -> Pictures:
         """List the pictures, with the class numbers of a base."""
@@ -90,7 +96,7 @@ def parse_test(text: str) -> TestSet:
     parts = text.split(":")
     try:
         data, dataset, every = parts if len(parts) == 3 else (*parts, "1")
-        return TestSet(data, dataset, int(every), f"pictures of {data}")
+        return TestSet(data, dataset, int(every))
     except ValueError as error:
         raise ValueError(f"what to measure on is FOLDER:DATASET[:EVERY], for instance photos:numbered, not '{text}'") from error
 

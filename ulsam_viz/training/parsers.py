@@ -17,11 +17,13 @@ _EVALUATE_EXAMPLES = """\
 examples:
   %(prog)s --variant mobilenet_v1-0.5-after11-g4
   %(prog)s --variant mobilenet_v1-0.5-after11-g4 --data DIR --json
+  %(prog)s --variant efficientnet_lite0-after12-g4 --data DIR/flickr-photos --dataset numbered
 """
 _CALIBRATE_EXAMPLES = """\
 examples:
   %(prog)s --data DIR --foreign DIR
   %(prog)s --data DIR --variant mobilenet_v1-0.5-after11-g4
+  %(prog)s --data DIR --known DIR/flickr-photos:numbered
 """
 
 
@@ -84,7 +86,7 @@ def add_evaluate(commands: Any, *, run: Run) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     evaluate.set_defaults(run=run)
-    evaluate.add_argument("--variant", required=True, help="a name from `variants`")
+    evaluate.add_argument("--variant", required=True, nargs="+", help="one or more names from `variants`")
     evaluate.add_argument("--data", type=Path, help="folder of the dataset; without it, only the shipped samples are looked at")
     evaluate.add_argument(
         "--dataset",
@@ -95,6 +97,12 @@ def add_evaluate(commands: Any, *, run: Run) -> None:
     )
     evaluate.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     evaluate.add_argument("--json", action="store_true", help="print JSON, and no progress")
+    evaluate.add_argument(
+        "--enter",
+        action="store_true",
+        help="enter the figures in the manifest as the network's own, and keep those it had beside them; of networks on a base that others "
+        "trained",
+    )
 
 
 def add_calibrate(commands: Any, *, run: Run) -> None:
@@ -113,7 +121,7 @@ def add_calibrate(commands: Any, *, run: Run) -> None:
         "--known",
         metavar="FOLDER:DATASET",
         help="calibrate the networks on a base that others trained: fitted on pictures of the dataset whose class has the name of one "
-        "of the base's, measured on these, e.g. photos:numbered",
+        "of the base's, measured on these, e.g. photos:numbered; with Caltech-101 also how many of its pictures would be warned of",
     )
     calibrate.add_argument("--variant", nargs="+", help="names from `variants` (default: all with the dataset's classes)")
     calibrate.add_argument(

@@ -21,7 +21,8 @@ from ..images import Preprocessing
 from ..models.backbones import BACKBONES
 from ..models.network import Network
 from ..models.optimize import optimize
-from ..zoo import MANIFEST_FORMAT, load_weights, placement_from, precision_of, variant_name
+from ..testsets import set_in
+from ..zoo import MANIFEST_FORMAT, load_weights, pictures_of, placement_from, precision_of, variant_name
 from .classes import class_difference
 from .data import Pictures
 from .evaluate import accuracy, evaluate, sample_pictures
@@ -112,7 +113,8 @@ def publish_modules(
 
     Args:
         run: Folder of a finished run of :func:`~ulsam_viz.training.frozen.train_modules`.
-        tests: What to measure on; the first gives the variant's figures, the others stand beside them, accuracy alone.
+        tests: What to measure on; the first gives the variant's figures, the others stand beside them: whole for the sets of
+            :data:`~ulsam_viz.testsets.KNOWN_SETS`, accuracy alone for any other.
         data_root: Folder of their data.
         checkpoints: Folder of the zoo.
         role: Variants enter with their weights, repeats with their figures alone.
@@ -135,7 +137,13 @@ def publish_modules(
     main, *others = tests
     metrics = _measure(network, main.find(data_root, classes), base.preprocessing, quiet=quiet) | {"measured_on": main.title}
     metrics["others"] = [
-        {"measured_on": t.title, **accuracy(network, t.find(data_root, classes), base.preprocessing, quiet=quiet)} for t in others
+        {
+            "measured_on": t.title,
+            **(evaluate if set_in(Path(t.data)) else accuracy)(
+                network, t.find(data_root, classes), base.preprocessing, quiet=quiet
+            ),
+        }
+        for t in others
     ]
     record = _record(recipe, metrics, made_by, base.preprocessing) | {"base": base.name, "base_sha256": base.sha256}
     _enter(record, weights, checkpoints, role=role, study=study)
@@ -214,6 +222,37 @@ def _enter(
             part["variants"] = [v for v in part["variants"] if v["name"] != name] + [record]
         manifest["starts"] = manifest.get("starts", {}) | (starts or {})
         replace(path, (json.dumps(manifest, indent=1) + "\n").encode())
+
+
+def enter_figures(manifest: Path, name: str, figures: Mapping[str, Any], title: str) -> None:
+    """Enter figures on other test pictures as a variant's own; those it had become the first of its ``others``.
+
+    Its calibration keeps the temperature alone, because all else in it was measured on the pictures before; ``calibrate --known``
+    measures that again.
+
+    Args:
+        manifest: The zoo's file; nothing else in it is changed.
+        name: Of a variant there.
+        figures: From :func:`~ulsam_viz.training.evaluate.evaluate`.
+        title: What the pictures are; figures on pictures of the same title are replaced.
+
+    Raises:
+        KeyError: If there is no such variant.
+    """
+    with FileLock(manifest.parent / "lock"):
+        content = json.loads(manifest.read_text())
+        record = {v["name"]: v for v in content["variants"]}[name]
+        before, calibration = record["metrics"], record.get("calibration", {})
+        beside = {key: before[key] for key in ("samples", "others") if key in before}
+        if pictures_of(before) != title:
+            errors = {key: calibration[key] for key in ("ece", "ece_best") if key in calibration}
+            kept = {key: value for key, value in before.items() if key not in beside}
+            kept |= {"measured_on": pictures_of(before), **({"calibration": errors} if errors else {})}
+            beside["others"] = [kept, *(m for m in before.get("others", ()) if m["measured_on"] != title)]
+            if calibration:
+                record["calibration"] = {"temperature": calibration["temperature"]}
+        record["metrics"] = {**figures, **beside, "measured_on": title}
+        replace(manifest, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def lineage(run: Path) -> dict[str, Any]:

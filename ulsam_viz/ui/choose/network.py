@@ -70,7 +70,7 @@ def choose_variant(variants: Sequence[Variant], *, place: DeltaGenerator | None 
         "Every stop is a network of its own.",
         help="**Position**: the layer that the attention module follows, or replaces (“instead”), in the paper's numbering: the stem is layer 1. "
         f"“None” is the same network without attention{trained}.  \n**g**: the layer's channels are split into g groups of neighbours; each "
-        "gets one attention map.  \n**Gain**: what maps become of features. As published, 1 + A, hardly above 1. Normalised, (1 + H·W·A) / 2, with mean 1: ours, "
+        "gets one attention map.  \n**Gain**: what maps become of features. As published, 1 + A, in the mean hardly above 1. Normalised, (1 + H·W·A) / 2, with mean 1: ours, "
         f"not the paper's; attention may then act.  \n{_knowledge(by_knowledge)}",
     )
     return variant

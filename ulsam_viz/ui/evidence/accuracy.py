@@ -14,6 +14,7 @@ from ...evidence import (
     common_seeds,
     control_of,
     difference,
+    elsewhere,
     findings,
     noise_of_differences,
     peers_of,
@@ -51,7 +52,7 @@ def show_charts(variants: Sequence[Variant], everything: Sequence[Variant], chos
     with grid:
         st.markdown(
             f"**{chosen.label}, top-1 %**",
-            help=f"Of the shipped networks, one seed each, on {escape_markdown(chosen.measured_on)}. Colour: difference to the row's own control over the seeds that both have, "
+            help=f"Of the shipped networks, one seed each, on {escape_markdown(chosen.measured_on)}. {escape_markdown(chosen.about_pictures)} Colour: difference to the row's own control over the seeds that both have, "
             "red above it. What stands instead of a layer was trained longer, and so was its control. Framed: the network that the sidebar names.",
         )
         st.plotly_chart(
@@ -94,7 +95,14 @@ def show_charts(variants: Sequence[Variant], everything: Sequence[Variant], chos
 
 
 def show_accuracies(variants: Sequence[Variant], everything: Sequence[Variant], chosen: Variant) -> None:
-    """Show the accuracy of each network, and what the differences show."""
+    """Show the accuracy of each network, and what the differences show, on each set of pictures that they were measured on."""
+    _show_accuracies(variants, everything, chosen)
+    for seen in elsewhere(variants):
+        st.markdown(f"**The same networks on {seen[0].measured_on}**")
+        _show_accuracies(seen, seen, next((v for v in seen if v.name == chosen.name), seen[0]))
+
+
+def _show_accuracies(variants: Sequence[Variant], everything: Sequence[Variant], chosen: Variant) -> None:
     rows = []
     for variant in variants:
         own, control = accuracy_of(variant), control_of(variant, variants)
@@ -114,7 +122,7 @@ def show_accuracies(variants: Sequence[Variant], everything: Sequence[Variant], 
     for found in findings(variants, everything):
         st.markdown(found)
     st.caption(
-        f"{_chance(peers_of(chosen, everything))}± is the standard deviation over seeds; to control: over the seeds that both have. "
+        f"{chosen.about_pictures} {_chance(peers_of(chosen, everything))}± is the standard deviation over seeds; to control: over the seeds that both have. "
         f"{_error_of_one(chosen)} {command(chosen)}"
     )
 

@@ -35,10 +35,10 @@ def show_experiments(zoo: Sequence[Variant]) -> None:
 
 def show_answers(zoo: Sequence[Variant]) -> None:
     """Answer both questions first: does g matter, and why does the published gain hardly act?"""
-    own = [v for v in zoo if v.gain == "normalised" and v.repeats]
+    own, start = [v for v in zoo if v.gain == "normalised" and v.repeats], list_variants(study="start")
     for said in (
-        *(studies.does_g_matter(placed) for placed in by_position(own).values()),
-        studies.why_in_short(list_variants(study="start")),
+        *(studies.does_g_matter(placed, start) for placed in by_position(own).values()),
+        studies.why_in_short(start),
     ):
         if said:
             st.markdown(said)

@@ -13,7 +13,8 @@ from ...escaping import escape_markdown, markdown_code
 from ...evidence import what_attention_does
 from ...models.ulsam import GAINS
 from ...places import program
-from ...zoo import Variant, position_name
+from ...testsets import set_called
+from ...zoo import Variant, pictures_of, position_name
 
 
 def show_table(rows: Sequence[Mapping[str, Any]], formats: Mapping[str, str]) -> None:
@@ -51,7 +52,7 @@ def show_effects(variants: Sequence[Variant], chosen: Variant) -> None:
         return
     st.markdown(
         "  \n".join(filter(None, of_gains)),
-        help="Over pictures that were not trained on, all modules of a network at once. Uniform and shuffled maps keep the mean gain (1 + 1/(H·W); normalised: 1), and take "
+        help=f"Over {chosen.measured_on}, all modules of a network at once. {chosen.about_pictures} Uniform and shuffled maps keep the mean gain (1 + 1/(H·W); normalised: 1), and take "
         "away only where it is; without attention that gain goes too.",
     )
     flips, moves = ({name: f"{what}, {name}" for name in INTERVENTIONS} for what in ("other answers", "true class moves"))
@@ -92,7 +93,7 @@ def show_maps(variants: Sequence[Variant], chosen: Variant) -> None:
     columns = list(rows[0])[4:] if rows else []
     show_table(rows, {column: formats[column.partition(",")[0]] for column in columns})
     st.caption(
-        "Over pictures that were not trained on. Dead: exactly uniform, share of the pictures. Area: exp(entropy) / (H·W), 1 is uniform. Peak: multiples of "
+        f"Over {chosen.measured_on}. Dead: exactly uniform, share of the pictures. Area: exp(entropy) / (H·W), 1 is uniform. Peak: multiples of "
         "uniform, H·W at most: compare within one grid. Redundancy: mean correlation of a layer's maps. A peaked map need not matter more. "
         f"{command(chosen)}"
     )
@@ -127,4 +128,6 @@ def show_paper(chosen: Variant) -> None:
 
 def command(chosen: Variant) -> str:
     """Name the command that gives a network's figures again."""
-    return f"Reproduce: {markdown_code(f'{program()} evaluate --variant {chosen.name} --data DIR')}"
+    known = set_called(pictures_of(chosen.metrics))
+    data = f"DIR/{known.folder} --dataset {known.dataset}" if known else "DIR"
+    return f"Reproduce: {markdown_code(f'{program()} evaluate --variant {chosen.name} --data {data}')}"

@@ -10,7 +10,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from ...analysis.attention import Attention
-from ...analysis.calibration import Familiarity, familiarity
+from ...analysis.calibration import FALSE_ALARMS, Familiarity, familiarity
 from ...cost import Latency
 from ...escaping import escape_markdown
 from ...evidence import accuracy_of
@@ -70,7 +70,7 @@ def show_head(scene: Scene, head: Head) -> DeltaGenerator:
         )
     found = familiarity(scene.attention.probabilities, scene.variant.calibration)
     if found and found.doubtful and not _fits(scene):
-        head.said.markdown(how_familiar(found))
+        head.said.markdown(how_familiar(found), help=how_often_warned(scene.variant) or None)
     with head.details:
         return _show_details(scene)
 
@@ -117,7 +117,8 @@ def _show_details(scene: Scene) -> DeltaGenerator:
     if found := familiarity(scene.attention.probabilities, scene.variant.calibration):
         st.caption(
             how_familiar(found, fits=_fits(scene))
-            + " That is from how far the calibrated answer is spread over the classes (its entropy). It cannot be certain: some other subjects get sure answers."
+            + " That is from how far the calibrated answer is spread over the classes (its entropy). It cannot be certain: some other subjects get sure answers. "
+            + how_often_warned(scene.variant)
         )
     table_of = [(scene.class_name(n), 100 * float(scene.attention.probabilities[n])) for n in scene.attention.top(5)]
     st.dataframe(
@@ -150,12 +151,23 @@ def how_familiar(found: Familiarity, *, fits: bool = False) -> str:
     return f"{known} of test pictures get a less sure answer{others}."
 
 
+def how_often_warned(variant: Variant) -> str:
+    """Say for which share of pictures the warning comes, as far as that was measured: of test pictures by its border, of others as counted."""
+    others = "".join(f", for {share:.0f} % of {which}" for which, share in variant.calibration.warned)
+    return f"The warning comes for {FALSE_ALARMS:.0%} of {variant.measured_on}{others}." if others else ""
+
+
 def _variant_card(scene: Scene, times: Mapping[str, Latency] | str | None) -> str:
     variant = scene.variant
     cost, _ = facts(variant.key, variant)
     rows = {
         "Variant": variant.name,
         "Top-1 / top-5": _accuracy(variant),
+        **({"These pictures": variant.about_pictures} if variant.about_pictures else {}),
+        **{
+            f"On {other.measured_on}": f"{other.figure('top1')} % / {other.figure('top5')} %. {other.pictures_chosen}"
+            for other in variant.elsewhere
+        },
         **(
             {f"Over {len(accuracy.seeds)} seeds": f"{accuracy.over_seeds} % top-1"}
             if (accuracy := accuracy_of(variant)).over_seeds

@@ -53,7 +53,7 @@ def show_cost(walk: Walk) -> None:
     cost, _ = facts(walk.scene.variant.key, walk.scene.variant)
     st.markdown(
         f"{f.network}: {cost.params / 1e6:.3f} million parameters, {cost.macs / 1e6:.1f} million MACs. Its element-wise steps would move {cost.elementwise_bytes / 1e6:.1f} MB "
-        f"a picture if each ran by itself; {module_elementwise_bytes(f.m, f.g, f.h, f.w) / 1e6:.1f} MB of them in the module of layer {f.layer}."
+        f"a picture if each ran by itself; {module_elementwise_bytes(f.m, f.g, f.h, f.w, walk.scene.variant.gain) / 1e6:.1f} MB of them in the module of layer {f.layer}."
     )
 
 

@@ -57,7 +57,8 @@ def tell_more(walk: Walk) -> None:
 def _how_often_right(variant: Variant) -> str:
     if "top1" not in variant.metrics:
         return "How often it is right is unknown."
-    return f"It is right for {variant.figure('top1', '.0f')} % of {escape_markdown(variant.measured_on)}."
+    about = escape_markdown(variant.about_pictures)
+    return f"It is right for {variant.figure('top1', '.0f')} % of {escape_markdown(variant.measured_on)}. {about}"
 
 
 def show_channels(walk: Walk) -> None:

@@ -30,9 +30,12 @@ def _in_words(where: str, placed: list[Variant]) -> str:
 
 
 def of_gain(variant: Variant) -> str:
-    """Say how large the gain of a variant's modules is."""
+    """Say how large the gain of a variant's modules is, in the mean and at a map's peak."""
     if variant.gain == "published":
-        return "The attention's mean gain is 1 + 1/(H·W), 1.005 at 14 × 14: maps are vivid, their effect is small."
+        return (
+            "The attention's mean gain is 1 + 1/(H·W), 1.005 at 14 × 14; at a map's peak it is 1 + peak/(H·W), where peak is in multiples of uniform: "
+            "1.32 for a peak of 63 at 14 × 14. Maps are vivid, their effect is small."
+        )
     return "The gain is normalised, (1 + H·W·A) / 2, ours and not the paper's: its mean is 1, and it runs from a half to far above, so attention may act."
 
 
