@@ -12,6 +12,7 @@ from typing import Any
 
 from . import __version__
 from .places import APP
+from .terminal import write_readably
 from .training.parsers import add_calibrate, add_evaluate, add_train
 
 _EXIT_CODES = """\
@@ -26,6 +27,7 @@ exit codes:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; errors that a user can act on are one line on stderr and exit code 2."""
+    write_readably()
     options, options_of_streamlit = _parser().parse_known_args(arguments)
     if options_of_streamlit and options.run is not _app:
         options.parser.error(f"unrecognized arguments: {' '.join(options_of_streamlit)}")

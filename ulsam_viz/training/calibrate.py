@@ -162,7 +162,7 @@ def calibrate_zoo(
 
 def _enter(path: Path, name: str, calibration: dict[str, Any]) -> None:
     with FileLock(path.parent / "lock"):
-        manifest = json.loads(path.read_text())
+        manifest = json.loads(path.read_text(encoding="utf-8"))
         studied = (v for study in manifest.get("studies", {}).values() for v in study["variants"] if v["file"])
         next(v for v in (*manifest["variants"], *studied) if v["name"] == name)["calibration"] = calibration
         replace(path, (json.dumps(manifest, indent=1) + "\n").encode())

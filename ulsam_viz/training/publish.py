@@ -62,7 +62,7 @@ def publish(
     Returns:
         The new record.
     """
-    made_by = json.loads((run / "run.json").read_text())
+    made_by = json.loads((run / "run.json").read_text(encoding="utf-8"))
     recipe, classes = made_by["recipe"], made_by.pop("classes")
     if list(held_out.classes) != classes:
         raise ValueError("the held-out part has other classes than the run was trained on")
@@ -103,7 +103,7 @@ def publish_modules(
     Returns:
         The new record.
     """
-    made_by = json.loads((run / "run.json").read_text())
+    made_by = json.loads((run / "run.json").read_text(encoding="utf-8"))
     recipe = made_by["recipe"]
     base, placement = BASES[recipe["base"]], placement_from(recipe["placement"])
     classes = classes_of(base.dataset)
@@ -176,7 +176,7 @@ def _enter(
     with FileLock(checkpoints / "lock"):  # several processes may publish to one zoo
         path = checkpoints / "manifest.json"
         manifest: dict[str, Any] = (
-            json.loads(path.read_text()) if path.exists() else {"format": MANIFEST_FORMAT, "classes": {}, "variants": []}
+            json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"format": MANIFEST_FORMAT, "classes": {}, "variants": []}
         )
         if classes and manifest["classes"].setdefault(record["classes"], classes) != classes:
             raise ValueError(f"'{path}' has other classes for '{record['classes']}'; publish to another folder")
@@ -202,12 +202,12 @@ def lineage(run: Path) -> dict[str, Any]:
         Records by the sha256 of the weights, which is what ``made_by["init_sha256"]`` names.
     """
     starts: dict[str, Any] = {}
-    record = json.loads((run / "run.json").read_text())
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
     while init := record["recipe"]["init"]:
         parent = run.parent / init
         if not (parent / "run.json").exists():
             break
-        record = json.loads((parent / "run.json").read_text())
+        record = json.loads((parent / "run.json").read_text(encoding="utf-8"))
         del record["classes"]
         sha256 = hashlib.sha256((parent / "weights.safetensors").read_bytes()).hexdigest()
         starts[sha256] = {"run": parent.name, **record}
