@@ -375,7 +375,9 @@ def _add_looks(commands: Any) -> None:
     )
     for parser in (inspect, compare):
         parser.add_argument(
-            "--variant", default="efficientnet_lite0-after12-g4", metavar="NAME", help="from `variants` (default: %(default)s)"
+            "--variant",
+            metavar="NAME",
+            help="from `variants` (default: what the app opens on, of those that ship efficientnet_lite0-after12-g4)",
         )
         parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
         parser.add_argument("--json", action="store_true", help="print JSON, and no progress")

@@ -18,7 +18,7 @@ from ..analysis.calibration import calibration_error, deciles, fit_temperature, 
 from ..images import Preprocessing
 from ..models.network import Network
 from ..models.optimize import optimize
-from ..zoo import Variant, load_network
+from ..zoo import Variant, home_of, load_network
 from .data import AugmentedPictures, DataError, Pictures, jitter
 from .evaluate import batches_of
 from .publish import replace
@@ -140,14 +140,14 @@ def measure(model: Network, material: Material) -> dict[str, Any]:
 
 
 def calibrate_zoo(
-    variants: Sequence[Variant], gathered: Callable[[Preprocessing], Material], manifest: Path
+    variants: Sequence[Variant], gathered: Callable[[Preprocessing], Material], folder: Path | None = None
 ) -> Iterator[tuple[Variant, dict[str, Any]]]:
-    """Measure networks with the same classes, one after the other, and enter each result in the manifest at once.
+    """Measure networks with the same classes, one after the other, and enter each result in its manifest at once.
 
     Args:
         variants: The networks.
         gathered: Returns the pictures for networks of one preprocessing.
-        manifest: The zoo's file; nothing else in it is changed.
+        folder: Of the manifest, in which nothing else is changed; None is the folder that each network is shown from.
 
     Yields:
         Each variant with its new record.
@@ -156,7 +156,8 @@ def calibrate_zoo(
         material = gathered(preprocessing)
         for variant in tqdm([v for v in variants if v.preprocessing == preprocessing], unit="network"):
             record = measure(optimize(load_network(variant)), material)
-            _enter(manifest, variant.name, record)
+            home, name = (folder, variant.name) if folder else home_of(variant)
+            _enter(home / "manifest.json", name, record)
             yield variant, record
 
 

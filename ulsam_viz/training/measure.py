@@ -66,7 +66,7 @@ def run_calibrate(options: argparse.Namespace) -> None:
         KeyError: For an unknown variant.
     """
     train = find_pictures(options.dataset, options.data, "train")
-    chosen = [get_variant(n, CHECKPOINTS) for n in options.variant or ()] or list_variants(CHECKPOINTS)
+    chosen = [get_variant(n) for n in options.variant or ()] or list_variants(CHECKPOINTS)
     if options.known:
         variants = [v for v in chosen if v.base]
         classes = variants[0].classes if variants else ()
@@ -79,7 +79,7 @@ def run_calibrate(options: argparse.Namespace) -> None:
         gathered = partial(gather, train, held_out, foreign, count=options.pictures)
     if not variants or any(v.classes != variants[0].classes for v in variants) or len(variants) < len(options.variant or ()):
         raise ValueError(f"these are not trained variants with the classes of '{options.data}' (or, with --known, of one base)")
-    for variant, record in calibrate_zoo(variants, gathered, CHECKPOINTS / "manifest.json"):
+    for variant, record in calibrate_zoo(variants, gathered):
         print(
             f"{variant.name:42} temperature {record['temperature']:.3f}   ECE {record['ece']:.1f} % (best {record['ece_best']:.1f} %)"
         )
