@@ -120,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add = _add_command(commands, "add", "enter a trained network of your own, to be shown beside the zoo's", _ADD_EXAMPLES)
     add.set_defaults(run=_add)
-    add.add_argument("file", type=Path, metavar="FILE", help="state dict: .safetensors, or .pt/.pth, of which nothing is run")
+    add.add_argument("file", type=Path, metavar="FILE", help="state dict: .safetensors, or .pt/.pth/.ckpt, of which nothing is run")
     add.add_argument(
         "--classes", type=Path, required=True, metavar="TXT", help="names of its classes, one a line, by output number"
     )
@@ -132,6 +132,17 @@ def _parser() -> argparse.ArgumentParser:
         "--gain", choices=("published", "normalised"), help="of its modules (default: what the file says, or published)"
     )
     add.add_argument("--eps", type=float, help="of its norms (default: PyTorch's 1e-5)")
+    add.add_argument(
+        "--weights",
+        choices=("ema", "raw"),
+        help="which are taken where the file holds raw weights and their average (default: ema, the average)",
+    )
+    add.add_argument(
+        "--stem-stride",
+        type=int,
+        choices=(1, 2),
+        help="what its first convolution divides the picture's sides by, which a file does not tell; only 2 can be shown",
+    )
     add.add_argument("--input-size", type=int, default=224, help="side of its input in pixels (default: 224)")
     add.add_argument("--mean", type=float, nargs=3, metavar=("R", "G", "B"), help="of pixels in [0, 1] (default: ImageNet's)")
     add.add_argument("--std", type=float, nargs=3, metavar=("R", "G", "B"), help="of pixels in [0, 1] (default: ImageNet's)")
@@ -240,6 +251,8 @@ def _add(options: argparse.Namespace) -> None:
         gain=options.gain,
         layers=options.layers,
         eps=options.eps,
+        kind=options.weights,
+        stem_stride=options.stem_stride,
         name=options.name,
         folder=options.to,
     )

@@ -191,7 +191,9 @@ def _as_text(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def run_compare(picture: Path, variant: str | None = None, *, over: str = "groups", device: str = "auto", as_json: bool = False) -> None:
+def run_compare(
+    picture: Path, variant: str | None = None, *, over: str = "groups", device: str = "auto", as_json: bool = False
+) -> None:
     """Set networks before one picture, and print a row for each; the one that was asked for is always among them.
 
     Args:

@@ -176,7 +176,9 @@ def _enter(
     with FileLock(checkpoints / "lock"):  # several processes may publish to one zoo
         path = checkpoints / "manifest.json"
         manifest: dict[str, Any] = (
-            json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"format": MANIFEST_FORMAT, "classes": {}, "variants": []}
+            json.loads(path.read_text(encoding="utf-8"))
+            if path.exists()
+            else {"format": MANIFEST_FORMAT, "classes": {}, "variants": []}
         )
         if classes and manifest["classes"].setdefault(record["classes"], classes) != classes:
             raise ValueError(f"'{path}' has other classes for '{record['classes']}'; publish to another folder")

@@ -11,12 +11,15 @@ from ...files import MAX_BYTES
 from ...images import Preprocessing
 from ...models.ulsam import GAINS
 from ...own import OwnNetwork, read_checkpoint
+from ...saved import Kind
 from ...zoo import CheckpointError
 from ..run.brought import keep_network, may_bring_networks
 from ..run.scene import network_name
 from .network import backbone_label, position_label
 
-_TYPES = ["safetensors", "pt", "pth"]
+_TYPES = ["safetensors", "pt", "pth", "ckpt"]
+_KINDS: dict[str, Kind | None] = {"averaged, where there": None, "raw": "raw"}
+_STRIDES: dict[str, int | None] = {"not known": None, "halves the picture": 2, "keeps its size": 1}
 
 
 def show_own_network() -> None:
@@ -48,6 +51,20 @@ def show_own_network() -> None:
             help="Only where the file leaves open which layers its modules follow.",
         )
         right.number_input("Input, px", 32, 512, 224, 32, key="own-size", on_change=_take)
+        left.selectbox(
+            "Its weights",
+            _KINDS,
+            key="own-weights",
+            on_change=_take,
+            help="Where a file holds raw weights and their average (EMA).",
+        )
+        right.selectbox(
+            "Its stem",
+            _STRIDES,
+            key="own-stem",
+            on_change=_take,
+            help="A file does not tell strides; for inputs below 64 px they must be said.",
+        )
         if error := st.session_state.get("own-error"):
             st.error(error, icon=":material/error:")
         for note in st.session_state.get("own-notes", ()):
@@ -68,6 +85,8 @@ def _take() -> None:
             preprocessing=Preprocessing(int(st.session_state.get("own-size") or 224)),
             gain=next((gain for gain in GAINS if gain == st.session_state.get("own-gain")), None),
             layers=_numbers(st.session_state.get("own-layers", "")) or None,
+            kind=_KINDS.get(st.session_state.get("own-weights", "")),
+            stem_stride=_STRIDES.get(st.session_state.get("own-stem", "")),
         )
     except (CheckpointError, ValueError) as error:
         st.session_state["own-error"] = f"{error}."
