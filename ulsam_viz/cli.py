@@ -12,6 +12,7 @@ from typing import Any
 
 from . import __version__
 from .places import APP, program
+from .terminal import write_readably
 from .training.parsers import add_calibrate, add_evaluate, add_train
 
 _EXIT_CODES = """\
@@ -26,6 +27,7 @@ exit codes:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; errors that a user can act on are one line on stderr and exit code 2."""
+    write_readably()
     options, options_of_streamlit = _parser().parse_known_args(arguments)
     if options_of_streamlit and options.run is not _app:
         options.parser.error(f"unrecognized arguments: {' '.join(options_of_streamlit)}")
@@ -115,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add = _add_command(commands, "add", "enter a trained network of your own, to be shown beside the zoo's", _ADD_EXAMPLES)
     add.set_defaults(run=_add)
-    add.add_argument("file", type=Path, metavar="FILE", help="state dict: .safetensors, or .pt/.pth, of which nothing is run")
+    add.add_argument("file", type=Path, metavar="FILE", help="state dict: .safetensors, or .pt/.pth/.ckpt, of which nothing is run")
     add.add_argument(
         "--classes", type=Path, required=True, metavar="TXT", help="names of its classes, one a line, by output number"
     )
@@ -127,6 +129,17 @@ def _parser() -> argparse.ArgumentParser:
         "--gain", choices=("published", "normalised"), help="of its modules (default: what the file says, or published)"
     )
     add.add_argument("--eps", type=float, help="of its norms (default: PyTorch's 1e-5)")
+    add.add_argument(
+        "--weights",
+        choices=("ema", "raw"),
+        help="which are taken where the file holds raw weights and their average (default: ema, the average)",
+    )
+    add.add_argument(
+        "--stem-stride",
+        type=int,
+        choices=(1, 2),
+        help="what its first convolution divides the picture's sides by, which a file does not tell; only 2 can be shown",
+    )
     add.add_argument("--input-size", type=int, default=224, help="side of its input in pixels (default: 224)")
     add.add_argument("--mean", type=float, nargs=3, metavar=("R", "G", "B"), help="of pixels in [0, 1] (default: ImageNet's)")
     add.add_argument("--std", type=float, nargs=3, metavar=("R", "G", "B"), help="of pixels in [0, 1] (default: ImageNet's)")
@@ -246,6 +259,8 @@ def _add(options: argparse.Namespace) -> None:
         gain=options.gain,
         layers=options.layers,
         eps=options.eps,
+        kind=options.weights,
+        stem_stride=options.stem_stride,
         name=options.name,
         folder=options.to,
     )
@@ -387,7 +402,9 @@ def _add_looks(commands: Any) -> None:
     )
     for parser in (inspect, compare):
         parser.add_argument(
-            "--variant", default="efficientnet_lite0-after12-g4", metavar="NAME", help="from `variants` (default: %(default)s)"
+            "--variant",
+            metavar="NAME",
+            help="from `variants` (default: what the app opens on, of those that ship efficientnet_lite0-after12-g4)",
         )
         parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
         parser.add_argument("--json", action="store_true", help="print JSON, and no progress")

@@ -28,10 +28,7 @@ from .report.asked import answered, written
 from .report.measured import measured_in
 from .report.record import Report
 from .studies import module_title, modules_to_compare
-from .zoo import Variant, get_variant, list_variants, position_name
-
-#: What is looked through where nothing else is said: the network that the app opens on.
-USUAL = "efficientnet_lite0-after12-g4"
+from .zoo import Variant, get_variant, list_variants, position_name, usual_variant
 
 
 class PictureError(ValueError):
@@ -40,7 +37,7 @@ class PictureError(ValueError):
 
 def run_inspect(
     pictures: Sequence[Path],
-    variant: str = USUAL,
+    variant: str | None = None,
     *,
     methods: Sequence[str] = ("grad_cam",),
     target: str | None = None,
@@ -58,7 +55,7 @@ def run_inspect(
 
     Args:
         pictures: Files.
-        variant: Its name.
+        variant: Its name; None is :func:`~ulsam_viz.zoo.usual_variant`.
         methods: Attribution methods; each map is set beside each.
         target: Number or name of the class that they are for; None: each picture's own answer.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
@@ -77,6 +74,7 @@ def run_inspect(
         ValueError: If several pictures are to be one file, or something is asked that cannot be.
         PictureError: In the end, if files could not be used; the message names them.
     """
+    variant = variant or usual_variant().name
     wished = int(target) if target is not None and target.isdecimal() else target
     check_askable(get_variant(variant), ask)  # what is wrong is said before anything is computed
     warnings.simplefilter("ignore", AttributionWarning)  # said beside each picture instead
@@ -206,12 +204,14 @@ def _as_text(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def run_compare(picture: Path, variant: str = USUAL, *, over: str = "groups", device: str = "auto", as_json: bool = False) -> None:
+def run_compare(
+    picture: Path, variant: str | None = None, *, over: str = "groups", device: str = "auto", as_json: bool = False
+) -> None:
     """Set networks before one picture, and print a row for each; the one that was asked for is always among them.
 
     Args:
         picture: A file.
-        variant: Name of one of them.
+        variant: Name of one of them; None is :func:`~ulsam_viz.zoo.usual_variant`.
         over: ``"groups"``: all at its position; ``"positions"``: all with its g; ``"modules"``: other papers' modules beside ULSAM.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         as_json: Print one JSON document.
@@ -220,7 +220,7 @@ def run_compare(picture: Path, variant: str = USUAL, *, over: str = "groups", de
         KeyError: For an unknown variant.
         ImageError: If the picture cannot be used.
     """
-    chosen, decoded = get_variant(variant), _read(picture)
+    chosen, decoded = get_variant(variant) if variant else usual_variant(), _read(picture)
     compared = _alike(chosen, over)
     if len(compared) < 2:
         print(f"ulsam_viz: nothing compares with {chosen.name} over {over}", file=sys.stderr)

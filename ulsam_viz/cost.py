@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 from .models.backbones import BACKBONES
 from .models.blocks import InvertedResidual
 from .models.network import Network
-from .models.optimize import relus_in_place
+from .models.optimize import relus_in_place, undo_folding
 from .models.ulsam import ULSAM, FastULSAM, Gain, transparent_module
 from .zoo import Variant
 
@@ -42,13 +43,20 @@ class Cost:
     elementwise_bytes: int
 
 
-def count_cost(model: Network, input_size: int = 224) -> Cost:
+def count_cost(model: nn.Module, input_size: int = 224, *, example: Tensor | None = None) -> Cost:
     """Count the cost of a network as trained (an optimised network counts the same: it is the same function).
 
+    Of this package's own networks, every step is a module, and counts as one. Of any other, such as
+    :func:`~ulsam_viz.models.adapter.insert_ulsam` returns, PyTorch's operators are counted, those inside its functions too:
+    their bytes come out a little otherwise (a norm also reads its statistics), parameters and multiply-accumulates the same.
+
     Args:
-        model: Any network of this package; it is neither run nor changed.
+        model: Any network; it is not changed, and if it is one of this package's own not run either.
         input_size: Side of the square input in pixels.
+        example: One picture that another network takes, shape (1, C, H, W), if not (1, 3, ``input_size``, ``input_size``).
     """
+    if not isinstance(model, Network):
+        return _count_operators(model, torch.zeros(1, 3, input_size, input_size) if example is None else example)
     with torch.device("meta"):
         twin = BACKBONES[model.backbone](model.width, model.num_classes, model.placement).eval()
     _fill_with_zeros(twin.float())  # a program may have set another default
@@ -81,6 +89,31 @@ def count_cost(model: Network, input_size: int = 224) -> Cost:
     return Cost(params, macs, moved * 4)
 
 
+def _count_operators(model: nn.Module, x: Tensor) -> Cost:
+    """Count what a pass of a copy of any network computes."""
+    from torch.utils.flop_counter import flop_registry  # imports a compiler, which starting the app waits for otherwise
+
+    class Counter(_Traffic):
+        flops = 0
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            formula = flop_registry.get(func.overloadpacket)
+            if formula is None:
+                return super().__torch_dispatch__(func, types, args, kwargs)
+            result = func(*args, **(kwargs or {}))
+            self.flops += formula(*args, **(kwargs or {}), out_val=result)
+            return result
+
+    twin = copy.deepcopy(model).eval()
+    undo_folding(twin)
+    params = list(twin.parameters())
+    # With gradients ULSAM runs step by step; without them it takes a shorter way.
+    twin.requires_grad_(True)
+    with torch.enable_grad(), Counter() as counted:
+        twin(x.to(params[0]) if params else x)
+    return Cost(sum(p.numel() for p in params), counted.flops // 2, counted.elements * 4)
+
+
 def untrained(variant: Variant) -> Network:
     """Build a variant's network with fresh weights, in eval mode: neither cost nor time depends on them."""
     return BACKBONES[variant.backbone](variant.width, len(variant.classes), variant.placement).float().eval()
@@ -103,7 +136,7 @@ class _Traffic(TorchDispatchMode):
 def _elements_moved(module: nn.Module, height: int, width: int) -> int:
     """Count the elements that an attention module's operators read and write for one picture, convolutions apart."""
     channels: Any = module.channels
-    x = torch.zeros(1, channels, height, width)
+    x = torch.zeros(1, channels, height, width, dtype=torch.float32)
     # With gradients ULSAM runs step by step, as it is trained, and as all other modules always do.
     with torch.inference_mode(False), torch.enable_grad(), _Traffic() as traffic:
         module(x)

@@ -12,6 +12,7 @@ import json
 import math
 import pickletools
 import struct
+import threading
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,19 +23,19 @@ import torch
 from safetensors.torch import load as parse_safetensors
 from torch import Tensor
 
+from .saved import REMEDY, Kind, choose_weights
 from .zoo import CheckpointError
 
 MAX_BYTES = 200_000_000
 #: A MobileNet has a few hundred tensors, and an optimizer's state some times as many.
 MAX_TENSORS = 10_000
-SUFFIXES = (".safetensors", ".pt", ".pth", ".pth.tar")
+SUFFIXES = (".safetensors", ".pt", ".pth", ".pth.tar", ".ckpt")
 
 _MAX_HEADER = 2 * 2**20
 _MAX_STEPS = 400_000
 _SAFETENSORS_TYPES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4}
 _STORAGES = {"Double": 8, "Float": 4, "Half": 2, "BFloat16": 2, "Long": 8, "Int": 4, "Short": 2, "Char": 1, "Byte": 1, "Bool": 1}
 _OLD_MAGIC = 0x1950A86A20F9469CFC6C
-_REMEDY = "save model.state_dict() alone, or write it as .safetensors"
 
 
 @dataclass(frozen=True)
@@ -44,18 +45,23 @@ class Weights:
     Attributes:
         tensors: By name, in the file's order, on the CPU; at most :data:`MAX_TENSORS`.
         metadata: Of a .safetensors file.
+        taken: Which weights these are, where the file holds raw ones and their average; else None.
+        note: A sentence about that, or "".
     """
 
     tensors: Mapping[str, Tensor]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    taken: Kind | None = None
+    note: str = ""
 
 
-def read_weights(data: bytes, filename: str) -> Weights:
+def read_weights(data: bytes, filename: str, *, kind: Kind | None = None) -> Weights:
     """Read the tensors of a file, whoever wrote it.
 
     Args:
         data: The whole file, at most :data:`MAX_BYTES`.
         filename: Its name; only the end is looked at.
+        kind: Raw weights or their average, see :func:`~ulsam_viz.saved.choose_weights`.
 
     Returns:
         The tensors; those of a dictionary around the state dict (``"state_dict"``, ``"model"``, ...) where there is one.
@@ -70,7 +76,9 @@ def read_weights(data: bytes, filename: str) -> Weights:
         raise CheckpointError(f"'{name}' is not of a kind that can be read: {', '.join(SUFFIXES)}")
     read = _read_safetensors if name.lower().endswith(".safetensors") else _read_pickle
     try:
-        return read(data)
+        found, metadata = read(data)
+        tensors, taken, note = choose_weights(found, kind)
+        return Weights(tensors, metadata, taken, note)
     except CheckpointError as error:
         raise CheckpointError(f"'{name}' cannot be used: {error}") from error
     except MemoryError as error:
@@ -79,7 +87,7 @@ def read_weights(data: bytes, filename: str) -> Weights:
         raise CheckpointError(f"'{name}' cannot be used: it is damaged or cut short ({type(error).__name__})") from error
 
 
-def _read_safetensors(data: bytes) -> Weights:
+def _read_safetensors(data: bytes) -> tuple[object, dict[str, str]]:
     length = int.from_bytes(data[:8], "little")
     if len(data) < 10 or length > len(data) - 8:
         raise CheckpointError("it is no safetensors file, or cut short: its header is not all there")
@@ -95,6 +103,8 @@ def _read_safetensors(data: bytes) -> Weights:
         raise CheckpointError("it is no safetensors file: its header cannot be read")
     metadata = header.pop("__metadata__", {})
     _check_count(len(header))
+    if not header:
+        raise CheckpointError("it holds no tensors, so no MobileNet")
     for key, entry in header.items():
         begin, end = entry["data_offsets"]
         if entry["dtype"] not in _SAFETENSORS_TYPES:
@@ -102,46 +112,22 @@ def _read_safetensors(data: bytes) -> Weights:
         if math.prod(entry["shape"]) * _SAFETENSORS_TYPES[entry["dtype"]] != end - begin or end > len(data) - 8 - length:
             raise CheckpointError(f"'{key}' claims the shape {shortened(entry['shape'])}, for which the file has not the bytes")
     tensors = parse_safetensors(data)
-    return Weights({key: tensors[key] for key in header}, {str(k): str(v) for k, v in metadata.items()})
+    return {key: tensors[key] for key in header}, {str(k): str(v) for k, v in metadata.items()}
 
 
-def _read_pickle(data: bytes) -> Weights:
+def _read_pickle(data: bytes) -> tuple[object, dict[str, str]]:
     if data[257:262] == b"ustar":
-        raise CheckpointError(f"it is a tar archive, as PyTorch wrote before 2017; {_REMEDY}")
+        raise CheckpointError(f"it is a tar archive, as PyTorch wrote before 2017; {REMEDY}")
     if data[:4] == b"PK\x03\x04":
         _check_zip(data)
     else:
         _check_old_file(data)
     try:
-        found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        # The list of what may stand in for what is the process's.
+        with _LOADING, torch.serialization.safe_globals([(_StandIn, name) for name in _STAND_INS]):
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True), {}
     except Exception as error:  # what was followed above can still be wrong in a detail, which PyTorch tells in many types
-        raise CheckpointError("it is damaged, or holds more than tensors: " + _REMEDY) from error
-    return Weights(_state_dict_in(found))
-
-
-#: What training scripts call the state dict in the dictionary that they save.
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "model_state", "weights", "params")
-
-
-def _state_dict_in(found: object) -> dict[str, Tensor]:
-    """Return the state dict in what was saved: the object itself, or what is wrapped in it, two layers deep."""
-    for _ in range(3):
-        if not isinstance(found, dict):
-            break
-        wrapped = next((found[key] for key in WRAPPERS if isinstance(found.get(key), dict)), None)
-        if wrapped is None:
-            return _tensors_of(found)
-        found = wrapped
-    raise CheckpointError(f"it holds no state dict, by itself or under {', '.join(WRAPPERS)}; {_REMEDY}")
-
-
-def _tensors_of(found: dict[Any, Any]) -> dict[str, Tensor]:
-    tensors = {key: value for key, value in found.items() if isinstance(value, Tensor) and isinstance(key, str)}
-    if not tensors:
-        raise CheckpointError(f"it holds no state dict, by itself or under {', '.join(WRAPPERS)}; {_REMEDY}")
-    if other := [key for key in found if key not in tensors]:
-        raise CheckpointError(f"beside tensors it holds {len(other)} other values, '{shortened(other[0])}' among them; {_REMEDY}")
-    return tensors
+        raise CheckpointError("it is damaged, or holds more than tensors: " + REMEDY) from error
 
 
 def _check_zip(data: bytes) -> None:
@@ -176,7 +162,7 @@ def _check_zip(data: bytes) -> None:
 def _check_entries(infos: list[zipfile.ZipInfo]) -> None:
     _check_count(len(infos) - 16)  # a few that describe the file
     if any(info.filename.endswith("/constants.pkl") for info in infos):
-        raise CheckpointError(f"it is a TorchScript program; {_REMEDY}")
+        raise CheckpointError(f"it is a TorchScript program; {REMEDY}")
     if any(info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size for info in infos):
         raise CheckpointError("its entries are compressed, which torch.save never does: their size cannot be trusted")
     if len({info.filename.casefold() for info in infos}) != len(infos):
@@ -209,6 +195,34 @@ def _check_old_file(data: bytes) -> None:
         raise CheckpointError("it is damaged or cut short: the bytes behind its list of tensors are not as many as it says")
 
 
+class _StandIn:
+    """Stands for an object of a class that is not imported: it takes arguments, state and items, and keeps none of them."""
+
+    def __new__(cls, *_: Any) -> _StandIn:
+        return super().__new__(cls)
+
+    def __init__(self, *_: Any) -> None: ...
+
+    def __setstate__(self, _: Any) -> None: ...
+
+    def __setitem__(self, *_: Any) -> None: ...
+
+
+#: What training scripts save beside weights: their options, and figures that NumPy computed.
+_STAND_INS = (
+    "argparse.Namespace",
+    "types.SimpleNamespace",
+    "numpy.dtype",
+    "numpy.ndarray",
+    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+    "torch.device",
+    "pytorch_lightning.utilities.parsing.AttributeDict",
+    "lightning.fabric.utilities.data.AttributeDict",
+    "lightning_fabric.utilities.data.AttributeDict",
+)
+_LOADING = threading.Lock()
+
+
 class _Name(str):
     """What a pickle asks for by module and name."""
 
@@ -229,7 +243,8 @@ class _Made:
         self.keys: set[str | int] = set()
 
 
-_BUILDERS = ("torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter", "collections OrderedDict")
+_ENCODE = "_codecs encode"  # how pickles of protocol 2 write bytes, which NumPy's figures are
+_BUILDERS = ("torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter", "collections OrderedDict", _ENCODE)
 _PLAIN = frozenset(
     [
         "NONE",
@@ -255,6 +270,7 @@ class _Follower:
     Attributes:
         storages: What it reads, by key.
         values: How many values its tensors have, all together.
+        encoded: How many bytes it makes of text.
     """
 
     def __init__(self) -> None:
@@ -262,7 +278,7 @@ class _Follower:
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
         self.storages: dict[str, _Storage] = {}
-        self.tensors = self.values = 0
+        self.tensors = self.values = self.encoded = 0
 
     def step(self, name: str, argument: Any) -> None:
         """Take one step."""
@@ -279,7 +295,7 @@ class _Follower:
             self.stack.append(self.memo[argument])
         elif name not in ("PROTO", "FRAME"):
             if name not in self._STEPS:
-                raise CheckpointError(f"its pickle takes the step {name}, which no state dict needs; {_REMEDY}")
+                raise CheckpointError(f"its pickle takes the step {name}, which no state dict needs; {REMEDY}")
             self._STEPS[name](self, argument)
 
     def _pop(self, count: int) -> list[Any]:
@@ -325,21 +341,21 @@ class _Follower:
         # Anything else could take forever to hash: a tuple of two tuples of two tuples ...
         if any(type(key) not in (str, int) for key in pairs[::2]):
             raise CheckpointError("its pickle has a dictionary whose keys are neither text nor numbers")
-        self._expect("dict")
+        self._expect("dict", "stand-in")
         self.stack[-1].keys.update(pairs[::2])
 
-    def _expect(self, kind: str) -> None:
-        if not self.stack or not isinstance(self.stack[-1], _Made) or self.stack[-1].kind != kind:
+    def _expect(self, *kinds: str) -> None:
+        if not self.stack or not isinstance(self.stack[-1], _Made) or self.stack[-1].kind not in kinds:
             raise CheckpointError("its pickle is damaged")
 
     def _name(self, argument: str) -> None:
         module, _, name = argument.partition(" ")
-        known = argument in _BUILDERS or (
+        known = (argument in _BUILDERS or f"{module}.{name}" in _STAND_INS) or (
             module == "torch" and name.removesuffix("Storage") in _STORAGES and name.endswith("Storage")
         )
         if not known:
             raise CheckpointError(
-                f"its pickle asks for '{shortened(f'{module}.{name}')}', and nothing but tensors is read; {_REMEDY}"
+                f"its pickle asks for '{shortened(f'{module}.{name}')}', and nothing but tensors is read; {REMEDY}"
             )
         self.stack.append(_Name(argument))
 
@@ -368,8 +384,21 @@ class _Follower:
             self.stack.append(arguments[0])
         elif name == _BUILDERS[2] and arguments == ():
             self.stack.append(_Made("dict"))
+        elif name == _ENCODE and [type(argument) for argument in arguments] == [str, str] and arguments[1] == "latin1":
+            self.encoded += len(arguments[0])
+            if self.encoded > _MAX_HEADER:  # one text may be asked for again and again
+                raise CheckpointError("its pickle builds far more than a state dict needs")
+            self.stack.append(arguments[0])
+        elif name.replace(" ", ".") in _STAND_INS:
+            self.stack.append(_Made("stand-in"))
         else:
             raise CheckpointError("its pickle is damaged: something is built in an unknown way")
+
+    def _new(self, _: Any) -> None:
+        name, arguments = self._pop(2)
+        if type(name) is not _Name or name.replace(" ", ".") not in _STAND_INS or type(arguments) is not tuple:
+            raise CheckpointError("its pickle is damaged: something is built in an unknown way")
+        self.stack.append(_Made("stand-in"))
 
     def _tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> None:
         numbers = [offset, *shape, *strides]
@@ -386,7 +415,9 @@ class _Follower:
 
     def _build(self, _: Any) -> None:
         state = self._pop(1)
-        self._expect("dict")
+        self._expect("dict", "stand-in")
+        if self.stack[-1].kind == "stand-in":  # it forgets all of it
+            return
         # State dicts carry this attribute. Any other might stand before the dictionary's own methods.
         if not (isinstance(state[0], _Made) and state[0].kind == "dict" and state[0].keys <= {"_metadata"}):
             raise CheckpointError("its pickle is damaged")
@@ -404,6 +435,7 @@ class _Follower:
         "STACK_GLOBAL": _stack_name,
         "BINPERSID": _storage,
         "REDUCE": _call,
+        "NEWOBJ": _new,
         "BUILD": _build,
     }
 

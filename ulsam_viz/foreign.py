@@ -28,6 +28,16 @@ _OURS = re.compile(r"(.*?)((?:depthwise|depthwise_norm|pointwise|pointwise_norm)
 _NORM = {"weight", "bias", "running_mean", "running_var"}
 
 
+# Below this side, in pixels, a stem that halves the picture leaves a network of five halvings hardly a grid.
+_SMALL_INPUT = 64
+_TORCHVISION_STEM = "features.0.0"
+#: Why a network whose stem has stride 1 is refused.
+STEM_KEEPS_SIZE = (
+    "its stem keeps the picture's size (stride 1, as for CIFAR), and those of this program's networks halve it, so maps would be too "
+    "coarse; show the live network from Python instead: explain(picture, insert_ulsam(network, {...}), preprocessing=...)"
+)
+
+
 @dataclass(frozen=True)
 class Recognised:
     """What a state dict holds, in this program's terms.
@@ -117,7 +127,13 @@ class _Trunk:
 
 
 def recognise_foreign(
-    tensors: Mapping[str, Tensor], *, gain: Gain = "published", layers: Sequence[int] | None = None, eps: float | None = None
+    tensors: Mapping[str, Tensor],
+    *,
+    gain: Gain = "published",
+    layers: Sequence[int] | None = None,
+    eps: float | None = None,
+    input_size: int = 224,
+    stem_stride: int | None = None,
 ) -> Recognised:
     """Find a MobileNet-V1 or V2 with or without ULSAM modules in a state dict.
 
@@ -126,14 +142,23 @@ def recognise_foreign(
         gain: Of the modules: nothing in a file tells it.
         layers: Layers of the modules, in the order of their names; None finds them where it can.
         eps: Of its norms, if not PyTorch's 1e-5; as nothing in a file tells it either.
+        input_size: Side of its input in pixels.
+        stem_stride: Of its first convolution; None takes 2, unless the input is small: then it must be said.
 
     Raises:
         CheckpointError: If some tensors are not understood (which, and how many), the parts are not one of these networks, or
             where its modules stand cannot be told.
     """
     modules, rest = _modules_in(tensors)
+    _refuse_dense(rest)
     convs, norms, classifier = _units_in(rest)
     trunk = _trunk_of(convs, norms)
+    sure = stem_stride is not None or trunk.stem[0].prefix == _TORCHVISION_STEM
+    if input_size < _SMALL_INPUT and not sure:
+        raise CheckpointError(
+            f"a file does not tell strides, and networks for inputs of {input_size} px often have a stem that keeps the picture's size "
+            "(stride 1), where those of this program halve it; say which it is (--stem-stride 1 or 2, or “Its stem” on the page)"
+        )
     network = BACKBONES[trunk.backbone]
     width = _width_of(trunk, network)
     placement = _placement_of(modules, trunk, _shapes(network, width), gain=gain, layers=layers)
@@ -152,12 +177,16 @@ def recognise_foreign(
         placement,
         classes,
         weights,
-        _notes(trunk, modules),
+        _notes(trunk, modules, sure),
     )
 
 
-def _notes(trunk: _Trunk, modules: Sequence[_Module]) -> tuple[str, ...]:
+def _notes(trunk: _Trunk, modules: Sequence[_Module], sure: bool) -> tuple[str, ...]:
     notes = ["Strides and activations cannot be read from a file; those of the paper's network for 224 px were taken."]
+    if not sure:
+        notes.append(
+            "Its stem was taken to halve the picture; if it keeps its size (stride 1, as for CIFAR), these are not its maps."
+        )
     inside = [m.prefix for m in modules if any(_is_named_part(m, block) for block in trunk.blocks)]
     if inside:
         notes.append(f"'{inside[0]}' is part of a layer; it was taken to follow all of it.")
@@ -192,6 +221,34 @@ def _modules_in(tensors: Mapping[str, Tensor]) -> tuple[list[_Module], dict[str,
     if len(modules) > _MOST_MODULES:
         raise CheckpointError(f"it holds {len(modules)} ULSAM modules; at most {_MOST_MODULES} can be placed")
     return modules, rest
+
+
+def check_pictures(tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a network of pictures that are not RGB.
+
+    Raises:
+        CheckpointError: With the number of channels that it takes.
+    """
+    filters = [key for key, value in tensors.items() if value.ndim == 4 and value.shape[-1] > 1]
+    if filters and not any(tensors[key].shape[1] == 3 for key in filters):
+        first = min(filters, key=lambda key: _order(key.rpartition(".")[0]))
+        channels = tensors[first].shape[1]
+        raise CheckpointError(
+            f"its first convolution '{first[:60]}' takes pictures of {channels} channel{'s' * (channels != 1)}, and networks here "
+            "take three (RGB)" + ("; weight.repeat(1, 3, 1, 1) / 3 makes one for RGB of it" if channels == 1 else "")
+        )
+
+
+def _refuse_dense(tensors: Mapping[str, Tensor]) -> None:
+    """Refuse networks whose filters mix all channels: a MobileNet's do so in its stem alone."""
+    dense = [key for key, value in tensors.items() if value.ndim == 4 and value.shape[1] > 3 and value.shape[-1] > 1]
+    if dense:
+        residual = any(re.search(r"(^|\.)layer\d\.\d+\.(conv\d|downsample)", key) for key in tensors)
+        kind = "a ResNet's" if residual else "of a network with dense convolutions, as ResNets and VGGs have"
+        raise CheckpointError(
+            f"its tensors are no MobileNet's but {kind}: '{dense[0][:60]}' mixes {tensors[dense[0]].shape[1]} channels; files of "
+            "MobileNet-V1 and V2 can be read, other networks are shown live, from Python (insert_ulsam, explain)"
+        )
 
 
 def _without_counters(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -27,6 +27,7 @@ from .images import Preprocessing
 from .models.network import Network
 from .models.ulsam import Gain
 from .recognition import Recognised, recognise
+from .saved import Kind
 from .zoo import MANIFEST_FORMAT, CheckpointError, Variant, build_network, get_variant, list_variants, load_weights, own_folder
 
 #: The largest input that is tried: a pass takes a second or two then.
@@ -62,6 +63,8 @@ def read_checkpoint(
     gain: Gain | None = None,
     layers: Sequence[int] | None = None,
     eps: float | None = None,
+    kind: Kind | None = None,
+    stem_stride: int | None = None,
 ) -> OwnNetwork:
     """Read a file of weights in memory, whoever wrote it; nothing in it is run, and nothing is written.
 
@@ -73,6 +76,8 @@ def read_checkpoint(
         gain: Of its ULSAM modules; None takes what the file says, or the published one.
         layers: Layers of its modules, where the file leaves them open.
         eps: Of the norms of other people's files, if not 1e-5.
+        kind: Which weights are taken where the file holds raw ones and their average: ``"raw"`` or ``"ema"``, the default.
+        stem_stride: What its first convolution divides the picture's sides by; a file does not tell, and only 2 can be shown.
 
     Returns:
         The network and its record, after keys, shapes, dtypes and values were checked and one picture of noise went through.
@@ -80,13 +85,21 @@ def read_checkpoint(
     Raises:
         CheckpointError: If the file cannot be used, with the reason in one sentence. Nothing else is raised for what a file holds.
     """
-    tensors = read_weights(data, filename)
+    tensors = read_weights(data, filename, kind=kind)
     shown = shortened(PurePath(filename).name)
     preprocessing = preprocessing or Preprocessing()
     try:
         _check_preprocessing(preprocessing, eps)
-        found = recognise(tensors.tensors, tensors.metadata, gain=gain, layers=layers, eps=eps)
-        variant = _variant(data, filename, found, _class_names(classes, found.classes), preprocessing, eps)
+        found = recognise(
+            tensors.tensors,
+            tensors.metadata,
+            gain=gain,
+            layers=layers,
+            eps=eps,
+            input_size=preprocessing.input_size,
+            stem_stride=stem_stride,
+        )
+        variant = _variant(data, filename, found, _class_names(classes, found.classes), preprocessing, eps, tensors.taken)
         weights = _as_kept(found.weights)
         network = build_network(variant)
         load_weights(network, weights, dtype=next(iter(weights.values())).dtype)
@@ -98,7 +111,7 @@ def read_checkpoint(
         raise CheckpointError(f"'{shown}' cannot be used: it needs more memory than there is") from error
     except Exception as error:  # shapes of others' making meet code that was not written for them
         raise CheckpointError(f"'{shown}' cannot be used: its tensors do not fit together ({type(error).__name__})") from error
-    return OwnNetwork(variant, network, weights, found.layout, found.notes)
+    return OwnNetwork(variant, network, weights, found.layout, (*([tensors.note] if tensors.note else []), *found.notes))
 
 
 def _check_preprocessing(preprocessing: Preprocessing, eps: float | None) -> None:
@@ -121,11 +134,20 @@ def _class_names(classes: Sequence[str] | None, outputs: int) -> tuple[str, ...]
 
 
 def _variant(
-    data: bytes, filename: str, found: Recognised, classes: tuple[str, ...], preprocessing: Preprocessing, eps: float | None
+    data: bytes,
+    filename: str,
+    found: Recognised,
+    classes: tuple[str, ...],
+    preprocessing: Preprocessing,
+    eps: float | None,
+    taken: Kind | None,
 ) -> Variant:
     name, digest = _name_from(filename), hashlib.sha256(data)
     made_by = {"file": PurePath(filename).name, "file_sha256": digest.hexdigest(), "read_as": found.layout}
-    digest.update(repr((found.placement, eps, classes)).encode())  # results are kept by it: all that changes them goes in
+    chosen = (found.placement, eps, classes)
+    if taken:
+        made_by["weights"], chosen = taken, (*chosen, taken)
+    digest.update(repr(chosen).encode())  # results are kept by it: all that changes them goes in
     return Variant(
         name=name,
         backbone=found.backbone,
@@ -145,7 +167,7 @@ def _variant(
 
 def _name_from(filename: str) -> str:
     """Name a network by its file."""
-    stem = re.sub(r"(\.safetensors|\.pt|\.pth|\.pth\.tar)$", "", PurePath(filename).name, flags=re.IGNORECASE)
+    stem = re.sub(r"(\.safetensors|\.pt|\.pth|\.pth\.tar|\.ckpt)$", "", PurePath(filename).name, flags=re.IGNORECASE)
     return re.sub(r"[^A-Za-z0-9.\-_]+", "-", stem).strip("-.")[:_LONGEST_NAME] or "own"
 
 
@@ -195,6 +217,8 @@ def add_network(
     gain: Gain | None = None,
     layers: Sequence[int] | None = None,
     eps: float | None = None,
+    kind: Kind | None = None,
+    stem_stride: int | None = None,
     name: str | None = None,
     folder: Path | None = None,
 ) -> OwnNetwork:
@@ -202,7 +226,7 @@ def add_network(
 
     Args:
         file: The file; it is read, never changed.
-        classes, preprocessing, gain, layers, eps: See :func:`read_checkpoint`.
+        classes, preprocessing, gain, layers, eps, kind, stem_stride: See :func:`read_checkpoint`.
         name: Name of the network; None takes the file's, with a number behind it where that is taken.
         folder: Where to; None is :func:`~ulsam_viz.zoo.own_folder`.
 
@@ -218,7 +242,17 @@ def add_network(
         data = file.read_bytes()
     except OSError as error:
         raise CheckpointError(f"'{file}' cannot be read ({error.strerror or error})") from error
-    read = read_checkpoint(data, file.name, classes=classes, preprocessing=preprocessing, gain=gain, layers=layers, eps=eps)
+    read = read_checkpoint(
+        data,
+        file.name,
+        classes=classes,
+        preprocessing=preprocessing,
+        gain=gain,
+        layers=layers,
+        eps=eps,
+        kind=kind,
+        stem_stride=stem_stride,
+    )
     if name is not None and not re.fullmatch(rf"[A-Za-z0-9_][A-Za-z0-9_.\-]{{0,{_LONGEST_NAME - 1}}}", name):
         raise CheckpointError(f"'{shortened(name)}' is no plain name: use letters, digits, '.', '-' and '_'")
     return _enter(read, name, folder or own_folder())

@@ -445,6 +445,44 @@ def get_variant(name: str, folder: Path | None = None) -> Variant:
     raise KeyError(f"no trained variant '{name}';{guess} `variants` lists them")
 
 
+def usual_variant() -> Variant:
+    """Return the network that commands take where none is named, and the app opens on: of those that are there.
+
+    It knows most classes, and its modules stand where its backbone's usually do, with 4 groups; or as near to that as there is.
+
+    Raises:
+        CheckpointError: If there is no network at all.
+    """
+    variants = list_variants()
+    if not variants:
+        raise CheckpointError(f"there are no networks in '{CHECKPOINTS}': train one, or unset ULSAM_VIZ_CHECKPOINTS")
+    first = min(variants, key=lambda v: (v.own, -len(v.classes)))
+
+    def unusual(variant: Variant) -> tuple[bool, bool, bool, int]:
+        p = variant.placement
+        elsewhere = p is None or (p.mode, p.layers) != ("after", (BACKBONES[variant.backbone].usual_layer,))
+        return variant.family != first.family, p is None, elsewhere, abs(variant.groups - 4)
+
+    return min(variants, key=lambda v: (*unusual(v), v.gain != "published"))
+
+
+def home_of(variant: Variant) -> tuple[Path, str]:
+    """Return the folder whose manifest holds a variant, and its name there, which is another where two zoos use one name.
+
+    Raises:
+        CheckpointError: If no folder that is shown holds it.
+    """
+    for folder in folders():
+        try:
+            held = [*_variants_in(folder, None), *(v for study in STUDIES for v in _variants_in(folder, study))]
+        except CheckpointError:  # `problems` says so
+            continue
+        for v in held:
+            if (v.path, v.sha256, v.placement) == (variant.path, variant.sha256, variant.placement):
+                return folder, v.name
+    raise CheckpointError(f"no manifest holds '{variant.name}'")
+
+
 def build_network(variant: Variant) -> Network:
     """Return the network of a variant, in training form, without values: its tensors are on the meta device.
 

@@ -99,7 +99,7 @@ class AttendedLayer(nn.Module):
         """Return the submodule's output re-weighted, shape (N, m, H, W)."""
         features = self.layer(*args, **kwargs)
         # A compiled pass is always a plain one.
-        watched = None if torch.compiler.is_compiling() else _WATCHED.get()
+        watched = None if torch.compiler.is_compiling() and not torch.compiler.is_exporting() else _WATCHED.get()
         if watched is None or self not in watched.names:
             return self.attention(features)
         return watched.attend(self, features)

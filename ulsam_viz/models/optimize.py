@@ -57,6 +57,19 @@ def optimize(network: M) -> M:
     return fast.requires_grad_(False)
 
 
+class FoldedNorm(nn.Identity):
+    """Stands where a BatchNorm was that went into the convolution before it.
+
+    Args:
+        channels: The norm's.
+        bias: Whether that convolution had a bias of its own.
+    """
+
+    def __init__(self, channels: int, bias: bool) -> None:
+        super().__init__()
+        self.channels, self.bias = channels, bias
+
+
 def _fold_norms(steps: nn.Sequential, places: Counter[nn.Module]) -> None:
     for (before, conv), (after, norm) in pairwise(list(steps._modules.items())):
         if not (isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)) or norm.training or norm.running_mean is None:
@@ -64,7 +77,20 @@ def _fold_norms(steps: nn.Sequential, places: Counter[nn.Module]) -> None:
         if type(conv) not in (nn.Conv2d, SameConv2d) or type(norm) is not nn.BatchNorm2d:  # others may compute otherwise
             continue
         if not any(places[part] > 1 or has_hooks(part) for part in (conv, norm)):
-            steps._modules[before], steps._modules[after] = fuse_conv_bn_eval(conv, norm), nn.Identity().eval()
+            folded = FoldedNorm(norm.num_features, conv.bias is not None).eval()
+            steps._modules[before], steps._modules[after] = fuse_conv_bn_eval(conv, norm), folded
+
+
+def undo_folding(network: nn.Module) -> None:
+    """Give an optimised network, in place, the steps that it had before, to be counted: their values are others."""
+    for parent in list(network.modules()):
+        for name, child in parent._modules.items():
+            if isinstance(child, FastULSAM):
+                parent._modules[name] = ULSAM(child.channels, child.groups, child.gain).to(child.scale).eval()
+        for (_, conv), (after, norm) in pairwise(list(parent._modules.items())):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, FoldedNorm):
+                conv.bias = conv.bias if norm.bias else None
+                parent._modules[after] = nn.BatchNorm2d(norm.channels).to(conv.weight).eval()
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from ..analysis.calibration import FALSE_ALARMS, calibration_error, deciles, fit
 from ..images import Preprocessing
 from ..models.network import Network
 from ..models.optimize import optimize
-from ..zoo import Variant, load_network
+from ..zoo import Variant, home_of, load_network
 from .classes import first_names
 from .data import AugmentedPictures, DataError, Pictures, jitter
 from .evaluate import batches_of
@@ -170,14 +170,14 @@ def measure(model: Network, material: Material) -> dict[str, Any]:
 
 
 def calibrate_zoo(
-    variants: Sequence[Variant], gathered: Callable[[Preprocessing], Material], manifest: Path
+    variants: Sequence[Variant], gathered: Callable[[Preprocessing], Material], folder: Path | None = None
 ) -> Iterator[tuple[Variant, dict[str, Any]]]:
-    """Measure networks with the same classes, one after the other, and enter each result in the manifest at once.
+    """Measure networks with the same classes, one after the other, and enter each result in its manifest at once.
 
     Args:
         variants: The networks.
         gathered: Returns the pictures for networks of one preprocessing.
-        manifest: The zoo's file; nothing else in it is changed.
+        folder: Of the manifest, in which nothing else is changed; None is the folder that each network is shown from.
 
     Yields:
         Each variant with its new record.
@@ -186,13 +186,14 @@ def calibrate_zoo(
         material = gathered(preprocessing)
         for variant in tqdm([v for v in variants if v.preprocessing == preprocessing], unit="network"):
             record = measure(optimize(load_network(variant)), material)
-            _enter(manifest, variant.name, record)
+            home, name = (folder, variant.name) if folder else home_of(variant)
+            _enter(home / "manifest.json", name, record)
             yield variant, record
 
 
 def _enter(path: Path, name: str, calibration: dict[str, Any]) -> None:
     with FileLock(path.parent / "lock"):
-        manifest = json.loads(path.read_text())
+        manifest = json.loads(path.read_text(encoding="utf-8"))
         studied = (v for study in manifest.get("studies", {}).values() for v in study["variants"] if v["file"])
         next(v for v in (*manifest["variants"], *studied) if v["name"] == name)["calibration"] = calibration
         replace(path, (json.dumps(manifest, indent=1) + "\n").encode())

@@ -131,7 +131,10 @@ def _train_modules(options: argparse.Namespace, execution: Execution) -> None:
     recipe = ModuleRecipe(base.name, placement, feature_layers=placement.layers, **said)
     tests = [parse_test(text) for text in options.measure or ()]
     out = _folder(options, recipe)
-    print(f"weights: {train_modules(recipe, options.data, out, features_folder=options.runs, execution=execution)}")
+    weights = train_modules(recipe, options.data, out, features_folder=options.runs, execution=execution)
+    if not execution.team.leads:
+        return
+    print(f"weights: {weights}")
     if options.publish:
         _say(publish_modules(out, tests, options.data, options.publish, device=execution.device))
 

@@ -60,7 +60,7 @@ class RunFolder:
         """
         if not self.weights.exists():
             return False
-        self._compare(json.loads(self._record.read_text()), "a finished run")
+        self._compare(json.loads(self._record.read_text(encoding="utf-8")), "a finished run")
         return True
 
     def read_state(self) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from .loop import Execution, surroundings
 from .mixture import Source
 from .recipe import one_cycle
 from .start import TrainingError
+from .team import check_batch
 
 _LOG_EVERY_STEPS = 20
 
@@ -112,27 +114,34 @@ class ModuleRecipe:
 def train_modules(recipe: ModuleRecipe, data_root: Path, out: Path, *, features_folder: Path, execution: Execution) -> Path:
     """Train modules, or go on where a killed run of the same recipe stood.
 
-    Writes to ``out`` what :func:`~ulsam_viz.training.loop.train` writes; the weights are those of the modules alone.
+    Writes to ``out`` what :func:`~ulsam_viz.training.loop.train` writes; the weights are those of the modules alone. Every process
+    of a team calls this function; the features are computed by the one that leads.
 
     Args:
         recipe: Settings of the run.
         data_root: Folder of the mixture's datasets.
         out: Folder of the run; created.
         features_folder: Keeps the base's features, for all runs that share them.
-        execution: Device, workers; a team of one.
+        execution: Device, workers, team.
 
     Returns:
         The path of the weights.
 
     Raises:
-        TrainingError: If ``out`` holds another run, or the loss is no longer finite.
+        TrainingError: If ``out`` holds another run, the batch cannot be split among the team, or the loss is no longer finite.
         InUseError: If another process is at ``out``, or is computing the features.
     """
+    team = execution.team
+    check_batch(recipe.batch, team)
     folder = RunFolder(out, recipe, {"init_sha256": BASES[recipe.base].sha256})
-    with exclusive(out):
+    with exclusive(out) if team.leads else nullcontext():
         if not recipe.placement:
-            folder.finish({}, surroundings(execution))
-        elif not folder.is_done():
+            if team.leads:
+                folder.finish({}, surroundings(execution))
+        elif not team.told(team.leads and folder.is_done()):
+            if team.leads:
+                make_features(recipe.features, data_root, features_folder, execution=execution)
+            team.told(None)  # the others wait for them
             features = make_features(recipe.features, data_root, features_folder, execution=execution)
             _train(recipe, features, folder, execution)
     return folder.weights
@@ -148,37 +157,42 @@ def frozen_network(recipe: ModuleRecipe) -> Network:
 
 
 def _train(recipe: ModuleRecipe, features: Features, folder: RunFolder, execution: Execution) -> None:
-    device = execution.device
+    team, device = execution.team, execution.device
     torch.manual_seed(recipe.seed)
     network = frozen_network(recipe).to(device)
+    if execution.sync_batchnorm:
+        team.share_norms(network.attention)
     optimizer = torch.optim.AdamW(network.attention.parameters(), lr=0.0, weight_decay=0.0)
     per_epoch = len(features.trained) // recipe.batch
     total = per_epoch * recipe.epochs
     step, seconds = 0, 0.0
-    if state := folder.read_state():
+    if state := team.told(folder.read_state() if team.leads else None):
         network.attention.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         step, seconds = state["step"], state["seconds"]
-    log = Log(folder.path / "log.csv", keep_up_to=step)
+    log = Log(folder.path / "log.csv", keep_up_to=step) if team.leads else None
     started = last_save = time.monotonic()
-    bar = tqdm(total=total * recipe.batch, initial=step * recipe.batch, unit="img", disable=execution.quiet, mininterval=2)
+    hidden = execution.quiet or not team.leads
+    bar = tqdm(total=total * recipe.batch, initial=step * recipe.batch, unit="img", disable=hidden, mininterval=2)
     for rows in _orders(recipe, features, step):
         rate = one_cycle(step / total, recipe.peak_lr)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss = _loss(network, features, rows, recipe, device)
+        loss = _loss(network, features, rows[team.part(len(rows))], recipe, device)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        team.share_gradients(network.attention)
         optimizer.step()
         step += 1
         bar.update(recipe.batch)
         if step % _LOG_EVERY_STEPS == 0 or step == total:
-            value = loss.item()
+            value = team.mean(loss.detach()).item()
             if not math.isfinite(value):
                 raise TrainingError(f"the loss is {value} at step {step}: lower the learning rate ({recipe.peak_lr})")
-            log.write(step=step, epoch=(step - 1) // per_epoch, size="", lr=f"{rate:.6g}", loss=f"{value:.6g}")
+            if log:
+                log.write(step=step, epoch=(step - 1) // per_epoch, size="", lr=f"{rate:.6g}", loss=f"{value:.6g}")
             bar.set_description(f"{folder.path.name}, loss {value:.3f}")
-        if time.monotonic() - last_save > execution.save_seconds:
+        if team.leads and time.monotonic() - last_save > execution.save_seconds:
             last_save = time.monotonic()
             folder.save_state(
                 model=network.attention.state_dict(),
@@ -187,7 +201,15 @@ def _train(recipe: ModuleRecipe, features: Features, folder: RunFolder, executio
                 seconds=seconds + last_save - started,
             )
     bar.close()
-    network.eval()
+    if team.leads:
+        _finish(network.eval(), features, recipe, folder, execution, seconds + time.monotonic() - started)
+
+
+def _finish(
+    network: Network, features: Features, recipe: ModuleRecipe, folder: RunFolder, execution: Execution, seconds: float
+) -> None:
+    """Measure what was trained on the rows that were held out, and write it."""
+    device = execution.device
     weights = {f"attention.{k}": v.detach().cpu().contiguous() for k, v in network.attention.state_dict().items()}
     held_out = {
         "rows": len(features.held_out),
@@ -195,7 +217,7 @@ def _train(recipe: ModuleRecipe, features: Features, folder: RunFolder, executio
         "loss_of_base": round(_held_out_loss(plain_base(recipe.base).to(device), features, recipe, device), 4),
     }
     record = {"pictures": len(set(features.pictures.tolist())), "rows": len(features.trained), "held_out": held_out}
-    folder.finish(weights, record | {"seconds": round(seconds + time.monotonic() - started)} | surroundings(execution))
+    folder.finish(weights, record | {"seconds": round(seconds)} | surroundings(execution))
 
 
 def _orders(recipe: ModuleRecipe, features: Features, skip: int) -> Iterator[np.ndarray]:

@@ -27,7 +27,7 @@ from .data import AugmentedPictures, Pictures, all_batches, jitter
 from .folder import Log, RunFolder, code_version, exclusive
 from .recipe import Recipe, one_cycle
 from .start import TrainingError, start_from
-from .team import Team
+from .team import Team, check_batch
 
 _LOG_EVERY_STEPS = 20
 
@@ -85,8 +85,7 @@ def train(recipe: Recipe, pictures: Pictures, out: Path, *, init: Path | None = 
     team = execution.team
     if len(pictures.files) < recipe.batch:
         raise TrainingError(f"{len(pictures.files)} pictures are fewer than one batch of {recipe.batch}")
-    if recipe.batch % team.size or recipe.batch < 2 * team.size:
-        raise TrainingError(f"a batch of {recipe.batch} cannot be split evenly among {team.size} processes, two or more each")
+    check_batch(recipe.batch, team)
     if init is not None and not init.exists():
         raise TrainingError(f"there are no weights to start from at '{init}'")
     origin = {

@@ -91,7 +91,7 @@ def run_calibrate(options: argparse.Namespace) -> None:
         KeyError: For an unknown variant.
     """
     train = find_pictures(options.dataset, options.data, "train")
-    chosen = [get_variant(n, CHECKPOINTS) for n in options.variant or ()] or list_variants(CHECKPOINTS)
+    chosen = [get_variant(n) for n in options.variant or ()] or list_variants(CHECKPOINTS)
     if options.known:
         variants = [v for v in chosen if v.base]
         classes = variants[0].classes if variants else ()
@@ -117,7 +117,7 @@ def run_calibrate(options: argparse.Namespace) -> None:
             f"these are not trained variants with the classes of '{options.data}' (or, with --known, of one base)"
             + (f"; compared with those of {others[0].name}, {difference}" if difference else "")
         )
-    for variant, record in calibrate_zoo(variants, gathered, CHECKPOINTS / "manifest.json"):
+    for variant, record in calibrate_zoo(variants, gathered):
         print(
             f"{variant.name:42} temperature {record['temperature']:.3f}   ECE {record['ece']:.1f} % (best {record['ece_best']:.1f} %)"
         )

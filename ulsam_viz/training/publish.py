@@ -67,7 +67,7 @@ def publish(
     Raises:
         ValueError: If the held-out part is empty or has other classes than the run, or the zoo has others for this dataset.
     """
-    made_by = json.loads((run / "run.json").read_text())
+    made_by = json.loads((run / "run.json").read_text(encoding="utf-8"))
     recipe, classes = made_by["recipe"], made_by.pop("classes")
     if not held_out.files:
         raise ValueError("no picture is held out, to measure the network on: of each class every third is")
@@ -125,7 +125,7 @@ def publish_modules(
     Returns:
         The new record.
     """
-    made_by = json.loads((run / "run.json").read_text())
+    made_by = json.loads((run / "run.json").read_text(encoding="utf-8"))
     recipe = made_by["recipe"]
     base, placement = BASES[recipe["base"]], placement_from(recipe["placement"])
     classes = classes_of(base.dataset)
@@ -204,7 +204,9 @@ def _enter(
     with FileLock(checkpoints / "lock"):  # several processes may publish to one zoo
         path = checkpoints / "manifest.json"
         manifest: dict[str, Any] = (
-            json.loads(path.read_text()) if path.exists() else {"format": MANIFEST_FORMAT, "classes": {}, "variants": []}
+            json.loads(path.read_text(encoding="utf-8"))
+            if path.exists()
+            else {"format": MANIFEST_FORMAT, "classes": {}, "variants": []}
         )
         if classes:
             check_classes(checkpoints, record["classes"], classes)
@@ -262,12 +264,12 @@ def lineage(run: Path) -> dict[str, Any]:
         Records by the sha256 of the weights, which is what ``made_by["init_sha256"]`` names.
     """
     starts: dict[str, Any] = {}
-    record = json.loads((run / "run.json").read_text())
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
     while init := record["recipe"]["init"]:
         parent = run.parent / init
         if not (parent / "run.json").exists():
             break
-        record = json.loads((parent / "run.json").read_text())
+        record = json.loads((parent / "run.json").read_text(encoding="utf-8"))
         del record["classes"]
         sha256 = hashlib.sha256((parent / "weights.safetensors").read_bytes()).hexdigest()
         starts[sha256] = {"run": parent.name, **record}

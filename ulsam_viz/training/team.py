@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -18,6 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..models.network import Network
+from .start import TrainingError
+
+_PATIENCE = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,35 @@ class Team:
         if self.size == 1:
             return model
         model.dropout = WholeBatchDropout(model.dropout.p, self)
-        on_gpu = model.classifier.weight.is_cuda
-        if sync_batchnorm and on_gpu:
-            nn.SyncBatchNorm.convert_sync_batchnorm(model)  # replaces the network's parts in place
-        elif sync_batchnorm:
+        if sync_batchnorm:
+            self.share_norms(model)
+        return nn.parallel.DistributedDataParallel(model, device_ids=[model.device] if model.device.type == "cuda" else None)
+
+    def share_norms(self, model: nn.Module) -> None:
+        """Let every BatchNorm of a network, in place, take its statistics over the batches of all processes."""
+        if self.size == 1:
+            return
+        if any(parameter.is_cuda for parameter in model.parameters()):
+            nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        else:
             synchronise_norms(model)
-        return nn.parallel.DistributedDataParallel(model, device_ids=[model.device] if on_gpu else None)
+
+    def share_gradients(self, model: nn.Module) -> None:
+        """Give every parameter the mean of its gradients over the processes, where no wrapper does; all of them must call it."""
+        if self.size > 1:
+            for parameter in model.parameters():
+                if parameter.grad is not None:
+                    parameter.grad = self.mean(parameter.grad)
+
+
+def check_batch(batch: int, team: Team) -> None:
+    """Refuse a batch that cannot be split evenly.
+
+    Raises:
+        TrainingError: Unless each process gets the same number of rows, two or more.
+    """
+    if batch % team.size or batch < 2 * team.size:
+        raise TrainingError(f"a batch of {batch} cannot be split evenly among {team.size} processes, two or more each")
 
 
 @contextmanager
@@ -87,7 +114,8 @@ def joined_team(device: str) -> Iterator[tuple[Team, str]]:
     if device == "cuda":
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    # While one process downloads data or computes features, the others wait for it: longer than the usual half an hour.
+    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=_PATIENCE)
     try:
         yield Team(dist.get_rank(), dist.get_world_size()), device
     finally:

@@ -15,12 +15,15 @@ from ...images import Preprocessing
 from ...models.ulsam import GAINS
 from ...own import OwnNetwork, read_checkpoint
 from ...places import program
+from ...saved import Kind
 from ...zoo import CheckpointError, Variant
 from ..run.brought import forget_network, keep_network, may_bring_networks
 from ..run.scene import network_name
 from .network import backbone_label, position_label
 
-_TYPES = ["safetensors", "pt", "pth"]
+_TYPES = ["safetensors", "pt", "pth", "ckpt"]
+_KINDS: dict[str, Kind | None] = {"averaged, where there": None, "raw": "raw"}
+_STRIDES: dict[str, int | None] = {"not known": None, "halves the picture": 2, "keeps its size": 1}
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,20 @@ def show_own_network() -> None:
             help="Only where the file leaves open which layers its modules follow.",
         )
         right.number_input("Input, px", 32, 512, 224, 32, key="own-size", on_change=_take)
+        left.selectbox(
+            "Its weights",
+            _KINDS,
+            key="own-weights",
+            on_change=_take,
+            help="Where a file holds raw weights and their average (EMA).",
+        )
+        right.selectbox(
+            "Its stem",
+            _STRIDES,
+            key="own-stem",
+            on_change=_take,
+            help="A file does not tell strides; for inputs below 64 px they must be said.",
+        )
         if error := st.session_state.get("own-error"):
             said.error(escape_markdown(error), icon=":material/error:")
         for note in st.session_state.get("own-notes", ()):
@@ -94,6 +111,8 @@ def _take() -> None:
             preprocessing=Preprocessing(int(st.session_state.get("own-size") or 224)),
             gain=next((gain for gain in GAINS if gain == st.session_state.get("own-gain")), None),
             layers=_numbers(st.session_state.get("own-layers", "")) or None,
+            kind=_KINDS.get(st.session_state.get("own-weights", "")),
+            stem_stride=_STRIDES.get(st.session_state.get("own-stem", "")),
         )
     except (CheckpointError, ValueError) as error:
         st.session_state["own-error"] = f"{error}."
