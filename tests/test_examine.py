@@ -21,6 +21,7 @@ from ulsam_viz.answers import NINTH, what_it_does
 from ulsam_viz.export import flatten
 from ulsam_viz.figures.words import change_note, map_note
 from ulsam_viz.images import ModelInput, Preprocessing
+from ulsam_viz.questions import Topic
 from ulsam_viz.ui.choose import box as boxes
 from ulsam_viz.ui.run.asking import _remember
 from ulsam_viz.ui.run.session import Asked, Watch
@@ -220,12 +221,12 @@ def test_the_band_holds_one_more_shuffle_in_95_of_100_cases() -> None:
 
 def test_a_session_keeps_as_much_as_it_may_and_the_latest_always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ulsam_viz.ui.run.asking._KEPT_BYTES", 100)
-    found: dict[str, np.ndarray] = {}
+    found: dict[Topic, np.ndarray] = {}
     for name in ("a", "b", "a", "c"):
-        _remember(found, name, np.zeros(5))  # 40 bytes
-    assert list(found) == ["a", "c"]
-    _remember(found, "large", np.zeros(500))
-    assert list(found) == ["large"]
+        _remember(found, Topic(name, (), name), np.zeros(5))  # 40 bytes
+    assert [topic.kind for topic in found] == ["a", "c"]
+    _remember(found, Topic("large", (), "large"), np.zeros(500))
+    assert [topic.kind for topic in found] == ["large"]
 
 
 def test_what_visitors_who_left_had_asked_for_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:

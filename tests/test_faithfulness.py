@@ -83,8 +83,9 @@ def test_what_ignores_the_network_scores_at_chance(setting: tuple[nn.Module, Ten
 
 
 def test_the_box_holds_what_points_into_it() -> None:
-    assert pointing(region(BOX), BOX) == (True, pytest.approx(1))
-    assert pointing(region(Box(32, 4, 48, 20)), BOX) == (False, pytest.approx(0))
+    for box, expected in ((BOX, True), (Box(32, 4, 48, 20), False)):
+        hit, inside = pointing(region(box), BOX)
+        assert hit == expected and inside == pytest.approx(float(expected))
 
 
 def test_pixels_come_by_rank_and_equal_ones_in_a_random_order() -> None:

@@ -460,18 +460,29 @@ def test_a_network_of_ones_own_is_asked_too(tmp_path: Path) -> None:
     class Own(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.my_layer_2 = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=4, padding=1), torch.nn.ReLU())
+            self.conv_layer_1 = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=4, padding=1), torch.nn.ReLU())
             self.head = torch.nn.Linear(8, 3)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            out: torch.Tensor = self.head(self.my_layer_2(x).mean((2, 3)))
+            out: torch.Tensor = self.head(self.conv_layer_1(x).mean((2, 3)))
             return out
 
-    network = insert_ulsam(Own(), {"my_layer_2": 2}, example=torch.zeros(1, 3, 32, 32))
-    seen = explain(decode_image(COFFEE.read_bytes()), network, ("saliency",), preprocessing=Preprocessing(32))
+    network = insert_ulsam(Own(), {"conv_layer_1": 2}, example=torch.zeros(1, 3, 32, 32))
+    names = ("a_row_5", "b_class_c", "of_layer_9")  # what looks like the parts of a question's name
+    seen = explain(decode_image(COFFEE.read_bytes()), network, ("saliency",), 1, preprocessing=Preprocessing(32), classes=names)
     asked = seen.ask("ablation", "shapley", "sources", "through", "places")
     written_to = seen.report(tmp_path / "own.html", asked=asked)
     assert "What was asked" in (text := Reader(written_to.read_text()).text) and "attention removed" in text
+    report = seen.reported(asked=asked)
+    assert {one.about for one in answered(report)} == {
+        "class “b class c”",  # of the baselines, which are one for all layers
+        "layer conv_layer_1, class “b class c”",
+        *(
+            f"layer conv_layer_1, subspace {k + 1}, by saliency, row {row}, column {column}"
+            for k, (row, column) in enumerate(np.unravel_index(m.argmax(), m.shape) for m in seen.attention["conv_layer_1"])
+        ),
+    }
+    assert "ulsam-viz inspect" not in text and "live model" in text and not report.command  # no command can load it
     with pytest.raises(ValueError, match="of variants alone"):
         seen.ask("sanity")
 

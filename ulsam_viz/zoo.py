@@ -196,13 +196,20 @@ def variant_name(backbone: str, width: float, placement: Placement | None) -> st
     return f"{name}-{placement.mode}{layers}-g{placement.groups}{gain}"
 
 
-def position_name(variant: Variant) -> str:
-    """Write where a variant carries its modules: ``"after 11"``, ``"instead of 10"``, ``"none (plain control)"``."""
+def position_name(variant: Variant, *, noun: bool = False, gain: bool = True) -> str:
+    """Write where a variant carries its modules: ``"after 11"``, ``"instead of 10"``, ``"none (plain control)"``.
+
+    Args:
+        variant: The variant.
+        noun: Say what the numbers are: ``"after layer 11"``.
+        gain: Name another gain than the published one, too.
+    """
     p = variant.placement
     if p is None:
         return "none (plain control)"
-    where = f"{'instead of' if p.mode == 'instead' else 'after'} {', '.join(map(str, p.layers))}"
-    return where if p.gain == "published" else f"{where}, {p.gain} gain"
+    layers = ("layers " if len(p.layers) > 1 else "layer ") if noun else ""
+    where = f"{'instead of' if p.mode == 'instead' else 'after'} {layers}{', '.join(map(str, p.layers))}"
+    return where if p.gain == "published" or not gain else f"{where}, {p.gain} gain"
 
 
 def pictures_of(metrics: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ from ..figures.colours import Scale
 from ..figures.tiles import Display
 from ..guest import GuestNetwork
 from ..places import program
+from ..questions import Topic
 from ..samples import Sample, list_samples
 from ..sheet import Sheet
 from ..zoo import Variant, list_variants, position_name
@@ -58,13 +59,13 @@ class Report:
     source: str = ""
     display: Display = field(default=Display())
     scale: Scale = "uniform"
-    asked: Mapping[str, Any] = field(default_factory=dict)
+    asked: Mapping[Topic, Any] = field(default_factory=dict)
     temperature: float = 1.0
     address_note: str = ""
 
     def found(self, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         """Return what was found as JSON holds it; its arrays are put into ``arrays``."""
-        return {f"examined_{n}": flatten(_counted_from_1(r), f"examined_{n}", arrays) for n, r in dict(self.asked).items()}
+        return {f"examined_{n}": flatten(_counted_from_1(r), f"examined_{n}", arrays) for n, r in self.asked.items()}
 
     def settings(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """Return everything but the numbers as plain values; ``found`` comes from :meth:`found`."""

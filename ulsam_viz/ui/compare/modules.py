@@ -30,7 +30,7 @@ def show_modules(compared: Sequence[Variant], crop: ModelInput, device: DeviceCh
     engine = default_engine()
     futures = {v.key: engine.attend(crop, v, device.device, visitor=visitor()) for v in compared}
     st.caption(
-        f"{compared[0].label}, one module {position_name(compared[0]).partition(',')[0]}. Gain relative to its mean: 1 is no preference.",
+        f"{compared[0].label}, one module {position_name(compared[0], gain=False)}. Gain relative to its mean: 1 is no preference.",
         help="What each module multiplies features by at a place, over the mean of all places; of channel gains the mean over channels. "
         "All maps are on one scale, from half to twice the mean. SE and ECA weigh channels alone: their maps would be flat. "
         "Costs, accuracy and effects of all modules are on the page Evidence.",

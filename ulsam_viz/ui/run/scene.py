@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -71,9 +70,8 @@ def network_name(variant: Variant) -> str:
     """Write a variant's name for people."""
     if variant.placement is None:
         return f"{variant.label} (plain control)"
-    g, layers = variant.groups, "layers " if len(variant.placement.layers) > 1 else "layer "
-    where = re.sub(r"(?=\d)", layers, position_name(variant), count=1)
-    return f"{variant.label} with {g} subspace{'s' if g > 1 else ''} {where}"
+    g = variant.groups
+    return f"{variant.label} with {g} subspace{'s' if g > 1 else ''} {position_name(variant, noun=True)}"
 
 
 @st.cache_data(max_entries=256)
