@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from tests.tables import photographs_and_others
-from tests.test_picture_files import closed_folders
+from tests.test_file_names import closed_folders
 from ulsam_viz.analysis import measures
 from ulsam_viz.analysis.attention import attend_each
 from ulsam_viz.analysis.attribution import attribute, attribute_each

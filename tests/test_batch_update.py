@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.tables import photographs_and_others
-from tests.test_picture_files import closed_folders
+from tests.test_file_names import closed_folders
 from ulsam_viz.batch import local, output
 from ulsam_viz.batch.local import run
 from ulsam_viz.batch.pictures import BatchError, Crops, Folder, read_crops

@@ -30,7 +30,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(tmp_path_factory: pytest.TempPathFactory, table: Path) -> Iterator[str]:
     """The app with a zoo and a table in which every name is hostile."""
     zoo = hostile_zoo(tmp_path_factory.mktemp("zoo"))
-    with running_app(ULSAM_VIZ_CHECKPOINTS=str(zoo), **{OFFERED: str(table), SWITCH: "1"}) as app:
+    with running_app(**{"ULSAM_VIZ_CHECKPOINTS": str(zoo), OFFERED: str(table), SWITCH: "1"}) as app:  # type: ignore[arg-type]
         yield app
 
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from tests.conftest import encode
 from ulsam_viz.commands import names_of
+from ulsam_viz.decoding.decode import FORMATS
 from ulsam_viz.export import file_name
-from ulsam_viz.images import FORMATS
 from ulsam_viz.picture_files import ENDINGS, Walk, is_picture, not_taken, print_alike, without_symbols
 from ulsam_viz.spreadsheets import read_csv, write_csv
 from ulsam_viz.ui.choose.picture import plain

@@ -195,8 +195,8 @@ def _is_escaped(text: ast.expr) -> bool:
 def test_sentences_in_html_show_what_was_escaped_letter_by_letter(text: str) -> None:
     parts: list[str] = []
     reader = HTMLParser()
-    reader.handle_data = parts.append  # type: ignore[method-assign]
-    reader.handle_starttag = lambda tag, _: parts.append(f"<{tag}>")  # type: ignore[method-assign]
+    reader.handle_data = parts.append  # type: ignore[method-assign, assignment]
+    reader.handle_starttag = lambda tag, _: parts.append(f"<{tag}>")  # type: ignore[method-assign, assignment]
     reader.feed(markdown_to_html(f"*where* {escape_markdown(text)}"))
     reader.close()
     assert "".join(parts) == f"<em>where {' '.join(text.split())}"

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.test_picture_files import closed_folders
+from tests.test_file_names import closed_folders
 from ulsam_viz.cli import main
 from ulsam_viz.images import decode_image
 from ulsam_viz.training.classes import class_difference

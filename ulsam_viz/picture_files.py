@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from .images import FORMATS
+from .decoding.decode import FORMATS
 
 #: How names of pictures end that can be read, in lower case: what a dialog offers, and what is training data.
 ENDINGS = (

@@ -72,7 +72,7 @@ def export_onnx(network: Any, example: Tensor, path: str | Path, *, opset: int =
     names = ["logits", *(f"maps_{layer}" for layer in form.shapes)]
     with warnings.catch_warnings():
         # That sizes are followed as numbers is meant; and the exporter that needs no further package is called the old one.
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
             form,

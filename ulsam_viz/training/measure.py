@@ -111,11 +111,11 @@ def run_calibrate(options: argparse.Namespace) -> None:
         variants = [v for v in chosen if v.classes == train.classes]
         gathered = partial(gather, train, held_out, foreign, count=options.pictures)
     if not variants or any(v.classes != variants[0].classes for v in variants) or len(variants) < len(options.variant or ()):
-        others = [] if options.known else [v for v in chosen if v not in variants]
-        difference = class_difference(others[0].classes, train.classes) if others else ""
+        unlike = [] if options.known else [v for v in chosen if v not in variants]
+        difference = class_difference(unlike[0].classes, train.classes) if unlike else ""
         raise ValueError(
             f"these are not trained variants with the classes of '{options.data}' (or, with --known, of one base)"
-            + (f"; compared with those of {others[0].name}, {difference}" if difference else "")
+            + (f"; compared with those of {unlike[0].name}, {difference}" if difference else "")
         )
     for variant, record in calibrate_zoo(variants, gathered):
         print(
