@@ -366,6 +366,11 @@ def test_whole_numbers_are_shown_so_that_they_can_be_seen(
     wanted = RAMP[0] * (30_000 / 65535 if top == 30_000 else 1) * 255
     assert np.abs(grey(image) - wanted).max() <= 1
     assert (WINDOW in " ".join(notes)) == windowed
+    turned_bits = {266: (3, struct.pack(order + "H", 2))}  # each byte's lowest bit first
+    if not deflate:
+        flipped = np.packbits(np.unpackbits(values.astype(f"{order}{kind}").view(np.uint8), bitorder="little"))
+        lines = flipped.view(f"{order}{kind}").reshape(values.shape)
+        assert same(decode_image(tiff(lines, order=order, more=turned_bits)), image)
     white_is_0 = decode(tiff(values.astype(kind), order=order, deflate=deflate, photometric=0)).image
     assert same(grey(white_is_0), 255 - grey(image))
 

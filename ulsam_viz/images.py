@@ -1,4 +1,4 @@
-"""Uploaded bytes -> a validated, upright RGB picture -> the network's input, and the very crop that it saw."""
+"""An uploaded file -> an upright sRGB picture (:mod:`.decoding`) -> the network's input, and the very crop that it saw."""
 
 from __future__ import annotations
 

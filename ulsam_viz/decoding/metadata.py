@@ -195,11 +195,9 @@ def _profile_of_png(about: Mapping[bytes, bytes]) -> bytes:
         return b""
     # Nearly every file that says 1 / 2.2 is sRGB, which the specification tells writers to describe so.
     curve = None if abs(gamma * 2.2 - 1) < 0.05 else 1 / gamma
-    return (
-        matrix_profile(curve, [v / 100_000 for v in struct.unpack(">8I", primaries)])
-        if len(primaries) == 32
-        else matrix_profile(curve)
-    )
+    if len(primaries) != 32:
+        return matrix_profile(curve)
+    return matrix_profile(curve, [v / 100_000 for v in struct.unpack(">8I", primaries)])
 
 
 def _webp(data: bytes) -> Parts:

@@ -174,7 +174,8 @@ def describe(directory: Directory) -> Samples | None:
         ImageError: For values of a kind that cannot be shown.
     """
     bits, formats = directory.numbers(BITS) or (1,), directory.numbers(FORMAT) or (1,)
-    photometric, channels = directory.number(PHOTOMETRIC, 1), directory.number(SAMPLES, 1)
+    channels = directory.number(SAMPLES, 1)
+    photometric = directory.number(PHOTOMETRIC, 2 if channels > 2 else 1)  # as libtiff takes a file that does not say
     lossless = directory.number(COMPRESSION, 1) in _LOSSLESS
     if max(bits) <= 8 and set(formats) == {1} and not (set(bits) == {8} and photometric in _COLOURS and lossless):
         return None
@@ -242,7 +243,8 @@ class _Pieces(NamedTuple):
 
 def _unpack(data: bytes, directory: Directory, pieces: _Pieces, places: Sequence[int], sizes: Sequence[int]) -> np.ndarray:
     """Let libtiff unpack strips or tiles as if they were a picture of 8 bits; shape (rows, bytes)."""
-    bundle = 4 if pieces.row % 4 == 0 else 1  # bytes that are called a pixel: CMYK or grey
+    fill_order = directory.number(FILL_ORDER, 1)
+    bundle = 4 if pieces.row % 4 == 0 and fill_order == 1 else 1  # bytes that are called a pixel: CMYK or grey
     width = pieces.row * pieces.across
     if width // bundle * pieces.height > _MOST_PIXELS:
         raise ImageError(_LARGE)
@@ -252,7 +254,7 @@ def _unpack(data: bytes, directory: Directory, pieces: _Pieces, places: Sequence
         BITS: (8,) * bundle,
         COMPRESSION: (directory.number(COMPRESSION, 1),),
         PHOTOMETRIC: (5 if bundle == 4 else 1,),
-        FILL_ORDER: (directory.number(FILL_ORDER, 1),),
+        FILL_ORDER: (fill_order,),
         SAMPLES: (bundle,),
     }
     if TILES in directory.entries:
