@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from ulsam_viz.places import ASSETS
-from ulsam_viz.ui.first import is_first_view, show_first_view
+from ulsam_viz.paths import ASSETS
+from ulsam_viz.ui.first_view import is_first_view, show_first_view
+from ulsam_viz.ui.navigation import app_pages, current_title
 from ulsam_viz.ui.run.interrupt import run_again
 from ulsam_viz.ui.run.uploads import ask_no_host, keep_off_disks
-from ulsam_viz.ui.titles import app_pages, current_title
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     if first:
         show_first_view()
 
-    from ulsam_viz.ui.pages import show_page  # and with it torch, which takes seconds
+    from ulsam_viz.ui.run_page import show_page  # and with it torch, which takes seconds
 
     if first:
         run_again()

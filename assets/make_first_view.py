@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from ulsam_viz.engine import default_engine
-from ulsam_viz.images import decode_image, prepare
-from ulsam_viz.samples import list_samples
-from ulsam_viz.ui.first import FILE, FirstView
+from ulsam_viz.engine.engine import default_engine
+from ulsam_viz.images.preprocessing import decode_image, prepare
+from ulsam_viz.images.samples import list_samples
+from ulsam_viz.ui.first_view import FILE, FirstView
 from ulsam_viz.ui.inspect.summary import about_network, answers_of, chip
 from ulsam_viz.ui.run.scene import channels_of
-from ulsam_viz.zoo import get_variant
+from ulsam_viz.zoo.variants import get_variant
 
 VARIANT = "efficientnet_lite0-after12-g4"
 _DIGITS = 6  # of a map's values, which sum to 1

@@ -31,17 +31,17 @@ from benchmarks.timing import interleaved
 from benchmarks.visitors import visitors
 from tests.browser import CHROMIUM
 from tests.oracle import ReferenceLoop, trained_looking
-from ulsam_viz.caching import size_of
-from ulsam_viz.engine import Engine
+from ulsam_viz.engine.caching import size_of
+from ulsam_viz.engine.engine import Engine
 from ulsam_viz.figures.colours import scale_maps
 from ulsam_viz.figures.tiles import Display, attention_tile, data_uri
-from ulsam_viz.images import decode_image, prepare
+from ulsam_viz.images.preprocessing import decode_image, prepare
+from ulsam_viz.images.samples import list_samples
 from ulsam_viz.models.mobilenet import MobileNetV1
 from ulsam_viz.models.network import Placement
 from ulsam_viz.models.optimize import optimize, relus_in_place
 from ulsam_viz.models.ulsam import ULSAM, FastULSAM
-from ulsam_viz.samples import list_samples
-from ulsam_viz.zoo import list_variants
+from ulsam_viz.zoo.variants import list_variants
 
 HERE = Path(__file__).parent
 Row = dict[str, Any]

@@ -18,11 +18,11 @@ from torch import Tensor
 from benchmarks.timing import interleaved
 from ulsam_viz.analysis.attention import attend
 from ulsam_viz.analysis.attribution import attribute
-from ulsam_viz.images import decode_image, prepare
+from ulsam_viz.images.preprocessing import decode_image, prepare
+from ulsam_viz.images.samples import list_samples
 from ulsam_viz.models.network import Network
 from ulsam_viz.models.optimize import optimize
-from ulsam_viz.samples import list_samples
-from ulsam_viz.zoo import Variant, get_variant, load_network
+from ulsam_viz.zoo.variants import Variant, get_variant, load_network
 
 VARIANT = "mobilenet_v1-0.5-after11-g4"
 

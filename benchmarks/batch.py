@@ -27,12 +27,12 @@ from ulsam_viz.analysis.removal import remove_each, run_pass
 from ulsam_viz.batch import local
 from ulsam_viz.batch.pictures import Crops, Folder
 from ulsam_viz.batch.rows import Look, PictureRows, Rows
-from ulsam_viz.commands import PictureError, run_inspect
+from ulsam_viz.cli.looks import PictureError, run_inspect
+from ulsam_viz.engine.memory import keep_freed
 from ulsam_viz.explanation import explain
-from ulsam_viz.images import ImageError, decode_image, prepare
-from ulsam_viz.memory import keep_freed
-from ulsam_viz.samples import list_samples
-from ulsam_viz.zoo import get_variant, load_variant
+from ulsam_viz.images.preprocessing import ImageError, decode_image, prepare
+from ulsam_viz.images.samples import list_samples
+from ulsam_viz.zoo.variants import get_variant, load_variant
 
 VARIANT = "mobilenet_v1-0.5-after11-g4"
 _METHODS = ("grad_cam",)

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ulsam_viz.cli import main
+from ulsam_viz.cli.main import main
 
 _LOOK_EVERY = 2.0  # seconds
 
@@ -53,7 +53,7 @@ def _alive() -> int:
 
 def _look() -> Held | None:
     """Return what is held; None until the app has begun to compute."""
-    engine: Any = sys.modules.get("ulsam_viz.engine")  # not imported here, nor made: the app does that in its own time
+    engine: Any = sys.modules.get("ulsam_viz.engine.engine")  # not imported here, nor made: the app does that in its own time
     if not getattr(engine, "_default", None):
         return None
     from streamlit import runtime

@@ -10,8 +10,8 @@ from random import Random
 
 from PIL import Image
 
-from ulsam_viz.decoding import MAX_BYTES
-from ulsam_viz.samples import list_samples
+from ulsam_viz.images import MAX_BYTES
+from ulsam_viz.images.samples import list_samples
 
 Named = tuple[str, bytes]
 

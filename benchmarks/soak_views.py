@@ -6,11 +6,11 @@ from collections.abc import Callable
 from random import Random
 
 from ulsam_viz.analysis.methods import METHODS
+from ulsam_viz.images.samples import list_samples
 from ulsam_viz.lesson.steps import STEPS
-from ulsam_viz.samples import list_samples
 from ulsam_viz.ui.choose.network import backbone_label, position_label, position_words
 from ulsam_viz.ui.inspect.questions import QUESTIONS
-from ulsam_viz.zoo import Variant, list_variants
+from ulsam_viz.zoo.variants import Variant, list_variants
 
 Query = dict[str, str | list[str]]
 

@@ -20,7 +20,7 @@ from benchmarks.client import Client
 from benchmarks.process import memory_of, server_at
 from tests.browser import running_app
 from tests.patience import PATIENCE
-from ulsam_viz.samples import list_samples
+from ulsam_viz.images.samples import list_samples
 
 _COUNTS = (1, 4, 8, 16)
 _LONGER = 3  # times as long, once more for the most visitors: does memory stay?

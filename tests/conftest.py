@@ -14,10 +14,10 @@ from PIL import Image
 from playwright.sync_api import Browser
 
 from tests.browser import running_app, running_browser
-from ulsam_viz.images import ModelInput, Preprocessing, prepare
+from ulsam_viz.images.preprocessing import ModelInput, Preprocessing, prepare
+from ulsam_viz.images.samples import ASSETS
 from ulsam_viz.models.backbones import BACKBONES
 from ulsam_viz.models.network import Network, Placement
-from ulsam_viz.samples import ASSETS
 
 # What a user of this machine has entered is no part of the tests.
 os.environ["ULSAM_VIZ_OWN"] = os.path.join(os.sep, "nowhere", "ulsam_viz")

@@ -15,8 +15,8 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.scriptrunner_utils.script_run_context import ScriptRunContext
 
 from tests.patience import until
-from ulsam_viz import engine
 from ulsam_viz.analysis.attention import attend
+from ulsam_viz.engine import engine
 
 FOLDER, HOLD = Path(os.environ["HELD"]), os.environ["HOLD"]
 LATER = "position=after+4"  # what is asked for meanwhile

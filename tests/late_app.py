@@ -14,10 +14,10 @@ from tests.patience import until
 
 class _Late(MetaPathFinder):
     def find_spec(self, name: str, *_: Any) -> None:
-        if name == "ulsam_viz.ui.pages":
+        if name == "ulsam_viz.ui.run_page":
             until(Path(os.environ["LATE"]).exists)
 
 
-if "ulsam_viz.ui.pages" not in sys.modules:
+if "ulsam_viz.ui.run_page" not in sys.modules:
     sys.meta_path.insert(0, _Late())
 runpy.run_path(str(Path(__file__).parent.parent / "app.py"))

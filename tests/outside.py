@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.tables import table_of_samples
-from ulsam_viz import places
+from ulsam_viz import paths as places
 
 #: Each is read as something else by whoever reads Markdown as Streamlit does, or HTML.
 SIGNS = (

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from ulsam_viz.batch import local
 from ulsam_viz.batch.rows import Look
-from ulsam_viz.samples import ASSETS, list_samples
-from ulsam_viz.zoo import get_variant
+from ulsam_viz.images.samples import ASSETS, list_samples
+from ulsam_viz.zoo.variants import get_variant
 
 PHOTOGRAPHS = ("astronaut.jpg", "chelsea.jpg", "rocket.jpg")
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from tests.patience import PATIENCE
 from ulsam_viz import ULSAM, AttentionNetwork, insert_ulsam
 from ulsam_viz.models.adapter import AttendedLayer, AttendedModel
+from ulsam_viz.models.insertion_points import InsertionError, places_of
 from ulsam_viz.models.optimize import optimize
-from ulsam_viz.models.places import InsertionError, places_of
 from ulsam_viz.models.ulsam import FastULSAM, Gain
 
 Host = tuple[Callable[[], nn.Module], dict[str, int]]

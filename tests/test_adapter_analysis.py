@@ -25,15 +25,15 @@ from ulsam_viz.analysis.methods import METHODS
 from ulsam_viz.analysis.sanity import sanity_checks
 from ulsam_viz.analysis.sources import attribute_attention
 from ulsam_viz.analysis.stages import Switches, experiment
-from ulsam_viz.engine import Engine
-from ulsam_viz.guest import as_guest
-from ulsam_viz.images import ModelInput, Preprocessing, prepare
+from ulsam_viz.engine.engine import Engine
+from ulsam_viz.images.preprocessing import ModelInput, Preprocessing, prepare
 from ulsam_viz.models.adapter import AttendedModel
 from ulsam_viz.models.backbones import BACKBONES
 from ulsam_viz.models.network import Network
 from ulsam_viz.models.optimize import optimize
 from ulsam_viz.training.data import Pictures
 from ulsam_viz.training.evaluate import evaluate
+from ulsam_viz.zoo.live_model import as_guest
 
 SIDE = 96
 PRE = Preprocessing(SIDE)

@@ -19,12 +19,12 @@ from tests.conftest import encode, noise
 from tests.patience import PATIENCE
 from ulsam_viz.analysis.attribution import Attribution
 from ulsam_viz.analysis.methods import METHODS
-from ulsam_viz.decoding import MAX_BYTES
+from ulsam_viz.images import MAX_BYTES
+from ulsam_viz.images.samples import ASSETS, list_samples
 from ulsam_viz.models.backbones import BACKBONES
-from ulsam_viz.samples import ASSETS, list_samples
 from ulsam_viz.ui.inspect.page import _attribution_tile
 from ulsam_viz.ui.run.scene import Scene
-from ulsam_viz.zoo import Variant, list_variants
+from ulsam_viz.zoo.variants import Variant, list_variants
 
 APP = str(Path(__file__).parent.parent / "app.py")
 
@@ -113,7 +113,7 @@ def test_every_stop_of_the_sliders_is_its_own_variant() -> None:
         import streamlit as st
 
         from ulsam_viz.ui.choose.network import choose_variant
-        from ulsam_viz.zoo import list_variants
+        from ulsam_viz.zoo.variants import list_variants
 
         st.write(f"chosen: {choose_variant(list_variants()).name}")
 
@@ -230,7 +230,7 @@ def test_an_upload_outlives_the_uploader_of_a_page_but_not_its_removal() -> None
         import streamlit as st
 
         from ulsam_viz.ui.choose.picture import choose_picture
-        from ulsam_viz.ui.run.kept import keep_choices
+        from ulsam_viz.ui.run.state import keep_choices
 
         keep_choices()
         if st.text_input("page", "a") == "a":
@@ -492,8 +492,8 @@ def test_a_wish_for_cuda_says_why_it_cannot_be_met(app: AppTest, monkeypatch: py
 
 
 def test_a_damaged_checkpoint_is_named_and_the_others_go_on(app: AppTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import ulsam_viz.engine as engine
-    from ulsam_viz.zoo import CheckpointError, load_network
+    import ulsam_viz.engine.engine as engine
+    from ulsam_viz.zoo.variants import CheckpointError, load_network
 
     def load(variant: Any) -> Any:
         if variant.groups == 8:
@@ -510,7 +510,7 @@ def test_a_damaged_checkpoint_is_named_and_the_others_go_on(app: AppTest, monkey
 
 
 def test_a_method_that_fails_says_so_and_the_page_goes_on(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    import ulsam_viz.engine as engine
+    import ulsam_viz.engine.engine as engine
 
     def fails(*_: Any, **__: Any) -> Any:
         raise RuntimeError("no memory left")
@@ -525,7 +525,7 @@ def test_a_method_that_fails_says_so_and_the_page_goes_on(app: AppTest, monkeypa
 
 def test_without_a_zoo_the_page_says_so(app: AppTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from ulsam_viz.ui.run import page
-    from ulsam_viz.zoo import list_variants as real
+    from ulsam_viz.zoo.variants import list_variants as real
 
     monkeypatch.setattr(page, "list_variants", lambda: real(tmp_path))
     fine(app.run())

@@ -30,12 +30,12 @@ from ulsam_viz.analysis.methods import METHODS
 from ulsam_viz.analysis.refinement import MOST_POINTS, refined_gradients
 from ulsam_viz.analysis.rescale import rescalable
 from ulsam_viz.analysis.sources import attribute_attention
-from ulsam_viz.images import ModelInput, Preprocessing
+from ulsam_viz.images.preprocessing import ModelInput, Preprocessing
 from ulsam_viz.models.network import Network
 from ulsam_viz.models.optimize import optimize
 from ulsam_viz.models.others import OTHERS, SPATIAL
 from ulsam_viz.models.others.gate import Gate
-from ulsam_viz.zoo import get_variant
+from ulsam_viz.zoo.variants import get_variant
 
 NETWORKS = [
     ("mobilenet_v1", Placement((11,), 4)),

@@ -15,14 +15,14 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from tests.browser import ROOT
-from ulsam_viz import bases
-from ulsam_viz.bases import BASES, BaseError, base_for, classes_of, load_base
-from ulsam_viz.images import decode_image, prepare
+from ulsam_viz.images.preprocessing import decode_image, prepare
+from ulsam_viz.images.samples import list_samples
 from ulsam_viz.models.backbones import BACKBONES
 from ulsam_viz.models.blocks import SameConv2d
 from ulsam_viz.models.network import Network
 from ulsam_viz.models.optimize import optimize
-from ulsam_viz.samples import list_samples
+from ulsam_viz.zoo import pretrained as bases
+from ulsam_viz.zoo.pretrained import BASES, BaseError, base_for, classes_of, load_base
 
 LITE = BASES["efficientnet_lite0"]
 
@@ -68,9 +68,9 @@ import captum.attr
 import torch
 import ulsam_viz.ui.pages
 from ulsam_viz.analysis.attention import attend
-from ulsam_viz.cost import count_cost
+from ulsam_viz.models.cost import count_cost
 from ulsam_viz.models.optimize import optimize
-from ulsam_viz.zoo import get_variant, load_network
+from ulsam_viz.zoo.variants import get_variant, load_network
 for name in ("mobilenet_v1-0.5-after11-g4", "efficientnet_lite0-after12-g4"):
     network = load_network(get_variant(name))
     count_cost(network)

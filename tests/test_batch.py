@@ -29,15 +29,15 @@ from ulsam_viz.batch import output
 from ulsam_viz.batch.local import run
 from ulsam_viz.batch.pictures import BatchError, Folder, read_crops
 from ulsam_viz.batch.rows import Look, PictureRows, explode
-from ulsam_viz.cli import main
+from ulsam_viz.cli.main import main
 from ulsam_viz.explanation import explain
 from ulsam_viz.figures.tiles import block_means
-from ulsam_viz.images import Preprocessing, decode_image, prepare
+from ulsam_viz.images.preprocessing import Preprocessing, decode_image, prepare
+from ulsam_viz.images.samples import ASSETS
 from ulsam_viz.models.network import Network, Placement
 from ulsam_viz.models.optimize import optimize
-from ulsam_viz.samples import ASSETS
-from ulsam_viz.spreadsheets import read_csv
-from ulsam_viz.zoo import get_variant, load_variant
+from ulsam_viz.text.spreadsheets import read_csv
+from ulsam_viz.zoo.variants import get_variant, load_variant
 
 ONE, FOUR = "mobilenet_v1-0.5-after11-g4", "mobilenet_v1-0.5-after6_8_11_13-g4"
 #: Some that take all pictures of a batch at once, and some that do not.

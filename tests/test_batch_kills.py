@@ -18,10 +18,10 @@ from ulsam_viz.batch import local, output
 from ulsam_viz.batch.local import run
 from ulsam_viz.batch.pictures import Crops, read_crops
 from ulsam_viz.batch.rows import Look
-from ulsam_viz.cli import main
-from ulsam_viz.images import Preprocessing, decode_image
-from ulsam_viz.samples import ASSETS
-from ulsam_viz.zoo import get_variant
+from ulsam_viz.cli.main import main
+from ulsam_viz.images.preprocessing import Preprocessing, decode_image
+from ulsam_viz.images.samples import ASSETS
+from ulsam_viz.zoo.variants import get_variant
 
 ONE = "mobilenet_v1-0.5-after11-g4"
 
@@ -41,7 +41,7 @@ from tests.killing import in_a_child
 from ulsam_viz.batch import output
 from ulsam_viz.batch.local import run
 from ulsam_viz.batch.rows import Look, PictureRows
-from ulsam_viz.zoo import get_variant
+from ulsam_viz.zoo.variants import get_variant
 torch.set_num_threads(1)
 look = Look(get_variant("mobilenet_v1-0.5-after11-g4"))
 

@@ -22,9 +22,9 @@ from ulsam_viz.batch.cluster import RayRows, _found_here, run_on_ray
 from ulsam_viz.batch.local import run
 from ulsam_viz.batch.output import Summary
 from ulsam_viz.batch.rows import Look
-from ulsam_viz.cli import main
-from ulsam_viz.samples import ASSETS
-from ulsam_viz.zoo import get_variant
+from ulsam_viz.cli.main import main
+from ulsam_viz.images.samples import ASSETS
+from ulsam_viz.zoo.variants import get_variant
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -r requirements-ray.txt")
 LOOK = Look(get_variant("mobilenet_v1-0.5-after11-g4"))

@@ -20,12 +20,12 @@ from ulsam_viz.batch import local, output
 from ulsam_viz.batch.local import run
 from ulsam_viz.batch.pictures import BatchError, Crops, Folder, read_crops
 from ulsam_viz.batch.rows import Look, PictureRows, explode, implode
-from ulsam_viz.cli import main
+from ulsam_viz.cli.main import main
 from ulsam_viz.dataset.opened import open_folder
 from ulsam_viz.dataset.table import TableError
-from ulsam_viz.images import Preprocessing
-from ulsam_viz.samples import ASSETS
-from ulsam_viz.zoo import get_variant
+from ulsam_viz.images.preprocessing import Preprocessing
+from ulsam_viz.images.samples import ASSETS
+from ulsam_viz.zoo.variants import get_variant
 
 LOOK = Look(get_variant("mobilenet_v1-0.5-after11-g4"), (), effects=False)
 SAID = r"2 are new \(animals/boats.jpg …\), 1 is gone \(rocket.jpg\), {} have changed \(animals/astronaut.jpg …\)"
@@ -230,7 +230,7 @@ from tests.test_batch_update import LOOK, _run
 from ulsam_viz.batch import local, output
 from ulsam_viz.batch.rows import PictureRows
 from ulsam_viz.models.optimize import optimize
-from ulsam_viz.zoo import load_network
+from ulsam_viz.zoo.variants import load_network
 torch.set_num_threads(1)
 output._GROUP = 1
 local.PictureRows = partial(PictureRows, network=optimize(load_network(LOOK.variant)))  # once for all

@@ -9,8 +9,8 @@ from pathlib import Path
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser import BROWSER_TEST, maps, move_slider, open_page, rerun, settle, until, until_maps, visit, with_small_network
+from ulsam_viz.images.samples import ASSETS
 from ulsam_viz.lesson.steps import STEPS
-from ulsam_viz.samples import ASSETS
 
 pytestmark = BROWSER_TEST
 

@@ -12,9 +12,9 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser import BROWSER_TEST, open_page, rerun, running_app, settle, until
 from tests.outside import HOSTILE, OWN, hostile_table, hostile_zoo
-from ulsam_viz.samples import ASSETS
+from ulsam_viz.images.samples import ASSETS
 from ulsam_viz.ui.dataset.opening import OFFERED
-from ulsam_viz.ui.run.brought import SWITCH
+from ulsam_viz.ui.run.uploaded_networks import SWITCH
 
 pytestmark = BROWSER_TEST
 _LINKS = 'a[href*="evil"], img[src*="evil"], image[href*="evil"], [style*="evil"], .katex, [data-testid="stIconEmoji"]'

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser import BROWSER_TEST, rerun, until, visit
 from tests.conftest import encode
-from ulsam_viz.samples import ASSETS
+from ulsam_viz.images.samples import ASSETS
 
 pytestmark = BROWSER_TEST
 

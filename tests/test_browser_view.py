@@ -28,7 +28,7 @@ from tests.browser import (
 from ulsam_viz import explain
 from ulsam_viz.figures.colours import SCALES, Scale, colour_table, scale_maps
 from ulsam_viz.figures.tiles import resize_map
-from ulsam_viz.samples import ASSETS
+from ulsam_viz.images.samples import ASSETS
 
 pytestmark = BROWSER_TEST
 

@@ -29,17 +29,17 @@ from ulsam_viz.analysis.calibration import (
 )
 from ulsam_viz.analysis.effects import ablate, with_strength
 from ulsam_viz.analysis.faithfulness import insertion_and_deletion
-from ulsam_viz.bases import classes_of
-from ulsam_viz.cli import main
-from ulsam_viz.engine import Engine
-from ulsam_viz.images import ModelInput, Preprocessing, decode_image, prepare
+from ulsam_viz.cli.main import main
+from ulsam_viz.engine.engine import Engine
+from ulsam_viz.images.preprocessing import ModelInput, Preprocessing, decode_image, prepare
 from ulsam_viz.models.network import Network, Placement
 from ulsam_viz.models.optimize import optimize
 from ulsam_viz.training.calibrate import calibrate_zoo, gather, gather_for_base, measure, outside_imagenet, sharing
 from ulsam_viz.training.data import DataError, Pictures, find_pictures
 from ulsam_viz.training.subjects import OUTSIDE_IMAGENET
 from ulsam_viz.ui.inspect.summary import how_familiar, how_often_warned
-from ulsam_viz.zoo import CHECKPOINTS, Calibration, Variant, get_variant
+from ulsam_viz.zoo.pretrained import classes_of
+from ulsam_viz.zoo.variants import CHECKPOINTS, Calibration, Variant, get_variant
 
 G4 = "mobilenet_v1-0.5-after11-g4"
 

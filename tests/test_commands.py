@@ -23,15 +23,15 @@ from ulsam_viz.analysis.attribution import AttributionWarning
 from ulsam_viz.analysis.computations import AttributionError
 from ulsam_viz.batch.pictures import read_crops
 from ulsam_viz.batch.rows import Look, PictureRows
-from ulsam_viz.cli import main
-from ulsam_viz.commands import names_of
+from ulsam_viz.cli.looks import names_of
+from ulsam_viz.cli.main import main
 from ulsam_viz.explanation import class_number
-from ulsam_viz.images import decode_image
-from ulsam_viz.places import program
+from ulsam_viz.images.preprocessing import decode_image
+from ulsam_viz.images.samples import ASSETS, list_samples
+from ulsam_viz.paths import program
 from ulsam_viz.report.record import address_to, command_of
-from ulsam_viz.samples import ASSETS, list_samples
 from ulsam_viz.ui.choose.network import usual_position
-from ulsam_viz.zoo import get_variant, list_variants, usual_variant
+from ulsam_viz.zoo.variants import get_variant, list_variants, usual_variant
 
 NAME = "mobilenet_v1-0.5-after11-g4"
 ROOT = Path(__file__).parent.parent
@@ -217,7 +217,7 @@ def test_exit_codes_are_those_that_help_tells(monkeypatch: pytest.MonkeyPatch, c
         def run(_: object) -> None:
             raise error
 
-        monkeypatch.setattr("ulsam_viz.cli._variants", run)
+        monkeypatch.setattr("ulsam_viz.cli.main._variants", run)
         return main(["variants"])
 
     assert main(["variants"]) == 0
@@ -332,7 +332,7 @@ def test_what_compares_between_modules_is_what_the_page_compares(capsys: pytest.
 
 def test_compare_says_what_the_page_compare_says(capsys: pytest.CaptureFixture[str]) -> None:
     from tests.test_pages import compare, page
-    from ulsam_viz.samples import list_samples
+    from ulsam_viz.images.samples import list_samples
 
     sample = next(s for s in list_samples() if s.path == COFFEE)
     shown = page(compare, picture=sample.title, position="after 11", g="4").dataframe[0].value
@@ -371,8 +371,8 @@ def test_a_server_that_cannot_be_is_not_started(
 
 
 def test_a_server_is_started_as_its_switch_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ulsam_viz.files import MAX_BYTES
-    from ulsam_viz.ui.run.brought import SWITCH
+    from ulsam_viz.ui.run.uploaded_networks import SWITCH
+    from ulsam_viz.zoo.checkpoint_files import MAX_BYTES
 
     started: list[list[str]] = []
     monkeypatch.setattr("streamlit.web.cli.main", lambda arguments, **_: started.append(arguments))

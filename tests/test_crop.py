@@ -13,8 +13,8 @@ from streamlit.testing.v1 import AppTest
 
 from tests.conftest import encode, noise
 from tests.patience import PATIENCE
-from ulsam_viz.images import MAX_BYTES, ImageError, Preprocessing, Square, prepare
-from ulsam_viz.samples import ASSETS, list_samples
+from ulsam_viz.images.preprocessing import MAX_BYTES, ImageError, Preprocessing, Square, prepare
+from ulsam_viz.images.samples import ASSETS, list_samples
 from ulsam_viz.ui.choose.crop import cut
 from ulsam_viz.ui.choose.paste import pasted
 from ulsam_viz.ui.choose.picture import shrunk
@@ -27,9 +27,9 @@ def chooser() -> None:
 
     import streamlit as st
 
-    from ulsam_viz.images import Preprocessing
+    from ulsam_viz.images.preprocessing import Preprocessing
     from ulsam_viz.ui.choose.picture import choose_picture, model_input
-    from ulsam_viz.ui.run.kept import keep_choices
+    from ulsam_viz.ui.run.state import keep_choices
 
     keep_choices()
     picture = choose_picture()

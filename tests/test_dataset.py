@@ -25,12 +25,12 @@ from ulsam_viz.dataset.measures import measure_of
 from ulsam_viz.dataset.opened import FolderLooks, open_file, open_folder
 from ulsam_viz.dataset.table import Table, TableError
 from ulsam_viz.dataset.views import mean_maps
-from ulsam_viz.images import ModelInput, Preprocessing, crop_centre, decode_image
-from ulsam_viz.samples import ASSETS, list_samples
+from ulsam_viz.images.preprocessing import ModelInput, Preprocessing, crop_centre, decode_image
+from ulsam_viz.images.samples import ASSETS, list_samples
 from ulsam_viz.ui.dataset.looks import small_crop
 from ulsam_viz.ui.dataset.opened import _framed
 from ulsam_viz.ui.dataset.photographs import _Album
-from ulsam_viz.zoo import get_variant, load_variant
+from ulsam_viz.zoo.variants import get_variant, load_variant
 
 VARIANT = "mobilenet_v1-0.5-after11-g4"
 TWO_LAYERS = "mobilenet_v1-0.5-after6_8_11_13-g2"
@@ -271,7 +271,7 @@ def test_a_folder_without_a_table_says_why(tmp_path: Path, out: Path) -> None:
 
 def test_numbers_of_inspect_and_of_the_table_are_the_same(table: Table) -> None:
     """A picture that is opened on Inspect from a table is the crop, cut and resized already: it must stay what it is."""
-    from ulsam_viz.images import prepare
+    from ulsam_viz.images.preprocessing import prepare
 
     assert table.looks
     pixels = table.looks.crop(0)

@@ -23,10 +23,10 @@ from tests.test_pages import charts, page
 from ulsam_viz.batch.rows import Look
 from ulsam_viz.dataset.made import MAX_PICTURES
 from ulsam_viz.figures.colours import scale_maps
-from ulsam_viz.samples import list_samples
+from ulsam_viz.images.samples import list_samples
 from ulsam_viz.ui.dataset.opening import OFFERED
 from ulsam_viz.ui.run.uploads import albums
-from ulsam_viz.zoo import get_variant
+from ulsam_viz.zoo.variants import get_variant
 
 VISITOR = "test session id"  # as AppTest calls it
 VIEWS = ("pictures", "distributions", "scatter", "classes", "means")
@@ -288,7 +288,7 @@ def _many(count: int) -> Any:
 def test_the_table_that_is_taken_along_is_that_of_batch(out: Path) -> None:
     columns = {*pq.read_schema(out / "attention.parquet").names} - {"shard", "row"}
     from ulsam_viz.dataset.made import as_parquet, batches, compute, joined
-    from ulsam_viz.zoo import load_variant
+    from ulsam_viz.zoo.variants import load_variant
 
     variant = get_variant("mobilenet_v1-0.5-after11-g2")
     photographs = _many(2)

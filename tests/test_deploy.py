@@ -21,8 +21,8 @@ import yaml
 from benchmarks.client import Client
 from tests.browser import ROOT, running_server
 from tests.patience import PATIENCE
-from ulsam_viz.ui.run.brought import SWITCH
 from ulsam_viz.ui.run.limits import UPLOADS, VISITORS
+from ulsam_viz.ui.run.uploaded_networks import SWITCH
 
 DEPLOY = ROOT / "deploy"
 CONFIG = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())

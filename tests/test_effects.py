@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ulsam_viz import Placement, load_variant
 from ulsam_viz.analysis.effects import Effect, ablate, shapley, through_subspaces
-from ulsam_viz.images import ModelInput
+from ulsam_viz.images.preprocessing import ModelInput
 from ulsam_viz.models.network import Network
 from ulsam_viz.models.optimize import optimize
 
@@ -227,7 +227,7 @@ def test_results_go_into_an_archive_and_come_back(picture: ModelInput) -> None:
     import io
     import json
 
-    from ulsam_viz.export import as_npz, flatten
+    from ulsam_viz.report.contact_sheet import as_npz, flatten
 
     model = load_variant("mobilenet_v1-0.5-after11-g4")
     result = shapley(model, picture.tensor, layer=11, target=0)

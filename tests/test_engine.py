@@ -22,15 +22,15 @@ from ulsam_viz.analysis.attention import Attention, attend_each
 from ulsam_viz.analysis.calibration import probabilities_of
 from ulsam_viz.analysis.computations import AttributionError
 from ulsam_viz.analysis.methods import METHODS
-from ulsam_viz.cost import Latency, measure_latencies
-from ulsam_viz.engine import DeviceChoice, Engine
-from ulsam_viz.gpu import Gpu
-from ulsam_viz.images import ModelInput, decode_image, prepare
+from ulsam_viz.engine.devices import Gpu
+from ulsam_viz.engine.engine import DeviceChoice, Engine
+from ulsam_viz.engine.scheduling import Job
+from ulsam_viz.images.preprocessing import ModelInput, decode_image, prepare
+from ulsam_viz.images.samples import list_samples
+from ulsam_viz.models.cost import Latency, measure_latencies
 from ulsam_viz.models.mobilenet import MobileNetV1
 from ulsam_viz.models.network import Network
-from ulsam_viz.samples import list_samples
-from ulsam_viz.scheduling import Job
-from ulsam_viz.zoo import Calibration, get_variant
+from ulsam_viz.zoo.variants import Calibration, get_variant
 
 G4 = "mobilenet_v1-0.5-after11-g4"
 LITE = "efficientnet_lite0-after12-g4"
@@ -108,9 +108,9 @@ def test_four_threads_get_what_one_gets(monkeypatch: pytest.MonkeyPatch) -> None
         picture, variant, methods, seed = job
         return explain(picture, variant, tuple(dict.fromkeys(methods)), seed=seed)
 
-    monkeypatch.setattr("ulsam_viz.engine._default", Engine(workers=1, result_bytes=0))
+    monkeypatch.setattr("ulsam_viz.engine.engine._default", Engine(workers=1, result_bytes=0))
     serial = [run(job) for job in jobs]
-    monkeypatch.setattr("ulsam_viz.engine._default", Engine(workers=4, result_bytes=0))
+    monkeypatch.setattr("ulsam_viz.engine.engine._default", Engine(workers=4, result_bytes=0))
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(run, jobs))
     assert all(same(a, b) for a, b in zip(serial, together, strict=True))
@@ -295,7 +295,7 @@ def test_passes_of_one_network_go_in_batches_on_a_gpu(monkeypatch: pytest.Monkey
         sizes.append(len(x))
         return attend_each(model, x, temperature=temperature)
 
-    monkeypatch.setattr("ulsam_viz.engine.attend_each", counted)
+    monkeypatch.setattr("ulsam_viz.engine.engine.attend_each", counted)
     engine, variant = Engine(workers=1), replace(get_variant(G4), calibration=Calibration(0.5))
     pictures = [prepare(decode_image(s.path.read_bytes()), variant.preprocessing) for s in list_samples()]
     futures = [engine.attend(p, variant, "cuda") for p in pictures]
@@ -322,7 +322,7 @@ def played_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let PyTorch see a GPU that works: played on the CPU, where the networks "on" it stay."""
     monkeypatch.setattr("ulsam_viz.models.network.Network.to", lambda self, *_, **__: self)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("ulsam_viz.gpu._try_cuda", lambda: None)
+    monkeypatch.setattr("ulsam_viz.engine.devices._try_cuda", lambda: None)
 
 
 def test_a_gpu_that_does_not_work_is_found_before_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,7 +348,7 @@ def test_who_asks_for_the_gpu_while_it_is_tried_waits_for_the_verdict(monkeypatc
         return "broken"
 
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("ulsam_viz.gpu._try_cuda", trial)
+    monkeypatch.setattr("ulsam_viz.engine.devices._try_cuda", trial)
     engine = Engine(workers=1)
 
     def ask_second() -> DeviceChoice:
@@ -407,13 +407,13 @@ def test_no_time_of_the_cpu_stands_for_that_of_a_full_gpu(monkeypatch: pytest.Mo
     def full(*_: object, **__: object) -> None:
         raise torch.cuda.OutOfMemoryError("full")
 
-    monkeypatch.setattr("ulsam_viz.engine.measure_latencies", full)
+    monkeypatch.setattr("ulsam_viz.engine.engine.measure_latencies", full)
     with pytest.raises(RuntimeError, match="the GPU ran out of memory"):
         Engine(workers=1).latency([get_variant(G4)], "cuda").result()
 
 
 def test_a_gpu_that_is_full_again_and_again_rests_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ulsam_viz.gpu._try_cuda", lambda: None)
+    monkeypatch.setattr("ulsam_viz.engine.devices._try_cuda", lambda: None)
     clock = [0.0]
     gpu = Gpu(lambda: clock[0])
     for _ in range(2):
@@ -475,7 +475,7 @@ def test_a_program_that_explains_keeps_its_number_of_threads(astronaut: Image.Im
         with ThreadPoolExecutor(1) as fresh:
             return torch.get_num_threads(), fresh.submit(torch.get_num_threads).result()
 
-    monkeypatch.setattr("ulsam_viz.engine._default", None)
+    monkeypatch.setattr("ulsam_viz.engine.engine._default", None)
     torch.set_num_threads(2)
     try:
         assert numbers() == (2, 2)
@@ -495,7 +495,7 @@ def test_settings_left_out_and_the_same_ones_given_are_one_computation(picture: 
 
 def test_warming_runs_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     passes: list[tuple[int, ...]] = []
-    monkeypatch.setattr("ulsam_viz.engine.attend", lambda model, x: passes.append(tuple(x.shape)))
+    monkeypatch.setattr("ulsam_viz.engine.engine.attend", lambda model, x: passes.append(tuple(x.shape)))
     Engine(workers=1).warm(get_variant(G4)).result(PATIENCE)
     assert passes == [(1, 3, 224, 224)]
 
@@ -508,8 +508,8 @@ def test_times_are_measured_together_and_anew_for_other_networks_or_later(monkey
         return {name: Latency(1.0, 0.9, 1.2) for name in models}
 
     clock = [1000.0]
-    monkeypatch.setattr("ulsam_viz.engine.measure_latencies", measure)
-    monkeypatch.setattr("ulsam_viz.engine.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("ulsam_viz.engine.engine.measure_latencies", measure)
+    monkeypatch.setattr("ulsam_viz.engine.engine.time.monotonic", lambda: clock[0])
     engine, a, b = Engine(workers=1), get_variant(G4), get_variant("mobilenet_v1-0.5-plain")
     engine.latency([a, b]).result(PATIENCE)
     assert set(engine.latency([b, a]).result(PATIENCE)) == {a.key, b.key}
@@ -530,7 +530,7 @@ def test_a_pass_never_waits_for_times_to_be_measured(picture: ModelInput, monkey
         done.append(futures[0].done())
         return 1.0
 
-    monkeypatch.setattr("ulsam_viz.cost._milliseconds", milliseconds)
+    monkeypatch.setattr("ulsam_viz.models.cost._milliseconds", milliseconds)
     engine, variant = Engine(workers=1), get_variant(G4)
     times = engine.latency([variant])
     assert begun.wait(PATIENCE)
@@ -547,7 +547,7 @@ def test_networks_are_timed_by_turns(monkeypatch: pytest.MonkeyPatch) -> None:
         order.append(model)
         return float(len(order))
 
-    monkeypatch.setattr("ulsam_viz.cost._milliseconds", milliseconds)
+    monkeypatch.setattr("ulsam_viz.models.cost._milliseconds", milliseconds)
     a, b = (MobileNetV1(0.25, 3).eval() for _ in range(2))
     times = measure_latencies({"a": (a, 32), "b": (b, 32)}, repeats=3)
     assert order == [a, a, b, b] * 4  # each turn brings the network back into the caches; the first warms up

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ulsam_viz import paper
-from ulsam_viz.cli import main
-from ulsam_viz.evidence import (
+from ulsam_viz.cli.main import main
+from ulsam_viz.evidence import paper
+from ulsam_viz.evidence.statistics import (
     SMALLEST_TOP1,
     Accuracy,
     Comparison,
@@ -30,9 +30,9 @@ from ulsam_viz.evidence import (
     trained_anew,
     what_attention_does,
 )
+from ulsam_viz.evidence.tables import map_table
 from ulsam_viz.models.network import Placement
-from ulsam_viz.tables import map_table
-from ulsam_viz.zoo import Variant, list_variants
+from ulsam_viz.zoo.variants import Variant, list_variants
 
 ROOT = Path(__file__).parent.parent
 

@@ -17,13 +17,13 @@ from streamlit.testing.v1 import AppTest
 from tests.patience import PATIENCE
 from tests.test_app import APP, fine, text_of
 from ulsam_viz.analysis.faithfulness import BASELINES, Box
-from ulsam_viz.answers import NINTH, what_it_does
-from ulsam_viz.export import flatten
 from ulsam_viz.figures.words import change_note, map_note
-from ulsam_viz.images import ModelInput, Preprocessing
-from ulsam_viz.questions import Topic
+from ulsam_viz.images.preprocessing import ModelInput, Preprocessing
+from ulsam_viz.questions.describe import NINTH, what_it_does
+from ulsam_viz.questions.view import Topic
+from ulsam_viz.report.contact_sheet import flatten
 from ulsam_viz.ui.choose import box as boxes
-from ulsam_viz.ui.run.asking import _remember
+from ulsam_viz.ui.run.requests import _remember
 from ulsam_viz.ui.run.session import Asked, Watch
 
 
@@ -220,7 +220,7 @@ def test_the_band_holds_one_more_shuffle_in_95_of_100_cases() -> None:
 
 
 def test_a_session_keeps_as_much_as_it_may_and_the_latest_always(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ulsam_viz.ui.run.asking._KEPT_BYTES", 100)
+    monkeypatch.setattr("ulsam_viz.ui.run.requests._KEPT_BYTES", 100)
     found: dict[Topic, np.ndarray] = {}
     for name in ("a", "b", "a", "c"):
         _remember(found, Topic(name, (), name), np.zeros(5))  # 40 bytes

@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from ulsam_viz.cli import main
-from ulsam_viz.images import prepare
-from ulsam_viz.zoo import get_variant, load_variant
+from ulsam_viz.cli.main import main
+from ulsam_viz.images.preprocessing import prepare
+from ulsam_viz.zoo.variants import get_variant, load_variant
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

@@ -14,15 +14,15 @@ import torch
 from PIL import Image
 
 from tests.conftest import noise
-from ulsam_viz.export import ColourBar, Panel, Row, as_npz, as_png, flatten
 from ulsam_viz.figures import charts, comparisons, tiles
 from ulsam_viz.figures.colours import SCALES, SEQUENTIAL, Scale, all_scales, colour_table, scale_maps, subspace_colour
 from ulsam_viz.figures.drawing import draw_attribution, draw_map, draw_picture, draw_values, paint
 from ulsam_viz.figures.tiles import Display, attention_tile, attribution_tile, value_tile
 from ulsam_viz.figures.words import where_it_peaks
-from ulsam_viz.images import ModelInput
+from ulsam_viz.images.preprocessing import ModelInput
+from ulsam_viz.report.contact_sheet import ColourBar, Panel, Row, as_npz, as_png, flatten
 from ulsam_viz.ui.widgets.tiles import as_data
-from ulsam_viz.zoo import list_variants
+from ulsam_viz.zoo.variants import list_variants
 
 DEAD = np.full((1, 7, 7), 1 / 49, np.float32)
 PEAKED = np.full((1, 7, 7), 0.5 / 49, np.float32)
@@ -249,7 +249,7 @@ def test_a_picture_for_export_says_which_colour_means_what_and_where_it_is_from(
 
 
 def test_the_font_of_exports_has_every_sign_that_they_write() -> None:
-    from ulsam_viz.export import _font
+    from ulsam_viz.report.contact_sheet import _font
 
     nothing = bytes(_font(15).getmask("\uffff"))
     assert [sign for sign in "×±−≤·“”…éüß°μ" if bytes(_font(15).getmask(sign)) == nothing] == []

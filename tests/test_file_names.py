@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from tests.conftest import encode
-from ulsam_viz.commands import names_of
-from ulsam_viz.decoding.decode import FORMATS
-from ulsam_viz.export import file_name
-from ulsam_viz.picture_files import ENDINGS, Walk, is_picture, not_taken, print_alike, without_symbols
-from ulsam_viz.spreadsheets import read_csv, write_csv
+from ulsam_viz.cli.looks import names_of
+from ulsam_viz.images.decoding import FORMATS
+from ulsam_viz.images.folders import ENDINGS, Walk, is_picture, not_taken, print_alike, without_symbols
+from ulsam_viz.report.contact_sheet import file_name
+from ulsam_viz.text.spreadsheets import read_csv, write_csv
 from ulsam_viz.ui.choose.picture import plain
 
 ACCENT = "\u0301"  # combining

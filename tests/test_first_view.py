@@ -16,9 +16,9 @@ from assets.make_first_view import VARIANT, compute_first_view
 from tests.browser import ROOT
 from tests.components import mounted
 from tests.patience import PATIENCE
-from ulsam_viz.ui import first
-from ulsam_viz.ui.first import FirstView, opens_on_it, read_first_view
-from ulsam_viz.zoo import get_variant
+from ulsam_viz.ui import first_view as first
+from ulsam_viz.ui.first_view import FirstView, opens_on_it, read_first_view
+from ulsam_viz.zoo.variants import get_variant
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_the_shipped_network_computes_it(view: FirstView) -> None:
 
 
 def _first() -> None:
-    from ulsam_viz.ui.first import show_first_view
+    from ulsam_viz.ui.first_view import show_first_view
 
     show_first_view()
 
@@ -79,5 +79,5 @@ def test_another_zoo_or_a_missing_base_opens_on_something_else(monkeypatch: pyte
 
 
 def test_it_needs_no_torch() -> None:
-    look = "import sys, ulsam_viz.ui.first; sys.exit('torch' in sys.modules)"
+    look = "import sys, ulsam_viz.ui.first_view; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", look], check=True, timeout=PATIENCE)

@@ -17,10 +17,8 @@ import torch
 from safetensors.torch import load_file
 
 from tests.conftest import noise
-from ulsam_viz import bases
-from ulsam_viz.bases import BASES, Base, load_base
-from ulsam_viz.cli import main
-from ulsam_viz.images import Preprocessing
+from ulsam_viz.cli.main import main
+from ulsam_viz.images.preprocessing import Preprocessing
 from ulsam_viz.models.backbones import BACKBONES
 from ulsam_viz.models.network import Network, Placement
 from ulsam_viz.training import features as features_module
@@ -33,7 +31,9 @@ from ulsam_viz.training.loop import Execution
 from ulsam_viz.training.mixture import Source, TestSet, find_numbered, parse_source, parse_test
 from ulsam_viz.training.publish import enter_figures, publish_modules
 from ulsam_viz.training.zoo_file import read_zoo_file
-from ulsam_viz.zoo import CheckpointError, get_variant, list_variants, load_network
+from ulsam_viz.zoo import pretrained as bases
+from ulsam_viz.zoo.pretrained import BASES, Base, load_base
+from ulsam_viz.zoo.variants import CheckpointError, get_variant, list_variants, load_network
 
 QUIET = Execution(workers=0, quiet=True)
 CLASSES = ("class0", "class1", "class2")
@@ -70,7 +70,7 @@ def small_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Base
     for user in (bases, features_module, frozen_module):
         monkeypatch.setattr(user, "classes_of", lambda dataset: CLASSES)
     monkeypatch.setattr("ulsam_viz.training.publish.classes_of", lambda dataset: CLASSES)
-    monkeypatch.setattr("ulsam_viz.zoo.classes_of", lambda dataset: CLASSES)
+    monkeypatch.setattr("ulsam_viz.zoo.variants.classes_of", lambda dataset: CLASSES)
     load_base.cache_clear()
     yield base
     load_base.cache_clear()
@@ -112,7 +112,7 @@ def test_features_are_those_of_the_base_and_lie_on_disk(data: Path, tmp_path: Pa
 
 
 def test_soft_targets_are_the_bases_answers_for_whole_pictures(data: Path, tmp_path: Path) -> None:
-    from ulsam_viz.images import prepare
+    from ulsam_viz.images.preprocessing import prepare
     from ulsam_viz.training.data import read_whole
 
     made = make_features(recipe().features, data, tmp_path / "runs", execution=QUIET)
@@ -321,7 +321,7 @@ def test_recipes_that_cannot_be_are_refused(changes: dict[str, Any], reason: str
 def test_the_command_trains_measures_and_enters_modules(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ulsam_viz.training.command.base_for", lambda *_, **__: BASES["small"])
+    monkeypatch.setattr("ulsam_viz.cli.train.base_for", lambda *_, **__: BASES["small"])
     command = ["train", "--freeze-base", "--data", str(data), "--runs", str(tmp_path / "runs"), "--workers", "0", "--batch", "8"]
     command += ["--mixture", "pictures:imagefolder:labels", "unnamed:imagefolder:base:2", "--publish", str(tmp_path / "zoo")]
     assert main([*command, "--layers", "11", "--measure", "pictures:imagefolder"]) == 0

@@ -21,10 +21,10 @@ from ulsam_viz.lesson.formulas import formula
 from ulsam_viz.models.network import Network, Placement
 from ulsam_viz.models.optimize import optimize
 from ulsam_viz.models.ulsam import GAINS, ULSAM, FastULSAM, Gain, apply_gain, excess_gain
+from ulsam_viz.training.initialisation import TrainingError
 from ulsam_viz.training.recipe import Recipe
-from ulsam_viz.training.start import TrainingError
 from ulsam_viz.training.zoo_file import read_zoo_file
-from ulsam_viz.zoo import placement_from, variant_name
+from ulsam_viz.zoo.variants import placement_from, variant_name
 
 PLACE = Placement((6, 11), 4, gain="normalised")
 

@@ -10,10 +10,10 @@ from tests.components import mounted
 from tests.patience import PATIENCE
 from tests.test_app import APP, fine, text_of
 from tests.test_pages import compare, evidence, page
-from ulsam_viz import studies
+from ulsam_viz.evidence import experiments as studies
 from ulsam_viz.models.others import SPATIAL
 from ulsam_viz.ui.compare.modules import relative_gain
-from ulsam_viz.zoo import get_variant, list_variants
+from ulsam_viz.zoo.variants import get_variant, list_variants
 
 
 def app_at(**query: str) -> AppTest:

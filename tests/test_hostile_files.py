@@ -20,8 +20,8 @@ from safetensors.torch import save
 from torch import nn
 
 from ulsam_viz import CheckpointError, MobileNetV1, Placement
-from ulsam_viz.files import MAX_BYTES, MAX_TENSORS, read_weights
-from ulsam_viz.own import read_checkpoint
+from ulsam_viz.zoo.checkpoint_files import MAX_BYTES, MAX_TENSORS, read_weights
+from ulsam_viz.zoo.user_networks import read_checkpoint
 
 BEFORE_1_6 = {"_use_new_zipfile_serialization": False}
 

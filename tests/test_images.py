@@ -13,8 +13,8 @@ from PIL import Image
 
 from tests.conftest import encode, noise
 from ulsam_viz import ImageError, decode_image
-from ulsam_viz.decoding import decode
-from ulsam_viz.images import MAX_BYTES, Preprocessing, prepare
+from ulsam_viz.images import decode
+from ulsam_viz.images.preprocessing import MAX_BYTES, Preprocessing, prepare
 
 RGB = Image.fromarray(noise((40, 60, 3)))
 

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from ulsam_viz.analysis.interventions import INTERVENTIONS, Intervention, intervene
-from ulsam_viz.images import Preprocessing, decode_image, prepare
+from ulsam_viz.images.preprocessing import Preprocessing, decode_image, prepare
+from ulsam_viz.images.samples import list_samples
 from ulsam_viz.models.mobilenet import MobileNetV2
 from ulsam_viz.models.network import Mode, Network, Placement
 from ulsam_viz.models.optimize import optimize
-from ulsam_viz.samples import list_samples
 from ulsam_viz.training.evaluate import evaluate, sample_pictures
-from ulsam_viz.zoo import get_variant, load_variant
+from ulsam_viz.zoo.variants import get_variant, load_variant
 
 NAME = "mobilenet_v1-0.5-after6_8_11_13-g4"
 

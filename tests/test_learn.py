@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from tests.patience import PATIENCE
 from tests.test_app import fine, text_of
 from tests.test_pages import charts
-from ulsam_viz.engine import Engine
+from ulsam_viz.engine.engine import Engine
 from ulsam_viz.lesson.probes import PROBES
 from ulsam_viz.lesson.steps import QUIZ, STEPS
 
@@ -161,8 +161,8 @@ def test_a_prediction_is_judged_by_the_computation() -> None:
 def test_cost_is_evaluated_and_measured_and_refuses_what_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock that goes on by a millisecond whenever it is read: what is shown is what was measured, on any machine."""
     milliseconds = count()
-    monkeypatch.setattr("ulsam_viz.cost.time", SimpleNamespace(perf_counter=lambda: next(milliseconds) / 1000))
-    monkeypatch.setattr("ulsam_viz.engine._default", Engine(workers=1))
+    monkeypatch.setattr("ulsam_viz.models.cost.time", SimpleNamespace(perf_counter=lambda: next(milliseconds) / 1000))
+    monkeypatch.setattr("ulsam_viz.engine.engine._default", Engine(workers=1))
     assert "Max-pool" in text_of(page(step="Max-pool", row="9" * 5000, channel="-1"))  # an address from anywhere
     app = page(step="What it costs", position="after 11")
     table = app.dataframe[0].value

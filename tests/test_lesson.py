@@ -20,7 +20,7 @@ from ulsam_viz.lesson.handout import Paper, Section, write_handout
 from ulsam_viz.lesson.probes import PROBES, correlation_after_moving, region_means, verdict
 from ulsam_viz.lesson.steps import MISCONCEPTIONS, QUIZ, STEPS, Facts
 from ulsam_viz.models.ulsam import ULSAM
-from ulsam_viz.printing import Figure
+from ulsam_viz.report.html import Figure
 from ulsam_viz.ui.learn.sandbox import find_trouble
 from ulsam_viz.ui.learn.whole import how_little
 

@@ -13,13 +13,13 @@ from streamlit.testing.v1 import AppTest
 
 from tests.patience import PATIENCE
 from tests.test_app import APP, fine, text_of
-from ulsam_viz import engine as engine_module
-from ulsam_viz.engine import Engine, TooMuchError
-from ulsam_viz.images import ModelInput
-from ulsam_viz.ui import pages
+from ulsam_viz.engine import engine as engine_module
+from ulsam_viz.engine.engine import Engine, TooMuchError
+from ulsam_viz.images.preprocessing import ModelInput
+from ulsam_viz.ui import run_page as pages
 from ulsam_viz.ui.run.limits import UPLOADS, VISITORS, limit
 from ulsam_viz.ui.run.session import Asked, Watch
-from ulsam_viz.zoo import get_variant
+from ulsam_viz.zoo.variants import get_variant
 
 VARIANT = get_variant("mobilenet_v1-0.5-plain")
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ulsam_viz import memory
+from ulsam_viz.engine import memory
 
 
 class _Library:

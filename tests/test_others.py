@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.oracle import trained_looking
-from ulsam_viz.cost import count_cost, module_elementwise_bytes
+from ulsam_viz.models.cost import count_cost, module_elementwise_bytes
 from ulsam_viz.models.mobilenet import MobileNetV1
 from ulsam_viz.models.network import Placement
 from ulsam_viz.models.optimize import optimize
@@ -25,7 +25,7 @@ from ulsam_viz.models.others.gate import Gate
 from ulsam_viz.models.others.se import SE
 from ulsam_viz.models.others.simam import SimAM
 from ulsam_viz.models.ulsam import GAINS, Gain
-from ulsam_viz.zoo import placement_from, variant_name
+from ulsam_viz.zoo.variants import placement_from, variant_name
 
 CHANNELS = 64
 

@@ -21,10 +21,10 @@ from tests.test_app import fine
 from tests.test_dataset_page import VIEWS
 from tests.test_learn import learn
 from tests.test_pages import compare, evidence, page
-from ulsam_viz.escaping import escape_markdown, escape_plotly, markdown_code, markdown_to_html
 from ulsam_viz.lesson.steps import STEPS
+from ulsam_viz.text.escaping import escape_markdown, escape_plotly, markdown_code, markdown_to_html
 from ulsam_viz.ui.dataset.opening import OFFERED
-from ulsam_viz.ui.run.brought import SWITCH
+from ulsam_viz.ui.run.uploaded_networks import SWITCH
 
 #: Fields that no browser reads as Markdown: what is typed or chosen, names that no one sees, and what has a test of its own.
 _PLAIN = {"id", "form_id", "json", "spec", "columns", "alt", "value", "default", "raw_value", "raw_values", "placeholder", "url"}
@@ -115,7 +115,7 @@ def _reads(markdown: str) -> bool:
 
 @pytest.fixture
 def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("ulsam_viz.zoo.CHECKPOINTS", hostile_zoo(tmp_path))
+    monkeypatch.setattr("ulsam_viz.zoo.variants.CHECKPOINTS", hostile_zoo(tmp_path))
     monkeypatch.setenv(SWITCH, "1")
     return tmp_path
 

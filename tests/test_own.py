@@ -22,18 +22,18 @@ from torch import Tensor, nn
 
 from tests.oracle import ReferenceLoop, trained_looking
 from ulsam_viz import CheckpointError, list_variants, load_variant
-from ulsam_viz.cli import main
-from ulsam_viz.evidence import accuracy_of, conclusions, control_of, findings, noise_of_differences, seed_spread
-from ulsam_viz.images import Preprocessing
+from ulsam_viz.cli.main import main
+from ulsam_viz.evidence.statistics import accuracy_of, conclusions, control_of, findings, noise_of_differences, seed_spread
+from ulsam_viz.evidence.tables import accuracy_tables, map_table
+from ulsam_viz.images.preprocessing import Preprocessing
 from ulsam_viz.models.adapter import insert_ulsam
 from ulsam_viz.models.backbones import BACKBONES
 from ulsam_viz.models.blocks import ConvNorm
 from ulsam_viz.models.mobilenet import MobileNetV1
 from ulsam_viz.models.network import Network, Parts, Placement
 from ulsam_viz.models.ulsam import ULSAM
-from ulsam_viz.own import OwnNetwork, add_network, read_checkpoint, remove_network
-from ulsam_viz.tables import accuracy_tables, map_table
-from ulsam_viz.zoo import CHECKPOINTS, Variant, get_variant, load_network, problems
+from ulsam_viz.zoo.user_networks import OwnNetwork, add_network, read_checkpoint, remove_network
+from ulsam_viz.zoo.variants import CHECKPOINTS, Variant, get_variant, load_network, problems
 
 CLASSES = tuple("abcde")
 

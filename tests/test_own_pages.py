@@ -11,8 +11,8 @@ from streamlit.testing.v1 import AppTest
 from tests.patience import PATIENCE
 from tests.test_app import fine, text_of
 from tests.test_own import CLASSES, StandAlone, lively, mobilenet_v1, pt, with_modules
-from ulsam_viz.images import Preprocessing
-from ulsam_viz.own import add_network
+from ulsam_viz.images.preprocessing import Preprocessing
+from ulsam_viz.zoo.user_networks import add_network
 
 
 def inspect() -> None:

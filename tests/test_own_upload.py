@@ -12,11 +12,11 @@ from streamlit.testing.v1 import AppTest
 from tests.patience import PATIENCE
 from tests.test_app import APP, fine, text_of
 from tests.test_own import CLASSES, StandAlone, lively, mobilenet_v1, pt, with_modules
-from ulsam_viz.engine import Engine
-from ulsam_viz.images import ModelInput
-from ulsam_viz.own import read_checkpoint
-from ulsam_viz.ui.run.brought import SWITCH, may_bring_networks
-from ulsam_viz.zoo import list_variants
+from ulsam_viz.engine.engine import Engine
+from ulsam_viz.images.preprocessing import ModelInput
+from ulsam_viz.ui.run.uploaded_networks import SWITCH, may_bring_networks
+from ulsam_viz.zoo.user_networks import read_checkpoint
+from ulsam_viz.zoo.variants import list_variants
 
 
 @pytest.fixture(autouse=True)

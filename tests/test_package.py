@@ -26,9 +26,9 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 import ulsam_viz
 from tests.browser import ROOT, SMALL_NETWORK, running_server
 from tests.patience import PATIENCE
-from ulsam_viz import places
-from ulsam_viz.cli import main
-from ulsam_viz.zoo import list_variants
+from ulsam_viz import paths as places
+from ulsam_viz.cli.main import main
+from ulsam_viz.zoo.variants import list_variants
 
 NAME = "mobilenet_v1-0.5-after11-g4"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -122,7 +122,7 @@ def test_the_sdist_holds_what_a_developer_needs(installed: Installed) -> None:
 def test_installed_it_lists_loads_and_explains_as_the_checkout_does(installed: Installed) -> None:
     program = f"""
 import json, sys, ulsam_viz
-from ulsam_viz.samples import list_samples
+from ulsam_viz.images.samples import list_samples
 image = ulsam_viz.decode_image(list_samples()[0].path.read_bytes())
 result = ulsam_viz.explain(image, {NAME!r}, methods=("grad_cam",))
 lite = ulsam_viz.load_variant("efficientnet_lite0-after12-g4")
@@ -142,7 +142,7 @@ print(json.dumps({{
 
 
 def test_installed_it_needs_no_torch_for_the_first_view_and_knows_its_version(installed: Installed) -> None:
-    look = "import sys, ulsam_viz.ui.first as f; f.read_first_view().crop(); sys.exit('torch' in sys.modules)"
+    look = "import sys, ulsam_viz.ui.first_view as f; f.read_first_view().crop(); sys.exit('torch' in sys.modules)"
     installed.run("python", "-c", look)
     code = "from importlib.metadata import version; from ulsam_viz.training.folder import code_version as c; print(version('ulsam-viz'), c())"
     assert installed.run("python", "-c", code).split() == [ulsam_viz.__version__, ulsam_viz.__version__]

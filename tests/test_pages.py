@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from tests.components import mounted
 from tests.patience import PATIENCE
 from tests.test_app import fine, text_of
-from ulsam_viz.zoo import list_variants, position_name
+from ulsam_viz.zoo.variants import list_variants, position_name
 
 
 def compare() -> None:
@@ -220,7 +220,7 @@ def test_a_visitor_is_told_what_was_computed_on_the_cpu_since_the_gpu_was_full(m
     """The GPU is played on the CPU, where the networks "on" it stay."""
     import torch
 
-    import ulsam_viz.engine as engine
+    import ulsam_viz.engine.engine as engine
 
     full = engine.Engine(workers=1)
     real = full._with_network
@@ -232,7 +232,7 @@ def test_a_visitor_is_told_what_was_computed_on_the_cpu_since_the_gpu_was_full(m
 
     monkeypatch.setattr("ulsam_viz.models.network.Network.to", lambda self, *_, **__: self)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("ulsam_viz.gpu._try_cuda", lambda: None)
+    monkeypatch.setattr("ulsam_viz.engine.devices._try_cuda", lambda: None)
     monkeypatch.setattr(full, "_with_network", with_network)
     monkeypatch.setattr(engine, "_default", full)
     captions = [caption.value for caption in page(compare).caption]
@@ -240,9 +240,9 @@ def test_a_visitor_is_told_what_was_computed_on_the_cpu_since_the_gpu_was_full(m
 
 
 def test_times_in_one_table_are_of_one_measurement_and_a_damaged_network_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    import ulsam_viz.engine as engine
-    from ulsam_viz.cost import Latency
-    from ulsam_viz.zoo import CheckpointError, load_network
+    import ulsam_viz.engine.engine as engine
+    from ulsam_viz.models.cost import Latency
+    from ulsam_viz.zoo.variants import CheckpointError, load_network
 
     asked: list[list[str]] = []
 
@@ -274,8 +274,8 @@ def test_times_in_one_table_are_of_one_measurement_and_a_damaged_network_has_non
 @pytest.mark.parametrize("whole", [0, 1])
 def test_where_networks_are_damaged_the_others_are_compared(whole: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of six, none is whole, or the control alone: then there is nothing to compare, but a reason for each."""
-    import ulsam_viz.engine as engine
-    from ulsam_viz.zoo import CheckpointError, load_network
+    import ulsam_viz.engine.engine as engine
+    from ulsam_viz.zoo.variants import CheckpointError, load_network
 
     def load(variant: Any) -> Any:
         if variant.placement or not whole:
@@ -289,7 +289,7 @@ def test_where_networks_are_damaged_the_others_are_compared(whole: int, monkeypa
 
 @pytest.mark.parametrize("show", [compare, evidence])
 def test_a_broken_manifest_is_said(show: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ulsam_viz.zoo import CheckpointError
+    from ulsam_viz.zoo.variants import CheckpointError
 
     def broken() -> None:
         raise CheckpointError("the manifest cannot be read")
@@ -300,5 +300,5 @@ def test_a_broken_manifest_is_said(show: Any, monkeypatch: pytest.MonkeyPatch) -
 
 def test_pandas_is_whole_before_a_page_draws() -> None:
     """Plotly uses it wherever another thread has begun to import it; a soak of visitors on a fresh server met that."""
-    command = "import sys, ulsam_viz.ui.pages; assert hasattr(sys.modules['pandas'], 'Series')"
+    command = "import sys, ulsam_viz.ui.run_page; assert hasattr(sys.modules['pandas'], 'Series')"
     subprocess.run([sys.executable, "-c", command], check=True)

@@ -14,8 +14,8 @@ from PIL import Image, ImageCms
 
 from tests.conftest import encode, noise
 from ulsam_viz import ImageError, decode_image
-from ulsam_viz.decoding import decode
-from ulsam_viz.decoding.colour import matrix_profile
+from ulsam_viz.images import decode
+from ulsam_viz.images.colour import matrix_profile
 
 D65, D50 = (0.3127, 0.3290), (0.3457, 0.3585)
 P3 = matrix_profile(None, (*D65, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060))

@@ -12,19 +12,19 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-import ulsam_viz.engine as engine
+import ulsam_viz.engine.engine as engine
 from tests.patience import PATIENCE
 from ulsam_viz import Explanation, explain, insert_ulsam, load_variant
 from ulsam_viz.analysis.methods import METHODS
-from ulsam_viz.cost import count_cost, measure_module
-from ulsam_viz.exact import float32_by_default, whole_float32
-from ulsam_viz.guest import as_guest
-from ulsam_viz.images import Preprocessing
+from ulsam_viz.images.preprocessing import Preprocessing
 from ulsam_viz.models.adapter import AttendedModel
+from ulsam_viz.models.cost import count_cost, measure_module
 from ulsam_viz.models.network import Network, Placement
-from ulsam_viz.own import read_checkpoint
+from ulsam_viz.models.precision import float32_by_default, whole_float32
 from ulsam_viz.report.document import as_html
-from ulsam_viz.zoo import CheckpointError
+from ulsam_viz.zoo.live_model import as_guest
+from ulsam_viz.zoo.user_networks import read_checkpoint
+from ulsam_viz.zoo.variants import CheckpointError
 
 NAME = "mobilenet_v1-0.5-after11-g4"
 PRE = Preprocessing(64)

@@ -28,22 +28,22 @@ from tests.test_sheet import a_sheet
 from ulsam_viz import explain, insert_ulsam
 from ulsam_viz.analysis.attribution import Attribution
 from ulsam_viz.analysis.effects import Effect, ShapleyValues
-from ulsam_viz.answers import compared_rows
-from ulsam_viz.cli import main
+from ulsam_viz.cli.main import main
 from ulsam_viz.figures.colours import SCALES, Scale
 from ulsam_viz.figures.papers import Legend, as_printed
-from ulsam_viz.images import Preprocessing, decode_image
-from ulsam_viz.places import program
-from ulsam_viz.questions import topic_of
+from ulsam_viz.images.preprocessing import Preprocessing, decode_image
+from ulsam_viz.images.samples import list_samples
+from ulsam_viz.paths import program
+from ulsam_viz.questions.describe import compared_rows
+from ulsam_viz.questions.view import topic_of
+from ulsam_viz.report.answers import answered, written
 from ulsam_viz.report.archive import as_zip
-from ulsam_viz.report.asked import answered, written
 from ulsam_viz.report.citation import PAPER, SOFTWARE, bibtex
 from ulsam_viz.report.document import as_html
-from ulsam_viz.report.measured import measured
+from ulsam_viz.report.measures import measured
 from ulsam_viz.report.numbers import as_csv
 from ulsam_viz.report.record import Report, command_of, record_of
-from ulsam_viz.samples import list_samples
-from ulsam_viz.zoo import get_variant
+from ulsam_viz.zoo.variants import get_variant
 
 NAME = "mobilenet_v1-0.5-after11-g4"
 COFFEE = list_samples()[0].path
@@ -326,7 +326,7 @@ def test_the_command_that_a_report_prints_gives_its_numbers_again(
     variant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of an archive's own picture: with the target, the settings, the seed and the other picture that were not the usual ones."""
-    import ulsam_viz.engine as engine
+    import ulsam_viz.engine.engine as engine
 
     methods, settings = ("gradient_shap", "grad_cam"), {"gradient_shap": {"samples": 8}}
     crop = Image.fromarray(explain(decode_image(COFFEE.read_bytes()), variant, ()).pixels)
@@ -370,7 +370,7 @@ def test_the_page_the_archive_and_the_command_line_give_the_same_numbers(
     """What the page's buttons make, pressed; the command line computes anew, with an engine of its own."""
     import streamlit as st
 
-    import ulsam_viz.engine as engine
+    import ulsam_viz.engine.engine as engine
 
     made: dict[str, Any] = {}
     monkeypatch.setattr(st, "download_button", lambda label, make, *_, **__: made.__setitem__(label, make))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ulsam_viz.analysis.attribution import attribute
 from ulsam_viz.analysis.faithfulness import baseline_maps
 from ulsam_viz.analysis.robustness import infidelities, max_sensitivity, squares_of
-from ulsam_viz.images import Preprocessing
+from ulsam_viz.images.preprocessing import Preprocessing
 from ulsam_viz.models.network import Network, Placement
 from ulsam_viz.models.optimize import optimize
 

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from tests.patience import PATIENCE
-from ulsam_viz.scheduling import FairPool, Job, Kind
+from ulsam_viz.engine.scheduling import FairPool, Job, Kind
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from ulsam_viz.analysis.attribution import Attribution
-from ulsam_viz.sheet import Sheet
+from ulsam_viz.report.result import Sheet
 
 RNG = np.random.default_rng(0)
 

@@ -14,7 +14,7 @@ from ulsam_viz.analysis.effects import with_strength
 from ulsam_viz.analysis.methods import METHODS
 from ulsam_viz.analysis.sanity import CHECKS, SanityCheck, _compared, _regrouped, sanity_checks
 from ulsam_viz.analysis.sources import attribute_attention
-from ulsam_viz.images import ModelInput, Preprocessing
+from ulsam_viz.images.preprocessing import ModelInput, Preprocessing
 from ulsam_viz.models.network import Network
 from ulsam_viz.models.optimize import optimize
 

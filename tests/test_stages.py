@@ -13,11 +13,11 @@ from tests.oracle import trained_looking
 from ulsam_viz.analysis.derivation import derive
 from ulsam_viz.analysis.effects import with_strength
 from ulsam_viz.analysis.stages import STAGES, Stage, Stages, Switches, experiment, run_stages
-from ulsam_viz.images import ModelInput
+from ulsam_viz.images.preprocessing import ModelInput
 from ulsam_viz.lesson.formulas import formula, number
 from ulsam_viz.models.optimize import optimize
 from ulsam_viz.models.ulsam import ULSAM, transparent_module
-from ulsam_viz.zoo import list_variants, load_network
+from ulsam_viz.zoo.variants import list_variants, load_network
 
 PLACED = [v for v in list_variants() if v.placement]
 # What computes each stage in the trained module; "gain" has no part of its own.

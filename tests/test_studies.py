@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tests.test_evidence import made_up
-from ulsam_viz import studies
+from ulsam_viz.evidence import experiments as studies
+from ulsam_viz.evidence.experiments import Estimate, why_silent
 from ulsam_viz.models.network import Placement
-from ulsam_viz.studies import Estimate, why_silent
-from ulsam_viz.zoo import Variant, list_variants
+from ulsam_viz.zoo.variants import Variant, list_variants
 
 
 def estimate(mean: float, spread: float = 0.1) -> Estimate:

@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from ulsam_viz.training.team import SyncBatchNorm, synchronise_norms
-from ulsam_viz.zoo import get_variant
+from ulsam_viz.training.distributed import SyncBatchNorm, synchronise_norms
+from ulsam_viz.zoo.variants import get_variant
 
 EVERY_STEP = """
 import sys

@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 import pytest
 
-from ulsam_viz.cli import _parser, main
+from ulsam_viz.cli.main import _parser, main
+from ulsam_viz.cli.train import _recipe
+from ulsam_viz.cli.training_options import add_settings, chosen, settings_of
 from ulsam_viz.models.network import Placement
-from ulsam_viz.training.command import _recipe
 from ulsam_viz.training.frozen import ModuleRecipe
 from ulsam_viz.training.loop import Execution
 from ulsam_viz.training.mixture import Source
-from ulsam_viz.training.options import add_settings, chosen, settings_of
 from ulsam_viz.training.recipe import Recipe, parse_stages, stages_text
 
 #: A value for each field that is not its default, as typed and as it stands in the record.

@@ -23,17 +23,17 @@ from torch.utils.data import DataLoader
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
 from ulsam_viz.analysis.calibration import calibration_error
-from ulsam_viz.cli import main
-from ulsam_viz.images import Preprocessing, decode_image, prepare
+from ulsam_viz.cli.main import main
+from ulsam_viz.images.preprocessing import Preprocessing, decode_image, prepare
 from ulsam_viz.models.mobilenet import MobileNetV1, MobileNetV2
 from ulsam_viz.models.network import Placement
 from ulsam_viz.training.data import AugmentedPictures, find_pictures
 from ulsam_viz.training.evaluate import evaluate
 from ulsam_viz.training.folder import InUseError
+from ulsam_viz.training.initialisation import TrainingError, imagenet_weights, start_from
 from ulsam_viz.training.loop import Execution, _train_step, train
 from ulsam_viz.training.recipe import Recipe, one_cycle
-from ulsam_viz.training.start import TrainingError, imagenet_weights, start_from
-from ulsam_viz.zoo import get_variant, list_variants, load_network
+from ulsam_viz.zoo.variants import get_variant, list_variants, load_network
 
 RECIPE = Recipe(width=0.25, placement=Placement((11,), 4), dataset="imagefolder", stages=((2, 32), (1, 64)), batch=4, seed=3)
 QUIET = Execution(workers=0, quiet=True)
@@ -153,8 +153,8 @@ def _other_classes_are_named(folder: Path, tmp_path: Path, zoo: Path, train: lis
     elsewhere = ["--data", str(other), "--device", "cpu"]
     (variant,) = list_variants(zoo)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("ulsam_viz.training.measure.get_variant", lambda *_: variant)
-        patched.setattr("ulsam_viz.training.measure.CHECKPOINTS", zoo)
+        patched.setattr("ulsam_viz.cli.measure.get_variant", lambda *_: variant)
+        patched.setattr("ulsam_viz.cli.measure.CHECKPOINTS", zoo)
         for command in (
             ["evaluate", "--variant", variant.name, "--dataset", "imagefolder", *elsewhere],
             ["calibrate", "--variant", variant.name, "--dataset", "imagefolder", "--data", str(other)],
@@ -309,7 +309,7 @@ def test_the_command_line_trains_in_float32_unless_told_and_measures_where_it_is
         devices.append(device)
         return {"name": run.name, "metrics": {"top1": 0.0, "top5": 0.0}}
 
-    monkeypatch.setattr("ulsam_viz.training.command.publish", recorded)
+    monkeypatch.setattr("ulsam_viz.cli.train.publish", recorded)
     command = ["train", "--data", str(folder), "--dataset", "imagefolder", "--width", "0.25", "--stages", "1x32", "--batch", "8"]
     command += ["--workers", "0", "--runs", str(tmp_path), "--device", "cpu", "--publish", str(tmp_path / "zoo")]
     for precision in ("float32", "bfloat16"):
@@ -323,7 +323,7 @@ def test_the_command_line_trains_in_float32_unless_told_and_measures_where_it_is
     def load(name: str, device: str) -> None:
         raise ValueError(f"{name} on {device}")
 
-    monkeypatch.setattr("ulsam_viz.training.measure.load_variant", load)
+    monkeypatch.setattr("ulsam_viz.cli.measure.load_variant", load)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     for wish, place in (("cpu", "cpu"), ("cuda", "cuda"), ("auto", "cuda")):
         assert main(["evaluate", "--variant", "mobilenet_v1-0.5-plain", "--device", wish]) == 2

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from tests.test_file_names import closed_folders
-from ulsam_viz.cli import main
-from ulsam_viz.images import decode_image
+from ulsam_viz.cli.main import main
+from ulsam_viz.images.preprocessing import decode_image
 from ulsam_viz.training.classes import class_difference
 from ulsam_viz.training.data import (
     AugmentedPictures,

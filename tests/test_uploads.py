@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ulsam_viz.dataset.made import Photographs
-from ulsam_viz.ui.run.lent import Lent, Way
+from ulsam_viz.ui.run.table_pictures import Lent, Way
 from ulsam_viz.ui.run.uploads import OWN_PICTURES, Upload, Uploads, albums, everything, uploads
 
 PICTURE = Image.new("RGB", (100, 100))

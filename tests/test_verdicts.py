@@ -10,7 +10,7 @@ import pytest
 
 from ulsam_viz.analysis.faithfulness import SMOOTH, Baselines, Faithfulness
 from ulsam_viz.analysis.verdicts import SMALLEST_PROBABILITY, bound_of_chance, judge, smallest_logit, stand, standings
-from ulsam_viz.answers import baseline_rows, faithful_rows, who_is_better
+from ulsam_viz.questions.describe import baseline_rows, faithful_rows, who_is_better
 
 
 def test_an_effect_matters_beyond_chance_and_beyond_the_smallest_size() -> None:

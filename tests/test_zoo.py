@@ -15,13 +15,13 @@ import torch
 from safetensors.torch import load_file, save
 
 from ulsam_viz import CheckpointError, list_variants, load_variant
-from ulsam_viz.cli import main
-from ulsam_viz.evidence import accuracy_of, control_of, kind_of
-from ulsam_viz.images import ModelInput
+from ulsam_viz.cli.main import main
+from ulsam_viz.evidence.statistics import accuracy_of, control_of, kind_of
+from ulsam_viz.images.preprocessing import ModelInput
 from ulsam_viz.models.network import Placement
 from ulsam_viz.models.ulsam import FastULSAM
 from ulsam_viz.training.evaluate import evaluate, sample_pictures
-from ulsam_viz.zoo import CHECKPOINTS, Variant, get_variant, load_network, top1_standard_error, variant_name
+from ulsam_viz.zoo.variants import CHECKPOINTS, Variant, get_variant, load_network, top1_standard_error, variant_name
 
 NAME = "mobilenet_v1-0.5-after11-g4"
 

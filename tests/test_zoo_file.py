@@ -16,11 +16,11 @@ from ulsam_viz.models.network import Placement
 from ulsam_viz.models.others import OTHERS
 from ulsam_viz.models.ulsam import GAINS
 from ulsam_viz.training.frozen import ModuleRecipe
+from ulsam_viz.training.initialisation import TrainingError
 from ulsam_viz.training.publish import Role
 from ulsam_viz.training.recipe import Recipe
-from ulsam_viz.training.start import TrainingError
 from ulsam_viz.training.zoo_file import read_zoo_file
-from ulsam_viz.zoo import CHECKPOINTS, STUDIES, list_variants, load_network, variant_name
+from ulsam_viz.zoo.variants import CHECKPOINTS, STUDIES, list_variants, load_network, variant_name
 
 SHIPPED_ZOO = Path(__file__).parent.parent / "ulsam_viz" / "training" / "zoo.toml"
 IMAGENET_ZOO, GAIN_ZOO, START_ZOO = (SHIPPED_ZOO.with_name(f"zoo_{name}.toml") for name in ("imagenet", "gain", "start"))

@@ -4,16 +4,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .cost import Cost, count_cost
     from .explanation import Explanation, explain
-    from .images import ImageError, Preprocessing, decode_image, prepare
+    from .images.preprocessing import ImageError, Preprocessing, decode_image, prepare
     from .models.adapter import insert_ulsam
     from .models.attention_network import AttentionNetwork
+    from .models.cost import Cost, count_cost
     from .models.mobilenet import MobileNetV1, MobileNetV2
     from .models.network import Placement
     from .models.optimize import optimize
     from .models.ulsam import ULSAM
-    from .zoo import CheckpointError, Variant, list_variants, load_variant
+    from .zoo.variants import CheckpointError, Variant, list_variants, load_variant
 
 __version__ = "0.1.0"  # the one place: pyproject.toml reads it here
 

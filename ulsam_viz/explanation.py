@@ -16,17 +16,17 @@ from .analysis.attention import Attention
 from .analysis.attribution import Attribution, AttributionWarning
 from .analysis.computations import AttributionError
 from .analysis.methods import METHODS
-from .engine import default_engine
-from .guest import GuestNetwork, as_guest
-from .images import ModelInput, Preprocessing, prepare
+from .engine.engine import default_engine
+from .images.preprocessing import ModelInput, Preprocessing, prepare
 from .models.attention_network import AttentionNetwork
-from .sheet import Sheet
-from .zoo import Variant, get_variant
+from .report.result import Sheet
+from .zoo.live_model import GuestNetwork, as_guest
+from .zoo.variants import Variant, get_variant
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-    from .questions import Topic, View
+    from .questions.view import Topic, View
     from .report.record import Report
 
 
@@ -87,11 +87,11 @@ class Explanation:
         )
 
     def figure(self, what: Any = None) -> Figure:
-        """Draw the maps of a layer, or a method's attribution, as a Plotly figure; see :meth:`~ulsam_viz.sheet.Sheet.figure`."""
+        """Draw the maps of a layer, or a method's attribution, as a Plotly figure; see :meth:`~ulsam_viz.report.result.Sheet.figure`."""
         return self.sheet.figure(what)
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write pictures (PNG, SVG), numbers (NPZ) and settings (JSON) to a folder; see :meth:`~ulsam_viz.sheet.Sheet.save`."""
+        """Write pictures (PNG, SVG), numbers (NPZ) and settings (JSON) to a folder; see :meth:`~ulsam_viz.report.result.Sheet.save`."""
         return self.sheet.save(Path(folder), settings=self.made_with)
 
     def ask(self, *questions: str, other: str | Path = "") -> dict[Topic, Any]:
@@ -109,13 +109,13 @@ class Explanation:
         Raises:
             ValueError: For an unknown question or other picture, and for a network of which it cannot be asked.
         """
-        from .questions import ask
+        from .questions.view import ask
 
         return ask(replace(self._view, other=str(other)), questions)
 
     @property
     def _view(self) -> View:
-        from .questions import View
+        from .questions.view import View
 
         made = self.made_with
         return View(
@@ -162,7 +162,7 @@ class Explanation:
         to: str = "report.html",
     ) -> Report:
         """Return what :meth:`report` writes; ``to`` is the name of its file."""
-        from .questions import asked_by, other_of
+        from .questions.view import asked_by, other_of
         from .report.record import Report, address_to, command_note_of, command_of, record_of, sample_of
 
         methods, asked, sample = self.made_with["methods"], asked or {}, sample_of(file)

@@ -18,14 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..images import Preprocessing
+from ..images.preprocessing import Preprocessing
 from ..models.adapter import AttendedModel
 from ..models.attention_network import AttentionNetwork
 from ..models.network import Network
 from ..models.optimize import nothing_in_place, relus_in_place
+from .applicability import why_not_guided, why_not_rescaled
 from .attention import Attention, attend
 from .computations import AttributionError, Task
-from .foreign import why_not_guided, why_not_rescaled
 from .methods import METHODS, Method
 from .refinement import TOLERANCE
 

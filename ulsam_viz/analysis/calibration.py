@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..zoo import Calibration
+from ..zoo.variants import Calibration
 
 # Of pictures of its own classes, so many are told to be unsure: about as many as the shipped networks get wrong.
 FALSE_ALARMS = 0.2

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..images import Preprocessing
+from ..images.preprocessing import Preprocessing
 from ..models.attention_network import AttentionNetwork
 from ..models.network import Network
 from .attention import Attention

@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ..images import Preprocessing
+from ..images.preprocessing import Preprocessing
 from ..models.attention_network import AttentionNetwork, Layer
 from .attribution import Attribution, attribute, refuse_where_wrong
 from .methods import METHODS

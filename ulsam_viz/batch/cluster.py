@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..zoo import CHECKPOINTS, Variant, load_network
+from ..zoo.variants import CHECKPOINTS, Variant, load_network
 from .local import PART
 from .output import Output, Summary, shard_of, write_maps
 from .pictures import BatchError, Crops, Folder, read_crops

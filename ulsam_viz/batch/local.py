@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from ..images import Preprocessing
+from ..images.preprocessing import Preprocessing
 from .output import Output, Summary, shard_of, write_maps
 from .pictures import BatchError, Crops, Folder, read_crops
 from .rows import Look, PictureRows, Rows

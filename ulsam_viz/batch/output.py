@@ -33,7 +33,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from ..spreadsheets import read_csv, write_csv
+from ..text.spreadsheets import read_csv, write_csv
 from .pictures import BatchError, Folder
 from .record import Record
 from .rows import Look, explode, implode

@@ -12,9 +12,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from ..decoding import MAX_BYTES, ImageError, too_large
-from ..images import Preprocessing, crop_centre, decode_image
-from ..picture_files import Walk, is_ignored, not_taken
+from ..images import MAX_BYTES, ImageError, too_large
+from ..images.folders import Walk, is_ignored, not_taken
+from ..images.preprocessing import Preprocessing, crop_centre, decode_image
 
 
 class BatchError(ValueError):

@@ -21,11 +21,11 @@ from ..analysis.attribution import attribute_each
 from ..analysis.computations import AttributionError
 from ..analysis.methods import METHODS
 from ..analysis.removal import Pass, remove_each, run_pass
-from ..exact import whole_float32
 from ..figures.tiles import block_means
 from ..models.network import Network
 from ..models.optimize import optimize
-from ..zoo import Variant, load_network
+from ..models.precision import whole_float32
+from ..zoo.variants import Variant, load_network
 from .pictures import BatchError, Crops
 
 VARIANT = "ulsam_viz.variant"  # where a table's file says which network it was made with

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 
 from ..batch.pictures import Crops
 from ..batch.rows import Look, PictureRows, Rows, explode, folder_of
-from ..images import Preprocessing
+from ..images.preprocessing import Preprocessing
 from ..models.network import Network
-from ..zoo import Variant
+from ..zoo.variants import Variant
 from .table import Table, read_table
 
 MAX_PICTURES = 200

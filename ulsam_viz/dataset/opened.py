@@ -23,9 +23,9 @@ from PIL import Image
 
 from ..batch.pictures import read_file
 from ..batch.rows import VARIANT
-from ..images import ImageError, Preprocessing, crop_centre, decode_image
-from ..places import program
-from ..zoo import get_variant
+from ..images.preprocessing import ImageError, Preprocessing, crop_centre, decode_image
+from ..paths import program
+from ..zoo.variants import get_variant
 from .table import MAX_ROWS, TEXTS, Table, TableError, as_text, read_table, wanted_columns
 
 _MAX_BYTES = 500_000_000  # of all columns that are read, as the file says they will be

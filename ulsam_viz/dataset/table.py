@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ..places import program
+from ..paths import program
 from .measures import Measure, in_order, measure_of
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..escaping import escape_markdown
+from ..text.escaping import escape_markdown
 from .views import MeanMaps, Selectivity
 
 MOSTLY = 0.5  # share of the maps' variation: above it, a map is more like its mean than unlike it

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from ..escaping import escape_plotly
+from ..text.escaping import escape_plotly
 from .colours import DIVERGING, colour_stops
 
 #: For lines that must be seen on both themes' backgrounds: at least 3:1 against white and against the dark one.

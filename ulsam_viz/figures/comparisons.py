@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from ..escaping import escape_plotly
+from ..text.escaping import escape_plotly
 from .charts import NEUTRAL, colour_scale, figure, labelled
 from .colours import DIVERGING
 

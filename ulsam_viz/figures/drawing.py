@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..images import Crop
+from ..images.preprocessing import Crop
 from .colours import Scaled
 from .tiles import Display, attention_tile, attribution_tile, blend_tile, value_tile
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from latex2mathml.converter import convert
 
-from ..escaping import markdown_to_html
-from ..printing import Figure, document, figures, table
+from ..report.html import Figure, document, figures, table
+from ..text.escaping import markdown_to_html
 
 
 @dataclass(frozen=True)

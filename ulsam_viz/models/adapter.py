@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from .attention_network import AS_TRAINED, Changes, Restart, attend_to
-from .places import InsertionError, look_into
+from .insertion_points import InsertionError, look_into
 from .ulsam import ULSAM, Gain, check_gain
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..export import as_image, file_name
 from .citation import bibtex
+from .contact_sheet import as_image, file_name
 from .document import as_html
 from .numbers import LARGEST, as_csv
 from .record import Report

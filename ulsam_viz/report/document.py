@@ -11,17 +11,17 @@ import numpy as np
 
 from ..analysis.attribution import Attribution
 from ..analysis.methods import METHODS
-from ..escaping import markdown_to_html
 from ..figures.colours import subspace_colour
 from ..figures.papers import Legend
 from ..figures.tiles import attention_tile, attribution_limit, attribution_tile, data_uri
 from ..figures.words import map_note, where_it_peaks
-from ..printing import Figure, document, figures, png_uri, scale_bar, table
-from ..sheet import attribution_legend
-from .asked import Answered, answered, written
+from ..text.escaping import markdown_to_html
+from .answers import Answered, answered, written
 from .citation import bibtex
-from .measured import measured_in
+from .html import Figure, document, figures, png_uri, scale_bar, table
+from .measures import measured_in
 from .record import Report, versions
+from .result import attribution_legend
 
 _STYLE = """
 figure { width: 42mm; } .many figure { width: 28mm; } .view { display: flex; flex-wrap: wrap; gap: 2mm 8mm; align-items: flex-start; } .view figure { width: 56mm; }

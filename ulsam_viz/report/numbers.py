@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..spreadsheets import write_csv
-from .measured import measured_in
+from ..text.spreadsheets import write_csv
+from .measures import measured_in
 from .record import Report
 
 #: Larger arrays among what was asked, such as a layer's features, are in the NPZ alone.

@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..address import address_of
 from ..analysis.effects import Effect
 from ..analysis.methods import METHODS
-from ..export import flatten
 from ..figures.colours import Scale
 from ..figures.tiles import Display
-from ..guest import GuestNetwork
-from ..places import program
-from ..questions import Topic
-from ..samples import Sample, list_samples
-from ..sheet import Sheet
-from ..zoo import Variant, list_variants, position_name
+from ..images.samples import Sample, list_samples
+from ..paths import program
+from ..questions.view import Topic
+from ..zoo.live_model import GuestNetwork
+from ..zoo.variants import Variant, list_variants, position_name
+from .address import address_of
 from .citation import bibtex
+from .contact_sheet import flatten
+from .result import Sheet
 
 _PACKAGES = ("torch", "torchvision", "captum", "streamlit", "numpy", "Pillow", "matplotlib")
 

@@ -15,10 +15,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..analysis.calibration import FALSE_ALARMS, calibration_error, deciles, fit_temperature, probabilities_of, spread_of
-from ..images import Preprocessing
+from ..images.preprocessing import Preprocessing
 from ..models.network import Network
 from ..models.optimize import optimize
-from ..zoo import Variant, home_of, load_network
+from ..zoo.variants import Variant, home_of, load_network
 from .classes import first_names
 from .data import AugmentedPictures, DataError, Pictures, jitter
 from .evaluate import batches_of
@@ -146,7 +146,7 @@ def measure(model: Network, material: Material) -> dict[str, Any]:
     Returns:
         The manifest's record ``calibration``: ``temperature``, ``ece`` (%, known ones), ``ece_best`` (%, with the temperature
         that suits the known pictures themselves best: what no rule could beat by much), ``pictures`` (count of fitted ones,
-        known and foreign ones), and ``known``, ``foreign`` and ``warned``, see :class:`~ulsam_viz.zoo.Calibration`.
+        known and foreign ones), and ``known``, ``foreign`` and ``warned``, see :class:`~ulsam_viz.zoo.variants.Calibration`.
     """
     temperature = round(fit_temperature(_logits(model, material.fitted), material.fitted_labels), 3)
     logits, labels = _logits(model, material.known), material.known_labels

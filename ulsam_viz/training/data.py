@@ -19,9 +19,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional as transforms
 
-from ..decoding import ImageError, decode
-from ..images import decode_image
-from ..picture_files import ENDINGS, Walk, is_ignored, is_picture
+from ..images import ImageError, decode
+from ..images.folders import ENDINGS, Walk, is_ignored, is_picture
+from ..images.preprocessing import decode_image
 from .classes import class_difference, first_names
 
 Part = Literal["train", "test"]

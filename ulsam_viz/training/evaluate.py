@@ -14,11 +14,11 @@ from tqdm import tqdm
 from ..analysis import measures
 from ..analysis.calibration import calibration_error
 from ..analysis.interventions import CONSTANT, INTERVENTIONS, hold, intervene
-from ..exact import whole_float32
-from ..images import Preprocessing, prepare
+from ..images.preprocessing import Preprocessing, prepare
+from ..images.samples import list_samples
 from ..models.attention_network import AttentionNetwork, Changes
 from ..models.others.gate import Gate
-from ..samples import list_samples
+from ..models.precision import whole_float32
 from .data import Pictures, read_whole
 
 

@@ -21,11 +21,11 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from ..bases import BASES, classes_of, load_base
-from ..images import Preprocessing, prepare
+from ..images.preprocessing import Preprocessing, prepare
 from ..models.backbones import BACKBONES
 from ..models.network import Network
 from ..models.optimize import optimize
+from ..zoo.pretrained import BASES, classes_of, load_base
 from .data import AugmentedPictures, Pictures, find_pictures, jitter, read_whole
 from .folder import exclusive
 from .loop import Execution
@@ -41,7 +41,7 @@ class FeatureRecipe:
     """What determines the features.
 
     Attributes:
-        base: A key of :data:`~ulsam_viz.bases.BASES`.
+        base: A key of :data:`~ulsam_viz.zoo.pretrained.BASES`.
         sources: The mixture.
         layers: Whose outputs are kept.
         min_area: Smallest share of the picture that a random crop keeps.

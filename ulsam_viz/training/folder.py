@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .. import __version__
-from ..places import HOME
-from ..zoo import precision_of
+from ..paths import HOME
+from ..zoo.variants import precision_of
 from .classes import class_difference
-from .start import TrainingError
+from .initialisation import TrainingError
 
 
 class Settings(Protocol):

@@ -16,16 +16,16 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from ..bases import BASES, classes_of
 from ..models.backbones import BACKBONES
 from ..models.network import Network, Placement
+from ..zoo.pretrained import BASES, classes_of
+from .distributed import check_batch
 from .features import FeatureRecipe, Features, make_features, plain_base, row_batches
 from .folder import Log, RunFolder, exclusive
+from .initialisation import TrainingError
 from .loop import Execution, surroundings
 from .mixture import Source
 from .recipe import one_cycle
-from .start import TrainingError
-from .team import check_batch
 
 _LOG_EVERY_STEPS = 20
 
@@ -35,7 +35,7 @@ class ModuleRecipe:
     """Settings of one run; together with the data and the code they determine the modules.
 
     Attributes:
-        base: A key of :data:`~ulsam_viz.bases.BASES`; it stays as it is.
+        base: A key of :data:`~ulsam_viz.zoo.pretrained.BASES`; it stays as it is.
         placement: The modules, after layers; None for the base as it is, which needs no training.
         sources: The mixture of pictures, below the data's folder; targets are their "labels" or the answers of the "base" itself,
             e.g. tiny-imagenet-200:imagefolder:labels caltech101:caltech101:base:4.

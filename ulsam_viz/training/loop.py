@@ -19,15 +19,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from ..exact import repeatable, whole_float32
-from ..images import Preprocessing
+from ..images.preprocessing import Preprocessing
 from ..models.backbones import BACKBONES
 from ..models.network import Network
+from ..models.precision import repeatable, whole_float32
 from .data import AugmentedPictures, Pictures, all_batches, jitter
+from .distributed import Team, check_batch
 from .folder import Log, RunFolder, code_version, exclusive
+from .initialisation import TrainingError, start_from
 from .recipe import Recipe, one_cycle
-from .start import TrainingError, start_from
-from .team import Team, check_batch
 
 _LOG_EVERY_STEPS = 20
 

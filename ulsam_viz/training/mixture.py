@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..picture_files import is_picture
-from ..testsets import set_in
+from ..images.folders import is_picture
+from ..zoo.test_sets import set_in
 from .classes import first_names
 from .data import DataError, Part, Pictures, find_pictures
 
@@ -50,7 +50,7 @@ class TestSet:
         data: Its folder below the data root.
         dataset: As for :func:`find_numbered`.
         every: Every so many-th picture is taken.
-        title: What the pictures are, for people; of a folder of :data:`~ulsam_viz.testsets.KNOWN_SETS`, its title.
+        title: What the pictures are, for people; of a folder of :data:`~ulsam_viz.zoo.test_sets.KNOWN_SETS`, its title.
     """
 
     __test__ = False  # no test of pytest's

@@ -16,13 +16,13 @@ from filelock import FileLock
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from ..bases import BASES, classes_of, load_base
-from ..images import Preprocessing
+from ..images.preprocessing import Preprocessing
 from ..models.backbones import BACKBONES
 from ..models.network import Network
 from ..models.optimize import optimize
-from ..testsets import set_in
-from ..zoo import MANIFEST_FORMAT, load_weights, pictures_of, placement_from, precision_of, variant_name
+from ..zoo.pretrained import BASES, classes_of, load_base
+from ..zoo.test_sets import set_in
+from ..zoo.variants import MANIFEST_FORMAT, load_weights, pictures_of, placement_from, precision_of, variant_name
 from .classes import class_difference
 from .data import Pictures
 from .evaluate import accuracy, evaluate, sample_pictures
@@ -114,7 +114,7 @@ def publish_modules(
     Args:
         run: Folder of a finished run of :func:`~ulsam_viz.training.frozen.train_modules`.
         tests: What to measure on; the first gives the variant's figures, the others stand beside them: whole for the sets of
-            :data:`~ulsam_viz.testsets.KNOWN_SETS`, accuracy alone for any other.
+            :data:`~ulsam_viz.zoo.test_sets.KNOWN_SETS`, accuracy alone for any other.
         data_root: Folder of their data.
         checkpoints: Folder of the zoo.
         role: Variants enter with their weights, repeats with their figures alone.

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from ..models.network import Placement
-from ..zoo import CheckpointError, list_variants
+from ..zoo.variants import CheckpointError, list_variants
 from .data import find_pictures, find_split
+from .distributed import Team
 from .folder import InUseError, exclusive
 from .frozen import ModuleRecipe, train_modules
+from .initialisation import TrainingError
 from .loop import Execution, train
 from .mixture import Source, TestSet
 from .publish import Role, publish, publish_modules
 from .recipe import Recipe
-from .start import TrainingError
-from .team import Team
 
 
 @dataclass(frozen=True)

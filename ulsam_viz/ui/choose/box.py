@@ -7,9 +7,9 @@ import streamlit as st
 
 from ...analysis.faithfulness import Box
 from ...figures.drawing import draw_picture
-from ...images import ModelInput, Preprocessing
-from ..run.kept import keep
+from ...images.preprocessing import ModelInput, Preprocessing
 from ..run.scene import Scene
+from ..run.state import keep
 from ..widgets.tiles import Tile, show_tiles
 
 

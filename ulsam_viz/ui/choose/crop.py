@@ -13,8 +13,8 @@ import streamlit as st
 from PIL import Image
 
 from ...figures.tiles import data_uri
-from ...images import Square
-from ...samples import Sample
+from ...images.preprocessing import Square
+from ...images.samples import Sample
 from ..run import address
 
 _HERE = Path(__file__).parent

@@ -9,7 +9,7 @@ import streamlit as st
 
 from ..run.address import say_missing, take_missing
 from ..run.interrupt import run_again
-from ..run.kept import keep
+from ..run.state import keep
 
 
 def choose_by_id(widget: Callable[..., object], label: str, names: Mapping[str, str], *, key: str, **look: Any) -> str:

@@ -10,10 +10,10 @@ from streamlit.delta_generator import DeltaGenerator
 
 from ...analysis.attention import Attention
 from ...analysis.methods import METHODS, Method, Setting
-from ...zoo import Variant
+from ...zoo.variants import Variant
 from ..run.address import say_missing, saying_missing, take_all_missing, take_missing, wish
-from ..run.kept import keep
 from ..run.scene import pretty
+from ..run.state import keep
 
 _BIND: Literal["query-params"] = "query-params"
 _DEFAULT_METHODS = ("grad_cam", "integrated_gradients")

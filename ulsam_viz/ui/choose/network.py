@@ -8,19 +8,19 @@ from typing import Any, Literal
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from ...address import PLAIN
-from ...address import backbone_label as backbone_label
-from ...address import position_label as position_label
-from ...address import position_words as position_words
-from ...engine import DeviceChoice, default_engine
-from ...escaping import escape_markdown
+from ...engine.engine import DeviceChoice, default_engine
 from ...models.backbones import BACKBONES
 from ...models.ulsam import GAINS
-from ...zoo import Variant
+from ...report.address import PLAIN
+from ...report.address import backbone_label as backbone_label
+from ...report.address import position_label as position_label
+from ...report.address import position_words as position_words
+from ...text.escaping import escape_markdown
+from ...zoo.variants import Variant
 from ..run.address import has_walked, say_missing, saying_missing, take_missing, wish
 from ..run.interrupt import run_again
-from ..run.kept import keep
 from ..run.scene import channels_of
+from ..run.state import keep
 from .ids import choose_by_id
 
 _BIND: Literal["query-params"] = "query-params"

@@ -9,16 +9,16 @@ from typing import Any
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from ...escaping import escape_markdown
-from ...files import MAX_BYTES
-from ...images import Preprocessing
+from ...images.preprocessing import Preprocessing
 from ...models.ulsam import GAINS
-from ...own import OwnNetwork, read_checkpoint
-from ...places import program
-from ...saved import Kind
-from ...zoo import CheckpointError, Variant
-from ..run.brought import forget_network, keep_network, may_bring_networks
+from ...paths import program
+from ...text.escaping import escape_markdown
+from ...zoo.checkpoint_files import MAX_BYTES
+from ...zoo.user_networks import OwnNetwork, read_checkpoint
+from ...zoo.variants import CheckpointError, Variant
+from ...zoo.wrappers import Kind
 from ..run.scene import network_name
+from ..run.uploaded_networks import forget_network, keep_network, may_bring_networks
 from .network import backbone_label, position_label
 
 _TYPES = ["safetensors", "pt", "pth", "ckpt"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from ...images import MAX_BYTES, ImageError
+from ...images.preprocessing import MAX_BYTES, ImageError
 
 _HERE = Path(__file__).parent
 

@@ -12,17 +12,17 @@ import streamlit as st
 from PIL import Image
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from ...decoding import decode
-from ...escaping import escape_markdown
 from ...figures.tiles import data_uri
-from ...images import MAX_BYTES, ImageError, ModelInput, Preprocessing, decode_image, prepare
-from ...picture_files import without_symbols
-from ...samples import Sample, list_samples
+from ...images import decode
+from ...images.folders import without_symbols
+from ...images.preprocessing import MAX_BYTES, ImageError, ModelInput, Preprocessing, decode_image, prepare
+from ...images.samples import Sample, list_samples
+from ...text.escaping import escape_markdown
 from ..run import address
-from ..run.kept import keep
-from ..run.lent import Way, lent
 from ..run.scene import Picture
 from ..run.session import is_there, visitor
+from ..run.state import keep
+from ..run.table_pictures import Way, lent
 from ..run.uploads import OWN_PICTURES, Upload, uploads
 from ..widgets.tiles import Tile, show_tiles
 from .crop import choose_crop, cut

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from ...engine import DeviceChoice
-from ...zoo import Variant
+from ...engine.engine import DeviceChoice
+from ...zoo.variants import Variant
 from ..run.scene import Picture, View
 from .display import current_view
 from .methods import choose_target

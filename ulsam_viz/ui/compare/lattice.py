@@ -13,8 +13,8 @@ from ...analysis.attention import Attention
 from ...figures.colours import Scaled, all_scales
 from ...figures.drawing import draw_picture
 from ...figures.words import map_note
-from ...images import ModelInput
-from ...zoo import Variant
+from ...images.preprocessing import ModelInput
+from ...zoo.variants import Variant
 from ..run.scene import channel_range, pretty
 from ..widgets.legends import map_legend
 from ..widgets.tables import table

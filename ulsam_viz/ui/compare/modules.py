@@ -8,14 +8,14 @@ import numpy as np
 import streamlit as st
 
 from ...analysis import measures
-from ...engine import DeviceChoice, default_engine
-from ...escaping import escape_markdown
+from ...engine.engine import DeviceChoice, default_engine
+from ...evidence.experiments import module_title
+from ...evidence.experiments import modules_to_compare as modules_to_compare
 from ...figures.colours import Scaled
-from ...images import ModelInput
-from ...spreadsheets import escaped
-from ...studies import module_title
-from ...studies import modules_to_compare as modules_to_compare
-from ...zoo import CheckpointError, Variant, position_name
+from ...images.preprocessing import ModelInput
+from ...text.escaping import escape_markdown
+from ...text.spreadsheets import escaped
+from ...zoo.variants import CheckpointError, Variant, position_name
 from ..run.interrupt import result_of
 from ..run.scene import pretty
 from ..run.session import visitor

@@ -11,15 +11,15 @@ import streamlit as st
 
 from ...analysis import measures
 from ...analysis.attribution import Attribution
-from ...cost import Latency
-from ...engine import DeviceChoice, default_engine
-from ...escaping import escape_markdown
-from ...evidence import accuracy_of, common_seeds, control_of
+from ...engine.engine import DeviceChoice, default_engine
+from ...evidence.statistics import accuracy_of, common_seeds, control_of
 from ...figures import comparisons
 from ...figures.colours import subspace_colour
 from ...figures.tiles import block_means
-from ...images import ModelInput
-from ...zoo import list_variants, position_name
+from ...images.preprocessing import ModelInput
+from ...models.cost import Latency
+from ...text.escaping import escape_markdown
+from ...zoo.variants import list_variants, position_name
 from ..run.interrupt import result_of
 from ..run.scene import facts, pretty
 from ..run.session import visitor

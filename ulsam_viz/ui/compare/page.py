@@ -8,20 +8,20 @@ from concurrent.futures import Future
 import streamlit as st
 
 from ...analysis.attention import Attention
-from ...engine import DeviceChoice, default_engine
-from ...escaping import escape_markdown
-from ...images import ModelInput
-from ...zoo import CheckpointError, Variant, position_name
+from ...engine.engine import DeviceChoice, default_engine
+from ...images.preprocessing import ModelInput
+from ...text.escaping import escape_markdown
+from ...zoo.variants import CheckpointError, Variant, position_name
 from ..choose.display import current_view, show_view
 from ..choose.ids import choose_by_id
 from ..choose.methods import choose_target, target_of
 from ..choose.network import choose_device, choose_variant
 from ..choose.own import show_own_network
 from ..choose.picture import choose_picture, model_input
-from ..run.asking import say_where
 from ..run.interrupt import result_of
 from ..run.page import open_page
 from ..run.pause import let_the_browser_draw
+from ..run.requests import say_where
 from ..run.scene import Picture
 from ..run.session import visitor
 from ..widgets.strip import show_strip

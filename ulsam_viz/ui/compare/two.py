@@ -11,20 +11,20 @@ from streamlit.delta_generator import DeltaGenerator
 
 from ...analysis import measures
 from ...analysis.attention import Attention
-from ...engine import DeviceChoice, default_engine
-from ...escaping import escape_markdown
+from ...engine.engine import DeviceChoice, default_engine
 from ...figures.colours import Scaled, all_scales, subspace_colour
 from ...figures.drawing import draw_attribution, draw_map, draw_picture
-from ...images import ModelInput, prepare
-from ...samples import list_samples
-from ...zoo import CheckpointError, Variant, position_name
+from ...images.preprocessing import ModelInput, prepare
+from ...images.samples import list_samples
+from ...text.escaping import escape_markdown
+from ...zoo.variants import CheckpointError, Variant, position_name
 from ..choose.network import backbone_label, choose_module, gain_asked, position_label, position_words
 from ..choose.picture import sample_image
 from ..run.address import say_missing, saying_missing, take_missing
 from ..run.interrupt import result_of, run_again
-from ..run.kept import keep
 from ..run.scene import Picture, network_name, pretty
 from ..run.session import visitor
+from ..run.state import keep
 from ..widgets.legends import map_legend, signed_legend
 from ..widgets.tiles import Tile, map_tile, show_tiles
 

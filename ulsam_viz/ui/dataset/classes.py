@@ -11,9 +11,9 @@ from streamlit.delta_generator import DeltaGenerator
 from ...dataset.measures import Measure
 from ...dataset.views import Selectivity, selectivity
 from ...dataset.words import said_of_classes
-from ...escaping import escape_markdown
 from ...figures.datasets import class_means
-from ...spreadsheets import escaped
+from ...text.escaping import escape_markdown
+from ...text.spreadsheets import escaped
 from ..run.scene import pretty
 from .source import Shown
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ...dataset.table import Table
 from ...figures.colours import Scaled, all_scales
-from ...images import Crop
+from ...images.preprocessing import Crop
 from .source import Shown
 
 _SIDE = 112  # pixels

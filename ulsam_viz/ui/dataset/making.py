@@ -15,11 +15,11 @@ from ...batch.pictures import Crops
 from ...batch.rows import Look, Rows
 from ...dataset.made import BATCH, Photographs, batches, compute, joined
 from ...dataset.table import Table
-from ...engine import DeviceChoice, Pause, default_engine
-from ...escaping import escape_markdown
-from ...images import Crop
+from ...engine.engine import DeviceChoice, Pause, default_engine
+from ...images.preprocessing import Crop
 from ...models.network import Network
-from ...zoo import Variant
+from ...text.escaping import escape_markdown
+from ...zoo.variants import Variant
 from ..run.session import asked, visitor
 
 _KEPT = 3  # tables of a session, which go with it: maps of pictures are in them

@@ -11,9 +11,9 @@ from streamlit.delta_generator import DeltaGenerator
 from ...dataset.table import Table
 from ...dataset.views import MeanMaps, mean_maps
 from ...dataset.words import said_of_mean_maps
-from ...escaping import escape_markdown
 from ...figures.colours import Scaled
-from ...images import Crop
+from ...images.preprocessing import Crop
+from ...text.escaping import escape_markdown
 from ..widgets.legends import map_legend
 from ..widgets.tiles import map_tile, show_tiles
 from .source import Shown

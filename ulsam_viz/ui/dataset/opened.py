@@ -9,18 +9,18 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from ...address import backbone_label, network_query, position_label
 from ...dataset.made import Photographs
 from ...dataset.opened import FolderLooks
-from ...images import Preprocessing, crop_centre
-from ...samples import list_samples
-from ...zoo import Variant
+from ...images.preprocessing import Preprocessing, crop_centre
+from ...images.samples import list_samples
+from ...report.address import backbone_label, network_query, position_label
+from ...zoo.variants import Variant
 from ..choose.picture import DECODING, lend, plain, shrunk
 from ..choose.place import subspace_name
-from ..run.lent import Way
+from ..navigation import go_to
 from ..run.session import visitor
+from ..run.table_pictures import Way
 from ..run.uploads import Upload, albums
-from ..titles import go_to
 from .photographs import album_key
 from .source import Shown
 

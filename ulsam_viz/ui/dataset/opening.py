@@ -9,11 +9,11 @@ from pathlib import Path
 import streamlit as st
 
 from ...dataset.table import Table, TableError
-from ...escaping import escape_markdown
-from ...places import program
+from ...paths import program
+from ...text.escaping import escape_markdown
 from ..run.address import saying_missing
-from ..run.brought import may_open_folders
-from ..run.kept import keep
+from ..run.state import keep
+from ..run.uploaded_networks import may_open_folders
 
 #: Folders that every visitor is offered, between the system's separators of paths.
 OFFERED = "ULSAM_VIZ_TABLES"

@@ -10,14 +10,14 @@ import streamlit as st
 
 from ...dataset.made import as_parquet
 from ...dataset.measures import Measure
-from ...escaping import escape_markdown
 from ...figures.charts import figure
-from ...places import program
+from ...paths import program
+from ...text.escaping import escape_markdown
 from ..choose.display import current_view, show_view
 from ..choose.ids import choose_by_id
 from ..run.address import saying_missing
-from ..run.kept import keep
 from ..run.page import open_page
+from ..run.state import keep
 from . import classes, distributions, means, pictures, scatter
 from .opened import go_where_asked
 from .source import Shown, choose_shown

@@ -11,11 +11,11 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from ...dataset.made import MAX_PICTURES, Photographs
-from ...decoding import MAX_BYTES, ImageError, decode
-from ...escaping import escape_markdown
-from ...images import Preprocessing, crop_centre
-from ...picture_files import is_ignored, not_taken, print_alike
-from ...samples import list_samples
+from ...images import MAX_BYTES, ImageError, decode
+from ...images.folders import is_ignored, not_taken, print_alike
+from ...images.preprocessing import Preprocessing, crop_centre
+from ...images.samples import list_samples
+from ...text.escaping import escape_markdown
 from ..choose.picture import DECODING, plain, sample_image
 from ..run.address import say_missing
 from ..run.session import is_there, visitor

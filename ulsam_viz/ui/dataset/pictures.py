@@ -11,9 +11,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from ...dataset.measures import Measure
 from ...dataset.views import extremes
-from ...escaping import escape_markdown
 from ...figures.colours import Scaled, subspace_colour
 from ...figures.drawing import draw_map, draw_picture
+from ...text.escaping import escape_markdown
 from ..run.scene import pretty
 from ..widgets.legends import map_legend
 from ..widgets.tiles import Tile, show_tiles

@@ -12,13 +12,13 @@ from streamlit.delta_generator import DeltaGenerator
 
 from ...dataset.measures import Measure
 from ...dataset.views import apart
-from ...escaping import escape_markdown
 from ...figures.colours import subspace_colour
 from ...figures.datasets import MANY, picture_scatter
 from ...figures.drawing import draw_map, draw_picture
 from ...figures.words import map_note
-from ..run.kept import keep
+from ...text.escaping import escape_markdown
 from ..run.scene import pretty
+from ..run.state import keep
 from ..widgets.tiles import Tile, show_tiles
 from .looks import scales_of, small_crop
 from .opened import ask_for, can_inspect

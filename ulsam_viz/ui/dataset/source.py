@@ -10,8 +10,8 @@ import streamlit as st
 
 from ...dataset.made import Photographs, cuts_of
 from ...dataset.table import Table
-from ...engine import DeviceChoice
-from ...zoo import Variant, get_variant
+from ...engine.engine import DeviceChoice
+from ...zoo.variants import Variant, get_variant
 from ..choose.ids import choose_by_id
 from ..choose.network import choose_device, choose_variant
 from ..choose.own import show_own_network

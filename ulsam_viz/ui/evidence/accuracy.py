@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from ...escaping import escape_markdown
-from ...evidence import (
+from ...evidence.statistics import (
     SeedSpread,
     accuracy_of,
     by_position,
@@ -22,7 +21,8 @@ from ...evidence import (
     trained_anew,
 )
 from ...figures import comparisons
-from ...zoo import Variant
+from ...text.escaping import escape_markdown
+from ...zoo.variants import Variant
 from .tables import command, place, show_table
 
 _PLOT = {"displayModeBar": False}

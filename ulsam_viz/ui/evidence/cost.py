@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from ...cost import LATENCY_REPEATS, Latency
-from ...engine import DeviceChoice, default_engine
-from ...escaping import escape_markdown
-from ...zoo import CheckpointError, Variant
+from ...engine.engine import DeviceChoice, default_engine
+from ...models.cost import LATENCY_REPEATS, Latency
+from ...text.escaping import escape_markdown
+from ...zoo.variants import CheckpointError, Variant
 from ..run.interrupt import result_of, run_again
 from ..run.scene import facts, network_name
 from ..run.times import measured

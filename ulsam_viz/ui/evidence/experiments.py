@@ -7,14 +7,14 @@ from typing import Any
 
 import streamlit as st
 
-from ... import studies
 from ...analysis.interventions import CONSTANT
-from ...cost import LATENCY_REPEATS, Cost, Latency, count_cost, measure_latencies, untrained
-from ...escaping import escape_markdown
-from ...evidence import accuracy_of, by_position
+from ...evidence import experiments as studies
+from ...evidence.statistics import accuracy_of, by_position
+from ...models.cost import LATENCY_REPEATS, Cost, Latency, count_cost, measure_latencies, untrained
 from ...models.optimize import optimize
-from ...places import program
-from ...zoo import Variant, list_variants, position_name
+from ...paths import program
+from ...text.escaping import escape_markdown
+from ...zoo.variants import Variant, list_variants, position_name
 from .tables import show_table
 
 _FIGURES = {"top-1": "%.2f %%", "±": "%.2f", "gain 1": "%.1f %%", "gain held": "%.1f %%", "shuffled": "%.1f %%"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ...evidence import SMALLEST_TOP1, conclusions
+from ...evidence.statistics import SMALLEST_TOP1, conclusions
 from ..choose.network import choose_device, choose_variant
 from ..choose.own import show_own_network
 from ..run.page import open_page

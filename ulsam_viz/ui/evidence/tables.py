@@ -7,14 +7,14 @@ from typing import Any
 
 import streamlit as st
 
-from ... import paper
 from ...analysis.interventions import INTERVENTIONS
-from ...escaping import escape_markdown, markdown_code
-from ...evidence import what_attention_does
+from ...evidence import paper
+from ...evidence.statistics import what_attention_does
 from ...models.ulsam import GAINS
-from ...places import program
-from ...testsets import set_called
-from ...zoo import Variant, pictures_of, position_name
+from ...paths import program
+from ...text.escaping import escape_markdown, markdown_code
+from ...zoo.test_sets import set_called
+from ...zoo.variants import Variant, pictures_of, position_name
 
 
 def show_table(rows: Sequence[Mapping[str, Any]], formats: Mapping[str, str]) -> None:

@@ -8,14 +8,14 @@ from typing import Any
 import streamlit as st
 
 from ...analysis.attribution import Attribution
-from ...export import file_name
-from ...questions import Topic, asked_by, other_of
+from ...questions.view import Topic, asked_by, other_of
 from ...report.archive import HOLDS_PICTURE, as_bytes, as_zip
+from ...report.contact_sheet import file_name
 from ...report.document import as_html
 from ...report.record import Report, command_note_of, command_of, complete, record_of
-from ...sheet import Sheet
+from ...report.result import Sheet
 from ..run.address import this_view
-from ..run.asking import asked_of, examined
+from ..run.requests import asked_of, examined
 from ..run.scene import Scene, network_name, pretty
 
 

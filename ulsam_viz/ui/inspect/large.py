@@ -10,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from ...analysis import measures
 from ...figures.colours import Scaled
-from ...zoo import UNKNOWN
+from ...zoo.variants import UNKNOWN
 from ..choose.place import choose_subspace, close, subspace_name
 from ..run.scene import Scene, channel_range
 from ..widgets.tables import table

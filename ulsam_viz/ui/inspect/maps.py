@@ -11,7 +11,7 @@ from ...analysis import measures
 from ...figures.colours import Scaled, subspace_colour
 from ...figures.drawing import Drawing
 from ...figures.words import channel_words
-from ...images import Crop
+from ...images.preprocessing import Crop
 from ..choose.place import toggle
 from ..widgets.legends import map_legend
 from ..widgets.tiles import Tile, map_tile, show_tiles

@@ -12,23 +12,23 @@ from streamlit.delta_generator import DeltaGenerator
 
 from ...analysis.attribution import Attribution
 from ...analysis.methods import METHODS
-from ...engine import default_engine
-from ...escaping import escape_markdown
+from ...engine.engine import default_engine
 from ...figures.colours import all_scales
 from ...figures.drawing import draw_attribution, draw_picture
 from ...figures.tiles import attribution_limit, block_means
 from ...figures.words import where
-from ...zoo import CheckpointError, Variant
+from ...text.escaping import escape_markdown
+from ...zoo.variants import CheckpointError, Variant
 from ..choose.display import current_view
 from ..choose.methods import choose_methods, choose_target, count_passes, passes_words, target_of
 from ..choose.network import choose_device, choose_variant
 from ..choose.own import show_own_network
 from ..choose.picture import choose_picture, model_input
 from ..choose.place import opened, say_missing_subspace
-from ..run.asking import say_where
 from ..run.interrupt import result_of
 from ..run.page import open_page
 from ..run.pause import let_the_browser_draw
+from ..run.requests import say_where
 from ..run.scene import Scene, channels_of
 from ..run.session import asked, visitor
 from ..widgets.legends import signed_legend

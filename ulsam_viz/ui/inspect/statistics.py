@@ -12,8 +12,8 @@ from ...analysis.attribution import Attribution
 from ...analysis.methods import METHODS
 from ...figures import charts
 from ...figures.tiles import block_means
-from ..run.kept import keep
 from ..run.scene import Scene
+from ..run.state import keep
 
 
 @st.fragment

@@ -11,11 +11,11 @@ from streamlit.delta_generator import DeltaGenerator
 
 from ...analysis.attention import Attention
 from ...analysis.calibration import FALSE_ALARMS, Familiarity, familiarity
-from ...cost import Latency
-from ...escaping import escape_markdown
-from ...evidence import accuracy_of
-from ...spreadsheets import escaped
-from ...zoo import UNKNOWN, Variant, list_variants, position_name, top1_standard_error
+from ...evidence.statistics import accuracy_of
+from ...models.cost import Latency
+from ...text.escaping import escape_markdown
+from ...text.spreadsheets import escaped
+from ...zoo.variants import UNKNOWN, Variant, list_variants, position_name, top1_standard_error
 from ..choose.display import show_view
 from ..run.scene import Scene, facts, network_name, pretty
 from ..run.times import as_text, measured

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from ... import paper
-from ...cost import ModuleTimes, measure_module, module_elementwise_bytes
-from ...escaping import escape_markdown
+from ...evidence import paper
+from ...models.cost import ModuleTimes, measure_module, module_elementwise_bytes
 from ...models.network import Network
 from ...models.ulsam import check_groups
-from ..run.asking import answer
+from ...text.escaping import escape_markdown
+from ..run.requests import answer
 from ..run.scene import facts
 from .walk import Walk
 

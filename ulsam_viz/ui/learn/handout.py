@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from ... import paper
+from ...evidence import paper
 from ...figures.colours import scale_maps
 from ...figures.drawing import paint
 from ...figures.tiles import data_uri, mosaic
 from ...lesson.formulas import formula
 from ...lesson.handout import Paper, Section, write_handout
 from ...lesson.steps import QUIZ, STEPS, Step
-from ...printing import Figure
-from ...zoo import Variant
-from ..run.asking import compute
+from ...report.html import Figure
+from ...zoo.variants import Variant
+from ..run.requests import compute
 from ..widgets.tiles import Tile
 from .idea import group_tiles, map_tiles
 from .steps import stage_tiles

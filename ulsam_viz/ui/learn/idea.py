@@ -7,10 +7,10 @@ from collections.abc import Callable
 import streamlit as st
 
 from ...analysis import measures
-from ...escaping import escape_markdown
 from ...figures.colours import Scaled, scale_maps, subspace_colour
 from ...figures.tiles import data_uri, mosaic, value_range
-from ...zoo import Variant
+from ...text.escaping import escape_markdown
+from ...zoo.variants import Variant
 from ..run.words import judged
 from ..widgets.legends import map_legend
 from ..widgets.tiles import Tile, map_tile, show_tiles

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ...engine import default_engine
-from ...escaping import escape_markdown
-from ...zoo import CheckpointError
+from ...engine.engine import default_engine
+from ...text.escaping import escape_markdown
+from ...zoo.variants import CheckpointError
 from ..choose.display import current_view, show_view
 from ..choose.ids import choose_by_id
 from ..choose.methods import target_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ..run.kept import keep
+from ..run.state import keep
 
 _KEY = "present"
 _INK = {"light": ("#000", "#fff"), "dark": ("#fff", "#000")}

@@ -6,10 +6,10 @@ import streamlit as st
 
 from ...analysis import measures
 from ...analysis.attention import Attention
-from ...engine import default_engine
+from ...engine.engine import default_engine
 from ...figures.colours import Scaled, scale_maps
 from ...figures.drawing import draw_picture
-from ...images import ModelInput, Preprocessing, prepare
+from ...images.preprocessing import ModelInput, Preprocessing, prepare
 from ...lesson.probes import PROBES, Probe, correlation_after_moving, empty, region_means, verdict, whole_cells
 from ..choose.ids import choose_by_id
 from ..choose.place import selection

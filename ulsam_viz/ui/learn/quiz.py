@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from ...lesson.steps import QUIZ, STEPS
-from ..run.kept import keep
+from ..run.state import keep
 from .present import answer_wanted
 
 _TITLES = {step.id: step.title for step in STEPS}

@@ -8,14 +8,14 @@ import torch
 
 from ...analysis import measures
 from ...analysis.stages import Stages, Switches, run_stages
-from ...escaping import escape_markdown
 from ...figures.colours import subspace_colour
 from ...figures.grids import number_grid
 from ...models.ulsam import Gain, transparent_module
+from ...text.escaping import escape_markdown
 from ..choose.ids import choose_by_id
 from ..run.address import saying_missing
-from ..run.kept import keep
 from ..run.scene import View
+from ..run.state import keep
 
 _SIDE, _CHANNELS = 4, 4
 _LARGEST = 1000.0

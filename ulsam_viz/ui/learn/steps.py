@@ -12,7 +12,7 @@ from ...figures.drawing import draw_values
 from ...lesson.formulas import formula
 from ...lesson.operators import operator
 from ...lesson.steps import STEPS, Step
-from ...zoo import Variant
+from ...zoo.variants import Variant
 from ..choose.ids import choose_by_id
 from ..choose.network import usual_position
 from ..run.scene import Scene

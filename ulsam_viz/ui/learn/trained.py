@@ -8,10 +8,10 @@ import streamlit as st
 from ...analysis.stages import Experiment, Switches, experiment
 from ...figures.colours import Scaled
 from ...models.network import Network
-from ...zoo import load_network
+from ...zoo.variants import load_network
 from ..choose.place import selection
 from ..inspect.questions.what_if import answers_compared
-from ..run.asking import answer
+from ..run.requests import answer
 from ..run.scene import Scene
 from ..widgets.legends import map_legend
 from ..widgets.tiles import map_tile, show_tiles

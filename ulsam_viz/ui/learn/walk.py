@@ -10,19 +10,19 @@ import streamlit as st
 
 from ...analysis.derivation import Derivation, derive
 from ...analysis.stages import Stage, Stages, run_stages
-from ...engine import Pause, default_engine
+from ...engine.engine import Pause, default_engine
+from ...engine.scheduling import Kind
 from ...figures.colours import subspace_colour
 from ...figures.drawing import draw_picture, draw_values
 from ...figures.tiles import value_range
 from ...lesson.steps import Facts
 from ...models.network import Network
-from ...scheduling import Kind
-from ...zoo import Variant, list_variants, load_network, position_name
+from ...zoo.variants import Variant, list_variants, load_network, position_name
 from ..choose.place import choose_subspace
 from ..run.interrupt import result_of
-from ..run.kept import keep
 from ..run.scene import Scene, facts, network_name
 from ..run.session import visitor
+from ..run.state import keep
 from ..widgets.tiles import Tile
 
 #: Short names of the stages, for the strip and for headings.

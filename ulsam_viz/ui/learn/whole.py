@@ -8,22 +8,22 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from ... import paper
 from ...analysis import effects, measures
 from ...analysis.attention import Attention
 from ...analysis.verdicts import smallest_logit
-from ...engine import Pause, default_engine
-from ...escaping import escape_markdown
+from ...engine.engine import Pause, default_engine
+from ...evidence import paper
 from ...figures import comparisons
 from ...figures.colours import Scaled, scale_maps, subspace_colour
 from ...figures.words import map_note
 from ...lesson.steps import MISCONCEPTIONS
 from ...models.network import Network
-from ...zoo import CheckpointError, Variant, position_name
-from ..run.asking import answer, subspace_names
+from ...text.escaping import escape_markdown
+from ...zoo.variants import CheckpointError, Variant, position_name
 from ..run.interrupt import result_of
-from ..run.kept import keep
+from ..run.requests import answer, subspace_names
 from ..run.session import visitor
+from ..run.state import keep
 from ..run.words import differences, differences_of_positions
 from ..widgets.legends import map_legend
 from ..widgets.tiles import Tile, map_tile, show_tiles

@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from ...escaping import escape_markdown
+from ...text.escaping import escape_markdown
 
 T = TypeVar("T")
 

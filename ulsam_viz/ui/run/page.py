@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import streamlit as st
 
-from ...escaping import escape_markdown
-from ...zoo import CheckpointError, Variant, list_variants, problems
-from .brought import brought_networks
+from ...text.escaping import escape_markdown
+from ...zoo.variants import CheckpointError, Variant, list_variants, problems
 from .frame import show_frame
 from .session import asked
+from .uploaded_networks import brought_networks
 
 
 def open_page(name: str) -> list[Variant]:

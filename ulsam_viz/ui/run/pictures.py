@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from ...figures.tiles import data_uri
-from ...images import Crop
+from ...images.preprocessing import Crop
 
 _SENT = "pictures_sent"
 

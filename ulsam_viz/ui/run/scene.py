@@ -10,14 +10,14 @@ import streamlit as st
 from PIL import Image
 
 from ...analysis.attention import Attention
-from ...cost import Cost, count_cost
-from ...engine import DeviceChoice
+from ...engine.engine import DeviceChoice
 from ...figures.colours import Scale
 from ...figures.tiles import Display
 from ...figures.words import channel_words
-from ...images import ModelInput, Square
-from ...samples import Sample
-from ...zoo import Variant, build_network, position_name
+from ...images.preprocessing import ModelInput, Square
+from ...images.samples import Sample
+from ...models.cost import Cost, count_cost
+from ...zoo.variants import Variant, build_network, position_name
 
 
 @dataclass(frozen=True)

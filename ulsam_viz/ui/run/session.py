@@ -14,8 +14,8 @@ import streamlit as st
 from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from ...engine import default_engine
-from ...memory import give_back
+from ...engine.engine import default_engine
+from ...engine.memory import give_back
 from .limits import VISITORS, limit
 from .uploads import everything
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import wait
 
-from ...cost import LATENCY_REPEATS, Latency
-from ...engine import DeviceChoice, default_engine
-from ...zoo import Variant
+from ...engine.engine import DeviceChoice, default_engine
+from ...models.cost import LATENCY_REPEATS, Latency
+from ...zoo.variants import Variant
 from .session import asked, visitor
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ...escaping import escape_markdown
-from ...evidence import finding, kind_of, of_kind
-from ...zoo import Variant, list_variants, position_name
+from ...evidence.statistics import finding, kind_of, of_kind
+from ...text.escaping import escape_markdown
+from ...zoo.variants import Variant, list_variants, position_name
 from .scene import Scene, pretty
 
 

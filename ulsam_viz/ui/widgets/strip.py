@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from ...images import Crop
+from ...images.preprocessing import Crop
 from ..run.pictures import picture_key, pictures_to_send
 from .script import script
 

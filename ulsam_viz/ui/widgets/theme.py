@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from ..titles import PATHS
+from ..navigation import PATHS
 
 _HERE = Path(__file__).parent
 

@@ -18,7 +18,7 @@ from ...figures.colours import Scaled, rgb, subspace_colour
 from ...figures.drawing import Drawing, draw_map
 from ...figures.tiles import value_range
 from ...figures.words import map_note, where_it_peaks
-from ...images import Crop
+from ...images.preprocessing import Crop
 from ..run.pictures import picture_key, pictures_to_send
 from .legends import Legend
 from .script import script

@@ -6,14 +6,14 @@ import streamlit as st
 
 from ....analysis import effects, measures
 from ....analysis.verdicts import smallest_logit
-from ....answers import chance_of, effect_rows, what_it_does
 from ....figures import comparisons
 from ....figures.colours import subspace_colour
-from ....images import prepare
-from ....questions import OtherPicture, ablation
-from ....samples import list_samples
+from ....images.preprocessing import prepare
+from ....images.samples import list_samples
+from ....questions.describe import chance_of, effect_rows, what_it_does
+from ....questions.view import OtherPicture, ablation
 from ...choose.picture import sample_image
-from ...run.asking import answer, asked_of
+from ...run.requests import answer, asked_of
 from ...run.scene import Scene
 
 _PLOT = {"displayModeBar": False}

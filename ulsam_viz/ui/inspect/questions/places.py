@@ -13,13 +13,13 @@ from ....analysis.attribution import Attribution
 from ....analysis.faithfulness import Baselines, Box, Faithfulness, passes_of
 from ....analysis.methods import METHODS
 from ....analysis.verdicts import SMALLEST_PROBABILITY
-from ....answers import AGAINST_WHAT, baseline_rows, faithful_rows, who_is_better
 from ....figures.tiles import block_means
-from ....questions import baselines, places, topic_of
+from ....questions.describe import AGAINST_WHAT, baseline_rows, faithful_rows, who_is_better
+from ....questions.view import baselines, places, topic_of
 from ...choose.box import choose_box
-from ...run.asking import answer, asked_of, examined, subspace_names
-from ...run.kept import keep
+from ...run.requests import answer, asked_of, examined, subspace_names
 from ...run.scene import Scene
+from ...run.state import keep
 from .robust import show_robustness
 
 

@@ -17,12 +17,12 @@ from ....analysis.attribution import Attribution, attribute
 from ....analysis.computations import baseline_of
 from ....analysis.methods import METHODS
 from ....analysis.robustness import Infidelity
-from ....answers import baseline_label
-from ....engine import Pause
+from ....engine.engine import Pause
 from ....models.network import Network
-from ...run.asking import answer
-from ...run.kept import keep
+from ....questions.describe import baseline_label
+from ...run.requests import answer
 from ...run.scene import Scene
+from ...run.state import keep
 
 _SQUARES, _SAMPLES = 128, 8
 _LIMITS = {"50 passes": 50, "300 passes": 300, "any number": 10**9}

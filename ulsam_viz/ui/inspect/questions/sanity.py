@@ -8,11 +8,11 @@ import streamlit as st
 from ....analysis import measures
 from ....analysis.sanity import CHECKS
 from ....analysis.verdicts import SMALLEST_CORRELATION
-from ....answers import agreement_note
 from ....figures.colours import Scaled, all_scales
 from ....figures.words import map_note
-from ....questions import sanity
-from ...run.asking import answer, asked_of
+from ....questions.describe import agreement_note
+from ....questions.view import sanity
+from ...run.requests import answer, asked_of
 from ...run.scene import Scene
 from ...widgets.tiles import map_tile, show_tiles
 

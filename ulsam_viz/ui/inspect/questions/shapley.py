@@ -7,8 +7,8 @@ import streamlit as st
 
 from ....figures import comparisons
 from ....figures.colours import subspace_colour
-from ....questions import shapley
-from ...run.asking import answer, asked_of, subspace_names
+from ....questions.view import shapley
+from ...run.requests import answer, asked_of, subspace_names
 from ...run.scene import Scene
 
 _PLOT = {"displayModeBar": False}

@@ -8,10 +8,10 @@ import streamlit as st
 from ....analysis.methods import METHODS
 from ....figures.drawing import draw_attribution
 from ....figures.tiles import attribution_limit
-from ....questions import source
-from ...run.asking import answer, asked_of
-from ...run.kept import keep
+from ....questions.view import source
+from ...run.requests import answer, asked_of
 from ...run.scene import Scene
+from ...run.state import keep
 from ...widgets.tiles import Tile, show_tiles
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ....escaping import escape_markdown
 from ....figures.colours import subspace_colour
 from ....figures.drawing import draw_attribution
 from ....figures.tiles import attribution_limit
-from ....questions import through
-from ...run.asking import answer, asked_of, subspace_names
+from ....questions.view import through
+from ....text.escaping import escape_markdown
+from ...run.requests import answer, asked_of, subspace_names
 from ...run.scene import Scene
 from ...widgets.legends import signed_legend
 from ...widgets.tiles import Tile, show_tiles

@@ -9,17 +9,17 @@ from torch import Tensor
 from ....analysis import effects
 from ....analysis.attention import Attention, attend
 from ....analysis.faithfulness import Box
-from ....answers import compared_rows
-from ....engine import Pause
-from ....escaping import escape_markdown
+from ....engine.engine import Pause
 from ....figures.colours import all_scales
 from ....figures.words import change_note
 from ....models.network import Network
-from ....spreadsheets import escaped
+from ....questions.describe import compared_rows
+from ....text.escaping import escape_markdown
+from ....text.spreadsheets import escaped
 from ...choose.box import choose_box, cover
-from ...run.asking import answer
-from ...run.kept import keep
+from ...run.requests import answer
 from ...run.scene import Scene, pretty
+from ...run.state import keep
 from ...widgets.tiles import map_tile, show_tiles
 
 _OTHERS = 8

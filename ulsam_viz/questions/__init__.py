@@ -1,0 +1,1 @@
+"""Questions about one view: how each is computed, and how its answer is described."""

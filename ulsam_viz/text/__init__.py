@@ -1,0 +1,1 @@
+"""Text that leaves the program: escaped for Markdown and HTML, safe in spreadsheets, readable on any terminal."""

@@ -1,0 +1,1 @@
+"""Trained networks: their records and files, pretrained backbones, the user's own networks and checkpoints of others."""
