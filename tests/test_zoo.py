@@ -54,7 +54,7 @@ def test_every_shipped_variant_computes_an_answer_and_maps(variant: Variant, pic
 
 
 def test_the_shipped_zoo_is_what_is_promised() -> None:
-    """Controls reach their floors; every variant is within 1.5 points of its own (1 on a frozen base, 2 with the normalised gain), and alive."""
+    """Controls reach their floors; every variant is within 1.5 points of its own (1 on a frozen base, 3 with the normalised gain), and alive."""
     variants = list_variants()
     assert next(v for v in variants if v.name == "mobilenet_v1-0.5-plain").metrics["top1"] >= 76
     assert next(v for v in variants if v.name == "efficientnet_lite0-plain").metrics["top1"] >= 83.5
@@ -63,7 +63,7 @@ def test_the_shipped_zoo_is_what_is_promised() -> None:
             continue
         control = control_of(variant, variants)
         assert control
-        most = 1.5 if not variant.base else 1 if variant.gain == "published" else 2  # the free gain costs accuracy there
+        most = 1.5 if not variant.base else 1 if variant.gain == "published" else 3  # the free gain costs accuracy there
         assert accuracy_of(variant).mean >= control.mean - most
         for figures in variant.metrics["attention"].values():  # in each layer
             dead = sorted(figures["dead_share"])
