@@ -68,7 +68,7 @@ def test_names_of_networks_and_classes_are_shown_letter_by_letter(page: Page, ad
     look(page, address, net=OWN, subspace="layer 11, subspace 1")
     expect(page.get_by_role("radio", name=re.compile("^own"))).to_be_checked()
     assert OWN in letters(page.get_by_role("radio", name=re.compile("^own")).locator("xpath=.."))
-    assert CLASS in letters(page.get_by_text(re.compile("the logit of “")))
+    assert CLASS in letters(page.locator('[data-testid="stMarkdownContainer"]', has_text="the logit of “"))
     expect(page.locator(".js-plotly-plot")).to_have_count(1)  # its axis names the class
 
 

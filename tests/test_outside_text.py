@@ -156,7 +156,8 @@ def test_no_control_reads_a_tables_texts_as_markdown(view: str, tmp_path: Path, 
     assert not read_as_something_else(app)
 
 
-def test_no_refusal_reads_a_folders_name_as_markdown() -> None:
+def test_no_refusal_reads_a_folders_name_as_markdown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ulsam_viz.ui.dataset.opening.may_open_folders", lambda: True)
     app = page(dataset, source="table", folder=f"/nowhere/{HOSTILE}")
     assert "evil" in app.error[0].value and not read_as_something_else(app)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..analysis.interventions import Intervention
 from ..analysis.verdicts import Verdict, judge
+from ..text.escaping import escape_markdown
 from ..zoo.variants import UNKNOWN, Variant, position_name
 
 # Points of top-1. The paper's own gains are tenths of a point, the largest 0.39; less than this is not worth choosing a network by.
@@ -331,7 +332,7 @@ def _has_its_controls_base(variant: Variant) -> bool:
 
 
 def what_attention_does(variants: Sequence[Variant]) -> str:
-    """Say over the test set what follows when whole networks lose their attention, or what it knows of places.
+    """Say in Markdown, over the test set, what follows when whole networks lose their attention, or what it knows of places.
 
     Args:
         variants: Those of one backbone and gain; those without such figures are passed over, and without any the text is empty.
@@ -343,7 +344,7 @@ def what_attention_does(variants: Sequence[Variant]) -> str:
     def most(intervention: Intervention) -> str:
         flips = max(m["effects"][intervention]["flips"] for m in measured)
         moved = max(abs(m["effects"][intervention]["top1"] - m["top1"]) for m in measured)
-        return f"{flips:.1f} % of the {variants[0].measured_on} (top-1 moves by {moved:.1f} points at most)"
+        return f"{flips:.1f} % of the {escape_markdown(variants[0].measured_on)} (top-1 moves by {moved:.1f} points at most)"
 
     gain = "" if variants[0].gain == "published" else "With the normalised gain: "
     return (
