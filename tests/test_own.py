@@ -338,9 +338,9 @@ def state_of(found: Mapping[str, Any]) -> Mapping[str, Tensor]:
 def test_a_stem_whose_stride_cannot_be_seen_is_asked_for() -> None:
     """At 32 px a network with a stem of stride 1 would show maps half as fine as they are."""
     data = pt(state())
-    with pytest.raises(CheckpointError, match="does not tell strides.*--stem-stride"):
+    with pytest.raises(CheckpointError, match=r"does not tell strides.*--stem-stride"):
         read_checkpoint(data, "cifar.pt", classes=CLASSES, preprocessing=Preprocessing(32))
-    with pytest.raises(CheckpointError, match="stride 1, as for CIFAR.*insert_ulsam"):
+    with pytest.raises(CheckpointError, match=r"stride 1, as for CIFAR.*insert_ulsam"):
         read_checkpoint(data, "cifar.pt", classes=CLASSES, preprocessing=Preprocessing(32), stem_stride=1)
     assert read_checkpoint(data, "cifar.pt", preprocessing=Preprocessing(32), stem_stride=2).variant.input_size == 32
     assert any("keeps its size (stride 1" in note for note in read(data).notes)

@@ -40,7 +40,15 @@ def test_two_processes_follow_the_loss_curve_of_one(folder: Path, tmp_path: Path
 
 def test_two_processes_train_modules_in_a_frozen_base_as_one_does(folder: Path, tmp_path: Path) -> None:
     """One of them computes the features; each step sees the same rows, and statistics of all of them."""
-    options = ["--freeze-base", "--backbone", "efficientnet_lite0", "--layers", "12", "--mixture", f"{folder.name}:imagefolder:base:2"]
+    options = [
+        "--freeze-base",
+        "--backbone",
+        "efficientnet_lite0",
+        "--layers",
+        "12",
+        "--mixture",
+        f"{folder.name}:imagefolder:base:2",
+    ]
     one, two = one_and_two(["--data", str(folder.parent), *options], tmp_path)
     assert len(one) == 5  # 44 rows are trained on
     np.testing.assert_allclose(two[:, -2:], one[:, -2:], rtol=1e-3)
@@ -49,7 +57,19 @@ def test_two_processes_train_modules_in_a_frozen_base_as_one_does(folder: Path, 
 def one_and_two(options: list[str], tmp_path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Train by one process, and by two; return both logs, after weights and records were compared."""
     (tmp_path / "every_step.py").write_text(EVERY_STEP)
-    command = [str(tmp_path / "every_step.py"), "train", *options, "--groups", "4", "--batch", "8", "--lr", "0.005", "--workers", "0"]
+    command = [
+        str(tmp_path / "every_step.py"),
+        "train",
+        *options,
+        "--groups",
+        "4",
+        "--batch",
+        "8",
+        "--lr",
+        "0.005",
+        "--workers",
+        "0",
+    ]
     command += ["--device", "cpu", "--threads", "1", "--sync-batchnorm", "--name", "run", "--runs"]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     root = Path(__file__).parent.parent

@@ -160,18 +160,25 @@ class Explanation:
     ) -> Report:
         """Return what :meth:`report` writes; ``to`` is the name of its file."""
         from .questions import asked_by
-        from .report.record import Report, address_to, command_of, record_of, sample_of
+        from .report.record import Report, address_to, command_of, python_of, record_of, sample_of
 
         methods, asked, sample = self.made_with["methods"], asked or {}, sample_of(file)
         questions, _ = asked_by(asked, self._view)
         target = "" if self.target == int(self.probabilities.argmax()) else self.classes[self.target]
         address, note = address_to(self.network, methods, target, sample)
+        command, stands_for = "", ""
+        if isinstance(self.network, GuestNetwork):
+            command = python_of(file, self.network, methods, self.target, ask=questions, report=to, seed=self.made_with["seed"])
+            stands_for = (
+                f"In Python, where network is the live {self.network.name} of this report, and classes are its class names."
+            )
         return Report(
             self.sheet_named(picture),
             record_of(self.network),
             self.classes,
             self.made_with,
-            command_of(file, self.network, methods, self.target, ask=questions, report=to),
+            command or command_of(file, self.network, methods, self.target, ask=questions, report=to),
+            stands_for,
             address=address,
             address_note=note,
             source=f"{sample.source}; {sample.licence}." if sample else "",

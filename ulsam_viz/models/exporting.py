@@ -1,10 +1,10 @@
 """A network for other programs: as an exported PyTorch program, or as ONNX; logits and maps, for batches of any size.
 
-    from ulsam_viz.models.exporting import export_onnx, export_program
-    network = load_variant("mobilenet_v1-0.5-after11-g4")  # or one as trained, or what insert_ulsam returned
-    example = torch.zeros(1, 3, 224, 224)
-    logits, maps = export_program(network, example).module()(torch.rand(8, 3, 224, 224))  # maps["11"]: (8, 4, 14, 14)
-    export_onnx(network, example, "network.onnx")  # input "pictures"; outputs "logits", "maps_11"
+from ulsam_viz.models.exporting import export_onnx, export_program
+network = load_variant("mobilenet_v1-0.5-after11-g4")  # or one as trained, or what insert_ulsam returned
+example = torch.zeros(1, 3, 224, 224)
+logits, maps = export_program(network, example).module()(torch.rand(8, 3, 224, 224))  # maps["11"]: (8, 4, 14, 14)
+export_onnx(network, example, "network.onnx")  # input "pictures"; outputs "logits", "maps_11"
 """
 
 from __future__ import annotations

@@ -19,7 +19,9 @@ from ..analysis.methods import METHODS
 from ..export import flatten
 from ..figures.colours import Scale
 from ..figures.tiles import Display
+from ..foreign import SMALL_INPUT
 from ..guest import GuestNetwork
+from ..images import Preprocessing
 from ..samples import Sample, list_samples
 from ..sheet import Sheet
 from ..zoo import Variant, list_variants, position_name
@@ -164,6 +166,58 @@ def address_to(
     return address_of(network, methods, target=target, sample=sample), note
 
 
+def entering(variant: Variant) -> str:
+    """Write the command that enters a network that was uploaded, as what it was read as."""
+    p, pre, usual = variant.placement, variant.preprocessing, Preprocessing()
+    words = ["ulsam-viz", "add", str(variant.made_by.get("file", "FILE")), "--classes", "classes.txt", "--name", variant.name]
+    words += ["--gain", p.gain, "--layers", *map(str, p.layers)] if p else []
+    words += ["--weights", variant.made_by["weights"]] if "weights" in variant.made_by else []
+    words += ["--input-size", str(pre.input_size)] if pre.input_size != usual.input_size else []
+    words += ["--stem-stride", "2"] if pre.input_size < SMALL_INPUT else []
+    return shlex.join(words)
+
+
+def python_of(
+    picture: str,
+    network: GuestNetwork,
+    methods: Mapping[str, Mapping[str, Any]],
+    target: int,
+    *,
+    ask: Sequence[str] = (),
+    report: str = "report.html",
+    seed: int = 0,
+) -> str:
+    """Write the Python that computes a view of the caller's own network again: no command can know that.
+
+    Args:
+        picture, methods, target, ask, report: As for :func:`command_of`.
+        network: Of the view; it is called ``network`` in what is written, and its class names ``classes``.
+        seed: Of the view.
+    """
+    changed = {
+        method: {s.name: values[s.name] for s in METHODS[method].settings if values.get(s.name, s.default) != s.default}
+        for method, values in methods.items()
+    }
+    numbered = network.classes == tuple(map(str, range(len(network.classes))))
+    arguments = [
+        f"decode_image(Path({picture!r}).read_bytes())",
+        "network",
+        repr(tuple(methods)),
+        str(target),
+        *([f"settings={settings!r}"] if (settings := {k: v for k, v in changed.items() if v}) else []),
+        f"seed={seed}",
+        *([] if numbered else ["classes=classes"]),
+        f"preprocessing={network.preprocessing!r}",
+    ]
+    asked = f", asked=seen.ask({', '.join(map(repr, ask))})" if ask else ""
+    return (
+        "from pathlib import Path\n"
+        "from ulsam_viz import Preprocessing, decode_image, explain\n"
+        f"seen = explain({', '.join(arguments)})\n"
+        f"seen.report({report!r}, file={picture!r}{asked})"
+    )
+
+
 def command_of(
     picture: str,
     network: Variant | GuestNetwork,
@@ -184,8 +238,8 @@ def command_of(
         report: The file to write.
     """
     name = network.classes[target]
-    # Digits are read as a class's number, and of two classes with one name the first is meant.
-    wished = name if not name.isdecimal() and network.classes.index(name) == target else str(target)
+    # Digits are read as a class's number, a dash as an option, and of two classes with one name the first is meant.
+    wished = name if not name.isdecimal() and not name.startswith("-") and network.classes.index(name) == target else str(target)
     changed = [
         f"{method}.{setting.name}={values[setting.name]}"
         for method, values in methods.items()

@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 
 from ..analysis.interventions import INTERVENTIONS
-from ..zoo import CHECKPOINTS, UNKNOWN, get_variant, list_variants, load_variant
+from ..zoo import CHECKPOINTS, UNKNOWN, Variant, get_variant, list_variants, load_variant
 from .calibrate import calibrate_zoo, gather, gather_for_base, sharing
 from .data import find_pictures
 from .evaluate import evaluate, sample_pictures
-from .mixture import find_numbered, parse_test
+from .mixture import find_numbered, is_numbered, parse_test
 
 
 def run_evaluate(options: argparse.Namespace, *, device: str) -> None:
@@ -27,10 +27,11 @@ def run_evaluate(options: argparse.Namespace, *, device: str) -> None:
         KeyError: For an unknown variant.
     """
     variant = get_variant(options.variant)
+    dataset = options.dataset or _dataset_of(variant, options.data)
     if options.data and variant.base:
-        pictures, recorded = find_numbered(options.dataset, options.data, "test", variant.classes), variant.metrics
+        pictures, recorded = find_numbered(dataset, options.data, "test", variant.classes), variant.metrics
     elif options.data:
-        pictures, recorded = find_pictures(options.dataset, options.data, "test"), variant.metrics
+        pictures, recorded = find_pictures(dataset, options.data, "test"), variant.metrics
         if pictures.classes != variant.classes:
             raise ValueError(f"'{options.data}' has other classes than {variant.name} was trained on")
     else:
@@ -56,6 +57,14 @@ def run_evaluate(options: argparse.Namespace, *, device: str) -> None:
         print(f"layer {layer}")
         for key, value in figures.items():
             print(f"  {key:15} {value}\n  {'manifest':15} {recorded.get('attention', {}).get(layer, {}).get(key, UNKNOWN)}")
+
+
+def _dataset_of(variant: Variant, data: Path | None) -> str:
+    """Return how the pictures that a variant is measured on lie in their folder, where nothing else is said."""
+    if variant.base:
+        return "numbered" if data and any(is_numbered(path) for path in data.glob("*")) else "imagefolder"
+    trained_on: str = variant.made_by.get("recipe", {}).get("dataset", "imagefolder")
+    return trained_on
 
 
 def run_calibrate(options: argparse.Namespace) -> None:

@@ -21,7 +21,6 @@ from torch.nn import functional
 from ..models.network import Network
 from .start import TrainingError
 
-
 _PATIENCE = timedelta(days=1)
 
 

@@ -12,7 +12,7 @@ from ...export import file_name
 from ...questions import asked_by
 from ...report.archive import HOLDS_PICTURE, as_bytes, as_zip
 from ...report.document import as_html
-from ...report.record import Report, command_of, complete, record_of
+from ...report.record import Report, command_of, complete, entering, record_of
 from ...sheet import Sheet
 from ..run.address import this_view
 from ..run.asking import asked_of, examined
@@ -78,8 +78,10 @@ def _report(scene: Scene, attributions: Mapping[str, Attribution], found: Mappin
         if whole
         else "PICTURE is the photograph itself: this network cuts its own centre out of what it is given."
     )
-    if variant.own:
-        note += " The network is one of your own: enter it first, with `ulsam-viz add`."
+    if variant.own and variant.path is None:
+        note += (
+            f" The network is one of your own: enter it first, with `{entering(variant)}` (classes.txt: its classes, one a line)."
+        )
     questions, all_of_them = asked_by(found, asked_of(scene, attributions))
     if not all_of_them:
         note += " Other questions are asked on the page."
