@@ -221,6 +221,25 @@ def test_calibrating_adds_its_record_and_touches_nothing_else(own_zoo: Path, fol
     assert [v.pop("calibration") for v in json.loads((own_zoo / "manifest.json").read_text())["variants"]] == records
 
 
+@pytest.mark.parametrize("where", ["own folder", "another zoo"])
+def test_a_network_is_calibrated_where_it_is_kept(
+    where: str, own_zoo: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the name that `variants` shows, which is another where two zoos use one name."""
+    if where == "own folder":
+        monkeypatch.setenv("ULSAM_VIZ_OWN", str(own_zoo))
+    else:
+        monkeypatch.setattr("ulsam_viz.zoo._MORE", [own_zoo])
+    there = {v.path for v in list_variants(own_zoo)}
+    shown = next(v for v in list_variants() if v.path in there and v.placement)
+    before = (CHECKPOINTS / "manifest.json").read_bytes()
+    command = ["calibrate", "--data", str(folder), "--dataset", "imagefolder", "--pictures", "6"]
+    assert main([*command, "--variant", shown.name]) == 0, capsys.readouterr().err
+    entered = [v for v in json.loads((own_zoo / "manifest.json").read_text())["variants"] if "calibration" in v]
+    assert [own_zoo / v["file"] for v in entered] == [shown.path]
+    assert (CHECKPOINTS / "manifest.json").read_bytes() == before
+
+
 def test_networks_of_other_classes_are_refused(own_zoo: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["calibrate", "--data", str(folder), "--dataset", "imagefolder"]
     for more in ([], ["--variant", G4]):

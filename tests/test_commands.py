@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import warnings
@@ -30,8 +32,9 @@ from ulsam_viz.images.preprocessing import decode_image
 from ulsam_viz.images.samples import ASSETS, list_samples
 from ulsam_viz.paths import program
 from ulsam_viz.report.record import address_to, command_of
+from ulsam_viz.text.terminal import spelled
 from ulsam_viz.ui.choose.network import usual_position
-from ulsam_viz.zoo.variants import get_variant, list_variants, usual_variant
+from ulsam_viz.zoo.variants import CHECKPOINTS, get_variant, list_variants, usual_variant
 
 NAME = "mobilenet_v1-0.5-after11-g4"
 ROOT = Path(__file__).parent.parent
@@ -385,3 +388,59 @@ def test_a_server_is_started_as_its_switch_says(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv(SWITCH, "0")  # as a container says it: its limit for uploads is the pictures'
     assert main(["app"]) == 0 and large not in started[-1]
     os.environ.pop(SWITCH, None)
+
+
+ENCODINGS = ("latin-1", "cp1252", "ascii", "utf-8")
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_no_command_dies_of_what_the_terminal_cannot_write(encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Help, tables, answers, errors and progress; bytes that are no text in a file's name, too."""
+    picture = tmp_path / "naïve 中 ρ “x”.jpg"
+    picture.write_bytes(CAT.read_bytes())
+    missing = os.fsdecode(os.fsencode(tmp_path) + b"/bytes-\xff.jpg")
+    commands: list[tuple[list[str], int]] = [
+        ([*command, "--help"], 0) for command in ([], ["inspect"], ["train"], ["batch"], ["add"])
+    ]
+    commands += [(["variants"], 0), (["compare", str(picture), "--variant", NAME], 0), (["inspect", "--nonsense→"], 2)]
+    commands += [(["inspect", str(picture), missing, "--variant", NAME, "--ask", "ablation"], 2)]
+    commands += [(["inspect", str(picture), missing, "--variant", NAME, "--json"], 2)]
+    for command, code in commands:
+        streams = {name: io.TextIOWrapper(io.BytesIO(), encoding=encoding) for name in ("stdout", "stderr")}
+        for name, stream in streams.items():
+            monkeypatch.setattr(sys, name, stream)
+        try:
+            done = main(command)
+        except SystemExit as ended:  # argparse
+            done = int(ended.code or 0)
+        finally:
+            written = {}
+            for name, stream in streams.items():
+                stream.flush()
+                written[name] = stream.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
+            monkeypatch.undo()
+        assert done == code, written["stderr"]
+        if command[0] == "inspect" and str(picture) in command:
+            assert ("naïve" if encoding != "ascii" else "naive") in written["stdout"] + written["stderr"] or "--json" in command
+            assert "bytes-\\xff.jpg" in written["stderr"]
+        if command[-1] == "--json":
+            assert json.loads(written["stdout"])["pictures"][0]["picture"] == str(picture)
+
+
+def test_what_cannot_be_written_is_spelled() -> None:
+    assert "".join(map(spelled, "ρ Δ × é ß → “x” ½ 中 ±")) == 'rho Delta x e ss -> "x" 12 \\u4e2d +/-'
+
+
+def test_commands_default_to_a_network_that_is_there(tmp_path: Path) -> None:
+    """With a zoo of one's own that has neither the shipped default nor its backbone."""
+    manifest = json.loads((CHECKPOINTS / "manifest.json").read_text(encoding="utf-8"))
+    kept = [v for v in manifest["variants"] if v["name"] in (NAME, "mobilenet_v1-0.5-plain", "mobilenet_v1-0.5-after12-g4")]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"variants": kept}))
+    for record in kept:
+        shutil.copy(CHECKPOINTS / record["file"], tmp_path)
+    env = os.environ | {"ULSAM_VIZ_CHECKPOINTS": str(tmp_path)}
+    for command in ("inspect", "compare"):
+        arguments = [sys.executable, "-m", "ulsam_viz", command, str(COFFEE), "--json"]
+        done = subprocess.run(arguments, cwd=ROOT, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert NAME in done.stdout

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from ulsam_viz import MobileNetV1, MobileNetV2, Placement, count_cost
+from ulsam_viz import ULSAM, MobileNetV1, MobileNetV2, Placement, count_cost, insert_ulsam
 from ulsam_viz.models.backbones import BACKBONES
 from ulsam_viz.models.network import Network
 from ulsam_viz.models.optimize import optimize
@@ -168,3 +168,24 @@ def test_cost_counts_an_optimised_network_like_the_trained_one() -> None:
     model = MobileNetV1(0.5, 10, Placement((11,), 4))
     assert count_cost(model) == count_cost(optimize(model))
     assert count_cost(model, 448).macs > 3.9 * count_cost(model).macs
+
+
+@pytest.mark.parametrize("host", ["torchvision", "ours"])
+def test_cost_of_an_adapted_network_is_that_of_its_host_and_its_modules(host: str) -> None:
+    """Before and after `optimize`; a module costs what it costs in a network that was built with it."""
+    from torchvision.models import resnet18
+
+    plain = resnet18(num_classes=10).eval() if host == "torchvision" else MobileNetV1(0.5, 10).eval()
+    at = "layer3" if host == "torchvision" else "layers.11"
+    adapted = insert_ulsam(plain, {at: 4})
+    cost, of_host = count_cost(adapted, 96), count_cost(plain, 96)
+    assert count_cost(optimize(adapted), 96) == cost
+    module = ULSAM(256, 4)
+    assert cost.params - of_host.params == sum(p.numel() for p in module.parameters())
+    assert cost.macs - of_host.macs == 2 * 256 * 6 * 6  # a depthwise weight and a pointwise one for each channel and place
+    if host == "ours":
+        built = count_cost(MobileNetV1(0.5, 10, Placement((11,), 4)), 96)
+        assert (cost.params, cost.macs) == (built.params, built.macs)
+        assert cost.elementwise_bytes == pytest.approx(built.elementwise_bytes, rel=0.05)  # operators, not modules, are counted
+    else:
+        assert (of_host.params, count_cost(resnet18()).macs) == (11_181_642, 1_814_073_344)

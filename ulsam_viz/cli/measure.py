@@ -14,7 +14,7 @@ from ..training.calibrate import calibrate_zoo, gather, gather_for_base, outside
 from ..training.classes import class_difference
 from ..training.data import Pictures, find_pictures, numbered_as
 from ..training.evaluate import evaluate, sample_pictures
-from ..training.mixture import TestSet, find_numbered, parse_test
+from ..training.mixture import TestSet, find_numbered, is_numbered, parse_test
 from ..training.publish import enter_figures
 from ..zoo.variants import CHECKPOINTS, UNKNOWN, Variant, get_variant, list_variants, load_variant, pictures_of
 
@@ -41,13 +41,14 @@ def run_evaluate(options: argparse.Namespace, *, device: str) -> None:
 
 def _find(variant: Variant, options: argparse.Namespace) -> tuple[Pictures, Mapping[str, Any], str]:
     """Return the pictures to measure a variant on, what the manifest holds of such, and what they are."""
+    dataset = options.dataset or _dataset_of(variant, options.data)
     if options.data and variant.base:
-        pictures = find_numbered(options.dataset, options.data, "test", variant.classes)
-        title = TestSet(str(options.data), options.dataset).title
+        pictures = find_numbered(dataset, options.data, "test", variant.classes)
+        title = TestSet(str(options.data), dataset).title
         of_these = (m for m in variant.metrics.get("others", ()) if pictures_of(m) == title)
         return pictures, next(of_these, variant.metrics), title
     if options.data:
-        found = find_pictures(options.dataset, options.data, "test")
+        found = find_pictures(dataset, options.data, "test")
         pictures = numbered_as(found, variant.classes, f"{variant.name} was trained on")
         return pictures, variant.metrics, pictures_of(variant.metrics)
     recorded = variant.metrics.get("samples", {})
@@ -81,6 +82,14 @@ def _evaluate(variant: Variant, options: argparse.Namespace, *, device: str) -> 
         print(f"layer {layer}")
         for key, value in figures.items():
             print(f"  {key:15} {value}\n  {'manifest':15} {recorded.get('attention', {}).get(layer, {}).get(key, UNKNOWN)}")
+
+
+def _dataset_of(variant: Variant, data: Path | None) -> str:
+    """Return how the pictures that a variant is measured on lie in their folder, where nothing else is said."""
+    if variant.base:
+        return "numbered" if data and any(is_numbered(path) for path in data.glob("*")) else "imagefolder"
+    trained_on: str = variant.made_by.get("recipe", {}).get("dataset", "imagefolder")
+    return trained_on
 
 
 def run_calibrate(options: argparse.Namespace) -> None:

@@ -91,9 +91,9 @@ def add_evaluate(commands: Any, *, run: Run) -> None:
     evaluate.add_argument(
         "--dataset",
         choices=("caltech101", "imagefolder", "numbered"),
-        default="caltech101",
         help="imagefolder: one folder a class; for networks that know ImageNet's classes, folders of all its synsets, or of some with an "
-        "imagenet_index.tsv beside them; numbered: files that begin with their class number (default: caltech101)",
+        "imagenet_index.tsv beside them; numbered: files that begin with their class number (default: what the variant was trained on; for those that know ImageNet's "
+        "classes numbered if there are such files)",
     )
     evaluate.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     evaluate.add_argument("--json", action="store_true", help="print JSON, and no progress")

@@ -89,7 +89,7 @@ def _readme(report: Report) -> str:
         holds=HOLDS_PICTURE,
         source=report.source,
         largest=LARGEST,
-        command=report.command,
+        command=report.command.replace("\n", "\n    "),
         command_note=report.command_note,
     )
 

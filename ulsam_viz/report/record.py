@@ -17,10 +17,12 @@ from ..analysis.effects import Effect
 from ..analysis.methods import METHODS
 from ..figures.colours import Scale
 from ..figures.tiles import Display
+from ..images.preprocessing import Preprocessing
 from ..images.samples import Sample, list_samples
 from ..paths import program
 from ..questions.view import Topic
 from ..zoo.live_model import GuestNetwork
+from ..zoo.other_layouts import SMALL_INPUT
 from ..zoo.variants import Variant, list_variants, position_name
 from .address import address_of
 from .citation import bibtex
@@ -171,6 +173,69 @@ def address_to(
     return address_of(network, methods, target=target, sample=sample), note
 
 
+def entering(variant: Variant) -> str:
+    """Write the command that enters a network that was uploaded, as what it was read as."""
+    p, pre, usual = variant.placement, variant.preprocessing, Preprocessing()
+    words = [
+        *program().split(),
+        "add",
+        str(variant.made_by.get("file", "FILE")),
+        "--classes",
+        "classes.txt",
+        "--name",
+        variant.name,
+    ]
+    words += ["--gain", p.gain, "--layers", *map(str, p.layers)] if p else []
+    words += ["--weights", variant.made_by["weights"]] if "weights" in variant.made_by else []
+    words += ["--input-size", str(pre.input_size)] if pre.input_size != usual.input_size else []
+    words += ["--stem-stride", "2"] if pre.input_size < SMALL_INPUT else []
+    return shlex.join(words)
+
+
+def python_of(
+    picture: str,
+    network: GuestNetwork,
+    methods: Mapping[str, Mapping[str, Any]],
+    target: int,
+    *,
+    seed: int = 0,
+    ask: Sequence[str] = (),
+    other: str = "",
+    cropped: bool = False,
+    report: str = "report.html",
+) -> str:
+    """Write the Python that computes a view of the caller's own network again: no command can load that.
+
+    Args:
+        network: Of the view; it is called ``network`` in what is written, and its class names ``classes``.
+        picture, methods, target, seed, ask, other, cropped, report: As for :func:`command_of`.
+    """
+    changed = {
+        method: {s.name: values[s.name] for s in METHODS[method].settings if values.get(s.name, s.default) != s.default}
+        for method, values in methods.items()
+    }
+    numbered = network.classes == tuple(map(str, range(len(network.classes))))
+    arguments = [
+        f"decode_image(Path({picture!r}).read_bytes())",
+        "network",
+        repr(tuple(methods)),
+        str(target),
+        *([f"settings={settings!r}"] if (settings := {k: v for k, v in changed.items() if v}) else []),
+        f"seed={seed}",
+        *([] if numbered else ["classes=classes"]),
+        f"preprocessing={network.preprocessing!r}",
+        *(["cropped=True"] if cropped else []),
+    ]
+    questions = ", ".join([*map(repr, ask), *([f"other={other!r}"] if other else [])])
+    asked = f", asked=seen.ask({questions})" if ask else ""
+    return (
+        "from pathlib import Path\n"
+        "from ulsam_viz import Preprocessing, decode_image, explain\n"
+        f"seen = explain({', '.join(arguments)})\n"
+        f"seen.report({report!r}, file={picture!r}{asked})"
+    )
+
+
 def command_of(
     picture: str,
     network: Variant | GuestNetwork,
@@ -183,7 +248,7 @@ def command_of(
     cropped: bool = False,
     report: str = "report.html",
 ) -> str:
-    """Write the command that computes a view again; "" for a live model, which no command can load.
+    """Write the command that computes a view again; of a live model, which no command can load, the Python that does.
 
     Args:
         picture: The file.
@@ -197,10 +262,10 @@ def command_of(
         report: The file to write.
     """
     if isinstance(network, GuestNetwork):
-        return ""
+        return python_of(picture, network, methods, target, seed=seed, ask=ask, other=other, cropped=cropped, report=report)
     name = network.classes[target]
-    # Digits are read as a class's number, and of two classes with one name the first is meant.
-    wished = name if not name.isdecimal() and network.classes.index(name) == target else str(target)
+    # Digits are read as a class's number, a dash as an option, and of two classes with one name the first is meant.
+    wished = name if not name.isdecimal() and not name.startswith("-") and network.classes.index(name) == target else str(target)
     changed = [
         f"{method}.{setting.name}={values[setting.name]}"
         for method, values in methods.items()
@@ -228,6 +293,9 @@ def command_note_of(network: Variant | GuestNetwork, *, picture: str = "") -> st
         picture: What the command calls the picture, if somebody must put the file there: a sentence about it.
     """
     if isinstance(network, GuestNetwork):
-        return "The network is a live model, which no command can load: the same call of ulsam_viz.explain in its program gives these numbers again."
-    own = f"The network is one of your own: enter it first, with `{program()} add`." if network.own else ""
+        live = f"In Python, where network is the live {network.name} of this report, and classes are its class names."
+        return " ".join(filter(None, (picture, live)))
+    own = ""
+    if network.own and network.path is None:
+        own = f"The network is one of your own: enter it first, with `{entering(network)}` (classes.txt: its classes, one a line)."
     return " ".join(filter(None, (picture, own)))

@@ -101,6 +101,11 @@ def parse_test(text: str) -> TestSet:
         raise ValueError(f"what to measure on is FOLDER:DATASET[:EVERY], for instance photos:numbered, not '{text}'") from error
 
 
+def is_numbered(path: Path) -> bool:
+    """Tell whether a file's name begins with a class number: ``007_rooster.jpg``."""
+    return bool(re.match(r"\d+_", path.name))
+
+
 def find_numbered(dataset: str, root: Path, part: Part, classes: Sequence[str]) -> Pictures:
     """List a dataset with the class numbers of a base, wherever its classes are among them.
 
@@ -118,7 +123,7 @@ def find_numbered(dataset: str, root: Path, part: Part, classes: Sequence[str]) 
         DataError: If the classes cannot be matched.
     """
     if dataset == "numbered":
-        files = sorted(p for p in root.glob("*") if re.match(r"\d+_", p.name) and p.is_file() and is_picture(p))
+        files = sorted(p for p in root.glob("*") if is_numbered(p) and p.is_file() and is_picture(p))
         numbers = [int(p.name.partition("_")[0]) for p in files]
         if not files or max(numbers) >= len(classes):
             raise DataError(f"'{root}' does not hold pictures of {len(classes)} classes named NUMBER_name.jpg")

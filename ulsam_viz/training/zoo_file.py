@@ -51,7 +51,7 @@ class PlannedRun:
 
 
 def read_zoo_file(path: Path) -> list[PlannedRun]:
-    """Read the runs of a zoo file, in order.
+    """Read the runs of a zoo file, in order. One that is not there is looked for among those that ship, by its name.
 
     A run takes the file's ``[defaults]`` where it says nothing; with ``freeze_base``, which trains modules in a frozen base,
     its ``[frozen_defaults]``. ``groups``, ``seed``, ``module`` and ``layers`` may be lists
@@ -64,6 +64,8 @@ def read_zoo_file(path: Path) -> list[PlannedRun]:
     Raises:
         TrainingError: If the file cannot be read, names an unknown setting, or starts a run from a later one.
     """
+    shipped = Path(__file__).with_name(path.name)
+    path = shipped if shipped.exists() and not path.exists() else path
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

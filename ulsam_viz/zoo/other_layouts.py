@@ -28,8 +28,8 @@ _OURS = re.compile(r"(.*?)((?:depthwise|depthwise_norm|pointwise|pointwise_norm)
 _NORM = {"weight", "bias", "running_mean", "running_var"}
 
 
-# Below this side, in pixels, a stem that halves the picture leaves a network of five halvings hardly a grid.
-_SMALL_INPUT = 64
+#: Below this side, in pixels, a stem that halves the picture leaves a network of five halvings hardly a grid.
+SMALL_INPUT = 64
 _TORCHVISION_STEM = "features.0.0"
 #: Why a network whose stem has stride 1 is refused.
 STEM_KEEPS_SIZE = (
@@ -154,7 +154,7 @@ def recognise_foreign(
     convs, norms, classifier = _units_in(rest)
     trunk = _trunk_of(convs, norms)
     sure = stem_stride is not None or trunk.stem[0].prefix == _TORCHVISION_STEM
-    if input_size < _SMALL_INPUT and not sure:
+    if input_size < SMALL_INPUT and not sure:
         raise CheckpointError(
             f"a file does not tell strides, and networks for inputs of {input_size} px often have a stem that keeps the picture's size "
             "(stride 1), where those of this program halve it; say which it is (--stem-stride 1 or 2, or “Its stem” on the page)"

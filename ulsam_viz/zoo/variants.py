@@ -395,7 +395,7 @@ def _control_from(
     if placement and placement.mode == "instead":
         return tuple(c for c in manifest.get("controls_of_instead", []) if c["name"] == plain)
     if placement and placement.gain != "published" and not record.get("base"):
-        study = manifest["studies"]["gain"]
+        study = manifest.get("studies", {}).get("gain", {"variants": []})  # a zoo of the user's own has none
         return tuple(r for r in (*study["variants"], *study.get("repeats", [])) if r["name"] == plain)
     return ()
 
