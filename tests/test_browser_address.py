@@ -103,6 +103,14 @@ def test_a_reload_keeps_an_upload_and_back_leads_to_the_sample_before_it(browser
     until_these(page, coffee)
     walk(page, "forward")
     until_these(page, uploaded)
+    chooser = page.locator("input[type=file]")
+    for name in ("coffee.jpg", "sunflower.png"):  # the second takes the first one's place
+        with rerun(page):
+            chooser.set_input_files(str(ASSETS / name))
+        expect(title).to_have_attribute("aria-label", name)
+    settle(page)
+    walk(page, "back")
+    assert page.get_by_text("The uploaded picture is no longer here: upload it again; ").count() == 1
     page.context.close()
 
 

@@ -134,7 +134,8 @@ def test_esc_leaves_from_a_table_and_closes_a_list_alone(browser: Browser, addre
     page.keyboard.press("Escape")
     expect(page.get_by_label("Opacity")).to_be_hidden()
     cells = page.get_by_test_id("stDataFrame").first
-    cells.dblclick(position={"x": 30, "y": 50})
+    cells.click(position={"x": 30, "y": 50})
+    page.keyboard.press("Enter")
     editor = page.locator("#portal input, #portal textarea")
     editor.wait_for()
     page.keyboard.press("Escape")

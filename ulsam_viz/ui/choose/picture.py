@@ -91,7 +91,9 @@ def choose_picture() -> Picture:
     names = {key: f"{picture.name} ({key})" for key, picture in own.items()} | {key: s.title for key, s in samples.items()}
     strip_place = st.container()
     default = next(iter(samples))
-    missing = address.take_missing("picture", list(names), lambda key: names.get(key, f"({key})"), default)
+    missing = address.take_missing(
+        "picture", list(names), lambda key: names.get(key, key if _NAMED.search(key) else f"({key})"), default
+    )
     chosen = st.selectbox(
         "Picture",
         list(names),

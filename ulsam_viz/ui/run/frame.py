@@ -32,6 +32,16 @@ _STYLE = """
 .ulsam-grid td { min-width: 44px; height: 30px; text-align: center; border: 0; border-radius: 2px; padding: 0 3px; }
 .ulsam-grid td, .ulsam-grid caption span { forced-color-adjust: none; }
 :has(> .st-key-pages) { display: none; }
+/* Where the system sets its own colours, Streamlit's backgrounds go, and with them what is chosen. */
+@media (forced-colors: active) {
+  [data-testid="stButtonGroup"] button[data-selected] { forced-color-adjust: none; background: Highlight !important; border-color: Highlight !important; }
+  [data-testid="stButtonGroup"] button[data-selected] * { color: HighlightText !important; }
+  [data-testid="stSlider"] [data-orientation] > div:first-child { outline: 1px solid CanvasText; }
+  [data-testid="stSlider"] div:has(> div > input[type="range"]) { outline: 4px solid Highlight; outline-offset: -2px; }
+  [data-testid="stCheckbox"] label > span + div { forced-color-adjust: none; background: Canvas; outline: 1px solid CanvasText; }
+  [data-testid="stCheckbox"] label > span + div > div { background: CanvasText; }
+  [data-testid="stCheckbox"] label[data-selected] > span + div { background: Highlight; }
+}
 @media (max-width: 640px) {
   .stMainBlockContainer { padding: 4.2rem 0.9rem 2rem; }
   /* Streamlit hides both the pages and the controls behind one arrow. */
