@@ -53,6 +53,7 @@ def test_captums_metrics_come_when_asked_for_and_costly_methods_are_left_out_by_
     assert table.loc["Saliency", "its passes"] == 9
     assert table.loc["Saliency", "max-sensitivity"] > table.loc["Subspace 1", "max-sensitivity"] > 0
     assert "Left out, as they cost more: Occlusion (1530 passes)" in text_of(app)
+    assert "1.2 of 255 grey levels" in text_of(app)
     # All that was found out is in the archive.
     arrays: dict[str, np.ndarray] = {}
     found = json.loads(json.dumps(flatten(app.session_state["examined"], "examined", arrays)))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
+from ulsam_viz import explain
+from ulsam_viz.analysis import faithfulness
 from ulsam_viz.analysis.faithfulness import (
     ORDERS,
     SMOOTH,
@@ -23,6 +29,8 @@ from ulsam_viz.analysis.faithfulness import (
     smooth_random_map,
     to_side,
 )
+from ulsam_viz.images import Preprocessing
+from ulsam_viz.models.network import Network, Placement
 
 SIDE, BOX = 56, Box(8, 30, 24, 46)
 
@@ -130,3 +138,21 @@ def test_overlap_of_the_highest_places() -> None:
         assert overlap(values, flat) == pytest.approx(39 / 196)
     assert overlap(one, a) == pytest.approx(overlap(a, one))
     assert np.mean([overlap(a, rng.random((14, 14))) for _ in range(200)]) == pytest.approx(0.2, abs=0.02)
+
+
+def test_the_baselines_are_measured_once_for_all_layers_and_maps(
+    lively: Callable[..., Network], astronaut: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, calls = lively("mobilenet_v1", Placement((11, 13), 2)), []
+
+    def counted(*things: Any, **how: Any) -> Any:
+        calls.append(how["target"])
+        return measure_baselines(*things, **how)
+
+    monkeypatch.setattr(faithfulness, "measure_baselines", counted)
+    found = [
+        explain(astronaut, network, methods, target, preprocessing=Preprocessing(64)).ask("places")
+        for methods, target in ((("saliency",), 2), (("grad_cam",), 2), (("grad_cam",), 3))
+    ]
+    assert calls == [2, 3]
+    assert [topic.part("layer") for topic in found[0] if topic.kind == "faithful"] == [11, 13]

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from ulsam_viz.analysis.attribution import attribute
 from ulsam_viz.analysis.faithfulness import baseline_maps
-from ulsam_viz.analysis.robustness import infidelities, max_sensitivity, squares_of
+from ulsam_viz.analysis.robustness import RADIUS, infidelities, max_sensitivity, squares_of
 from ulsam_viz.images.preprocessing import Preprocessing
 from ulsam_viz.models.network import Network, Placement
 from ulsam_viz.models.optimize import optimize
+from ulsam_viz.zoo import get_variant
 
 SIDE = 96
 
@@ -60,6 +61,15 @@ def test_the_exact_map_foretells_all_and_no_other_does(x: Tensor) -> None:
     for name in ("opposite", "zero"):  # no factor that is not negative helps
         assert found[name].share == 1
     assert found["zero"].value == max(f.value for f in found.values())
+
+
+@pytest.mark.parametrize("variant", ["mobilenet_v1-0.5-after11-g4", "efficientnet_lite0-after12-g4"])
+def test_the_noise_in_grey_levels_is_what_the_preprocessing_makes_of_it(variant: str) -> None:
+    preprocessing = get_variant(variant).preprocessing
+    levels = torch.tensor([100, 110], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 1, 1)
+    a_level = preprocessing.normalize(levels).diff(dim=0).min() / 10
+    assert preprocessing.in_grey_levels(RADIUS) == pytest.approx(RADIUS / float(a_level), rel=1e-4)
+    assert f"{preprocessing.in_grey_levels(RADIUS):.2f}" == {"m": "1.17", "e": "2.56"}[variant[0]]
 
 
 def test_it_is_captums_number_for_the_map_spread_over_the_colours(model: Network, x: Tensor) -> None:
