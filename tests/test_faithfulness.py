@@ -29,7 +29,7 @@ from ulsam_viz.analysis.faithfulness import (
     smooth_random_map,
     to_side,
 )
-from ulsam_viz.images import Preprocessing
+from ulsam_viz.images.preprocessing import Preprocessing
 from ulsam_viz.models.network import Network, Placement
 
 SIDE, BOX = 56, Box(8, 30, 24, 46)

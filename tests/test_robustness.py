@@ -16,7 +16,7 @@ from ulsam_viz.analysis.robustness import RADIUS, infidelities, max_sensitivity,
 from ulsam_viz.images.preprocessing import Preprocessing
 from ulsam_viz.models.network import Network, Placement
 from ulsam_viz.models.optimize import optimize
-from ulsam_viz.zoo import get_variant
+from ulsam_viz.zoo.variants import get_variant
 
 SIDE = 96
 
