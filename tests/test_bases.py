@@ -165,7 +165,7 @@ def test_torchvisions_mobilenet_v2_is_a_base_too(tmp_path: Path, monkeypatch: py
     path = tmp_path / "hub" / "checkpoints" / "mobilenet_v2-7ebf99e0.pth"
     path.parent.mkdir(parents=True)
     torch.save(theirs.state_dict(), path)
-    with pytest.raises(BaseError, match="damaged or another file; remove it from .*, and fetch it again: python -c") as damaged:
+    with pytest.raises(BaseError, match=r"damaged or another file; remove it from .*, and fetch it again: python -c") as damaged:
         load_base(base.name)
     assert "efficientnet" not in str(damaged.value) and str(path.parent) in str(damaged.value)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

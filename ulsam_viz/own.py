@@ -141,7 +141,7 @@ def _variant(
 ) -> Variant:
     name, digest = _name_from(filename), hashlib.sha256(data)
     made_by = {"file": PurePath(filename).name, "file_sha256": digest.hexdigest(), "read_as": found.layout}
-    chosen = (found.placement, eps, classes)
+    chosen: tuple[object, ...] = (found.placement, eps, classes)
     if taken:
         made_by["weights"], chosen = taken, (*chosen, taken)
     digest.update(repr(chosen).encode())  # results are kept by it: all that changes them goes in
