@@ -155,6 +155,17 @@ SENTENCES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "memory through bytearray": (lambda: pt({"a": Calls(bytearray, 10**12)}), "a.pt", "bytearray"),
     "a module": (lambda: pt(nn.Sequential(nn.Conv2d(3, 8, 1))), "a.pt", r"torch\.nn\.modules.*save model\.state_dict\(\)"),
     "an object in a dictionary": (lambda: pt({"state_dict": whole(), "args": Path("x")}), "a.pt", r"asks for 'pathlib"),
+    "texts that become bytes again and again": (
+        lambda: with_pickle(
+            b"\x80\x02]q\x00(c_codecs\nencode\nq\x01X\x00\x00\x10\x00"
+            + b"a" * 2**20
+            + b"q\x02X\x06\x00\x00\x00latin1q\x03\x86q\x04R"
+            + b"h\x01h\x04R" * 50
+            + b"e."
+        ),
+        "a.pt",
+        "far more than a state dict needs",
+    ),
     "an object as a key": (lambda: pt({(1, 2): torch.zeros(1)}), "a.pt", "neither text nor numbers"),
     "a tar archive": (tarred, "a.pth.tar", "tar archive"),
     "instance steps": (lambda: with_pickle(b"(ios\nsystem\n."), "a.pt", "step INST"),

@@ -10,6 +10,7 @@ export_onnx(network, example, "network.onnx")  # input "pictures"; outputs "logi
 from __future__ import annotations
 
 import copy
+import importlib.util
 import warnings
 from pathlib import Path
 from typing import Any
@@ -67,12 +68,17 @@ def export_onnx(network: Any, example: Tensor, path: str | Path, *, opset: int =
 
     Returns:
         The path.
+
+    Raises:
+        ImportError: If the package ``onnx`` is not installed.
     """
+    if importlib.util.find_spec("onnx") is None:
+        raise ImportError("PyTorch writes ONNX with the package onnx, which is not installed: pip install onnx")
     form = _Flat(network, example)
     names = ["logits", *(f"maps_{layer}" for layer in form.shapes)]
     with warnings.catch_warnings():
         # That sizes are followed as numbers is meant; and the exporter that needs no further package is called the old one.
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
             form,

@@ -182,11 +182,12 @@ def calibrate_zoo(
     Yields:
         Each variant with its new record.
     """
+    homes = {v.name: (folder, v.name) if folder else home_of(v) for v in variants}  # found before anything is measured
     for preprocessing in dict.fromkeys(v.preprocessing for v in variants):
         material = gathered(preprocessing)
         for variant in tqdm([v for v in variants if v.preprocessing == preprocessing], unit="network"):
             record = measure(optimize(load_network(variant)), material)
-            home, name = (folder, variant.name) if folder else home_of(variant)
+            home, name = homes[variant.name]
             _enter(home / "manifest.json", name, record)
             yield variant, record
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import lru_cache
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 
@@ -479,9 +479,9 @@ def home_of(variant: Variant) -> tuple[Path, str]:
     Raises:
         CheckpointError: If no folder that is shown holds it.
     """
-    for folder in folders():
+    for folder, study in product(folders(), (None, *STUDIES)):
         try:
-            held = [*_variants_in(folder, None), *(v for study in STUDIES for v in _variants_in(folder, study))]
+            held = _variants_in(folder, study)
         except CheckpointError:  # `problems` says so
             continue
         for v in held:
