@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import BROWSER_TEST, maps, move_slider, rerun, running_app, settle, until, until_maps, visit
 from ulsam_viz import explain
-from ulsam_viz.__main__ import main
+from ulsam_viz.cli import main
 from ulsam_viz.images import decode_image
 from ulsam_viz.samples import ASSETS
 from ulsam_viz.ui.titles import PATHS
