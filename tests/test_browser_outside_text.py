@@ -10,7 +10,7 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser import BROWSER_TEST, open_page, rerun, running_app, settle, until
+from tests.browser import BROWSER_TEST, ROOT, open_page, rerun, running_app, settle, until
 from tests.outside import HOSTILE, OWN, hostile_table, hostile_zoo
 from ulsam_viz.images.samples import ASSETS
 from ulsam_viz.ui.dataset.opening import OFFERED
@@ -30,7 +30,8 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(tmp_path_factory: pytest.TempPathFactory, table: Path) -> Iterator[str]:
     """The app with a zoo and a table in which every name is hostile."""
     zoo = hostile_zoo(tmp_path_factory.mktemp("zoo"))
-    with running_app(**{"ULSAM_VIZ_CHECKPOINTS": str(zoo), OFFERED: str(table), SWITCH: "1"}) as app:  # type: ignore[arg-type]
+    environment = {"ULSAM_VIZ_CHECKPOINTS": str(zoo), OFFERED: str(table), SWITCH: "1"}
+    with running_app(ROOT / "app.py", **environment) as app:
         yield app
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.protobuf.message import Message
 from streamlit.testing.v1 import AppTest
 
 import ulsam_viz.ui
@@ -44,30 +43,36 @@ def dataset() -> None:
     dataset_page.show()
 
 
-def strings(message: Message, path: str = "") -> Iterator[tuple[str, str, str]]:
-    """Yield all texts of a message that a page has sent: the kind of the element, the field, the text."""
+def strings(message: Any) -> Iterator[tuple[str, str, str]]:
+    """Yield all texts of a message (protobuf) that a page has sent: the kind of the element, the field, the text."""
     kind = message.DESCRIPTOR.name
     for field, value in message.ListFields():
         many = value if field.is_repeated else [value]
         if field.message_type and field.message_type.GetOptions().map_entry:
             continue
         for item in many:
-            if isinstance(item, Message):
-                yield from strings(item, kind)
+            if field.message_type:
+                yield from strings(item)
             elif isinstance(item, str):
                 yield kind, field.name, item
 
 
-class Tags(HTMLParser):
-    """Remembers which elements a text of HTML has."""
+class Reader(HTMLParser):
+    """Reads a text of HTML: which elements it has, and what is to be read, each element's name where it begins."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.found: set[str] = set()
+        self.tags: set[str] = set()
+        self.read = ""
         self.feed(text)
+        self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.add(tag)
+        self.tags.add(tag)
+        self.read += f"<{tag}>"
+
+    def handle_data(self, data: str) -> None:
+        self.read += data
 
 
 def written(spec: Any, key: str = "") -> Iterator[str]:
@@ -93,9 +98,9 @@ def read_as_something_else(app: AppTest) -> list[tuple[str, str, str]]:
     found = []
     for kind, field, text in texts(app):
         if kind == "PlotlyChart" and field == "spec":
-            bad = any({"a", "img"} & Tags(part).found for part in written(json.loads(text)))
+            bad = any({"a", "img"} & Reader(part).tags for part in written(json.loads(text)))
         elif kind == "Html":
-            bad = bool({"a", "img"} & Tags(text).found)
+            bad = bool({"a", "img"} & Reader(text).tags)
         elif field == "columns":
             bad = any(_reads(str(column.get("help"))) for column in json.loads(text or "{}").values())
         elif field in _PLAIN or (field == "options" and kind in _PLAIN_OPTIONS):
@@ -194,13 +199,8 @@ def _is_escaped(text: ast.expr) -> bool:
 
 @pytest.mark.parametrize("text", [*SIGNS, HOSTILE, "- a", "1. a", "# a", "a\n\n# b", "_a_ __b__ c_d", "a ` b `` c"])
 def test_sentences_in_html_show_what_was_escaped_letter_by_letter(text: str) -> None:
-    parts: list[str] = []
-    reader = HTMLParser()
-    reader.handle_data = parts.append  # type: ignore[method-assign, assignment]
-    reader.handle_starttag = lambda tag, _: parts.append(f"<{tag}>")  # type: ignore[method-assign, assignment]
-    reader.feed(markdown_to_html(f"*where* {escape_markdown(text)}"))
-    reader.close()
-    assert "".join(parts) == f"<em>where {' '.join(text.split())}"
+    read = Reader(markdown_to_html(f"*where* {escape_markdown(text)}")).read
+    assert read == f"<em>where {' '.join(text.split())}"
 
 
 def test_what_means_nothing_is_left_as_it_is() -> None:
