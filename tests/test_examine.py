@@ -112,7 +112,7 @@ def test_nonsense_in_the_address_falls_back(app: AppTest) -> None:
         "robust-limit": "7",
     }.items():
         app.query_params[key] = value
-    assert "of the picture; it begins in the middle" in text_of(fine(app.run()))
+    assert "of the picture. Smooth maps" in text_of(fine(app.run()))
     assert not app.error
     app.query_params["question"] = "Cover a part"
     app.query_params["cover-rows"] = ["224", "224"]  # an empty box covers one row

@@ -22,7 +22,7 @@ NINTH = 2.51
 AGAINST_WHAT = (
     "Smooth maps (attention, Grad-CAM, occlusion) are ranked among smooth random maps; any other, whose first pixels lie scattered, "
     "also among random orders of single pixels, since scattered pixels spoil any picture, wherever they are. Equal values stand in a "
-    "random order. Better beyond chance: of 100 random maps about 5 would be called so in each of the two measures."
+    "random order. Better beyond chance: of 100 random maps at most about 5 would be called so in each of the two measures."
 )
 _CURVES = ("insertion", "deletion")
 
