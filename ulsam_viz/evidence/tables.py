@@ -1,7 +1,8 @@
-"""The zoo's figures as Markdown, for the README and the model card: `python -m ulsam_viz variants --write FILE`."""
+"""The zoo's figures as Markdown, for README, docs/results.md and the model card: `python -m ulsam_viz variants --write FILE`."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,13 +12,18 @@ from ..models.ulsam import GAINS
 from ..zoo.variants import UNKNOWN, Variant, list_variants, pictures_of, position_name
 from . import experiments as studies
 from .statistics import (
+    Comparison,
     accuracy_of,
     by_backbone,
     by_position,
     common_seeds,
+    compare,
     control_of,
     elsewhere,
     findings,
+    noise_of_differences,
+    of_kind,
+    peers_of,
     seed_spread,
     trained_anew,
     what_attention_does,
@@ -25,22 +31,57 @@ from .statistics import (
 
 
 def write_tables(document: Path, variants: Sequence[Variant]) -> None:
-    """Put the tables of a zoo between a document's marks, ``<!-- accuracy -->``, ``<!-- maps -->``, ``<!-- experiments -->``, to their ends.
+    """Put the tables of a zoo between a document's marks, from ``<!-- accuracy -->`` to ``<!-- /accuracy -->`` and so on.
 
     Raises:
-        ValueError: If the document has neither mark.
+        ValueError: If the document has no mark of :data:`_TABLES`.
     """
     text, found = document.read_text(encoding="utf-8"), False
-    for name, table in (("accuracy", accuracy_tables), ("maps", map_table), ("experiments", experiment_tables)):
+    for name, table in _TABLES.items():
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         if begin in text and end in text:
             head, _, rest = text.partition(begin)
             text, found = f"{head}{begin}\n\n{table(variants)}\n\n{end}{rest.partition(end)[2]}", True
     if not found:
-        raise ValueError(
-            f"'{document}' has no place for tables: <!-- accuracy --> <!-- /accuracy -->, or the same with maps or experiments"
-        )
+        marks = ", ".join(f"<!-- {name} --> <!-- /{name} -->" for name in _TABLES)
+        raise ValueError(f"'{document}' has no place for tables; one is: {marks}")
     document.write_text(text, encoding="utf-8")
+
+
+def summary_table(variants: Sequence[Variant]) -> str:
+    """Write one row for each backbone, set of test pictures and gain, modules after a layer; and the conclusion under them."""
+    rows, most, differ = [list(_SUMMARY)], dict.fromkeys(GAINS, 0.0), []
+    for members in by_backbone(variants).values():
+        for seen in (members, *elsewhere(members)):
+            everything = variants if seen is members else seen
+            for gain in GAINS:
+                placed = of_kind(seen, "after", gain)
+                control = control_of(placed[0], everything) if placed else None
+                if control is None:
+                    continue
+                comparison = compare([control, *map(accuracy_of, placed)], noise_of_differences(peers_of(placed[0], everything)))
+                flips = max(v.metrics["effects"]["off"]["flips"] for v in placed if "effects" in v.metrics)
+                most[gain] = max(most[gain], flips)
+                name = f"{placed[0].label}, {placed[0].measured_on}"
+                differ += [f"{name} ({gain})"] if comparison.beyond_chance else []
+                figures = (f"{control.seeds[0]:.1f}", f"{comparison.largest:.2f}", _chance(comparison), f"{flips:.1f} %")
+                rows.append([name, gain, str(len(placed)), *figures])
+    conclusion = (
+        f"Taken away, attention changes at most {most['published']:.1f} % of a network's answers with the gain as published, "
+        f"and at most {most['normalised']:.1f} % with the normalised gain, which is ours. Where chance is known, top-1 differs "
+        f"by more than it explains in {'; '.join(differ) or 'none of the rows'}."
+    )
+    return f"{_table(rows)}\n\n{textwrap.fill(conclusion, 120)}"
+
+
+# Columns of :func:`summary_table`.
+_SUMMARY = ("network, test pictures", "gain", "networks", "top-1 %", "differs by", "by chance", "changed")
+
+
+def _chance(comparison: Comparison) -> str:
+    if comparison.by_chance is None:
+        return "unknown"
+    return f"{comparison.by_chance:.2f}{' (borderline)' if comparison.borderline else ''}"
 
 
 def accuracy_tables(variants: Sequence[Variant]) -> str:
@@ -198,3 +239,7 @@ def _span(values: Iterable[float], form: str) -> str:
 def _table(rows: Sequence[Sequence[str]]) -> str:
     head, *body = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
+
+
+#: What stands between the marks of a document, by their name.
+_TABLES = {"summary": summary_table, "accuracy": accuracy_tables, "maps": map_table, "experiments": experiment_tables}
