@@ -1,1 +1,1 @@
-"""What backs the figures in the README: ``python -m benchmarks`` or ``make bench``."""
+"""What backs the figures in docs/speed.md: ``python -m benchmarks`` or ``make bench``."""

@@ -95,6 +95,17 @@ def with_table(text: str, table: str) -> str:
     return f"{head}{_BEGIN}\n\n{table}\n\n{_END}{rest.partition(_END)[2]}"
 
 
+def without_implied(arrows: Arrows) -> dict[str, frozenset[str]]:
+    """Return arrows without those that a longer way implies: a -> c, where a -> b and b -> c."""
+    reached = {room: _reached(room, arrows) for room in arrows}
+
+    def implied(room: str, target: str) -> bool:
+        others = (other for other in arrows[room] - {target} if room not in reached[other])
+        return any(target in reached[other] and other not in reached[target] for other in others)
+
+    return {room: frozenset(t for t in targets if not implied(room, t)) for room, targets in arrows.items()}
+
+
 def draw(arrows: Arrows, file: Path) -> None:
     """Draw rooms as boxes on their floors and imports as arrows, red between rooms that import each other."""
     import matplotlib
@@ -112,7 +123,7 @@ def draw(arrows: Arrows, file: Path) -> None:
         figure, axes = pyplot.subplots(figsize=(12, 1 + 0.75 * len(set(floors.values()))), layout="constrained")
         axes.set(xlim=(0, 12), ylim=(-0.6, max(y for _, y in places.values()) + 0.6))
         axes.axis("off")
-        for room, targets in arrows.items():
+        for room, targets in without_implied(arrows).items():
             for target in sorted(targets):
                 circle = floors[room] == floors[target]
                 line = {"arrowstyle": "->", "color": "#c62828" if circle else "#90a4ae", "lw": 1.4 if circle else 0.7}

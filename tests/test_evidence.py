@@ -263,7 +263,7 @@ def test_maps_are_alive_that_are_uniform_for_less_than_a_fifth_of_the_pictures()
 
 
 def test_the_documents_hold_the_manifests_figures(tmp_path: Path) -> None:
-    for name in ("README.md", "checkpoints/README.md"):
+    for name in ("README.md", "docs/results.md", "checkpoints/README.md"):
         document = tmp_path / "document.md"
         document.write_text((ROOT / name).read_text())
         assert main(["variants", "--write", str(document)]) == 0

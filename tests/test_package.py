@@ -112,6 +112,7 @@ def test_the_sdist_holds_what_a_developer_needs(installed: Installed) -> None:
         "tests",
         "benchmarks",
         "deploy",
+        "docs",
         "Dockerfile",
         ".dockerignore",
     ):
