@@ -55,7 +55,7 @@ class Base:
     rename: Callable[[str], str]
     source: str
     licence: str
-    remedy: str = "fetch it again"
+    remedy: str = "install it again"
 
 
 def _packaged(package: str, file: str) -> Callable[[], Path]:
