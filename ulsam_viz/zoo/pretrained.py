@@ -57,7 +57,7 @@ class Base:
     source: str
     licence: str
     published: str = ""
-    remedy: str = "fetch it again"
+    remedy: str = "install it again"
 
 
 def _packaged(package: str, file: str) -> Callable[[], Path]:
