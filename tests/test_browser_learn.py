@@ -135,6 +135,7 @@ def test_esc_leaves_from_a_table_and_closes_a_list_alone(browser: Browser, addre
     expect(page.get_by_label("Opacity")).to_be_hidden()
     cells = page.get_by_test_id("stDataFrame").first
     cells.click(position={"x": 30, "y": 50})
+    expect(cells.locator('td[aria-selected="true"]')).to_have_count(1)
     page.keyboard.press("Enter")
     editor = page.locator("#portal input, #portal textarea")
     editor.wait_for()

@@ -70,9 +70,11 @@ def seen(page: Page, selector: str, margin: int = 0) -> np.ndarray:
 
 
 def test_where_the_system_sets_its_own_colours_those_that_mean_something_stay(browser: Browser, address: str) -> None:
-    page = visit(browser, f"{address}/?methods=Saliency&subspace=layer+11%2C+subspace+2")
+    page = open_page(browser, dark=True)
+    page.emulate_media(forced_colors="active")
+    page.goto(with_small_network(f"{address}/?methods=Saliency&subspace=layer+11%2C+subspace+2"))
     until_maps(page, 4)
-    page.emulate_media(forced_colors="active", color_scheme="dark")
+    settle(page)
     scale = seen(page, ".legend .bar")
     assert len(np.unique(scale.reshape(-1, 3), axis=0)) > 30
     swatch = seen(page, '.tile[data-id="11.1"] .swatch')
