@@ -386,7 +386,7 @@ def test_what_the_address_asks_for_in_vain_is_said(app: AppTest) -> None:
 def test_what_closed_popovers_choose_is_said_in_sight(app: AppTest) -> None:
     for key, value in {
         "methods": ["Nonsense", "Integrated gradients"],
-        "integrated_gradients.steps": "77",
+        "integrated_gradients.steps": "few",
         "target": "dragonfruit",
         "subspace": "layer 99",
         "device": "TPU",
@@ -398,7 +398,7 @@ def test_what_closed_popovers_choose_is_said_in_sight(app: AppTest) -> None:
     hidden = "\n".join(str(e.value) for popover in app.get("popover") for e in popover.get("caption"))  # type: ignore[union-attr]
     for line in (
         "There is no attribution method “Nonsense”.",
-        f"There is no Integrated gradients with {steps.label.lower()} “77”; {steps.default} is taken.",
+        f"There is no Integrated gradients with {steps.label.lower()} “few”; {steps.default} is taken.",
         "The network knows no class “dragonfruit”; the predicted class is the target.",
         "The network has no “layer 99”.",
         "There is no device “TPU”; Auto is taken.",

@@ -66,7 +66,7 @@ def test_a_start_imports_neither_torchvision_nor_the_compiler() -> None:
 import sys
 import captum.attr
 import torch
-import ulsam_viz.ui.pages
+import ulsam_viz.ui.run_page
 from ulsam_viz.analysis.attention import attend
 from ulsam_viz.models.cost import count_cost
 from ulsam_viz.models.optimize import optimize

@@ -87,8 +87,8 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (root / name / label).mkdir(parents=True)
             for i in range(3):
                 (root / name / label / f"{i}.jpg").symlink_to(picture)
-    for name in ("numbered", "DIR/imagenet-photos", "DIR/photos"):
-        (root / name).mkdir()
+    for name in ("numbered/flickr-photos", "DIR/flickr-photos", "DIR/imagenet-photos", "DIR/photos"):
+        (root / name).mkdir(parents=True)
         (root / name / "007_rooster.jpg").symlink_to(picture)
     (root / "synsets" / "n01514668").mkdir(parents=True)
     (root / "synsets" / "imagenet_index.tsv").write_text("n01514668\t7\n")
@@ -194,7 +194,8 @@ def test_the_command_that_enters_an_upload_enters_what_was_shown(
     shown = read_checkpoint(
         Path("mine.pt").read_bytes(), "mine.pt", classes=("a", "b", "c"), preprocessing=pre, gain="normalised", stem_stride=2
     ).variant
-    assert main(shlex.split(entering(shown))[1:]) == 0, capsys.readouterr().err
+    words = shlex.split(entering(shown))
+    assert main(words[words.index("add") :]) == 0, capsys.readouterr().err
     entered = get_variant(shown.name)
     assert (entered.placement, entered.preprocessing, entered.classes) == (shown.placement, shown.preprocessing, shown.classes)
     assert entered.made_by.get("weights") == shown.made_by.get("weights")

@@ -339,7 +339,8 @@ def test_the_command_that_a_report_prints_gives_its_numbers_again(
     crop.save(tmp_path / "input.png")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(engine, "_default", engine.Engine(workers=1))
-    assert main([*shlex.split(report.command)[1:], "--save", "found", "--json"]) == 0
+    words = shlex.split(report.command)
+    assert main([*words[words.index("inspect") :], "--save", "found", "--json"]) == 0
     found = dict(np.load(tmp_path / "found" / "input" / "numbers.npz"))
     for key, values in (("pixels", seen.pixels), ("logits", seen.logits), *_attributed(seen.attributions)):
         np.testing.assert_allclose(found[key], values, rtol=1e-3, atol=1e-4 * float(np.abs(values).max()), err_msg=key)
@@ -482,7 +483,8 @@ def test_a_network_of_ones_own_is_asked_too(tmp_path: Path) -> None:
             for k, (row, column) in enumerate(np.unravel_index(m.argmax(), m.shape) for m in seen.attention["conv_layer_1"])
         ),
     }
-    assert "ulsam-viz inspect" not in text and "live model" in text and not report.command  # no command can load it
+    assert "ulsam-viz inspect" not in report.command and "explain(" in report.command  # no command can load it
+    assert "In Python, where network is the live" in text
     with pytest.raises(ValueError, match="of variants alone"):
         seen.ask("sanity")
 

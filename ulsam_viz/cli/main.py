@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +202,7 @@ def _served_at(options: list[str]) -> str:
     """Return the address that options of Streamlit serve the app at; "" where they name none."""
     pairs = [
         tuple(option.split("=", 1)) if "=" in option else (option, value)
-        for option, value in zip(options, [*options[1:], ""], strict=True)
+        for option, value in zip_longest(options, options[1:], fillvalue="")
     ]
     return next((value for name, value in pairs if name == "--server.address"), "")
 
