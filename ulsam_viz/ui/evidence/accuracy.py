@@ -98,7 +98,7 @@ def show_accuracies(variants: Sequence[Variant], everything: Sequence[Variant], 
     """Show the accuracy of each network, and what the differences show, on each set of pictures that they were measured on."""
     _show_accuracies(variants, everything, chosen)
     for seen in elsewhere(variants):
-        st.markdown(f"**The same networks on {seen[0].measured_on}**")
+        st.markdown(f"**The same networks on {escape_markdown(seen[0].measured_on)}**")
         _show_accuracies(seen, seen, next((v for v in seen if v.name == chosen.name), seen[0]))
 
 
@@ -122,7 +122,7 @@ def _show_accuracies(variants: Sequence[Variant], everything: Sequence[Variant],
     for found in findings(variants, everything):
         st.markdown(found)
     st.caption(
-        f"{chosen.about_pictures} {_chance(peers_of(chosen, everything))}± is the standard deviation over seeds; to control: over the seeds that both have. "
+        f"{escape_markdown(chosen.about_pictures)} {_chance(peers_of(chosen, everything))}± is the standard deviation over seeds; to control: over the seeds that both have. "
         f"{_error_of_one(chosen)} {command(chosen)}"
     )
 

@@ -154,7 +154,7 @@ def how_familiar(found: Familiarity, *, fits: bool = False) -> str:
 def how_often_warned(variant: Variant) -> str:
     """Say for which share of pictures the warning comes, as far as that was measured: of test pictures by its border, of others as counted."""
     others = "".join(f", for {share:.0f} % of {which}" for which, share in variant.calibration.warned)
-    return f"The warning comes for {FALSE_ALARMS:.0%} of {variant.measured_on}{others}." if others else ""
+    return f"The warning comes for {FALSE_ALARMS:.0%} of {escape_markdown(variant.measured_on)}{others}." if others else ""
 
 
 def _variant_card(scene: Scene, times: Mapping[str, Latency] | str | None) -> str:
