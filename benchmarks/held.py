@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ulsam_viz.cli.main import main
+from ulsam_viz.cli.program import main
 
 _LOOK_EVERY = 2.0  # seconds
 

@@ -29,7 +29,7 @@ from ulsam_viz.batch import output
 from ulsam_viz.batch.local import run
 from ulsam_viz.batch.pictures import BatchError, Folder, read_crops
 from ulsam_viz.batch.rows import Look, PictureRows, explode
-from ulsam_viz.cli.main import main
+from ulsam_viz.cli.program import main
 from ulsam_viz.explanation import explain
 from ulsam_viz.figures.tiles import block_means
 from ulsam_viz.images.preprocessing import Preprocessing, decode_image, prepare

@@ -18,7 +18,7 @@ from ulsam_viz.batch import local, output
 from ulsam_viz.batch.local import run
 from ulsam_viz.batch.pictures import Crops, read_crops
 from ulsam_viz.batch.rows import Look
-from ulsam_viz.cli.main import main
+from ulsam_viz.cli.program import main
 from ulsam_viz.images.preprocessing import Preprocessing, decode_image
 from ulsam_viz.images.samples import ASSETS
 from ulsam_viz.zoo.variants import get_variant

@@ -22,7 +22,7 @@ from ulsam_viz.batch.cluster import RayRows, _found_here, run_on_ray
 from ulsam_viz.batch.local import run
 from ulsam_viz.batch.output import Summary
 from ulsam_viz.batch.rows import Look
-from ulsam_viz.cli.main import main
+from ulsam_viz.cli.program import main
 from ulsam_viz.images.samples import ASSETS
 from ulsam_viz.zoo.variants import get_variant
 

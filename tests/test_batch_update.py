@@ -20,7 +20,7 @@ from ulsam_viz.batch import local, output
 from ulsam_viz.batch.local import run
 from ulsam_viz.batch.pictures import BatchError, Crops, Folder, read_crops
 from ulsam_viz.batch.rows import Look, PictureRows, explode, implode
-from ulsam_viz.cli.main import main
+from ulsam_viz.cli.program import main
 from ulsam_viz.dataset.opened import open_folder
 from ulsam_viz.dataset.table import TableError
 from ulsam_viz.images.preprocessing import Preprocessing

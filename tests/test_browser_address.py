@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import BROWSER_TEST, maps, move_slider, rerun, running_app, settle, until, until_maps, visit
 from ulsam_viz import explain
-from ulsam_viz.cli.main import main
+from ulsam_viz.cli.program import main
 from ulsam_viz.images.preprocessing import decode_image
 from ulsam_viz.images.samples import ASSETS
 from ulsam_viz.ui.navigation import PATHS

@@ -29,7 +29,7 @@ from ulsam_viz.analysis.calibration import (
 )
 from ulsam_viz.analysis.effects import ablate, with_strength
 from ulsam_viz.analysis.faithfulness import insertion_and_deletion
-from ulsam_viz.cli.main import main
+from ulsam_viz.cli.program import main
 from ulsam_viz.engine.engine import Engine
 from ulsam_viz.images.preprocessing import ModelInput, Preprocessing, decode_image, prepare
 from ulsam_viz.models.network import Network, Placement

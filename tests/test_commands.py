@@ -26,7 +26,7 @@ from ulsam_viz.analysis.computations import AttributionError
 from ulsam_viz.batch.pictures import read_crops
 from ulsam_viz.batch.rows import Look, PictureRows
 from ulsam_viz.cli.looks import names_of
-from ulsam_viz.cli.main import main
+from ulsam_viz.cli.program import main
 from ulsam_viz.explanation import class_number
 from ulsam_viz.images.preprocessing import decode_image
 from ulsam_viz.images.samples import ASSETS, list_samples
@@ -220,7 +220,7 @@ def test_exit_codes_are_those_that_help_tells(monkeypatch: pytest.MonkeyPatch, c
         def run(_: object) -> None:
             raise error
 
-        monkeypatch.setattr("ulsam_viz.cli.main._variants", run)
+        monkeypatch.setattr("ulsam_viz.cli.program._variants", run)
         return main(["variants"])
 
     assert main(["variants"]) == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ulsam_viz.cli.main import main
+from ulsam_viz.cli.program import main
 from ulsam_viz.evidence import paper
 from ulsam_viz.evidence.statistics import (
     SMALLEST_TOP1,

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ulsam_viz.cli.main import main
+from ulsam_viz.cli.program import main
 from ulsam_viz.images.preprocessing import prepare
 from ulsam_viz.zoo.variants import get_variant, load_variant
 

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.conftest import noise
-from ulsam_viz.cli.main import main
+from ulsam_viz.cli.program import main
 from ulsam_viz.images.preprocessing import Preprocessing
 from ulsam_viz.models.backbones import BACKBONES
 from ulsam_viz.models.network import Network, Placement

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from tests.oracle import ReferenceLoop, trained_looking
 from ulsam_viz import CheckpointError, list_variants, load_variant
-from ulsam_viz.cli.main import main
+from ulsam_viz.cli.program import main
 from ulsam_viz.evidence.statistics import accuracy_of, conclusions, control_of, findings, noise_of_differences, seed_spread
 from ulsam_viz.evidence.tables import accuracy_tables, map_table
 from ulsam_viz.images.preprocessing import Preprocessing

@@ -27,7 +27,7 @@ import ulsam_viz
 from tests.browser import ROOT, SMALL_NETWORK, running_server
 from tests.patience import PATIENCE
 from ulsam_viz import paths as places
-from ulsam_viz.cli.main import main
+from ulsam_viz.cli.program import main
 from ulsam_viz.zoo.variants import list_variants
 
 NAME = "mobilenet_v1-0.5-after11-g4"

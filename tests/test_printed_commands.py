@@ -19,7 +19,7 @@ from torch import nn
 
 from tests.conftest import noise
 from ulsam_viz import Preprocessing, explain, insert_ulsam
-from ulsam_viz.cli.main import _parser, main
+from ulsam_viz.cli.program import _parser, main
 from ulsam_viz.images.preprocessing import decode_image
 from ulsam_viz.models.mobilenet import MobileNetV1
 from ulsam_viz.models.network import Placement

@@ -26,7 +26,7 @@ from tests.patience import PATIENCE, until
 from tests.tables import table_of_samples
 from tests.test_own import StandAlone, lively, mobilenet_v1, pt, with_modules
 from tests.traces import files_below, find, open_files, traces
-from ulsam_viz.cli.main import _served_at
+from ulsam_viz.cli.program import _served_at
 from ulsam_viz.images.preprocessing import crop_centre, decode_image
 from ulsam_viz.zoo.variants import get_variant
 

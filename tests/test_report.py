@@ -28,7 +28,7 @@ from tests.test_sheet import a_sheet
 from ulsam_viz import explain, insert_ulsam
 from ulsam_viz.analysis.attribution import Attribution
 from ulsam_viz.analysis.effects import Effect, ShapleyValues
-from ulsam_viz.cli.main import main
+from ulsam_viz.cli.program import main
 from ulsam_viz.figures.colours import SCALES, Scale
 from ulsam_viz.figures.papers import Legend, as_printed
 from ulsam_viz.images.preprocessing import Preprocessing, decode_image

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pytest
 
-from ulsam_viz.cli.main import _parser, main
+from ulsam_viz.cli.program import _parser, main
 from ulsam_viz.cli.train import _recipe
 from ulsam_viz.cli.training_options import add_settings, chosen, settings_of
 from ulsam_viz.models.network import Placement

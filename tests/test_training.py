@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
 from ulsam_viz.analysis.calibration import calibration_error
-from ulsam_viz.cli.main import main
+from ulsam_viz.cli.program import main
 from ulsam_viz.images.preprocessing import Preprocessing, decode_image, prepare
 from ulsam_viz.models.mobilenet import MobileNetV1, MobileNetV2
 from ulsam_viz.models.network import Placement

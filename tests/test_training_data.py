@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from tests.test_file_names import closed_folders
-from ulsam_viz.cli.main import main
+from ulsam_viz.cli.program import main
 from ulsam_viz.images.preprocessing import decode_image
 from ulsam_viz.training.classes import class_difference
 from ulsam_viz.training.data import (

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save
 
 from ulsam_viz import CheckpointError, list_variants, load_variant
-from ulsam_viz.cli.main import main
+from ulsam_viz.cli.program import main
 from ulsam_viz.evidence.statistics import accuracy_of, control_of, kind_of
 from ulsam_viz.images.preprocessing import ModelInput
 from ulsam_viz.models.network import Placement

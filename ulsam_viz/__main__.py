@@ -1,6 +1,6 @@
 import sys
 
-from .cli.main import main
+from .cli.program import main
 
 if __name__ == "__main__":
     sys.exit(main())
