@@ -229,7 +229,7 @@ def test_a_network_is_calibrated_where_it_is_kept(
     if where == "own folder":
         monkeypatch.setenv("ULSAM_VIZ_OWN", str(own_zoo))
     else:
-        monkeypatch.setattr("ulsam_viz.zoo._MORE", [own_zoo])
+        monkeypatch.setattr("ulsam_viz.zoo.variants._MORE", [own_zoo])
     there = {v.path for v in list_variants(own_zoo)}
     shown = next(v for v in list_variants() if v.path in there and v.placement)
     before = (CHECKPOINTS / "manifest.json").read_bytes()
