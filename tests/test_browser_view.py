@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from typing import Any
 
@@ -52,21 +51,6 @@ def test_maps_fill_the_window(browser: Browser, address: str, width: int, height
     assert share(page, "map", "attribution") >= 0.30
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.context.close()
-
-
-def seen(page: Page, selector: str, margin: int = 0) -> np.ndarray:
-    """Return the pixels of the first element of a kind that is in sight, and of so many around it."""
-    element = page.locator(selector).locator("visible=true").first
-    element.scroll_into_view_if_needed()
-    box = element.bounding_box()
-    assert box
-    clip = {
-        "x": box["x"] - margin,
-        "y": box["y"] - margin,
-        "width": box["width"] + 2 * margin,
-        "height": box["height"] + 2 * margin,
-    }
-    return np.asarray(Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB"))  # type: ignore[arg-type]
 
 
 def test_on_a_phone_the_first_map_begins_in_the_first_screen(browser: Browser, address: str) -> None:
