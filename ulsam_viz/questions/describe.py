@@ -22,7 +22,8 @@ NINTH = 2.51
 AGAINST_WHAT = (
     "Smooth maps (attention, Grad-CAM, occlusion) are ranked among smooth random maps; any other, whose first pixels lie scattered, "
     "also among random orders of single pixels, since scattered pixels spoil any picture, wherever they are. Equal values stand in a "
-    "random order. Better beyond chance: of 100 random maps at most about 5 would be called so in each of the two measures."
+    "random order. Better beyond chance: made for 5 random maps in 100; measured on MobileNet-V1 0.5: 7 in insertion (11 of the "
+    "coarsest, 7 x 7), 1 in deletion."
 )
 _CURVES = ("insertion", "deletion")
 
