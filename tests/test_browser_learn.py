@@ -121,6 +121,30 @@ def test_present_mode_begins_and_ends_by_key_and_the_arrow_keys_walk(browser: Br
     page.context.close()
 
 
+def test_esc_leaves_from_a_table_and_closes_a_list_alone(browser: Browser, address: str) -> None:
+    page = visit(browser, f"{address}/learn?part=sandbox&present=1", width=1920)
+    sidebar = page.get_by_test_id("stSidebar")
+    chooser = page.get_by_role("combobox", name=re.compile("Start from"))
+    chooser.click()
+    page.get_by_role("listbox").wait_for()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("listbox")).to_have_count(0)
+    page.get_by_role("button", name="View").click()
+    page.get_by_label("Opacity").wait_for()
+    page.keyboard.press("Escape")
+    expect(page.get_by_label("Opacity")).to_be_hidden()
+    cells = page.get_by_test_id("stDataFrame").first
+    cells.click(position={"x": 60, "y": 60})
+    expect(cells.locator(":focus")).to_have_count(1)
+    assert "present=1" in page.url
+    expect(sidebar).to_be_hidden()
+    with rerun(page):
+        page.keyboard.press("Escape")
+    expect(sidebar).to_be_visible()
+    assert "present" not in page.url
+    page.context.close()
+
+
 def test_the_arrow_keys_of_a_question_do_not_turn_the_page(browser: Browser, address: str) -> None:
     page = visit(browser, f"{address}/learn?step=groups&present=1", width=1920)
     choice = page.get_by_role("radio", name=re.compile("I do not know"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from typing import Any
 
@@ -50,6 +51,50 @@ def test_maps_fill_the_window(browser: Browser, address: str, width: int, height
     assert share(page, "map") >= least
     assert share(page, "map", "attribution") >= 0.30
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.context.close()
+
+
+def seen(page: Page, selector: str, margin: int = 0) -> np.ndarray:
+    """Return the pixels of the first element of a kind that is in sight, and of so many around it."""
+    element = page.locator(selector).locator("visible=true").first
+    element.evaluate("element => element.scrollIntoView({block: 'center'})")  # not below the navigation, which stays on top
+    box = element.bounding_box()
+    assert box
+    clip = {
+        "x": box["x"] - margin,
+        "y": box["y"] - margin,
+        "width": box["width"] + 2 * margin,
+        "height": box["height"] + 2 * margin,
+    }
+    return np.asarray(Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB"))  # type: ignore[arg-type]
+
+
+def test_where_the_system_sets_its_own_colours_those_that_mean_something_stay(browser: Browser, address: str) -> None:
+    page = open_page(browser, dark=True)
+    page.emulate_media(forced_colors="active")
+    page.goto(with_small_network(f"{address}/?methods=Saliency&subspace=layer+11%2C+subspace+2"))
+    until_maps(page, 4)
+    settle(page)
+    scale = seen(page, ".legend .bar")
+    assert len(np.unique(scale.reshape(-1, 3), axis=0)) > 30
+    swatch = seen(page, '.tile[data-id="11.1"] .swatch')
+    assert np.ptp(swatch[len(swatch) // 2, len(swatch[0]) // 2]) > 30  # a hue, no grey
+    bar = seen(page, ".answers .track")
+    assert np.abs(np.diff(bar[len(bar) // 2].astype(int), axis=0)).max() > 100  # where it ends
+    for id, ring in (("11.1", True), ("11.0", False)):
+        frame = seen(page, f'button.tile[data-id="{id}"] .frame', margin=3)
+        assert bool(np.abs(frame[len(frame) // 2, 0].astype(int)).max() > 60) == ring, id  # beside it, on black
+    page.goto(f"{address}/learn?step=softmax&net=V1-0.5")
+    settle(page)
+    blocks = [seen(page, f"nav button{kind}")[3, 12] for kind in ("[aria-current]", ":not([aria-current])")]
+    assert np.abs(blocks[0].astype(int) - blocks[1]).max() > 60
+    page.goto(f"{address}/learn?part=sandbox")
+    settle(page)
+    assert len(np.unique(seen(page, ".ulsam-grids").reshape(-1, 3), axis=0)) > 30
+    parts = [seen(page, f'[role="radio"][aria-checked="{checked}"]')[4, 12] for checked in ("true", "false")]
+    assert np.abs(parts[0].astype(int) - parts[1]).max() > 60
+    slider = seen(page, '[data-testid="stSlider"] div:has(> div > input[type="range"])', margin=2)
+    assert np.ptp(slider.reshape(-1, 3), axis=0).max() > 60
     page.context.close()
 
 

@@ -14,7 +14,7 @@ from tests.test_app import APP, fine, text_of
 from tests.test_own import CLASSES, StandAlone, lively, mobilenet_v1, pt, with_modules
 from ulsam_viz.engine.engine import Engine
 from ulsam_viz.images.preprocessing import ModelInput
-from ulsam_viz.ui.run.uploaded_networks import SWITCH, may_bring_networks
+from ulsam_viz.ui.run.uploaded_networks import SWITCH, may_upload_networks
 from ulsam_viz.zoo.user_networks import read_checkpoint
 from ulsam_viz.zoo.variants import list_variants
 
@@ -141,12 +141,12 @@ def test_a_server_may_switch_it_off_and_on(monkeypatch: pytest.MonkeyPatch) -> N
     ):
         context = type("Context", (), {"url": url, "ip_address": ip, "headers": {}})()
         monkeypatch.setattr(st, "context", context)
-        assert may_bring_networks() == may, (url, ip)
+        assert may_upload_networks() == may, (url, ip)
         for header in ("X-Forwarded-For", "Forwarded", "Via"):  # a proxy passes it on: nobody knows where from
             context.headers = {header: "127.0.0.1"}
-            assert not may_bring_networks(), (url, ip, header)
+            assert not may_upload_networks(), (url, ip, header)
         monkeypatch.setenv(SWITCH, "1")
-        assert may_bring_networks()
+        assert may_upload_networks()
         monkeypatch.delenv(SWITCH)
 
 

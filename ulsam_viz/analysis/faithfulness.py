@@ -71,7 +71,7 @@ class Baselines:
 
 
 def to_side(values: np.ndarray, side: int) -> np.ndarray:
-    """Bring a map (H, W) to the picture's side, bilinearly."""
+    """Resize a map (H, W) to the picture's side, bilinearly."""
     tensor = torch.tensor(values, dtype=torch.float32)[None, None]
     return functional.interpolate(tensor, (side, side), mode="bilinear")[0, 0].numpy()
 
@@ -87,7 +87,7 @@ def baseline_maps(side: int, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def smooth_random_map(side: int, seed: Sequence[int], *, grid: int) -> np.ndarray:
-    """Return random values on a grid, brought to (side, side) bilinearly."""
+    """Return random values on a grid, resized to (side, side) bilinearly."""
     return to_side(np.random.default_rng(seed).random((grid, grid)), side)
 
 

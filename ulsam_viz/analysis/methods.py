@@ -143,6 +143,10 @@ class Method:
         except ValueError as error:
             raise AttributionError(f"{self.label}: {error}") from error
 
+    def changed(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings that differ from the defaults."""
+        return {s.name: settings[s.name] for s in self.settings if settings.get(s.name, s.default) != s.default}
+
     def read(self, name: str, text: str) -> Any:
         """Return the value of a setting that is written as text.
 

@@ -201,7 +201,7 @@ def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _twice(x: Tensor) -> Tensor:
-    """Repeat what holds for input and baseline alike, for both halves of the batch."""
+    """Return a tensor concatenated with itself: the batch holds the inputs, then as many baselines."""
     return torch.cat((x, x))
 
 

@@ -120,13 +120,14 @@ def _errors(members: Sequence[Variant]) -> str:
     return f"{_span([v.metrics['ece'] for v in members if 'ece' in v.metrics], '.1f')} % as trained{after}"
 
 
-def _spread_of_seeds(alike: Sequence[Variant]) -> list[str]:
-    if not (spread := seed_spread(alike)):
+def _spread_of_seeds(members: Sequence[Variant]) -> list[str]:
+    """Say how far the seeds of one and the same network lie apart; nothing where none has several."""
+    if not (spread := seed_spread(members)):
         return []
     return [
-        f"Over {alike[0].measured_on}, ± is the standard deviation over seeds; pooled over all that have several ({trained_anew(alike)}) it is "
+        f"Over {members[0].measured_on}, ± is the standard deviation over seeds; pooled over all that have several ({trained_anew(members)}) it is "
         f"{spread.deviation:.2f} points. What chance does to differences is known from these alone, and taken to be the same elsewhere. "
-        f"The test set's own standard error, which all variants share, is {max(accuracy_of(v).standard_error for v in alike):.1f} points."
+        f"The test set's own standard error, which all variants share, is {max(accuracy_of(v).standard_error for v in members):.1f} points."
     ]
 
 

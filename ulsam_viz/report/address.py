@@ -54,8 +54,7 @@ def address_of(
         query |= {"picture": sample.title}
     query |= {"methods": [METHODS[name].label for name in methods]}
     for name, values in methods.items():
-        changed = (s for s in METHODS[name].settings if values.get(s.name, s.default) != s.default)
-        query |= {f"{name}.{s.name}": values[s.name] for s in changed}
+        query |= {f"{name}.{setting}": value for setting, value in METHODS[name].changed(values).items()}
     if target:
         query |= {"target": target.replace("_", " ")}
     return f"/?{urlencode(query, doseq=True)}"

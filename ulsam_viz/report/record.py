@@ -192,47 +192,37 @@ def entering(variant: Variant) -> str:
     return shlex.join(words)
 
 
-def python_of(
-    picture: str,
+def _python_of(
     network: GuestNetwork,
     methods: Mapping[str, Mapping[str, Any]],
-    target: int,
     *,
-    seed: int = 0,
-    ask: Sequence[str] = (),
-    other: str = "",
-    cropped: bool = False,
-    report: str = "report.html",
+    picture: str,
+    target: int,
+    seed: int,
+    asked: Sequence[str],
+    cropped: bool,
+    report: str,
 ) -> str:
-    """Write the Python that computes a view of the caller's own network again: no command can load that.
-
-    Args:
-        network: Of the view; it is called ``network`` in what is written, and its class names ``classes``.
-        picture, methods, target, seed, ask, other, cropped, report: As for :func:`command_of`.
-    """
-    changed = {
-        method: {s.name: values[s.name] for s in METHODS[method].settings if values.get(s.name, s.default) != s.default}
-        for method, values in methods.items()
-    }
+    """Write the Python that computes a view of a live model again; it calls the model ``network``, its class names ``classes``."""
     numbered = network.classes == tuple(map(str, range(len(network.classes))))
+    settings = {name: changed for name, own in methods.items() if (changed := METHODS[name].changed(own))}
     arguments = [
         f"decode_image(Path({picture!r}).read_bytes())",
         "network",
         repr(tuple(methods)),
         str(target),
-        *([f"settings={settings!r}"] if (settings := {k: v for k, v in changed.items() if v}) else []),
+        *([f"settings={settings!r}"] if settings else []),
         f"seed={seed}",
         *([] if numbered else ["classes=classes"]),
         f"preprocessing={network.preprocessing!r}",
         *(["cropped=True"] if cropped else []),
     ]
-    questions = ", ".join([*map(repr, ask), *([f"other={other!r}"] if other else [])])
-    asked = f", asked=seen.ask({questions})" if ask else ""
+    answers = f", asked=seen.ask({', '.join(asked)})" if asked else ""
     return (
         "from pathlib import Path\n"
         "from ulsam_viz import Preprocessing, decode_image, explain\n"
         f"seen = explain({', '.join(arguments)})\n"
-        f"seen.report({report!r}, file={picture!r}{asked})"
+        f"seen.report({report!r}, file={picture!r}{answers})"
     )
 
 
@@ -262,15 +252,13 @@ def command_of(
         report: The file to write.
     """
     if isinstance(network, GuestNetwork):
-        return python_of(picture, network, methods, target, seed=seed, ask=ask, other=other, cropped=cropped, report=report)
+        asked = [*map(repr, ask), *([f"other={other!r}"] if ask and other else [])]
+        return _python_of(network, methods, picture=picture, target=target, seed=seed, asked=asked, cropped=cropped, report=report)
     name = network.classes[target]
     # Digits are read as a class's number, a dash as an option, and of two classes with one name the first is meant.
     wished = name if not name.isdecimal() and not name.startswith("-") and network.classes.index(name) == target else str(target)
     changed = [
-        f"{method}.{setting.name}={values[setting.name]}"
-        for method, values in methods.items()
-        for setting in METHODS[method].settings
-        if values.get(setting.name, setting.default) != setting.default
+        f"{method}.{name}={value}" for method, own in methods.items() for name, value in METHODS[method].changed(own).items()
     ]
     words = [*program().split(), "inspect", _as_file(picture), *(["--cropped"] if cropped else []), "--variant", network.name]
     words += ["--methods", *methods, *(["--set", *changed] if changed else []), "--target", wished]

@@ -24,7 +24,7 @@ def choose_methods(variant: Variant, said: DeltaGenerator) -> dict[str, dict[str
 
     Args:
         variant: The network.
-        said: Where is said what the address asks for in vain: the controls may be out of sight.
+        said: Container for messages about values in the address that do not exist; the controls may be hidden.
     """
     st.subheader(
         "Attribution", help="Post-hoc methods, by Captum: which pixels speak for one class. Not the same thing as attention."

@@ -18,7 +18,7 @@ from ...zoo.user_networks import OwnNetwork, read_checkpoint
 from ...zoo.variants import CheckpointError, Variant
 from ...zoo.wrappers import Kind
 from ..run.scene import network_name
-from ..run.uploaded_networks import forget_network, keep_network, may_bring_networks
+from ..run.uploaded_networks import forget_network, keep_network, may_upload_networks
 from .network import backbone_label, position_label
 
 _TYPES = ["safetensors", "pt", "pth", "ckpt"]
@@ -35,8 +35,8 @@ class _Shown:
 
 
 def show_own_network() -> None:
-    """Offer to bring a network; say what was recognised, or why it cannot be used. Nothing else changes."""
-    if not may_bring_networks():
+    """Show the uploader of a network; say what was recognised, or why it cannot be used. Nothing else changes."""
+    if not may_upload_networks():
         return
     box = st.popover("Own network", icon=":material/upload_file:", key="own-network", on_change="rerun")
     if not box.open:  # nobody who looks for the picture's upload comes across this one
@@ -100,7 +100,7 @@ def _take() -> None:
     """Read the file with what was said about it; what was there before stays where it cannot be used."""
     file = st.session_state.get("own-file")
     st.session_state["own-error"], st.session_state["own-notes"] = "", ()
-    if not isinstance(file, UploadedFile) or not may_bring_networks():
+    if not isinstance(file, UploadedFile) or not may_upload_networks():
         return
     taken_away: _Shown | None = st.session_state.pop("own-taken-away", None)
     try:

@@ -31,7 +31,7 @@ from .paste import pasted, show_paste
 _THUMBNAIL = Preprocessing(input_size=96)
 _KEPT_SIDE = 1024  # pixels, of the shorter side
 _KEPT_LONGER = 3072
-_NAMED = re.compile(r"\(((own|table)-[0-9a-f]{16})\)$")  # at the end of a name in the address: brought, or lent by a table
+_NAMED = re.compile(r"\(((own|table)-[0-9a-f]{16})\)$")  # at the end of a name in the address: uploaded, or from a table
 _LOST = {
     "own": "The uploaded picture is no longer here: upload it again",
     "table": "The table's picture is no longer here: open it on Dataset again",
@@ -64,7 +64,7 @@ def _thumbnail_of(image: Image.Image) -> str:
 
 
 def choose_picture() -> Picture:
-    """Show the samples and the ways to bring a picture; whichever was chosen last is looked at. A bad file changes nothing else."""
+    """Show the samples and the ways to upload a picture; the one chosen last is shown. A bad file changes nothing else."""
     st.subheader("Picture")
     held = st.file_uploader(
         "Upload a photograph",
@@ -74,7 +74,7 @@ def choose_picture() -> Picture:
         "while you are here and ten minutes more, never on a disk.",
         on_change=_take_upload,
     )
-    if held is None:  # another page had none, and this one is new: what was brought before stays beside what comes
+    if held is None:  # another page had none, and this one is new: earlier uploads stay beside the next one
         st.session_state.pop("uploaded", None)
     ways = st.container(horizontal=True, vertical_alignment="center", gap="small")
     with ways:
@@ -160,7 +160,7 @@ def _take_upload() -> None:
         return
     # Under load, the browser's taking away and its bringing arrive as one.
     before = state.pop("taken_away", None) or _take_away()
-    if new := _bring(upload.getvalue(), plain(upload.name)):
+    if new := _take_bytes(upload.getvalue(), plain(upload.name)):
         state["uploaded"] = new
     elif before and before.upload:  # a bad file brings it back
         offer(before.key, before.upload)
@@ -185,7 +185,7 @@ def _take_away() -> _TakenAway | None:
 def _take_shot() -> None:
     """Take what the camera holds now: a picture to look at, or nothing, before another is taken."""
     if shot := st.session_state.get("camera"):
-        _bring_next("camera", shot.getvalue())
+        _take_nameless("camera", shot.getvalue())
 
 
 def _take_paste() -> None:
@@ -195,17 +195,17 @@ def _take_paste() -> None:
     except ImageError as error:
         st.session_state["upload_error"], st.session_state["upload_note"] = str(error), ""
     else:
-        _bring_next("pasted", data)
+        _take_nameless("pasted", data)
 
 
-def _bring_next(way: str, data: bytes) -> None:
-    """Bring a picture that has no name: ``"camera 1"``, ``"camera 2"``."""
+def _take_nameless(way: str, data: bytes) -> None:
+    """Take a picture that has no name: ``"camera 1"``, ``"camera 2"``."""
     number = st.session_state.get(f"{way}-count", 0) + 1
-    if _bring(data, f"{way} {number}"):
+    if _take_bytes(data, f"{way} {number}"):
         st.session_state[f"{way}-count"] = number
 
 
-def _bring(data: bytes, name: str) -> str | None:
+def _take_bytes(data: bytes, name: str) -> str | None:
     """Make a file the picture that is looked at, and return its key; None for a bad one, which is said and changes nothing."""
     state = st.session_state
     state["upload_error"] = state["upload_note"] = ""
@@ -224,7 +224,7 @@ def _bring(data: bytes, name: str) -> str | None:
 
 
 def own_key(name: str, data: bytes, kind: str = "own") -> str:
-    """Name a picture that was brought, of its name too: two who bring the same one do not learn what the other calls it."""
+    """Return an upload's key, made from its name and bytes: of two visitors with the same file neither learns the other's name for it."""
     return f"{kind}-" + hashlib.sha256(name.encode() + b"\0" + data).hexdigest()[:16]
 
 

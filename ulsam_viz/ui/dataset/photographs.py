@@ -35,7 +35,7 @@ def sample_photographs(cuts: Sequence[Preprocessing]) -> Photographs:
 
 
 def choose_photographs(cuts: Sequence[Preprocessing]) -> Photographs | None:
-    """Offer to bring photographs, which are cut as networks see them, and return those that are here."""
+    """Show the uploader of photographs, crop them as networks see them, and return those that are kept."""
     state = st.session_state
     whole_folder = st.toggle(
         "A folder",
@@ -115,7 +115,7 @@ def _forget_tables() -> None:
 
 
 def _take(cuts: Sequence[Preprocessing]) -> None:
-    """Read what was brought: good pictures are added to those that are here, the others are named with their reasons."""
+    """Read the uploaded files: pictures are added to those that are kept, other files are named with their reasons."""
     state = st.session_state
     files = [file for file in state.get(_uploader()) or () if not _is_no_content(file.name)]
     if not files:
@@ -140,7 +140,7 @@ class _Album:
 
     Args:
         before: Those, if any.
-        cuts: As networks see them. Of others than those that were here are cut in, nothing is kept: all have the same.
+        cuts: As networks see them. Cuts that the kept photographs lack are left out: all photographs have the same cuts.
     """
 
     def __init__(self, before: Photographs | None, cuts: Sequence[Preprocessing]) -> None:

@@ -11,6 +11,7 @@ import streamlit as st
 from ...dataset.made import Photographs, cuts_of
 from ...dataset.table import Table
 from ...engine.engine import DeviceChoice
+from ...text.escaping import escape_markdown
 from ...zoo.variants import Variant, get_variant
 from ..choose.ids import choose_by_id
 from ..choose.network import choose_device, choose_variant
@@ -78,8 +79,8 @@ def _made(photographs: Photographs, variants: Sequence[Variant], device: DeviceC
     for i, variant in enumerate(variants):
         if not photographs.is_cut_for(variant.preprocessing):
             st.info(
-                f"{network_name(variant)} sees pictures in another size or crop than the networks that were here when these photographs "
-                "were brought: forget them and bring them again.",
+                f"{escape_markdown(network_name(variant))} sees pictures in another size or crop than the networks that were offered when these "
+                "photographs were uploaded: forget them and upload them again.",
                 icon=":material/info:",
             )
         elif found := made(photographs, variant, device, place=str(i)):

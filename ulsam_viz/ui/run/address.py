@@ -1,4 +1,4 @@
-"""The page's address: Back and Forward walk through its views, what it asks for in vain is said, and it can be written down."""
+"""The page's address: reading it, writing it, and messages about values in it that do not exist."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from ...text.escaping import escape_markdown
 from ...zoo.variants import CheckpointError, Variant, list_variants, problems
 from .frame import show_frame
 from .session import asked
-from .uploaded_networks import brought_networks
+from .uploaded_networks import uploaded_networks
 
 
 def open_page(name: str) -> list[Variant]:
@@ -25,7 +25,7 @@ def open_page(name: str) -> list[Variant]:
         st.error(f"There is nothing to show: {escape_markdown(str(error))}")
         st.stop()
     names = {v.name for v in variants}
-    variants += [v if v.name not in names else replace(v, name=f"{v.name} (yours)") for v in brought_networks()]
+    variants += [v if v.name not in names else replace(v, name=f"{v.name} (yours)") for v in uploaded_networks()]
     for problem in problems():
         st.error(escape_markdown(problem))
     if not variants:

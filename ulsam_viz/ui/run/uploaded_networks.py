@@ -1,4 +1,4 @@
-"""Networks that a visitor brought, kept for this session alone, and who may bring one."""
+"""Networks that a visitor uploaded, kept for this session alone, and who may upload one."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _KEY = "own-networks"  # in the session: by name
 _MOST = 3  # networks that a session keeps
 
 
-def brought_networks() -> list[Variant]:
-    """Return the networks that this session brought, the latest last."""
+def uploaded_networks() -> list[Variant]:
+    """Return the networks that this session uploaded, the latest last."""
     kept: dict[str, Variant] = st.session_state.get(_KEY, {})
     return list(kept.values())
 
 
 def keep_network(variant: Variant) -> None:
     """Keep a network for this session, in place of one of the same name; the oldest goes where there are too many."""
-    kept = {v.name: v for v in brought_networks() if v.name != variant.name} | {variant.name: variant}
+    kept = {v.name: v for v in uploaded_networks() if v.name != variant.name} | {variant.name: variant}
     st.session_state[_KEY] = dict(list(kept.items())[-_MOST:])
 
 
 def forget_network(name: str) -> None:
     """Keep a network of this name no longer."""
-    st.session_state[_KEY] = {v.name: v for v in brought_networks() if v.name != name}
+    st.session_state[_KEY] = {v.name: v for v in uploaded_networks() if v.name != name}
 
 
-def may_bring_networks() -> bool:
-    """Tell whether this visitor may bring a network: as the server's switch says, else only on this very machine."""
+def may_upload_networks() -> bool:
+    """Return whether this visitor may upload a network: as the server's switch says, else only on this very machine."""
     if (switch := os.environ.get(SWITCH, "")) in ("0", "1"):
         return switch == "1"
     return is_local()

@@ -1,4 +1,4 @@
-"""What visitors brought: kept in memory, never on a disk, so that a reload of the page finds them again."""
+"""What visitors uploaded: kept in memory, never on a disk, so that a reload of the page finds it again."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from streamlit import net_util
 
 from .limits import UPLOADS, limit
 
-OWN_PICTURES = 3  # that one session brought, and no more: nobody can push out everybody else's
+OWN_PICTURES = 3  # uploads of one session at most: nobody can push out everybody else's
 _AFTERWARDS = 600.0  # seconds that a picture outlives its visitor's connection: a reload, a phone that slept
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A picture that a visitor brought.
+    """A picture that a visitor uploaded.
 
     Attributes:
         name: For people.
@@ -41,21 +41,21 @@ class Upload:
         return sum(image.width * image.height * 3 for image in images)
 
 
-class Brought(Protocol):
-    """Anything that a visitor brought: a picture, or many."""
+class Sized(Protocol):
+    """Anything that a visitor uploaded: a picture, or many."""
 
     @property
     def size(self) -> int:
         """Bytes in memory."""
 
 
-T = TypeVar("T", bound=Brought)
+T = TypeVar("T", bound=Sized)
 
 
 @dataclass
 class _Kept(Generic[T]):
     upload: T
-    brought_by: set[str]
+    uploaders: set[str]
     sessions: set[str] = field(default_factory=set)
     seen: float = 0.0
 
@@ -63,7 +63,7 @@ class _Kept(Generic[T]):
 class Uploads(Generic[T]):
     """Pictures, or albums of them, by a key made from their content; safe to use from several threads.
 
-    A picture stays while a session that has looked at it is there, and ten minutes more. Of those that a session brought, the
+    A picture stays while a session that has looked at it is there, and ten minutes more. Of those that a session uploaded, the
     latest few stay, and any at which others look. Where all of them need more room than there is, the one that was not
     looked at for longest goes first.
 
@@ -87,16 +87,16 @@ class Uploads(Generic[T]):
         return sum(kept.upload.size for kept in self._kept.values())
 
     def put(self, key: str, upload: T, session: str) -> None:
-        """Keep a picture that a session brought and looks at."""
+        """Keep a picture that a session uploaded and looks at."""
         with self._lock:
             before = self._kept.pop(key, None)
-            brought_by, sessions = (before.brought_by, before.sessions) if before else (set(), set())
-            self._kept[key] = _Kept(upload, brought_by | {session}, sessions | {session}, self._clock())
+            uploaders, sessions = (before.uploaders, before.sessions) if before else (set(), set())
+            self._kept[key] = _Kept(upload, uploaders | {session}, sessions | {session}, self._clock())
             kind = type(upload)  # an album does not push out a picture
             own = [
                 key
                 for key, kept in self._kept.items()
-                if isinstance(kept.upload, kind) and kept.brought_by == kept.sessions == {session}
+                if isinstance(kept.upload, kind) and kept.uploaders == kept.sessions == {session}
             ]
             for old in own[:-OWN_PICTURES]:
                 del self._kept[old]
@@ -114,26 +114,26 @@ class Uploads(Generic[T]):
             return kept.upload
 
     def is_mine(self, key: str, session: str, is_there: Callable[[str], bool] = lambda _: True) -> bool:
-        """Tell whether a session brought what is kept, or nobody else did who is still there; arguments as for :meth:`remove`."""
+        """Return whether this session uploaded the picture, or everyone who did has left; arguments as for :meth:`remove`."""
         with self._lock:
             kept = self._kept.get(key)
-            return kept is not None and (session in kept.brought_by or not any(map(is_there, kept.brought_by)))
+            return kept is not None and (session in kept.uploaders or not any(map(is_there, kept.uploaders)))
 
     def remove(self, key: str, session: str, is_there: Callable[[str], bool] = lambda _: True, *, from_all: bool = True) -> None:
-        """Forget at once a picture that a session brought; nobody takes away what somebody else brought who is still there.
+        """Delete a session's upload at once, unless another session that is still there uploaded the same.
 
         Args:
-            key: The picture's; one that is not here is forgotten already.
-            session: Who lets go of it.
+            key: The picture's; nothing happens if there is none.
+            session: Who deletes it.
             is_there: Tells of a session whether it has not left: a reload is another session.
-            from_all: From those too who only look at it.
+            from_all: Also while others look at it who did not upload it.
         """
         with self._lock:
             if not (kept := self._kept.get(key)):
                 return
             kept.sessions.discard(session)
-            kept.brought_by = {other for other in kept.brought_by - {session} if is_there(other)}
-            if not kept.brought_by and (from_all or not any(map(is_there, kept.sessions))):
+            kept.uploaders = {other for other in kept.uploaders - {session} if is_there(other)}
+            if not kept.uploaders and (from_all or not any(map(is_there, kept.sessions))):
                 del self._kept[key]
 
     def look(self, is_there: Callable[[str], bool]) -> None:
@@ -153,13 +153,13 @@ def keep_off_disks() -> None:
 
 
 def ask_no_host() -> None:
-    """Let the server ask no host of others for its address, as it would before it turns away a page of another origin."""
+    """Stop Streamlit from asking a foreign host for the server's address, as it does before it refuses a page of another origin."""
     net_util.get_external_ip = lambda: None
 
 
 @lru_cache
 def everything() -> Uploads[Any]:
-    """Return all that visitors of this process brought: pictures and albums share the room, and their keys differ."""
+    """Return the store of all visitors' uploads: pictures and albums share its limit, and their keys differ."""
     return Uploads(limit(UPLOADS) * 2**20)
 
 

@@ -112,9 +112,9 @@ def _show_scores(
         height="content",  # the baselines stand last, and must be seen
         column_config={
             "insertion": st.column_config.NumberColumn(format="%.3f", help="Area under the curve: more is better."),
-            "insertion's rank": st.column_config.TextColumn(help="Among random maps: 1 is the best."),
+            "insertion's rank": st.column_config.TextColumn("rank", help="Among random maps: 1 is the best."),
             "deletion": st.column_config.NumberColumn(format="%.3f", help="Area under the curve: less is better."),
-            "deletion's rank": st.column_config.TextColumn(help="Among random maps: 1 is the best."),
+            "deletion's rank": st.column_config.TextColumn("rank ", help="Among random maps: 1 is the best."),
             "mass in the box": st.column_config.NumberColumn(format="%.0f %%"),
             "ρ": st.column_config.NumberColumn(
                 format="%+.2f", help=f"Spearman's rank correlation with {label}, on the map's grid."
