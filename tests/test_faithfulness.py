@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from ulsam_viz import explain
 from ulsam_viz.analysis import faithfulness
 from ulsam_viz.analysis.faithfulness import (
+    GRIDS,
     ORDERS,
     SMOOTH,
     Box,
     baseline_maps,
+    grid_of,
     insertion_and_deletion,
-    is_smooth,
     measure,
     measure_baselines,
     order_of,
@@ -76,11 +77,14 @@ def test_what_ignores_the_network_scores_at_chance(setting: tuple[nn.Module, Ten
     uniform = insertion_and_deletion(model, x, np.ones((SIDE, SIDE)), target=0, blank=zero, blurred=zero)
     assert uniform == pytest.approx((0.5, 0.5), abs=0.02)
     found = measure_baselines(model, x, target=0, blank=zero, blurred=zero)
-    assert (len(found.orders), len(found.smooth)) == (ORDERS, SMOOTH) and SMOOTH >= 10
-    for family, within in ((found.orders, 0.02), (found.smooth, 0.12)):
+    assert len(found.orders) == ORDERS and {g: len(scores) for g, scores in found.smooth.items()} == dict.fromkeys(GRIDS, SMOOTH)
+    assert SMOOTH >= 10
+    smooth = [score for scores in found.smooth.values() for score in scores]
+    for family, within in ((found.orders, 0.02), (smooth, 0.12)):
         assert np.mean([(one.insertion, one.deletion) for one in family], axis=0) == pytest.approx((0.5, 0.5), abs=within)
-    assert len({one.insertion for one in found.orders}) == ORDERS and len({one.insertion for one in found.smooth}) == SMOOTH
-    assert all(one.smooth for one in found.smooth) and not any(one.smooth for one in found.orders) and found.centre.smooth
+    assert len({one.insertion for one in found.orders}) == ORDERS and len({one.insertion for one in smooth}) == 2 * SMOOTH
+    assert {one.grid for one in found.orders} == {None} and found.centre.grid == GRIDS[0]
+    assert all({score.grid for score in scores} == {grid} for grid, scores in found.smooth.items())
     assert measure_baselines(model, x, target=0, blank=zero, blurred=zero) == found
     share = (BOX.bottom - BOX.top) * (BOX.right - BOX.left) / SIDE**2
     hit, inside = pointing(baseline_maps(SIDE)["uniform"], BOX)
@@ -108,12 +112,12 @@ def test_pixels_come_by_rank_and_equal_ones_in_a_random_order() -> None:
 
 @pytest.mark.parametrize("side", [96, 224])
 def test_maps_are_smooth_or_as_fine_as_pixels(side: int) -> None:
-    def smooth(grid: int) -> bool:
-        return is_smooth(order_of(smooth_random_map(side, (5, grid), grid=grid)))
+    def seen(grid: int) -> int | None:
+        return grid_of(order_of(smooth_random_map(side, (5, grid), grid=grid)))
 
-    assert smooth(7) and smooth(14) and not smooth(28) and not smooth(side)
+    assert [seen(grid) for grid in (4, 7, 14, 28, side)] == [7, 7, 14, None, None]
     blocks = np.kron(np.random.default_rng(1).random((side // 16, side // 16)), np.ones((16, 16)))
-    assert is_smooth(order_of(blocks)) and not is_smooth(order_of(np.ones((side, side))))
+    assert grid_of(order_of(blocks)) in GRIDS and grid_of(order_of(np.ones((side, side)))) is None
 
 
 def test_a_scale_does_not_matter_and_a_picture_is_left_alone(setting: tuple[nn.Module, Tensor, Tensor]) -> None:

@@ -54,7 +54,8 @@ def written_in(text: str) -> Iterator[str]:
 
 
 COMMANDS = ("app", "inspect", "compare", "batch", "variants", "add", "remove", "train", "evaluate", "calibrate")
-SOURCES = [*(ROOT / "ulsam_viz").rglob("*.py"), ROOT / "README.md", ROOT / "checkpoints" / "README.md", *ROOT.glob("examples/*.md")]
+_GUIDES = [*ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")]
+SOURCES = [*(ROOT / "ulsam_viz").rglob("*.py"), ROOT / "README.md", ROOT / "checkpoints" / "README.md", *_GUIDES]
 
 
 def collected() -> list[str]:
@@ -95,7 +96,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(3):
         (root / "synsets" / "n01514668" / f"{i}.jpg").symlink_to(picture)
     (root / "table").mkdir()
-    for file in ("README.md", "checkpoints/README.md"):
+    for file in ("README.md", "docs/results.md", "checkpoints/README.md"):
         (root / file).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / file, root / file)
     (root / "classes.txt").write_text("\n".join("abc"))

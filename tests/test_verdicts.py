@@ -32,13 +32,13 @@ def test_the_smallest_logit_moves_no_probability_by_more_than_a_point(temperatur
     assert 0.99 * SMALLEST_PROBABILITY < max(moved) <= SMALLEST_PROBABILITY
 
 
-def scored(insertion: float, deletion: float, *, smooth: bool = True) -> Faithfulness:
-    return Faithfulness(insertion, deletion, smooth)
+def scored(insertion: float, deletion: float, grid: int | None = 14) -> Faithfulness:
+    return Faithfulness(insertion, deletion, grid)
 
 
 def beside(insertions: list[float], deletions: list[float], orders: tuple[float, float] = (0.1, 0.1)) -> Baselines:
     smooth = tuple(scored(i, d) for i, d in zip(insertions, deletions, strict=True))
-    return Baselines(tuple(scored(orders[0] + e, orders[1] + e, smooth=False) for e in (-0.001, 0.001)), smooth, scored(0.2, 0.2))
+    return Baselines(tuple(scored(orders[0] + e, orders[1] + e, None) for e in (-0.001, 0.001)), {14: smooth}, scored(0.2, 0.2))
 
 
 #: Mean 0.3, deviation 0.1: of three values the bound lies at 0.3 + 2.920 * 0.1 * sqrt(4 / 3) = 0.637.
@@ -60,10 +60,19 @@ def test_a_map_is_better_only_beyond_students_t_and_both_curves_are_judged_by_th
 def test_what_is_not_smooth_must_be_better_than_random_orders_too() -> None:
     """Scattered pixels delete fast whichever they are: 0.1 against 0.8 of smooth maps is no merit."""
     random = beside(THREE, [0.7, 0.8, 0.9], orders=(0.2, 0.1))
-    assert [standings(scored(0.7, 0.099, smooth=smooth), random)[1].better for smooth in (True, False)] == [True, False]
-    insertion, deletion = standings(scored(0.7, 0.05, smooth=False), random)
+    assert [standings(scored(0.7, 0.099, grid), random)[1].better for grid in (14, None)] == [True, False]
+    insertion, deletion = standings(scored(0.7, 0.05, None), random)
     assert insertion.better and deletion.better and (insertion.of, insertion.rank) == (6, 1)
-    assert not standings(scored(0.7, 0.05, smooth=False), beside(THREE, THREE, orders=(0.71, 0.1)))[0].better
+    assert not standings(scored(0.7, 0.05, None), beside(THREE, THREE, orders=(0.71, 0.1)))[0].better
+
+
+def test_a_map_is_ranked_among_random_maps_as_coarse_as_it_is() -> None:
+    fine = beside(THREE, [0.7, 0.8, 0.9])
+    coarse = tuple(scored(0.1 + 2 * i, 0.8, 7) for i in THREE)  # mean 0.7, twice as far from it
+    random = replace(fine, smooth={7: coarse} | fine.smooth)
+    for grid, better, of in ((14, True, 4), (7, False, 4), (None, True, 6)):
+        found = standings(scored(0.8, 0.8, grid), random)[0]
+        assert (found.better, found.of) == (better, of), grid
 
 
 def test_where_random_maps_agree_a_lead_must_still_have_a_size() -> None:
@@ -87,6 +96,6 @@ def test_the_words_name_the_maps_that_are_better_and_the_centre_where_it_is() ->
     centred = replace(random, centre=scored(0.636, 0.464))
     assert "centre" not in who_is_better({"a": scored(0.638, 0.462)}, centred)
     rows = {row["map"]: row for row in faithful_rows({"a": scored(0.25, 0.75)}, random) + baseline_rows(random)}
-    assert list(rows) == ["a", "spot in the centre", "3 smooth random maps (mean)", "2 random orders of pixels (mean)"]
+    assert list(rows) == ["a", "spot in the centre", "3 random maps of 14 × 14 (mean)", "2 random orders of pixels (mean)"]
     assert (rows["a"]["insertion's rank"], rows["a"]["deletion's rank"]) == ("3 of 4", "2 of 4")
-    assert rows["3 smooth random maps (mean)"]["deletion"] == pytest.approx(0.8)
+    assert rows["3 random maps of 14 × 14 (mean)"]["deletion"] == pytest.approx(0.8)

@@ -5,7 +5,8 @@ baselines that ignore the network (:func:`measure_baselines`), which depend on t
 
 - random orders of single pixels. They delete fast and insert slowly wherever the pixels are, since scattered grey pixels spoil any
   picture: a score that is due to fine grain alone must not pass for one that is due to the places;
-- smooth random maps, as smooth as attention and Grad-CAM are;
+- smooth random maps on the grids of late layers, 7 x 7 and 14 x 14: a map is compared with those as coarse as it is, since the
+  coarser a map, the further its score may lie from the mean by chance;
 - a bright spot in the centre, where photographers put their subjects.
 """
 
@@ -23,10 +24,10 @@ from torch.nn import functional
 _BATCH = 16
 BASELINES = ("random", "centre", "uniform")
 STEPS = 16  # of insertion and deletion
-ORDERS, SMOOTH = 4, 12  # how many random baselines of each kind: orders of pixels hardly differ, smooth maps do
-_GRIDS = (7, 14)  # of smooth random maps, by turns: those of the last layers
-# Share of the variance of a map's ranks that lies between cells of a 14 x 14 grid. Maps on that grid or a coarser one have 0.68
-# or more, those on twice as fine a grid below 0.45, attributions of single pixels, random orders and what is uniform less.
+GRIDS = (7, 14)  # of smooth random maps: those of the last layers
+ORDERS, SMOOTH = 4, 10  # random orders of pixels, and smooth random maps on each grid; orders hardly differ, smooth maps do
+# Share of the variance of a map's ranks that lies between the cells of a grid. Random maps on that grid or a coarser one have 0.68
+# or more, those on twice as fine a grid below 0.45, attributions of single pixels, random orders and uniform maps less.
 _SMOOTH_FROM = 0.6
 
 
@@ -47,12 +48,12 @@ class Faithfulness:
     Attributes:
         insertion: Mean probability of the target while pixels are put back, the map's highest first: more is better.
         deletion: The same while pixels are taken away: less is better.
-        smooth: Whether the order of its pixels is as smooth as that of the smooth random maps.
+        grid: The coarsest of :data:`GRIDS` whose random maps are no smoother; None where its first pixels lie scattered.
     """
 
     insertion: float
     deletion: float
-    smooth: bool
+    grid: int | None
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,12 @@ class Baselines:
 
     Attributes:
         orders: Of random orders of single pixels.
-        smooth: Of smooth random maps.
+        smooth: Of smooth random maps, by their grid.
         centre: Of a bright spot in the centre.
     """
 
     orders: tuple[Faithfulness, ...]
-    smooth: tuple[Faithfulness, ...]
+    smooth: Mapping[int, tuple[Faithfulness, ...]]
     centre: Faithfulness
 
 
@@ -80,7 +81,7 @@ def baseline_maps(side: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Return maps that ignore the network, (side, side): smooth noise, a spot in the centre, and one value everywhere."""
     axis = np.linspace(-1, 1, side)
     return {
-        "random": smooth_random_map(side, (seed,), grid=_GRIDS[-1]),
+        "random": smooth_random_map(side, (seed,), grid=GRIDS[-1]),
         "centre": np.exp(-(axis[:, None] ** 2 + axis[None, :] ** 2) / (2 * 0.4**2)),
         "uniform": np.full((side, side), 1.0),
     }
@@ -89,6 +90,10 @@ def baseline_maps(side: int, seed: int = 0) -> dict[str, np.ndarray]:
 def smooth_random_map(side: int, seed: Sequence[int], *, grid: int) -> np.ndarray:
     """Return random values on a grid, resized to (side, side) bilinearly."""
     return to_side(np.random.default_rng(seed).random((grid, grid)), side)
+
+
+#: Maps that :func:`measure_baselines` measures.
+BASELINE_MAPS = ORDERS + SMOOTH * len(GRIDS) + 1
 
 
 def passes_of(maps: int, steps: int = STEPS) -> int:
@@ -120,11 +125,11 @@ def order_of(values: np.ndarray, seed: int = 0) -> np.ndarray:
     return ranks.reshape(values.shape)
 
 
-def is_smooth(order: np.ndarray) -> bool:
-    """Return whether an order of pixels, (S, S), is as smooth as that of a map on a 14 x 14 grid."""
+def grid_of(order: np.ndarray) -> int | None:
+    """Return the coarsest of :data:`GRIDS` whose random maps are no smoother than an order of pixels, (S, S); None if all are."""
     ranks = torch.tensor(order, dtype=torch.float64)[None, None]
-    cells = functional.adaptive_avg_pool2d(ranks, _GRIDS[-1])
-    return bool(cells.var(unbiased=False) >= _SMOOTH_FROM * ranks.var(unbiased=False))
+    least = _SMOOTH_FROM * ranks.var(unbiased=False)
+    return next((g for g in GRIDS if functional.adaptive_avg_pool2d(ranks, g).var(unbiased=False) >= least), None)
 
 
 @torch.inference_mode()
@@ -180,7 +185,7 @@ def measure(
         first = (torch.tensor(order)[None, None] < cuts).to(device)  # (steps - 1, 1, S, S): which pixels had their turn
         inserted = torch.cat((hazy, probabilities(torch.where(first, x, blurred)), whole))
         deleted = torch.cat((whole, probabilities(torch.where(first, blank, x)), none))
-        scores[name] = Faithfulness(_area(inserted), _area(deleted), is_smooth(order))
+        scores[name] = Faithfulness(_area(inserted), _area(deleted), grid_of(order))
     return scores
 
 
@@ -203,9 +208,16 @@ def measure_baselines(model: nn.Module, x: Tensor, *, seed: int = 0, **how: Any)
         f"order {i}": np.random.default_rng((seed, i)).permutation(side * side).reshape(side, side).astype(np.float64)
         for i in range(ORDERS)
     }
-    smooth = {f"smooth {i}": smooth_random_map(side, (seed, i), grid=_GRIDS[i % len(_GRIDS)]) for i in range(SMOOTH)}
-    scores = measure(model, x, orders | smooth | {"centre": baseline_maps(side)["centre"]}, **how)
-    return Baselines(tuple(scores[n] for n in orders), tuple(scores[n] for n in smooth), scores["centre"])
+    smooth = {
+        grid: {f"{grid} x {grid} {i}": smooth_random_map(side, (seed, grid, i), grid=grid) for i in range(SMOOTH)} for grid in GRIDS
+    }
+    maps = orders | {"centre": baseline_maps(side)["centre"]}
+    scores = measure(model, x, maps | {name: values for found in smooth.values() for name, values in found.items()}, **how)
+    return Baselines(
+        tuple(scores[n] for n in orders),
+        {grid: tuple(scores[n] for n in found) for grid, found in smooth.items()},
+        scores["centre"],
+    )
 
 
 def pointing(values: np.ndarray, box: Box) -> tuple[bool, float]:

@@ -90,10 +90,11 @@ def bound_of_chance(values: Sequence[float]) -> float:
 def standings(score: Faithfulness, baselines: Baselines) -> tuple[Standing, Standing]:
     """Rank a map's insertion and its deletion among those of the random maps that it may be compared with.
 
-    A map that is smooth is compared with smooth random maps. Any other has single pixels scattered among its first ones, which
-    delete fast wherever they are, so it must also be better than random orders of single pixels.
+    A smooth map is compared with random maps on a grid as coarse as it is. Any other has single pixels scattered among its first
+    ones, which delete fast wherever they are, so it must be better than random orders of single pixels as well.
     """
-    families = [baselines.smooth] if score.smooth else [baselines.smooth, baselines.orders]
+    finest = baselines.smooth[max(baselines.smooth)]
+    families = [finest, baselines.orders] if score.grid is None else [baselines.smooth[score.grid]]
     return (
         stand(score.insertion, [[other.insertion for other in family] for family in families]),
         stand(-score.deletion, [[-other.deletion for other in family] for family in families]),

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..zoo.variants import CHECKPOINTS, Variant, load_network
+from ..zoo.variants import Variant, folders, load_network
 from .local import PART
 from .output import Output, Summary, shard_of, write_maps
 from .pictures import BatchError, Crops, Folder, read_crops
@@ -111,7 +111,8 @@ def _found_here(variant: Variant) -> Variant:
     """Return a variant whose checkpoint is this machine's, where the program lies in another place than where it was begun."""
     if variant.path is None or variant.path.exists():
         return variant
-    return replace(variant, path=CHECKPOINTS / variant.path.name)  # loading compares its sha256 anyway
+    here = (folder / variant.path.name for folder in folders())
+    return replace(variant, path=next((path for path in here if path.exists()), variant.path))  # loading compares its sha256 anyway
 
 
 def _read(batch: Mapping[str, np.ndarray], *, root: str, look: Look) -> dict[str, np.ndarray]:

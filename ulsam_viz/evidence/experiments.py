@@ -177,7 +177,7 @@ def gain_may_act(zoo: Sequence[Variant]) -> tuple[str, ...]:
         zoo: Networks of one family, both gains; positions that have but one gain are passed over.
     """
     sentences = []
-    for position, placed in by_position(zoo).items():
+    for placed in by_position(zoo).values():
         if placed[0].gain != "normalised" or not all("effects" in v.metrics for v in placed):
             continue
         assert placed[0].placement
@@ -189,7 +189,7 @@ def gain_may_act(zoo: Sequence[Variant]) -> tuple[str, ...]:
         ours, theirs = ([without_attention(pair[i]).mean for pair in pairs] for i in (0, 1))
         ratios = sorted(a / max(b, 0.01) for a, b in zip(ours, theirs, strict=True))
         sentences.append(
-            f"{position.partition(',')[0].capitalize() if len(where[0]) == 1 else 'After ' + ', '.join(map(str, where[0]))}: attention taken away changes "
+            f"{position_name(placed[0], gain=False).capitalize()}: attention taken away changes "
             f"{_span(ours)} % of the answers with the normalised gain, {_span(theirs)} % as published: {ratios[0]:.0f} to {ratios[-1]:.0f} times as many. "
             f"{g_and_effect(placed)}"
         )

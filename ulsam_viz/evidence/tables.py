@@ -138,8 +138,8 @@ def experiment_tables(variants: Sequence[Variant]) -> str:
         if said := studies.gain_may_act(members):
             parts += [f"**The normalised gain, {members[0].title}:**", *said]
             parts += [
-                f"{position.partition(',')[0].capitalize()}: {studies.g_and_accuracy(placed)}"
-                for position, placed in by_position(members).items()
+                f"{position_name(placed[0], gain=False).capitalize()}: {studies.g_and_accuracy(placed)}"
+                for placed in by_position(members).values()
                 if placed[0].gain == "normalised" and len(placed[0].repeats) > 1
             ]
             for placed in by_position(members).values():

@@ -21,7 +21,6 @@ from ..run.scene import network_name
 from ..run.uploaded_networks import forget_network, keep_network, may_upload_networks
 from .network import backbone_label, position_label
 
-_TYPES = ["safetensors", "pt", "pth", "ckpt"]
 _KINDS: dict[str, Kind | None] = {"averaged, where there": None, "raw": "raw"}
 _STRIDES: dict[str, int | None] = {"not known": None, "halves the picture": 2, "keeps its size": 1}
 
@@ -46,7 +45,6 @@ def show_own_network() -> None:
         most = min(MAX_BYTES // 10**6, int(st.get_option("server.maxUploadSize")))
         st.file_uploader(
             "Checkpoint",
-            type=_TYPES,
             key="own-file",
             max_upload_size=most,
             on_change=_take_file,

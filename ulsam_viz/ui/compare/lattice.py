@@ -37,16 +37,26 @@ class Row:
     """One layer of one network of the comparison; ``layer`` is None for the plain control.
 
     Attributes:
-        label: What tells it from the others: its g, or its position.
+        network: What tells the network from the others: its g, or its position.
         variant: The network.
         layer: Number of the layer.
         seen: Its pass.
     """
 
-    label: str
+    network: str
     variant: Variant
     layer: int | None
     seen: Attention
+
+    @property
+    def several(self) -> bool:
+        """Whether its network has maps of several layers."""
+        return self.variant.placement is not None and len(self.variant.placement.layers) > 1
+
+    @property
+    def label(self) -> str:
+        """What tells the row from the others."""
+        return f"{self.network} (layer {self.layer})" if self.several else self.network
 
     @property
     def maps(self) -> np.ndarray:

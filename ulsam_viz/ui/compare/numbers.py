@@ -118,9 +118,9 @@ def _columns(row: Row, target: int) -> dict[str, Any]:
 
 def _plots(rows: Sequence[Row], cams: Mapping[str, Attribution]) -> list[Plot]:
     placed = [row for row in rows if row.layer is not None]
-    labels = [row.label.replace("after ", "").replace(" (layer ", ": ").rstrip(")") for row in placed]
+    labels = [f"{row.network.removeprefix('after ')}{f': {row.layer}' if row.several else ''}" for row in placed]
     once = list({row.variant.key: row for row in placed}.values())  # one a network
-    of_networks = [row.label.partition(" (")[0] if len(once) < len(placed) else row.label for row in once]
+    of_networks = [row.network for row in once]
     seeds = common_seeds(accuracy_of(row.variant) for row in once)  # only those compare
     instead = (
         " What stands instead of a layer was trained longer: compare it with its own control."

@@ -149,7 +149,7 @@ def _attend(
         layers: list[int | None] = [*v.placement.layers] if v.placement else [None]
         for layer in layers:
             label = "control" if layer is None else f"g = {v.groups}" if by_groups else position_name(v)
-            rows.append(Row(label + (f" (layer {layer})" if len(layers) > 1 else ""), v, layer, seen[v.name]))
+            rows.append(Row(label, v, layer, seen[v.name]))
     if by_groups:  # of several layers, each has a lattice of its own
         rows.sort(key=lambda row: row.layer or 0)
     return rows, list(futures.values())

@@ -52,9 +52,9 @@ def show_gain(zoo: Sequence[Variant]) -> None:
         st.markdown(f"**{escape_markdown(title)}**")
         for said in studies.gain_may_act(own):
             st.markdown(said)
-        for position, placed in by_position(own).items():
+        for placed in by_position(own).values():
             if placed[0].gain == "normalised" and len(placed[0].repeats) > 1:
-                st.markdown(f"{position.partition(',')[0].capitalize()}: {studies.g_and_accuracy(placed)}")
+                st.markdown(f"{position_name(placed[0], gain=False).capitalize()}: {studies.g_and_accuracy(placed)}")
         rows = [
             {"position": position_name(v), "g": v.groups} | _figures(v)
             for v in own

@@ -160,7 +160,7 @@ def ask_no_host() -> None:
 @lru_cache
 def everything() -> Uploads[Any]:
     """Return the store of all visitors' uploads: pictures and albums share its limit, and their keys differ."""
-    return Uploads(limit(UPLOADS) * 2**20)
+    return Uploads(limit(UPLOADS) * 10**6)
 
 
 def uploads() -> Uploads[Upload]:

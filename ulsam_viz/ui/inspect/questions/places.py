@@ -63,7 +63,7 @@ def _scores(
     """Measure maps, and what ignores the network, which is the same for all maps of this picture and target."""
     view = asked_of(scene, attributions)
     name, work = baselines(view)
-    count = faithfulness.ORDERS + faithfulness.SMOOTH + 1
+    count = faithfulness.BASELINE_MAPS
     beside = answer(
         scene, name, f"inserting and deleting pixels in {count} orders that ignore the network", work, passes=passes_of(count)
     )
@@ -124,7 +124,7 @@ def _show_scores(
     )
     st.markdown(who_is_better(scores, beside))
     share = (box.bottom - box.top) * (box.right - box.left) / side**2
-    passes = passes_of(len(maps)) + passes_of(faithfulness.ORDERS + faithfulness.SMOOTH + 1)
+    passes = passes_of(len(maps)) + passes_of(faithfulness.BASELINE_MAPS)
     st.caption(
         f"ρ and top 20 %: with {label}. By area the box holds {share:.0%} of the picture{_whose(scene)}. {AGAINST_WHAT} A lead below "
         f"{SMALLEST_PROBABILITY:g} does not count. Attention was not trained to explain: a low score is no fault of it. {passes} passes of one picture."
