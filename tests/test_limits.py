@@ -18,7 +18,7 @@ from ulsam_viz.engine.engine import Engine, TooMuchError
 from ulsam_viz.images.preprocessing import ModelInput
 from ulsam_viz.ui import run_page as pages
 from ulsam_viz.ui.run.limits import UPLOADS, VISITORS, limit
-from ulsam_viz.ui.run.session import Asked, Watch
+from ulsam_viz.ui.run.session import Pending, Watch
 from ulsam_viz.zoo.variants import get_variant
 
 VARIANT = get_variant("mobilenet_v1-0.5-plain")
@@ -37,7 +37,7 @@ def test_limits_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch, c
 
 
 def test_who_is_there_stays_and_who_comes_waits() -> None:
-    watch = Watch({"a": Asked(), "b": Asked()})
+    watch = Watch({"a": Pending(), "b": Pending()})
     assert [watch.has_room(session, 2) for session in ("a", "b", "c")] == [True, True, False]
     assert watch.has_room("c", 3)
     watch.look(lambda session: session != "a")
@@ -52,7 +52,7 @@ def test_what_a_page_waits_for_is_kept_until_it_stops_though_its_visitor_has_lef
             gone.extend(futures)
 
     monkeypatch.setattr("ulsam_viz.ui.run.session.default_engine", Records)
-    asked, future = Asked(), Future[Any]()
+    asked, future = Pending(), Future[Any]()
     watch = Watch({"a": asked})
     with suppress(InterruptedError), asked.run():
         asked.now.append(future)

@@ -83,7 +83,7 @@ def _without_relus(model: AttendedModel) -> tuple[nn.Module, list[_NoReLU]]:
 
 @torch.no_grad()
 def _is_affine(host: nn.Module, x: Tensor) -> bool:
-    """Tell whether f((a + b) / 2) = (f(a) + f(b)) / 2, for the picture and a far one."""
+    """Return whether f((a + b) / 2) = (f(a) + f(b)) / 2, for the picture and a far one."""
     a = x.detach().double().clone()  # a host may overwrite it
     b = 3 * torch.randn(a.shape, generator=torch.Generator().manual_seed(0), dtype=a.dtype).to(a)
     at_a, at_b, between = (host(point) for point in (a, b, (a + b) / 2))

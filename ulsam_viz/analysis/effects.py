@@ -268,7 +268,7 @@ def through_subspaces(model: AttentionNetwork, x: Tensor, *, layer: Layer, targe
 
 
 def _start(model: AttentionNetwork, x: Tensor, layer: Layer) -> tuple[Any, Restart, Tensor]:
-    """Return the module, the pass that stands before it, and what its gain has beyond 1."""
+    """Return the module, the pass that ends before it, and its gain minus 1."""
     if x.ndim != 4 or x.shape[:2] != (1, 3):
         raise ValueError(f"expected one picture of shape (1, 3, S, S), not {tuple(x.shape)}")
     module = model.attention_of(layer)

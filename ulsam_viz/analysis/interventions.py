@@ -47,12 +47,12 @@ def _uniform(excess: Tensor, *, gain: Gain) -> Tensor:
 
 
 def _held(excess: Tensor) -> Tensor:
-    """Give each place its channel's mean: what uniform attention is where the gain differs by channel too."""
+    """Return each channel's mean at every position: uniform attention where the gain differs by channel, too."""
     return excess.mean((2, 3), keepdim=True).expand_as(excess)
 
 
 def hold(means: Mapping[Any, Tensor]) -> Changes:
-    """Return what holds every module's gain at given means of what it has beyond 1, shape (m, 1, 1) by layer."""
+    """Return changes that hold every module's gain minus 1 at given means, shape (m, 1, 1) by layer."""
     return {layer: mean.expand_as for layer, mean in means.items()}
 
 

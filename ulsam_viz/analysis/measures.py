@@ -39,7 +39,7 @@ def peak(maps: np.ndarray) -> np.ndarray:
 
 
 def is_dead(maps: np.ndarray) -> np.ndarray:
-    """Tell which maps are uniform: (..., H, W) -> bool (...).
+    """Return which maps are uniform: (..., H, W) -> bool (...).
 
     The softmax follows a ReLU: where every logit is clipped to 0, the map says nothing about this picture.
     """

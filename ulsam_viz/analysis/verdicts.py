@@ -34,7 +34,7 @@ def smallest_logit(temperature: float) -> float:
 
 
 def judge(effect: float, *, chance: float, smallest: float) -> Verdict:
-    """Tell what may be said of an effect.
+    """Return what may be said of an effect.
 
     Args:
         effect: Signed.

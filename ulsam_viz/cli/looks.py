@@ -254,7 +254,7 @@ def _alike(chosen: Variant, over: str) -> list[Variant]:
 
 
 def _differs_in(chosen: Variant, other: Variant, over: str) -> bool:
-    """Tell whether a variant differs from the chosen one in its g alone, or in its position alone."""
+    """Return whether a variant differs from the chosen one in its g alone, or in its position alone."""
     if over == "groups":
         return position_name(other) == position_name(chosen)
     return (other.groups, other.gain) == (chosen.groups, chosen.gain)

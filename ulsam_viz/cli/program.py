@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _nobody_reads() -> bool:
-    """Tell whether stdout is a pipe that was closed; if so, what Python still writes there at its end goes nowhere."""
+    """Return whether stdout is a pipe that was closed; if so, what Python still writes there at its end goes nowhere."""
     try:
         print(flush=True)  # a line, for after an error nothing may be left to write
     except BrokenPipeError:

@@ -61,7 +61,7 @@ class Setting:
 def settings_of(record: type) -> list[Setting]:
     """Return a record's settings; a record inside it (``Placement | None``) gives its own.
 
-    Of a record that may be left out, the first setting brings it in: that has no default. What something else decides is
+    The first setting of an optional record has no default: giving it creates the record. Fields that are no options are
     marked ``metadata={"option": False}``.
     """
     hints, texts, found = get_type_hints(record), _texts(record), []

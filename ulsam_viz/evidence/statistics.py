@@ -84,7 +84,7 @@ def common_seeds(accuracies: Iterable[Accuracy]) -> set[int]:
 
 
 def is_measured(variant: Variant) -> bool:
-    """Tell whether a variant's figures may enter the zoo's statistics: one of the zoo, not one of the user's own."""
+    """Return whether a variant's figures may enter the zoo's statistics: one of the zoo, not one of the user's own."""
     return not variant.own
 
 
@@ -323,7 +323,7 @@ def kind_of(variant: Variant) -> tuple[str, str]:
 
 
 def peers_of(variant: Variant, everything: Iterable[Variant]) -> list[Variant]:
-    """Return what tells about chance where a variant is judged: networks of its data and its gain, plain ones among them."""
+    """Return the networks with a variant's data and gain, plain ones included; the spread of their seeds is its noise level."""
     return [v for v in everything if v.dataset == variant.dataset and v.gain == variant.gain]
 
 

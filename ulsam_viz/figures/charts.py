@@ -38,7 +38,7 @@ def _as_text(value: Any, *, written: bool = False) -> Any:
 
 
 def _needs_no_escape(items: list[Any]) -> bool:
-    """Tell quickly of many texts, the names of 100,000 pictures, that none holds a sign; False where they are no texts."""
+    """Return whether no text of many (100,000 names of pictures) holds a sign, quickly; False where they are no texts."""
     try:
         return not re.search(r"[<&>%\n]", "".join(items))
     except TypeError:

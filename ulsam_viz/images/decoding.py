@@ -128,7 +128,7 @@ def _check_size(width: int, height: int) -> None:
 
 
 def _is_animation(image: Image.Image) -> bool:
-    """Tell whether a GIF or an AVIF has more than one frame."""
+    """Return whether a GIF or an AVIF has more than one frame."""
     try:
         return image.format in ("GIF", "AVIF") and bool(getattr(image, "is_animated", False))
     except Exception:  # only a courtesy: the first frame is there, whatever the second is

@@ -65,7 +65,7 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Square:
-    """Which square of a picture is looked at, in hundredths: an address writes no more.
+    """A square crop of a picture, in hundredths of its size: addresses have two decimals.
 
     Attributes:
         top, left: Of its upper left corner, in fractions of the picture's height and width.
@@ -80,7 +80,7 @@ class Square:
 
     @classmethod
     def read(cls, values: Sequence[Any], size: tuple[int, int]) -> Square:
-        """Take what came from outside as a square.
+        """Return the square that three numbers from an address or a command name.
 
         Args:
             values: Top, left and side: numbers, or text of them.

@@ -107,7 +107,7 @@ class Directory:
         return self.entries[tag].value if tag in self.entries else b""
 
     def has_pages(self, data: bytes) -> bool:
-        """Tell whether a second page follows, which is not a preview or a mask of the first."""
+        """Return whether a second page follows, which is not a preview or a mask of the first."""
         after = Directory.read(data, self.following) if self.following else None
         return after is not None and after.number(KIND, 0) & 0b101 == 0 and WIDTH in after.entries
 

@@ -17,8 +17,8 @@ from .ulsam import apply_gain
 
 #: What a network calls a layer that carries a module: ours by its number, a foreign one by its submodule's name.
 Layer = int | str
-#: By layer: what a module's gain has beyond 1, (N, g, H, W), -> what takes effect in its place; as published, that is the
-#: maps themselves. One picture may become several.
+#: By layer: a function of the module's gain minus 1, (N, g, H, W), that returns what replaces it. With the published gain
+#: that is a function of the maps themselves. It may return several pictures for one.
 Changes = Mapping[Any, Callable[[Tensor], Tensor]]
 AS_TRAINED: Changes = {}
 
@@ -29,8 +29,8 @@ class Restart:
 
     Attributes:
         features: What enters the module, shape (N, m, H, W).
-        run: Changes, here and in later layers -> logits (N, classes), and by layer, from this one on, the maps, or what was put
-            in the place of the gain beyond 1. Of one picture, a change of this layer may make several.
+        run: Changes, here and in later layers -> logits (N, classes), and by layer, from this one on, the maps, or what
+            replaced the gain minus 1. Of one picture, a change of this layer may make several.
         run_on: Features (N, m, H, W) in the place of what leaves the module -> logits (N, classes).
     """
 

@@ -93,7 +93,7 @@ class Seen:
         return None
 
     def _is_channels_last(self, shape: tuple[int, ...]) -> bool:
-        """Tell which dimensions are places: those whose sides are as the example's."""
+        """Return which dimensions are spatial: those whose sizes are the example's."""
         if self.example.ndim != 4:
             return False
         height, width = self.example.shape[2:]

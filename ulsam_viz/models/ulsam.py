@@ -113,7 +113,7 @@ class ULSAM(nn.Module):
         return fold(self, x.dtype) if x.ndim == 4 and x.shape[1] == self.channels else None
 
     def excess(self, x: Tensor) -> Tensor:
-        """Return what the gain has beyond 1, shape (N, g, H, W), see :func:`excess_gain`."""
+        """Return the gain minus 1, shape (N, g, H, W); see :func:`excess_gain`."""
         return excess_gain(self.attention(x), self.gain)
 
     def forward_with_attention(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -143,16 +143,7 @@ class ULSAM(nn.Module):
         Raises:
             ValueError: If keys or shapes are not those of the reference module; the message names them.
         """
-        parts: dict[int, dict[str, Tensor]] = {}
-        prefixes = set()
-        for key, value in state_dict.items():
-            match = re.fullmatch(r"(.*?)subspaces\.(\d+)\.(.+)", key)
-            if not match:
-                raise ValueError(f"'{key}' is not a key of the reference ULSAM module")
-            prefixes.add(match[1])
-            parts.setdefault(int(match[2]), {})[match[3]] = value
-        if not parts or sorted(parts) != list(range(len(parts))) or len(prefixes) != 1:
-            raise ValueError("the state dict does not hold subspaces 0, 1, ... of one reference ULSAM module")
+        parts = _reference_subspaces(state_dict)
         expected = {f"{layer}.{name}" for layer in ("conv_dws", "conv_point") for name in ("weight", "bias")}
         expected |= {
             f"{layer}.{name}" for layer in ("bn_dws", "bn_point") for name in ("weight", "bias", "running_mean", "running_var")
@@ -182,6 +173,21 @@ class ULSAM(nn.Module):
                 raise ValueError(f"'{key}' has shape {tuple(value.shape)}, expected {tuple(own[key].shape)}")
         module.load_state_dict(own | renamed)
         return module.eval()
+
+
+def _reference_subspaces(state_dict: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """Return the reference module's tensors by subspace and by the rest of their keys; ValueError where a key is of none."""
+    parts: dict[int, dict[str, Tensor]] = {}
+    prefixes = set()
+    for key, value in state_dict.items():
+        match = re.fullmatch(r"(.*?)subspaces\.(\d+)\.(.+)", key)
+        if not match:
+            raise ValueError(f"'{key}' is not a key of the reference ULSAM module")
+        prefixes.add(match[1])
+        parts.setdefault(int(match[2]), {})[match[3]] = value
+    if not parts or sorted(parts) != list(range(len(parts))) or len(prefixes) != 1:
+        raise ValueError("the state dict does not hold subspaces 0, 1, ... of one reference ULSAM module")
+    return parts
 
 
 # What :func:`fold` returns: scale, shift, weight and bias.
@@ -243,7 +249,7 @@ class FastULSAM(nn.Module):
             return self.softmax(self.pointwise_relu(logits)).view(n, self.groups, h, w)
 
     def excess(self, x: Tensor) -> Tensor:
-        """Return what the gain has beyond 1, shape (N, g, H, W), see :func:`excess_gain`."""
+        """Return the gain minus 1, shape (N, g, H, W); see :func:`excess_gain`."""
         return excess_gain(self.attention(x), self.gain)
 
     def forward_with_attention(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -287,7 +293,7 @@ def check_gain(gain: str) -> None:
 
 
 def excess_gain(maps: Tensor, gain: str) -> Tensor:
-    """Return what the gain has beyond 1, of maps A of any shape (..., H, W): A as published, (H * W * A - 1) / 2 normalised."""
+    """Return the gain minus 1 of maps A, shape (..., H, W): A as published, (H * W * A - 1) / 2 normalised."""
     if gain == "published":
         return maps
     return maps * (maps.shape[-2] * maps.shape[-1] / 2) - 0.5
@@ -298,7 +304,7 @@ def apply_gain(x: Tensor, excess: Tensor) -> Tensor:
 
     Args:
         x: Features, shape (N, m, H, W).
-        excess: What the gain has beyond 1, see :func:`excess_gain`; shape (N, g, H, W).
+        excess: The gain minus 1, see :func:`excess_gain`; shape (N, g, H, W).
 
     Returns:
         Features of the same shape and memory format; subspaces stay in order.

@@ -77,7 +77,7 @@ def evaluate(
 
 
 def _mean_excess(model: AttentionNetwork, batches: Iterator[Tensor]) -> dict[Any, Tensor]:
-    """Return what each channel's gain has beyond 1 on average over pictures and places, (m, 1, 1) by layer."""
+    """Return each channel's mean gain minus 1 over pictures and positions, (m, 1, 1) by layer."""
     sums: dict[Any, Tensor] = {}
     count = 0
     for x in batches:

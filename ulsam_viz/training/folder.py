@@ -53,7 +53,7 @@ class RunFolder:
         self._record = path / "run.json"
 
     def is_done(self) -> bool:
-        """Tell whether this very run is finished.
+        """Return whether this very run is finished.
 
         Raises:
             TrainingError: If another one is.

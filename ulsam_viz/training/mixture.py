@@ -102,7 +102,7 @@ def parse_test(text: str) -> TestSet:
 
 
 def is_numbered(path: Path) -> bool:
-    """Tell whether a file's name begins with a class number: ``007_rooster.jpg``."""
+    """Return whether a file's name begins with a class number: ``007_rooster.jpg``."""
     return bool(re.match(r"\d+_", path.name))
 
 

@@ -277,7 +277,7 @@ def lineage(run: Path) -> dict[str, Any]:
 
 
 def _same_run(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    """Tell whether two repeats are of the same variant, seed and precision; the later one then replaces the earlier."""
+    """Return whether two repeats are of the same variant, seed and precision; the later one then replaces the earlier."""
     ours, theirs = ((r["name"], r["made_by"]["recipe"]["seed"], precision_of(r["made_by"])) for r in (a, b))
     return ours == theirs
 

@@ -195,7 +195,7 @@ def _claimed(folder: Path, init: Path | None, team: Team) -> Iterator[bool]:
 
 
 def _is_published(run: Path, checkpoints: Path, study: str | None) -> bool:
-    """Tell whether the zoo, or its study, holds exactly this run, in whatever role."""
+    """Return whether the zoo, or its study, holds exactly this run, in whatever role."""
     made_by = json.loads((run / "run.json").read_text(encoding="utf-8"))
     made_by.pop("classes", None)
     try:

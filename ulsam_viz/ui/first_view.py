@@ -70,14 +70,14 @@ def read_first_view(file: Path = FILE) -> FirstView:
 
 
 def is_first_view() -> bool:
-    """Tell whether a visitor in a browser has just opened the app, and asks for nothing else than what it opens on."""
+    """Return whether a visitor in a browser has just opened the app, and asks for nothing else than what it opens on."""
     first = _BEGUN not in st.session_state
     st.session_state[_BEGUN] = True
     return first and bool(st.context.headers) and not st.query_params and opens_on_it()
 
 
 def opens_on_it() -> bool:
-    """Tell whether the app will open on the network that the view was computed with: no other zoo, and its base installed."""
+    """Return whether the app will open on the network that the view was computed with: no other zoo, and its base installed."""
     if os.environ.get("ULSAM_VIZ_CHECKPOINTS"):
         return False
     try:

@@ -18,7 +18,7 @@ from .navigation import TITLES
 from .run.address import read_address
 from .run.interrupt import run_again
 from .run.page import end_page, say_full
-from .run.session import asked, is_full, is_there
+from .run.session import is_full, is_there, pending
 from .run.state import keep_choices
 
 # Each page is `show` of the module `page` in the folder of its title.
@@ -33,7 +33,7 @@ def show_page(title: str) -> None:
     if is_full():
         say_full()
     else:
-        with asked().run():
+        with pending().run():
             try:
                 _SHOWS[title]()
             except TooMuchError as error:

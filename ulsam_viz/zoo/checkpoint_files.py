@@ -1,8 +1,8 @@
-"""Files of weights that others wrote -> tensors by name: nothing in them runs, and nothing is made that was not counted before.
+"""Read checkpoint files into tensors by name. Nothing in a file runs, and its size is checked before memory is allocated.
 
-A .safetensors file says its shapes in a header. A .pt or .pth file is a pickle: a small program that builds what was saved.
-PyTorch's ``weights_only`` runs none but a few harmless steps, yet it makes whatever those ask for. So the steps are followed
-here first, without making anything: what they name, how many tensors they build, of which size, and from which bytes.
+A .safetensors file states its shapes in a header. A .pt or .pth file is a pickle: a small program that builds what was saved.
+PyTorch's ``weights_only`` runs only harmless steps, but allocates whatever they ask for. So the steps are read first without
+running them: which names they use, how many tensors they build, of which size, and from which bytes.
 """
 
 from __future__ import annotations

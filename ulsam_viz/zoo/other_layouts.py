@@ -389,7 +389,7 @@ def _placement_of(
     gain: Gain,
     layers: Sequence[int] | None,
 ) -> Placement | None:
-    """Tell where the modules stand."""
+    """Return the placement of the modules, None without any; raise CheckpointError where it cannot be known."""
     missing = max(shapes) - 1 - len(trunk.blocks)
     if missing not in (0, len(modules)):
         raise CheckpointError(
@@ -412,16 +412,21 @@ def _placement_of(
     else:
         numbers = list(layers)
     try:
-        if len(numbers) != len(ordered):
-            raise ValueError(f"it holds {len(ordered)} ULSAM modules, and {len(numbers)} layers are named for them")
-        for number, module in zip(numbers, ordered, strict=True):
-            if shapes.get(number, (0,))[0] != module.channels:
-                raise ValueError(f"the module '{module.prefix}' has {module.channels} channels, and layer {number} has not")
-        if mode == "instead" and (fixed := [n for n in numbers if not shapes[n][1]]):
-            raise ValueError(f"a module cannot stand instead of layer {fixed[0]}, which changes its input's shape")
+        _check_fits(numbers, ordered, shapes, mode)
         return Placement(tuple(numbers), ordered[0].groups, mode, gain)
     except ValueError as error:
         raise CheckpointError(f"{error}; if they stand elsewhere, say where by their layers (--layers)") from error
+
+
+def _check_fits(numbers: Sequence[int], modules: Sequence[_Module], shapes: Mapping[int, tuple[int, bool]], mode: Mode) -> None:
+    """Raise ValueError, with the reason, unless each module can stand at the layer of its number."""
+    if len(numbers) != len(modules):
+        raise ValueError(f"it holds {len(modules)} ULSAM modules, and {len(numbers)} layers are named for them")
+    for number, module in zip(numbers, modules, strict=True):
+        if shapes.get(number, (0,))[0] != module.channels:
+            raise ValueError(f"the module '{module.prefix}' has {module.channels} channels, and layer {number} has not")
+    if mode == "instead" and (fixed := [n for n in numbers if not shapes[n][1]]):
+        raise ValueError(f"a module cannot stand instead of layer {fixed[0]}, which changes its input's shape")
 
 
 def _blocks_before(module: _Module, trunk: _Trunk) -> int | None:
@@ -443,7 +448,7 @@ def _blocks_before(module: _Module, trunk: _Trunk) -> int | None:
 
 
 def _is_named_part(module: _Module, block: tuple[_Pair, ...]) -> bool:
-    """Tell whether a module is an attribute of what holds one block's convolutions, beside them rather than around them."""
+    """Return whether a module is an attribute of what holds one block's convolutions, beside them rather than around them."""
     parent, _, name = module.prefix.rpartition(".")
     theirs = {conv.prefix.rpartition(".")[0] for conv, _ in block}
     return bool(parent) and not name.isdecimal() and (parent in theirs or f"{parent}.conv" in theirs)
@@ -455,7 +460,7 @@ def _numbers(places: Sequence[int | None], mode: Mode) -> list[int]:
 
 
 def _by_channels(modules: Sequence[_Module], trunk: _Trunk, shapes: Mapping[int, tuple[int, bool]], mode: Mode) -> list[int]:
-    """Tell the layers by channel counts alone, where only one layer, or as many as there are modules, have that many."""
+    """Return the layers by channel counts alone: where one layer, or as many as there are modules, have that many."""
     numbers: dict[str, int] = {}
     for channels in dict.fromkeys(m.channels for m in modules):
         alike = [m for m in modules if m.channels == channels]

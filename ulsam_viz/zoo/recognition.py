@@ -65,7 +65,7 @@ def recognise(
 
 
 def _is_ours(tensors: Mapping[str, Tensor]) -> bool:
-    """Tell whether names are those of :class:`~ulsam_viz.models.network.Network`: layers count from 1, the classifier is one."""
+    """Return whether names are those of :class:`~ulsam_viz.models.network.Network`: layers count from 1, the classifier is one."""
     first = any(key.startswith("layers.1.") for key in tensors) and not any(key.startswith("layers.0.") for key in tensors)
     return first and "classifier.weight" in tensors
 

@@ -390,7 +390,7 @@ def _with_figures(variant: Variant, metrics: Mapping[str, Any], repeats: Sequenc
 def _control_from(
     record: Mapping[str, Any], placement: Placement | None, manifest: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any], ...]:
-    """Return the records of a plain network of its own that a network of the zoo is compared with, or nothing."""
+    """Return the records of the plain control of a network that is not compared with its backbone's usual one."""
     plain = variant_name(record["backbone"], record["width"], None)
     if placement and placement.mode == "instead":
         return tuple(c for c in manifest.get("controls_of_instead", []) if c["name"] == plain)
@@ -417,7 +417,7 @@ def _calibration_from(record: Mapping[str, Any]) -> Calibration:
 
 
 def _differ_by_seed(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Tell whether two runs have the same start, data and settings, and other seeds: only then is their spread a noise level."""
+    """Return whether two runs have the same start, data and settings, and other seeds: only then is their spread a noise level."""
     ours, theirs = (
         {**run["recipe"], "seed": None, "init_sha256": run["init_sha256"], "precision": precision_of(run)} for run in (a, b)
     )

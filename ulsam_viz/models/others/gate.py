@@ -28,7 +28,7 @@ class Gate(nn.Module):
         raise TypeError(f"{type(self).__name__} has no gain of its own")
 
     def excess(self, x: Tensor) -> Tensor:
-        """Return what the gain has beyond 1, shape (N, m, H, W)."""
+        """Return the gain minus 1, shape (N, m, H, W)."""
         return (self.gate(x) - 1).expand_as(x)
 
     def attention(self, x: Tensor) -> Tensor:

@@ -56,14 +56,14 @@ def choose_crop(key: str, whole: Image.Image) -> Square | None:
 
 
 def _is_new_address() -> bool:
-    """Tell whether the visitor opened the address, or went back or forward to it: else it says what this page wrote there."""
+    """Return whether the visitor opened the address, or went back or forward to it: else it says what this page wrote there."""
     first = not st.session_state.get("crop-read")
     st.session_state["crop-read"] = True
     return first or address.has_walked()
 
 
 def _take_address(crops: dict[str, Square], key: str, size: tuple[int, int]) -> bool:
-    """Take the crop of a picture from the address; tell whether what stands there is none."""
+    """Set a picture's crop from the address; return whether the address names one that is not valid."""
     crops.pop(key, None)
     try:
         if wish := st.query_params.get("crop"):

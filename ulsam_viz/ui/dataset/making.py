@@ -20,7 +20,7 @@ from ...images.preprocessing import Crop
 from ...models.network import Network
 from ...text.escaping import escape_markdown
 from ...zoo.variants import Variant
-from ..run.session import asked, visitor
+from ..run.session import pending, visitor
 
 _KEPT = 3  # tables of a session, which go with it: maps of pictures are in them
 
@@ -103,12 +103,12 @@ def _go_on(key: Hashable, place: str) -> None:
 def _asked_for(crops: Crops, variant: Variant, device: DeviceChoice) -> Future[Rows]:
     """Ask for one batch; the next is asked for when it is done, so that a visitor who leaves leaves little behind."""
     key = hashlib.sha256(crops.pixels.tobytes()).hexdigest()
-    mine, look = asked(), Look(variant)
+    mine, look = pending(), Look(variant)
     picture = Crop(crops.pixels, key)
     work = partial(_compute, crops, look)
     future = default_engine().run("rows", picture, variant, device.device, work, visitor=visitor())
     mine.now.append(future)
-    mine.let_go()
+    mine.release_earlier()
     return future
 
 

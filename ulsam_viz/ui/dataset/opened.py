@@ -28,7 +28,7 @@ _ASKED = "inspect-asked"
 
 
 def can_inspect(one: Shown) -> bool:
-    """Tell whether the pictures of a table can be looked at through the network that it was made with."""
+    """Return whether the pictures of a table can be looked at through the network that it was made with."""
     return one.table.looks is not None and one.variant is not None
 
 

@@ -69,7 +69,7 @@ def show_gain(zoo: Sequence[Variant]) -> None:
 
 
 def _has_twin(variant: Variant, own: Sequence[Variant]) -> bool:
-    """Tell whether a published-gain network stands where one with the normalised gain does."""
+    """Return whether a published-gain network stands where one with the normalised gain does."""
     return any(
         v.gain == "normalised" and v.placement and variant.placement
         and (v.placement.layers, v.placement.mode, v.groups) == (variant.placement.layers, variant.placement.mode, variant.groups)

@@ -30,7 +30,7 @@ from ..run.page import open_page
 from ..run.pause import let_the_browser_draw
 from ..run.requests import say_where
 from ..run.scene import Scene, channels_of
-from ..run.session import asked, visitor
+from ..run.session import pending, visitor
 from ..widgets.legends import signed_legend
 from ..widgets.tiles import Tile, show_tiles
 from .downloads import show_downloads
@@ -83,7 +83,7 @@ def show() -> None:
         with questions[0]:
             show_questions(scene, attributions, *questions[1])
     show_statistics(scene, attributions)
-    asked().let_go()  # before the variant's time is waited for
+    pending().release_earlier()  # before the variant's time is waited for
     with buttons.share:
         show_downloads(scene, attributions)
     show_latency(scene, card)
@@ -122,7 +122,7 @@ def _attributions(scene: Scene, place: DeltaGenerator, columns: int) -> dict[str
         tiles = st.empty()
         progress = st.empty()
     if not all(future.done() for future in futures.values()):
-        asked().let_go()
+        pending().release_earlier()
     waiting, last, turn = list(futures), 0.0, 0
     drawn: tuple[int, tuple[int, ...]] | None = None  # methods that are waited for, and how far those are that refine theirs
     while drawn is None or waiting:
@@ -184,7 +184,7 @@ def _add_method(key: str) -> None:
 
 def _start(scene: Scene) -> dict[str, Future[Attribution]]:
     """Start what this view needs."""
-    engine, mine = default_engine(), asked()
+    engine, mine = default_engine(), pending()
     futures = {
         name: engine.attribute(
             scene.crop,

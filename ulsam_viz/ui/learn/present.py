@@ -22,7 +22,7 @@ _STYLE = """
 
 
 def presenting() -> bool:
-    """Tell whether the address asks for present mode."""
+    """Return whether the address asks for present mode."""
     return st.query_params.get(_KEY) == "1"
 
 

@@ -167,7 +167,7 @@ def choose_switches(prefix: str, *, columns: int = 4) -> Switches:
         0.5,
         key=keep(f"{prefix}-s"),
         bind="query-params",
-        help="The gain is 1 + s · A; 1 is ULSAM. (Normalised: what the gain has beyond 1, times s.)",
+        help="The gain is 1 + s · A; 1 is ULSAM. (Normalised: the gain minus 1, times s.)",
     )
     return Switches(pool, first, last, "sigmoid" if sigmoid else "softmax", residual, float(temperature), float(strength))
 

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def has_walked() -> bool:
-    """Tell whether the visitor has come to this address by going back or forward, and not by a control."""
+    """Return whether the visitor has come to this address by going back or forward, and not by a control."""
     context = get_script_run_ctx(suppress_warning=True)
     return bool(context and context.is_history_navigation)
 

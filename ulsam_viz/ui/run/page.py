@@ -9,7 +9,7 @@ import streamlit as st
 from ...text.escaping import escape_markdown
 from ...zoo.variants import CheckpointError, Variant, list_variants, problems
 from .frame import show_frame
-from .session import asked
+from .session import pending
 from .uploaded_networks import uploaded_networks
 
 
@@ -18,7 +18,7 @@ def open_page(name: str) -> list[Variant]:
     show_frame()
     if st.session_state.get("page") != name:
         st.session_state["page"] = name
-        asked().let_go()  # what another page asked for, this one does not wait for
+        pending().release_earlier()  # what another page asked for, this one does not wait for
     try:
         variants = list_variants()
     except CheckpointError as error:

@@ -17,7 +17,7 @@ from ...models.network import Network
 from ...questions.view import Topic, View, topic_of
 from ...text.escaping import escape_markdown
 from .scene import Scene
-from .session import asked, visitor
+from .session import pending, visitor
 
 T = TypeVar("T")
 _KEPT_BYTES = 32 * 2**20  # of what a visitor has found out about a view
@@ -55,11 +55,11 @@ def answer(
             st.caption(f"Stopped: {escape_markdown(text)}.", width="content")
             st.button("Ask again", key=f"again-{label}", on_click=stopped.discard, args=(question,))
         return None
-    mine, engine = asked(), default_engine()
+    mine, engine = pending(), default_engine()
     future: Future[T] = engine.run(name, scene.crop, scene.variant, scene.device.device, work, visitor=visitor())
     mine.now.append(future)
     if not future.done():
-        mine.let_go()
+        mine.release_earlier()
         _wait(place, future, text, passes, label, lambda: stopped.add(question))
     if error := future.exception():
         st.error(f"That could not be computed: {escape_markdown(str(error))}")

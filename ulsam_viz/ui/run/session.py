@@ -1,4 +1,4 @@
-"""Who is looking, and what they wait for: what tells one visitor from another."""
+"""A visitor's session: its id, its pending requests to the engine, and whether the visitor is still there."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def visitor() -> str:
 
 
 @dataclass
-class Asked:
-    """What a session has asked the engine for and not let go of: in this run of the page, and in runs before it.
+class Pending:
+    """A session's pending requests to the engine: those of this run of the page, and those of earlier runs.
 
-    A run lets go of the earlier ones' only when it has asked for the same again where it wants it: so a display setting,
-    moved while something computes, does not start that anew.
+    Earlier requests are released only after the page has made its requests again: so a display setting that is moved during
+    a computation does not start it anew.
     """
 
     now: list[Future[Any]] = field(default_factory=list)
@@ -43,16 +43,16 @@ class Asked:
 
     @contextmanager
     def run(self) -> Iterator[None]:
-        """Surround a run of the page: at its end, it lets go of what only earlier runs had asked for.
+        """Surround a run of the page; at its end, requests that only earlier runs made are released.
 
-        A run that is interrupted has not asked for all that it wants: it lets go of nothing.
+        An interrupted run releases nothing: it has not made all of its requests.
         """
         with self._lock:
             self.running += 1
         try:
             self.begin()
             yield
-            self.let_go()
+            self.release_earlier()
         finally:
             with self._lock:
                 self.running -= 1
@@ -62,47 +62,47 @@ class Asked:
         with self._lock:
             self.before, self.now = self.before + self.now, []
 
-    def let_go(self) -> None:
-        """Let go of what earlier runs asked for; call it before waiting, when what is waited for has been asked for."""
+    def release_earlier(self) -> None:
+        """Release the requests of earlier runs; call it after making requests and before waiting for them."""
         with self._lock:  # a run that is ending and the watch may come at once: each future is released once
             gone, self.before = self.before, []
         default_engine().release(gone)
 
 
-def asked() -> Asked:
-    """Return what this session has asked for. Change it in place: Streamlit may end a run at any use of its state."""
-    found: Asked = st.session_state.setdefault("asked", Asked())
+def pending() -> Pending:
+    """Return this session's pending requests. Change it in place: Streamlit may end a run at any use of its state."""
+    found: Pending = st.session_state.setdefault("pending", Pending())
     if visitor() and runtime.exists():
         _watched().sessions[visitor()] = found
     return found
 
 
 def is_there(session: str = "") -> bool:
-    """Tell whether a visitor has not left; by default the one whose page runs."""
+    """Return whether a visitor has not left; by default the one whose page runs."""
     return not runtime.exists() or runtime.get_instance().is_active_session(session or visitor())
 
 
 def is_full() -> bool:
-    """Tell whether a visitor comes to a server that has as many as it may have."""
+    """Return whether a visitor comes to a server that has as many as it may have."""
     return bool(visitor()) and runtime.exists() and not _watched().has_room(visitor(), limit(VISITORS))
 
 
 @dataclass
 class Watch:
-    """Lets go of what visitors who have left had asked for, since no later run of theirs does."""
+    """Releases the requests of visitors who have left, since no later run of theirs does."""
 
-    sessions: dict[str, Asked] = field(default_factory=dict)
+    sessions: dict[str, Pending] = field(default_factory=dict)
 
     def has_room(self, session: str, most: int) -> bool:
-        """Tell whether a session is one of so many at most."""
+        """Return whether a session is one of so many at most."""
         return session in self.sessions or len(self.sessions) < most
 
     def look(self, is_active: Callable[[str], bool]) -> None:
-        """Let go for each session that is not there any more, once its page has stopped: until then it waits for what it asked."""
-        for session in [s for s, asked in list(self.sessions.items()) if not (asked.running or is_active(s))]:
+        """Release the requests of each session that has ended, once its page has stopped: until then it waits for them."""
+        for session in [s for s, requests in list(self.sessions.items()) if not (requests.running or is_active(s))]:
             gone = self.sessions.pop(session)
             gone.begin()
-            gone.let_go()
+            gone.release_earlier()
 
     def keep_looking(self) -> None:
         """Look every few seconds, for ever."""

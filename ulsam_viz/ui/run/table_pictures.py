@@ -47,7 +47,7 @@ class Lent:
         return way.read() if way else None
 
     def is_open(self, key: str) -> bool:
-        """Tell whether a picture that was read may still be looked at."""
+        """Return whether a picture that was read may still be looked at."""
         way = self._way(key)
         return way is not None and way.is_open()
 

@@ -8,7 +8,7 @@ from concurrent.futures import wait
 from ...engine.engine import DeviceChoice, default_engine
 from ...models.cost import LATENCY_REPEATS, Latency
 from ...zoo.variants import Variant
-from .session import asked, visitor
+from .session import pending, visitor
 
 
 def measured(variants: Sequence[Variant], device: DeviceChoice, show: Callable[[float], object]) -> Mapping[str, Latency] | str:
@@ -18,12 +18,12 @@ def measured(variants: Sequence[Variant], device: DeviceChoice, show: Callable[[
         variants: The networks to compare.
         device: Where.
         show: Called with the share that is done, again and again. It calls Streamlit, and so a visitor who moves on
-            interrupts the wait; the next run of the page then lets go of the measurement.
+            interrupts the wait; the next run of the page then releases the measurement.
 
     Returns:
         Times by the variants' keys, or the reason why there are none.
     """
-    engine, mine = default_engine(), asked()
+    engine, mine = default_engine(), pending()
     future = engine.latency(variants, device.device, visitor=visitor())
     mine.now.append(future)
     turns = max(1, len(variants) * (LATENCY_REPEATS + 1))

@@ -43,12 +43,12 @@ def may_upload_networks() -> bool:
 
 
 def may_open_folders() -> bool:
-    """Tell whether this visitor may open folders of this machine: only who sits at it, and not where the server is for others."""
+    """Return whether this visitor may open folders of this machine: only who sits at it, and not where the server is for others."""
     return os.environ.get(SWITCH) != "0" and is_local()
 
 
 def is_local() -> bool:
-    """Tell whether this visitor sits at this very machine."""
+    """Return whether this visitor sits at this very machine."""
     # All of it: a proxy on this machine, with or without headers of its own, forwards the addresses that others have typed.
     if any(name in st.context.headers for name in _OF_PROXIES):
         return False
@@ -56,7 +56,7 @@ def is_local() -> bool:
 
 
 def _is_here(address: str | None) -> bool:
-    """Tell whether a host is this very machine; Streamlit says None for it, or its address in any notation."""
+    """Return whether a host is this very machine; Streamlit says None for it, or its address in any notation."""
     if address in (None, "localhost"):
         return True
     try:
