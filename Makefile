@@ -1,9 +1,10 @@
 # make app    set everything up and open the app
 # make test   set everything up, lint, check types, run every test, two files at a time (WORKERS=4: four)
+# make quick  the same without browsers, other processes and trainings: two minutes or so
 # make bench  measure the speeds that docs/speed.md states
 # make dist   build the sdist and the wheel, networks included, in dist/
 BIN = .venv/bin
-.PHONY: app setup test bench dist chromium caddy clean
+.PHONY: app setup test bench dist chromium caddy clean quick
 
 app: .venv/run
 	$(BIN)/python -m ulsam_viz app $(if $(PORT),--port=$(PORT))
@@ -53,6 +54,12 @@ test: .venv/dev chromium caddy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile
+
+SLOW = browser* walking team package batch_* deploy* privacy training zoo_file bases app
+quick: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -q -n $(or $(WORKERS),2) --dist loadfile $(SLOW:%=--ignore-glob='tests/test_%.py')
 
 bench: .venv/dev chromium
 	$(BIN)/python -m benchmarks

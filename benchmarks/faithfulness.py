@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from ulsam_viz.analysis.attention import attend
 from ulsam_viz.analysis.attribution import attribute
@@ -39,7 +40,7 @@ def count(name: str, paths: list[Path]) -> None:
         maps["mean of the last attention"] = [list(seen.maps.values())[-1].mean(0)]
         for method in METHODS:
             maps[method] = [attribute(fast, x, target=target, method=method, preprocessing=variant.preprocessing).values]
-        how = {
+        how: dict[str, Any] = {
             "target": target,
             "blank": baseline_of(x, "grey", variant.preprocessing),
             "blurred": baseline_of(x, "blurred", variant.preprocessing),

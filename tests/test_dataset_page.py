@@ -220,7 +220,7 @@ def test_photographs_that_were_not_cut_for_a_network_are_not_shown_as_if_they_we
     albums().put("album-before", _many(2), VISITOR)
     monkeypatch.setattr("ulsam_viz.dataset.made.Photographs.is_cut_for", lambda *_: False)
     app = page(dataset, source="photographs", position="after 11", g="2", photographs="album-before")
-    assert "forget them and bring them again" in app.info[0].value and not rows_of(app)
+    assert "forget them and upload them again" in app.info[0].value and not rows_of(app)
 
 
 def test_what_lies_beside_the_photographs_of_a_folder_is_no_photograph() -> None:

@@ -69,7 +69,7 @@ def test_what_is_not_smooth_must_be_better_than_random_orders_too() -> None:
 def test_a_map_is_ranked_among_random_maps_as_coarse_as_it_is() -> None:
     fine = beside(THREE, [0.7, 0.8, 0.9])
     coarse = tuple(scored(0.1 + 2 * i, 0.8, 7) for i in THREE)  # mean 0.7, twice as far from it
-    random = replace(fine, smooth={7: coarse} | fine.smooth)
+    random = replace(fine, smooth={7: coarse, **fine.smooth})
     for grid, better, of in ((14, True, 4), (7, False, 4), (None, True, 6)):
         found = standings(scored(0.8, 0.8, grid), random)[0]
         assert (found.better, found.of) == (better, of), grid
