@@ -1,6 +1,6 @@
 # make app    set everything up and open the app
 # make test   set everything up, lint, check types, run every test, two files at a time (WORKERS=4: four)
-# make quick  the same without browsers, other processes and trainings: two minutes or so
+# make quick  the same without types, browsers, other processes and trainings
 # make bench  measure the speeds that docs/speed.md states
 # make dist   build the sdist and the wheel, networks included, in dist/
 BIN = .venv/bin
