@@ -1,4 +1,4 @@
-"""Where the program's own files lie: beside the package in a checkout, inside the package where it was installed."""
+"""Paths of the program's own files: beside the package in a checkout, inside it where it was installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rules of attribution hold on a network that others wrote.
+"""Checks of which attribution rules are valid on a user's network.
 
 Guided backpropagation and DeepLift replace what happens at a non-linearity, which they find by its type among the modules. What
 a foreign network computes otherwise (another activation, a function instead of a module, a product of features) they would pass
@@ -25,7 +25,7 @@ _POOLS = (nn.MaxPool2d, nn.AdaptiveMaxPool2d)
 
 
 def why_not_guided(model: AttendedModel, x: Tensor) -> str | None:
-    """Say why guided backpropagation has no meaning on a network; None if every non-linearity is an ``nn.ReLU`` or a max-pool.
+    """Return why guided backpropagation is not defined on a network; None if every non-linearity is an ``nn.ReLU`` or a max-pool.
 
     Args:
         model: It is read, never changed; its own attention modules are known, and not looked at.
@@ -44,7 +44,7 @@ def why_not_guided(model: AttendedModel, x: Tensor) -> str | None:
 
 
 def why_not_rescaled(model: AttendedModel, x: Tensor) -> str | None:
-    """Say why DeepLift's rescale rule is not exact on a network; None if every non-linearity is an ``nn.ReLU``, used once.
+    """Return why DeepLift's rescale rule is not exact on a network; None if every non-linearity is an ``nn.ReLU``, used once.
 
     Args:
         model: It is read, never changed; its own attention modules are known, and not looked at.
@@ -71,7 +71,7 @@ class _NoReLU(nn.Module):
 
 
 def _without_relus(model: AttendedModel) -> tuple[nn.Module, list[_NoReLU]]:
-    """Return the bare host in float64 with its ReLUs taken out, and what stands for them."""
+    """Return a copy of the host in float64 with its ReLUs replaced, and their replacements."""
     host = model.without_attention().double().eval()
     stands: dict[nn.Module, _NoReLU] = {}
     for path, parent in list(host.named_modules()):
@@ -92,7 +92,7 @@ def _is_affine(host: nn.Module, x: Tensor) -> bool:
 
 
 def _what_else(host: nn.Module, *, activations_only: bool = False) -> str:
-    """Name what is among a host's modules that is neither linear nor a ReLU."""
+    """Return the names of a host's modules that are neither linear nor a ReLU."""
     kinds = _ACTIVATIONS if activations_only else (*_ACTIVATIONS, *_POOLS)
     found = _names(type(m) for m in host.modules() if isinstance(m, (*kinds, nn.ReLU)))
     return f"this one has {found}" if found else "this one has others: functions, or products of features"

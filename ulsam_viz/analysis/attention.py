@@ -1,4 +1,4 @@
-"""One pass through a network -> its logits and all its attention maps."""
+"""One forward pass: logits and all attention maps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..models.optimize import relus_in_place
 
 @dataclass(frozen=True)
 class Attention:
-    """What one pass shows.
+    """The result of one forward pass of one picture.
 
     Attributes:
         logits: Shape (classes,).

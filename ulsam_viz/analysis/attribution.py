@@ -1,4 +1,4 @@
-"""Post-hoc attributions by Captum: which pixels speak for a class, method by method.
+"""Post-hoc attributions by Captum: how much each pixel contributes to a class's logit.
 
 Captum works with hooks, so a call needs a network of its own while it runs (the engine lends one). The network is the
 same afterwards, after an error too.
@@ -60,19 +60,19 @@ class Attribution:
 
     @property
     def off(self) -> float | None:
-        """What the attributions' sum misses, as a share of the logit's difference; None where no such sum is promised."""
+        """The error of the attributions' sum as a share of the logit's difference; None for methods without such a sum."""
         if self.delta is None or self.explained is None:
             return None
         return abs(self.delta) / max(abs(self.explained), 1e-9)
 
     @property
     def note(self) -> str:
-        """What the values are, in a few words, for below the map."""
+        """A few words about the values, for the caption of the map."""
         return ("signed" if self.signed else "magnitude") + (f", sum off by {self.off:.0%}" if self.warning else "")
 
     @property
     def warning(self) -> str:
-        """Why the result is not to be relied on, in one sentence, where its sum is off by more than 5 %; else ""."""
+        """A sentence of warning where the sum is off by more than 5 %; else ""."""
         if self.off is None or self.off <= TOLERANCE:
             return ""
         method = METHODS[self.method]

@@ -25,12 +25,12 @@ _INTERNAL_BATCH = 8
 
 
 class AttributionError(ValueError):
-    """A method, setting or target that cannot be; the message says what can."""
+    """A method, setting or target that is not valid; the message names the valid ones."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is attributed, and how.
+    """A request for one attribution: network, picture, target and settings.
 
     Attributes:
         target: Class number; of several pictures, one for each, shape (N,).
@@ -53,7 +53,7 @@ class Task:
 
 
 def baseline_of(x: Tensor, kind: str, preprocessing: Preprocessing) -> Tensor:
-    """Return what "nothing there" looks like, shape (1, 3, S, S), normalised."""
+    """Return a baseline picture (black, grey, blurred ...), shape (1, 3, S, S), normalised."""
     if kind == "grey":  # the mean of the training pictures, which normalisation puts at 0
         return torch.zeros_like(x)
     if kind == "blurred":
@@ -141,7 +141,7 @@ def occlusion(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
 
 
 def _layer(model: AttentionNetwork, choice: str) -> nn.Module:
-    """Return the module whose output Grad-CAM weighs: what the pool averages, or the layer that feeds the first attention."""
+    """Return the module whose output Grad-CAM weights: the input of the global pool, or the layer before the first attention."""
     if choice == "last":
         return model.last_grid
     if not model.attended:

@@ -1,4 +1,4 @@
-"""The arithmetic of one place of a module, written out: every number from the numbers before it."""
+"""The arithmetic of one position of a map, written out step by step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Term:
 
     @property
     def product(self) -> float:
-        """What the channel adds."""
+        """The channel's contribution to the sum."""
         return self.value * self.weight
 
 
@@ -55,7 +55,7 @@ class Derivation:
 
 
 def _gain(stages: Stages, attention: float) -> float:
-    """Compute the gain of a place from the map there."""
+    """Return the gain at a position from the map's value there."""
     s = stages.switches
     if stages.form == "published":
         return float(s.residual) + s.strength * attention
@@ -64,7 +64,7 @@ def _gain(stages: Stages, attention: float) -> float:
 
 
 def derive(stages: Stages, *, subspace: int, channel: int, row: int, column: int) -> Derivation:
-    """Write out the arithmetic of one place of one subspace.
+    """Return the arithmetic of one position of one subspace's map.
 
     Args:
         stages: Of any module.

@@ -1,4 +1,4 @@
-"""What a subspace's attention does: take it away or change it, and see how the network's answer moves.
+"""Causal effects of a subspace's attention: change it, run the rest of the network, and compare the answers.
 
 Everything starts from the features that enter one layer's module, computed once; only the rest of the network runs again
 for each change. Modules of later layers react to the change, as they would.
@@ -33,7 +33,7 @@ _EXACT_UP_TO = 8  # subspaces: 2 ** 8 coalitions take less than a second
 
 
 def _go_on() -> None:
-    """What runs between two passes where nothing else is wanted."""
+    """Do nothing: the default callback between two passes."""
 
 
 @dataclass(frozen=True)
@@ -277,7 +277,7 @@ def _start(model: AttentionNetwork, x: Tensor, layer: Layer) -> tuple[Any, Resta
 
 
 def _with(own: Tensor, chosen: Iterable[int], values: Tensor) -> Tensor:
-    """Return values (g, H, W) with those of the chosen subspaces replaced."""
+    """Return a copy of the gains (g, H, W) in which those of the chosen subspaces are replaced."""
     changed = own.clone()
     chosen = list(chosen)
     changed[chosen] = values[chosen]
@@ -296,7 +296,7 @@ def _answers(
     ways: Sequence[Tensor],
     pause: Callable[[], None],
 ) -> list[Tensor]:
-    """Run the rest of the network with several gains beyond 1, (g, H, W) each, in place of the layer's own; logits each."""
+    """Return the logits of the rest of the network for several values of the gain minus 1, (g, H, W) each, at the layer."""
 
     def answer(batch: Tensor) -> Tensor:
         pause()

@@ -1,4 +1,4 @@
-"""Whether the places that a map marks matter for the answer: insertion, deletion, overlap, pointing; each beside baselines.
+"""Faithfulness of maps: insertion, deletion, overlap and pointing game, each compared with baselines.
 
 A score alone says little: smooth maps, and maps that mark the centre, do well on most photographs. So maps are measured beside
 baselines that ignore the network (:func:`measure_baselines`), which depend on the picture and the target alone:
@@ -58,7 +58,7 @@ class Faithfulness:
 
 @dataclass(frozen=True)
 class Baselines:
-    """Scores of what ignores the network, for one picture and target.
+    """Scores of baselines that ignore the network, for one picture and target.
 
     Attributes:
         orders: Of random orders of single pixels.
@@ -195,7 +195,7 @@ def _area(curve: Tensor) -> float:
 
 
 def measure_baselines(model: nn.Module, x: Tensor, *, seed: int = 0, **how: Any) -> Baselines:
-    """Measure what ignores the network: it depends on the picture and the target, not on the maps that it stands beside.
+    """Measure baselines that ignore the network; they depend on the picture and target alone, so all maps share them.
 
     Args:
         model: Logits for pictures; in eval mode.

@@ -1,4 +1,4 @@
-"""The whole attention of a network changed at once, to see over many pictures what it does; :mod:`effects` asks about one."""
+"""Changes of all attention in a network at once, for statistics over many pictures; for one picture see :mod:`effects`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONSTANT = "constant"
 
 
 def intervene(model: AttentionNetwork, intervention: Intervention, *, seed: int = 0) -> Changes:
-    """Return what changes every module's gain, for :attr:`.Restart.run` from the first of them on.
+    """Return the changes of every module's gain, for :attr:`.Restart.run` of the first module.
 
     Args:
         model: The network; it is read, never changed.

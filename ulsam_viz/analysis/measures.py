@@ -11,7 +11,7 @@ DEAD_BELOW = 1e-3
 
 
 def gain_of(maps: np.ndarray, gain: str) -> np.ndarray:
-    """Return what features are multiplied by: 1 + A as published, (1 + H * W * A) / 2 normalised, for maps A (..., H, W)."""
+    """Return the gain of maps A (..., H, W): 1 + A as published, (1 + H * W * A) / 2 normalised."""
     return 1 + maps if gain == "published" else (1 + relative_attention(maps)) / 2
 
 
@@ -109,7 +109,7 @@ def redundancy(maps: np.ndarray) -> np.ndarray:
 
 
 def mean_redundancy(maps: np.ndarray) -> np.ndarray:
-    """Return the mean correlation over pairs of different live subspaces: (..., g, H, W) -> (...); NaN without a pair."""
+    """Return the mean correlation over pairs of subspaces whose maps are not uniform: (..., g, H, W) -> (...); NaN without a pair."""
     matrix = redundancy(maps)
     g = matrix.shape[-1]
     pairs = matrix[..., ~np.eye(g, dtype=bool)]
@@ -136,7 +136,7 @@ def rank_correlations(maps: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def redundancy_of_each(maps: np.ndarray) -> np.ndarray:
-    """Return each map's mean correlation with the other live ones: (..., g, H, W) -> (..., g); NaN where there is none."""
+    """Return each map's mean correlation with the others that are not uniform: (..., g, H, W) -> (..., g); NaN without any."""
     matrix = redundancy(maps)
     matrix[..., np.eye(matrix.shape[-1], dtype=bool)] = np.nan
     counts = (~np.isnan(matrix)).sum(-1)
@@ -145,7 +145,7 @@ def redundancy_of_each(maps: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two maps rank places alike, and what smooth maps reach by chance.
+    """The rank correlation of two maps, and what smooth maps reach by chance.
 
     Attributes:
         correlation: Spearman's rank correlation; NaN if either map is constant.

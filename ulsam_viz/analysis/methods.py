@@ -1,4 +1,4 @@
-"""The attribution methods that this program offers: what each is, its settings and cost, and how Captum computes it."""
+"""The list of attribution methods: name, settings, cost and computation of each."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Setting:
     least: float | None = None
 
     def take(self, value: Any) -> Any:
-        """Return a value as the method reads it.
+        """Return a valid value for the setting; raise ValueError for any other.
 
         Raises:
             ValueError: If it is none that can be taken; the message says which can.
@@ -57,7 +57,7 @@ class Setting:
         raise ValueError(f"'{self.name}' must be {self._what_can_be()}, not {value!r}")
 
     def read(self, text: str) -> Any:
-        """Return the value that a text, as of an address or a command, stands for.
+        """Return the value of a text from an address or a command.
 
         Raises:
             ValueError: As of :meth:`take`.
@@ -83,7 +83,7 @@ _Run = Callable[[AttentionNetwork, Tensor, Task], Tensor]
 
 @dataclass(frozen=True)
 class OfPass:
-    """A way to compute a method from a finished pass.
+    """A method's computation from a finished forward pass.
 
     Attributes:
         fits: Whether it can of a network of the house, with these settings.

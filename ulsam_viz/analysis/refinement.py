@@ -1,4 +1,4 @@
-"""Integrated gradients with as many points on the path as the picture needs, where it needs them.
+"""Integrated gradients that add points to the path until the sum is right.
 
 A network changes unevenly on the path from the baseline to the picture, mostly near the baseline, so evenly spaced points
 miss much of it. Each point's forward pass gives the logit there. By the fundamental theorem of calculus, the gradients over
@@ -22,7 +22,7 @@ _BATCH = 8  # points in one pass
 
 
 class _Path:
-    """The points that were looked at, from the baseline (0) to the picture (1), in order.
+    """The evaluated points of the path in order, from the baseline (0) to the picture (1).
 
     Attributes:
         points: Where they lie, shape (P,), float64.
@@ -50,7 +50,7 @@ class _Path:
         self.products = self.products[order.to(self.products.device)]
 
     def errors(self) -> Tensor:
-        """Return what the trapezoidal rule misses of the logit's difference over each interval, shape (P - 1,)."""
+        """Return the error of the trapezoidal rule over each interval, in logits, shape (P - 1,)."""
         slopes = self.products.double().sum((1, 2)).cpu()
         return (slopes[1:] + slopes[:-1]) / 2 * self.points.diff() - self.logits.diff()
 

@@ -1,4 +1,4 @@
-"""Each subspace's attention taken away, for many pictures in one pass; :mod:`effects` asks everything about one picture."""
+"""The effect of removing each subspace's attention, for many pictures in one pass; for one picture see :mod:`effects`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Pass:
 
 @torch.inference_mode()
 def run_pass(model: Network, x: Tensor, *, temperature: float = 1.0) -> Pass:
-    """Run one pass of several pictures; the same as :func:`~.attention.attend_each`, and it keeps what enters each module.
+    """Run one pass of several pictures like :func:`~.attention.attend_each`, and keep the input of each module.
 
     Args:
         model: A network in eval mode that no other thread uses meanwhile.
@@ -68,7 +68,7 @@ def run_pass(model: Network, x: Tensor, *, temperature: float = 1.0) -> Pass:
 
 @torch.inference_mode()
 def remove_each(model: Network, done: Pass, *, layer: int, targets: list[int], temperature: float = 1.0) -> Removals:
-    """Take the attention of each subspace of a layer away, one at a time, from all pictures of a pass.
+    """Return the effect of removing each subspace's attention, one at a time, for all pictures of a pass.
 
     Only the rest of the network runs again, once a subspace; modules of later layers react, as they would.
 

@@ -1,4 +1,4 @@
-"""Captum's two metrics of maps: does a map foretell what covering places does, and does it stay when the picture hardly moves?
+"""Captum's infidelity and max-sensitivity of maps.
 
 A low number alone is no virtue: a map that never changes has no sensitivity, and any positive map foretells that larger
 squares matter more. So both belong beside maps that ignore the network (:func:`.faithfulness.baseline_maps`).
@@ -24,7 +24,7 @@ RADIUS = 0.02  # Captum's default, in normalised units; `Preprocessing.in_grey_l
 
 @dataclass(frozen=True)
 class Infidelity:
-    """How badly a map foretells what covering places does.
+    """A map's infidelity: its error in predicting the effect of covering parts of the picture.
 
     Attributes:
         value: Mean squared difference between the map's sum over a square, at the scale that suits the map best, and the
@@ -125,7 +125,7 @@ def infidelities(
 
 @torch.inference_mode()
 def _logits_without(model: nn.Module, x: Tensor, blank: Tensor, covered: Tensor, target: int, pause: Callable[[], None]) -> Tensor:
-    """Return the target's logit with places covered (N, 1, cells, cells), each: (N,), float64."""
+    """Return the target's logit for each mask of covered cells (N, 1, cells, cells): (N,), float64."""
     device = device_of(model, x)
     x, blank = x.to(device), blank.to(device)
     answers = []
@@ -143,7 +143,7 @@ def _cell_sums(values: np.ndarray) -> Tensor:
 
 
 def _standard_error(foretold: np.ndarray, falls: np.ndarray, seed: int) -> float:
-    """Return the spread of a map's share when the squares are drawn again from those that were drawn."""
+    """Return the bootstrap standard error of a map's share over the drawn squares."""
     drawn = np.random.default_rng(seed).integers(0, len(falls), (_RESAMPLES, len(falls)))
     a, b = foretold[drawn], falls[drawn]
     together = np.clip((a * b).sum(1), 0, None)
@@ -160,7 +160,7 @@ def max_sensitivity(
     seed: int = 0,
     pause: Callable[[], None] = lambda: None,
 ) -> tuple[float, ...]:
-    """Measure how much maps change when invisible noise is added to the picture: the largest change that was met.
+    """Return the largest relative change of maps under small noise on the picture.
 
     Args:
         explain: Picture (1, 3, S, S) -> maps (n, H, W). It is called samples + 1 times; a method that draws random numbers

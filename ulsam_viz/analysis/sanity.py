@@ -1,4 +1,4 @@
-"""Would the maps look as convincing without what was learnt? The same maps with weights or groups shuffled.
+"""Sanity checks: the same maps with weights or groups shuffled.
 
 Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018: a map that stays when the weights go shows the picture,
 not the network.
@@ -31,7 +31,7 @@ CHECKS: dict[Check, str] = {
 
 @dataclass(frozen=True)
 class SanityCheck:
-    """A layer's maps without what was learnt, over several shuffles.
+    """A layer's maps with weights or groups shuffled, over several shuffles.
 
     Attributes:
         check: What was shuffled.
@@ -47,7 +47,7 @@ class SanityCheck:
 
     @property
     def stays(self) -> np.ndarray:
-        """Whether each map agrees with the real one in most shuffles, beyond chance and by no little, shape (g,)."""
+        """Whether each map agrees with the real one in most shuffles, beyond chance and by a relevant size, shape (g,)."""
         return (self.above_chance & (self.correlations >= SMALLEST_CORRELATION)).mean(0) > 0.5
 
 
@@ -98,7 +98,7 @@ def _compared(check: Check, maps: np.ndarray, real: np.ndarray) -> SanityCheck:
 
 
 def _shuffle(parts: Iterable[nn.Module], rng: torch.Generator) -> None:
-    """Permute the values of each weight and bias: their distribution stays, what they say goes."""
+    """Permute the values of each weight and bias: the distribution stays, what was learned is lost."""
     for part in parts:
         if isinstance(part, FastULSAM):
             order = torch.randperm(part.channels, generator=rng).to(part.scale.device)

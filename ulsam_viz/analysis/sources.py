@@ -1,4 +1,4 @@
-"""What makes a subspace look where it looks: any attribution method, with attention itself as the target."""
+"""Attributions of attention: any attribution method, with a map's value at one position as the target."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .methods import METHODS
 
 
 class AttentionReadout(nn.Module):
-    """A network that ends in one subspace's map: its "classes" are the places, its "logits" multiples of uniform.
+    """A network whose output is one subspace's map: its "classes" are the positions, its "logits" multiples of uniform.
 
     It shares the given network's layers, and has what attribution methods ask a network for.
 
@@ -69,7 +69,7 @@ def attribute_attention(
     seed: int = 0,
     pause: Callable[[], None] = lambda: None,
 ) -> Attribution:
-    """Attribute a subspace's attention at one place to the pixels of the picture.
+    """Attribute a subspace's attention at one position to the pixels of the picture.
 
     Args:
         model: An optimised network in eval mode that no other thread uses meanwhile.

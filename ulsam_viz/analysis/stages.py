@@ -1,4 +1,4 @@
-"""ULSAM one stage at a time: every tensor between input and output.
+"""ULSAM step by step: every tensor between input and output.
 
 The module can be run with parts switched off or replaced, to see what each is there for.
 """

@@ -1,4 +1,4 @@
-"""What a figure must be before a sentence calls it one: beyond chance, and beyond a smallest size of interest stated here."""
+"""Verdicts on effects: beyond chance, and beyond the smallest size of interest that is stated here."""
 
 from __future__ import annotations
 

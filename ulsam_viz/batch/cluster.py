@@ -1,4 +1,4 @@
-"""A run on Ray Data: the same callable, dealt out to a pool of actors on one machine or many; Ray schedules and retries.
+"""``batch`` on Ray Data: the same callable in a pool of actors on one machine or many; Ray schedules and retries.
 
 Pictures may lie wherever Ray reads from. The output folder is one that all machines see, and so is the program: it is installed
 there, or given with the job (``ray job submit --working-dir .``).
@@ -108,7 +108,7 @@ def run_on_ray(
 
 
 def _found_here(variant: Variant) -> Variant:
-    """Return a variant whose checkpoint is this machine's, where the program lies in another place than where it was begun."""
+    """Return a variant with this machine's path of its checkpoint; the program may be installed elsewhere than on the first machine."""
     if variant.path is None or variant.path.exists():
         return variant
     here = (folder / variant.path.name for folder in folders())
@@ -122,7 +122,7 @@ def _read(batch: Mapping[str, np.ndarray], *, root: str, look: Look) -> dict[str
 
 
 def _pool(ray: Any, device: str, workers: int | None) -> dict[str, Any]:
-    """Return what Ray is told about the actors.
+    """Return Ray's arguments for the pool of actors.
 
     Raises:
         BatchError: If a GPU is asked for and the cluster has none.
@@ -138,7 +138,7 @@ def _pool(ray: Any, device: str, workers: int | None) -> dict[str, Any]:
 
 @contextmanager
 def _connected(ray: Any, address: str, *, quiet: bool) -> Iterator[None]:
-    """Be connected to a cluster meanwhile; one that is connected to already is used, and stays."""
+    """Connect to a cluster within the context; an existing connection is used and kept."""
     if ray.is_initialized():
         yield
         return
@@ -158,7 +158,7 @@ def _connected(ray: Any, address: str, *, quiet: bool) -> Iterator[None]:
 
 
 def _reach(address: str) -> None:
-    """See whether anything answers at a host and port; Ray itself would ask for long, and warn each time."""
+    """Raise BatchError unless a server answers at a host and port; Ray itself would retry for long."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
         try:

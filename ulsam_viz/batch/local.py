@@ -1,4 +1,4 @@
-"""A run on this machine: PyTorch's DataLoader reads and decodes ahead, one network computes in batches."""
+"""``batch`` on this machine: PyTorch's DataLoader decodes ahead, one network computes in batches."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ _GROUP = 2048  # pictures in a row group, of parts and of the table
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run left.
+    """Counts of a finished run.
 
     Attributes:
         table: The Parquet file.

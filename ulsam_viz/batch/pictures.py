@@ -1,4 +1,4 @@
-"""A folder of whatever files -> crops that a network can be given, and for the other files the reason why not."""
+"""From a folder of files to crops for a network, with a reason for each file that is no picture."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ..images.preprocessing import Preprocessing, crop_centre, decode_image
 
 
 class BatchError(ValueError):
-    """A run that cannot be; the message says what to do."""
+    """A run that cannot start or go on; the message says what to do."""
 
 
 class Stamp(NamedTuple):
-    """What a file shows of itself without being read.
+    """A file's size and time of change.
 
     Attributes:
         size: In bytes; -1 where it cannot be told.
@@ -182,7 +182,7 @@ def _digest(data: bytes) -> str:
 
 @dataclass(frozen=True)
 class Crops:
-    """Files as a network sees them.
+    """Crops of files, ready for a network.
 
     Attributes:
         names: Of the files.

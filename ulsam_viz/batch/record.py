@@ -1,4 +1,4 @@
-"""What a run was begun with of each file, so that one that comes, goes or is replaced does not go unnoticed."""
+"""The record of a run's files, by which new, missing and replaced files are noticed."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ VARIANT = "ulsam_viz.variant"  # where a table's file says which network it was 
 
 @dataclass(frozen=True)
 class Look:
-    """What is asked about each picture.
+    """The questions of a run about each picture: network, attribution, target and more.
 
     Attributes:
         variant: The network.
@@ -113,7 +113,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Rows:
-    """What a batch gives.
+    """The rows and maps of one batch.
 
     Attributes:
         names: Of the files.
@@ -256,7 +256,7 @@ def _first(layers: Mapping[int, dict[str, np.ndarray]]) -> dict[str, np.ndarray]
 
 
 def _measures(maps: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what can be said of maps (N, g, H, W) alone; each (N, g), NaN where it means nothing."""
+    """Return the measures of maps (N, g, H, W) that need nothing else; each (N, g), NaN where it is not defined."""
     dead = measures.is_dead(maps)
     # A uniform map has its peak nowhere.
     row, column = np.where(dead, np.nan, np.divmod(maps.reshape(*maps.shape[:2], -1).argmax(-1), maps.shape[-1]))

@@ -1,4 +1,4 @@
-"""What ``python -m ulsam_viz batch`` does with what was typed."""
+"""The command `batch`."""
 
 from __future__ import annotations
 

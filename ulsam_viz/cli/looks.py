@@ -1,4 +1,4 @@
-"""What `inspect` and `compare` print: the page's functions and numbers, for a terminal and for other programs."""
+"""The commands `inspect` and `compare`: the page's numbers for a terminal and for other programs."""
 
 from __future__ import annotations
 

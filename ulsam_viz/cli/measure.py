@@ -1,4 +1,4 @@
-"""What ``python -m ulsam_viz evaluate`` and ``calibrate`` do with what was typed."""
+"""The commands `evaluate` and `calibrate`."""
 
 from __future__ import annotations
 

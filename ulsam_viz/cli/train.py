@@ -1,4 +1,4 @@
-"""What ``python -m ulsam_viz train`` does with what was typed."""
+"""The command `train`."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A table of many pictures, as ``batch`` writes it or as it is made from a visitor's own: opened, and summed up for the page."""
+"""Tables of many pictures, from ``batch`` or made of uploads: reading them and summing them up for the page."""

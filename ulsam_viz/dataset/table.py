@@ -21,11 +21,11 @@ TEXTS = ("picture", "class_folder", "answer", "target")  # columns of text
 
 
 class TableError(ValueError):
-    """What is no table of attention; the message says why, and what to do."""
+    """A file that is no table of attention; the message says why, and what to do."""
 
 
 class Looks(Protocol):
-    """What there is to see of a table's pictures; a picture counts from 0, in the table's order."""
+    """Access to a table's pictures and maps by the picture's number, from 0 in the table's order."""
 
     @property
     def are_here(self) -> bool:

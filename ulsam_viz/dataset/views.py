@@ -1,4 +1,4 @@
-"""What a table shows, summed up: distributions, extreme pictures, selectivity for classes, and mean maps."""
+"""Summaries of a table: distributions, extreme pictures, selectivity for classes, and mean maps."""
 
 from __future__ import annotations
 

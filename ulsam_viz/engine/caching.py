@@ -1,4 +1,4 @@
-"""Results that are kept: within a number of bytes, and never changed by those who share them."""
+"""A cache of results with a limit in bytes; cached arrays are read-only."""
 
 from __future__ import annotations
 

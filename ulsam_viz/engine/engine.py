@@ -1,4 +1,4 @@
-"""Many visitors, few cores: networks lent one user at a time, a bounded number of computations, bounded caches.
+"""Computation for many visitors on few cores: a pool of networks, a bounded number of threads, bounded caches.
 
 Captum works by hooks on modules, so two threads must never use one network at once: each computation borrows a replica
 of its own. Results are frozen and keyed by everything they depend on, so sharing them between visitors is safe.
@@ -49,7 +49,7 @@ _FULL = "The GPU ran out of memory; this was computed on the CPU."
 
 
 class TooMuchError(RuntimeError):
-    """A visitor asks for more than one may wait for."""
+    """A visitor has too many pending requests."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class DeviceChoice:
 
 @dataclass(eq=False)
 class _Asked:
-    """A computation that somebody waits for.
+    """A running or queued computation and those who wait for it.
 
     Attributes:
         key: Of its result.
@@ -141,7 +141,7 @@ class Engine:
     def _attend_batch(
         self, key: tuple[str, str, str], tensor: torch.Tensor, temperature: float, model: AttentionNetwork, _: Pause
     ) -> Attention:
-        """Run one pass for all pictures that wait for this network; what the others get is found in the cache."""
+        """Run one pass for all pictures that wait for this network; the results of the others go to the cache."""
         others: list[tuple[Any, torch.Tensor]] = []
         with self._lock:
             for asked in self._running.values():
@@ -273,7 +273,7 @@ class Engine:
         return cast("T | None", asked.job.so_far) if asked else None
 
     def release(self, futures: Iterable[Future[Any]]) -> None:
-        """Say that a visitor no longer waits for these; what nobody waits for never begins, or stops at its next pass."""
+        """Release a visitor's requests; a computation that nobody waits for is cancelled, or stops at its next pass."""
         with self._lock:
             for future in futures:
                 if (asked := self._asked.get(future)) is None:  # done already

@@ -1,4 +1,4 @@
-"""Memory that a long-lived server has freed goes back to the system (glibc; elsewhere nothing is done).
+"""Return freed memory of a long-lived server to the system (glibc only).
 
 glibc keeps what was freed for the next allocation, in up to eight arenas a core, and gives little of it back: with sixteen
 visitors that came to 1.1 to 1.8 GB, more than all caches hold.

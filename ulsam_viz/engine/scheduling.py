@@ -1,4 +1,4 @@
-"""Who computes next: a few threads for many visitors, fair between them, short work first."""
+"""A thread pool that is fair between visitors and runs short jobs first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Kind(IntEnum):
-    """How urgent a job is: nothing of a later kind begins while one of an earlier kind waits."""
+    """The priority of a job: jobs of an earlier kind always begin before those of a later kind."""
 
     SHORT = 0  # milliseconds; a running long job lets it pass between its parts
     LONG = 1
@@ -65,7 +65,7 @@ class FairPool:
         return job
 
     def give_way(self, job: Job) -> None:
-        """Let short jobs pass; a long job calls this between its parts, in its own thread.
+        """Run waiting short jobs first; a long job calls this between its parts, in its own thread.
 
         Raises:
             CancelledError: If nobody waits for the job any more.
@@ -76,7 +76,7 @@ class FairPool:
             _run(short)
 
     def abandon(self, job: Job) -> None:
-        """Take back a job: one in line never begins, one that runs stops when it next gives way."""
+        """Cancel a job: a queued one never begins, a running one stops at its next :meth:`give_way`."""
         job.abandoned = True
         job.future.cancel()
 

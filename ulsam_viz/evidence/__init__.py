@@ -1,1 +1,1 @@
-"""What the zoo's figures say: statistics, experiments, the paper's tables, and the same as Markdown."""
+"""Statistics of the trained networks, experiments, the paper's tables, and the same as Markdown."""

@@ -1,4 +1,4 @@
-"""What the zoo's figures say: accuracies with their spread over seeds, and whether a difference is more than chance."""
+"""Accuracies of the trained networks with their spread over seeds, and whether differences exceed chance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a map is like, in a few words."""
+"""Short descriptions of maps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _DOWN, _ACROSS = ("top", "middle", "bottom"), ("left", "centre", "right")
 
 
 def map_note(attention_map: np.ndarray) -> str:
-    """Say in a few words what one map (H, W) is like."""
+    """Return a short description of one map (H, W)."""
     if measures.is_dead(attention_map):
         return "uniform for this picture"
     return f"area {measures.effective_area(attention_map):.0%}, peak {measures.peak(attention_map):.1f}×"
@@ -23,7 +23,7 @@ def channel_words(channels: int, groups: int, k: int) -> str:
 
 
 def change_note(after: np.ndarray, before: np.ndarray) -> str:
-    """Say in a few words what one map (H, W) is like, and what it was like before."""
+    """Return a short description of one map (H, W), now and before a change."""
     if measures.is_dead(after) or measures.is_dead(before):
         return f"{map_note(after)} (was: {map_note(before)})"
     area, was = measures.effective_area(after), measures.effective_area(before)

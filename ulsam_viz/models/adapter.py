@@ -107,7 +107,7 @@ class AttendedLayer(nn.Module):
 
 @dataclass
 class _Pass:
-    """What somebody wants of one pass, and what it has found so far.
+    """The changes wanted of one pass, and the maps found so far.
 
     Attributes:
         names: Of the layers that are looked at.
@@ -261,7 +261,7 @@ class AttendedModel(nn.Module):
 
     @contextmanager
     def _watched(self, changes: Changes = AS_TRAINED, outputs: Mapping[str, Tensor] | None = None) -> Iterator[_Pass]:
-        """Look at the pass that this thread runs meanwhile."""
+        """Record the pass that this thread runs within the context."""
         watched = _Pass({self._layer(name): name for name in self._places}, changes, outputs or {})
         token = _WATCHED.set(watched)
         try:

@@ -1,4 +1,4 @@
-"""What the rest of the program asks of a network that carries attention modules, and nothing more.
+"""The interface between the program and a network that carries attention modules.
 
 Our own :class:`~ulsam_viz.models.network.Network` meets it fast, by restarts at a layer; :class:`~ulsam_viz.models.adapter.AttendedModel`
 meets it for any module, by whole passes. What is computed from either is the same.
@@ -25,7 +25,7 @@ AS_TRAINED: Changes = {}
 
 @dataclass(frozen=True)
 class Restart:
-    """A pass that stands before a layer's module, to go on from there as often as wanted.
+    """A pass up to a layer's module, from which the rest can be run any number of times.
 
     Attributes:
         features: What enters the module, shape (N, m, H, W).
@@ -41,7 +41,7 @@ class Restart:
 
 @runtime_checkable
 class AttentionNetwork(Protocol):
-    """A network that tells its attention, and can be run with other attention.
+    """A network that returns its attention maps, and can be run with changed attention.
 
     Whatever implements it is an ``nn.Module`` from pictures (N, 3, H, W) to logits (N, classes).
 
@@ -96,7 +96,7 @@ class AttentionNetwork(Protocol):
 
 
 def attend_to(module: Any, x: Tensor, change: Callable[[Tensor], Tensor] | None) -> tuple[Tensor, Tensor]:
-    """Run a module on features (N, m, H, W); return what leaves it, and its maps, or what took effect in their place."""
+    """Run a module on features (N, m, H, W); return its output, and its maps or what replaced them."""
     if change is None:
         return module.forward_with_attention(x)
     excess = change(module.excess(x))

@@ -49,7 +49,7 @@ Part = tuple[Name, Work[Any]]  # what the answer depends on besides network, pic
 
 @dataclass(frozen=True)
 class Topic:
-    """What was asked and of what: the key of its answer.
+    """The key of an answer: the kind of question and its parts.
 
     Attributes:
         kind: Of the question.
@@ -113,7 +113,7 @@ class View:
 
 
 def topic_of(name: Name, classes: Sequence[str]) -> Topic:
-    """Tell what a question's name is about.
+    """Return the topic of an answer's name.
 
     Args:
         name: Its kind, then its parts as they stand in :data:`_PARTS`; a part that is None does not apply.
@@ -166,7 +166,7 @@ def other_of(found: Iterable[Topic]) -> str:
 
 
 def check_askable(network: Variant | GuestNetwork, questions: Sequence[str]) -> None:
-    """Say before anything is computed what cannot be asked.
+    """Raise an error, before anything is computed, for a question that does not exist.
 
     Raises:
         ValueError: For an unknown question, and for a network of which it cannot be asked.
@@ -234,7 +234,7 @@ def source(view: View, layer: Any, subspace: int, method: str, place: tuple[int,
 
 
 def through(view: View, layer: Any) -> Part:
-    """Ask what of the answer comes through each subspace."""
+    """Ask for gradient times activation of the target, by subspace."""
 
     def work(model: Any, _: Pause) -> effects.ThroughSubspaces:
         return effects.through_subspaces(model, view.crop.tensor, layer=layer, target=view.target)
@@ -243,7 +243,7 @@ def through(view: View, layer: Any) -> Part:
 
 
 def baselines(view: View) -> Part:
-    """Ask how what ignores the network does, by inserting and deleting pixels; the same for all layers and maps."""
+    """Ask for insertion and deletion of baselines that ignore the network; the same for all layers and maps."""
 
     def work(model: Any, pause: Pause) -> faithfulness.Baselines:
         return faithfulness.measure_baselines(model, view.crop.tensor, pause=pause, **_ways(view))
@@ -267,7 +267,7 @@ def places(view: View, layer: Any) -> Part:
 
 
 def _ways(view: View) -> dict[str, Any]:
-    """Return what pixels are replaced by, and what is looked at meanwhile."""
+    """Return the common arguments of insertion and deletion: target, replacement pixels and temperature."""
     x, pre = view.crop.tensor, view.network.preprocessing
     return {
         "target": view.target,

@@ -231,7 +231,7 @@ def _without_each(_: Topic, result: np.ndarray, __: Report) -> _Written:
 
 
 def _anything(topic: Topic, result: Any, _: Report) -> _Written:
-    """Write what no one has words for: plain values as they are, arrays by their place in the archive."""
+    """Write an answer without a description of its own: plain values as they are, arrays by their key in the archive."""
     arrays: dict[str, np.ndarray] = {}
     rows: list[dict[str, Any]] = []
 

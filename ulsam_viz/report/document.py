@@ -198,7 +198,7 @@ def _rows(caption: str, rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _making(report: Report) -> str:
-    """Write what made the view, and how to come back to it."""
+    """Write the view's provenance, its address and its command."""
     network, metrics = report.network, report.network.get("metrics", {})
     known = {
         "network": network.get("name"),

@@ -1,4 +1,4 @@
-"""What a report knows: a view, what made it, what was asked about it, and how to come back to it."""
+"""The content of a report: a view, its provenance, the answered questions, and its address and command."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _counted_from_1(result: Any) -> Any:
 
 
 def record_of(network: Variant | GuestNetwork) -> dict[str, Any]:
-    """Return what is known of a network, as plain values: what it is, what made it, how well it does, its file's sha256."""
+    """Return a network's record as plain values: architecture, training, metrics and the checkpoint's sha256."""
     known = {"name": network.name, "preprocessing": asdict(network.preprocessing), "temperature": network.calibration.temperature}
     if isinstance(network, GuestNetwork):
         return known | {"classes": f"{len(network.classes):,}", "precision": network.precision}
@@ -139,7 +139,7 @@ def complete(methods: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, An
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what computes."""
+    """Return the versions of the libraries that compute."""
     return {"ulsam_viz": __version__, "python": platform.python_version()} | {n: v for n in _PACKAGES if (v := _version(n))}
 
 
@@ -274,7 +274,7 @@ def _as_file(name: str) -> str:
 
 
 def command_note_of(network: Variant | GuestNetwork, *, picture: str = "") -> str:
-    """Say what must be there before :func:`command_of`'s command runs, or what takes its place.
+    """Return what must be there before :func:`command_of`'s command runs, or what replaces the command.
 
     Args:
         network: Of the view.

@@ -1,4 +1,4 @@
-"""Several processes at one training: who is who, what they tell each other, and layers that see the whole batch.
+"""Distributed training: ranks, communication, and layers that see the whole batch.
 
 Under ``torchrun`` each process takes an equal part of every batch, and gradients are averaged. One process alone is a
 team of one, so the training loop reads the same either way.
@@ -47,7 +47,7 @@ class Team:
         return slice(self.rank * share, (self.rank + 1) * share)
 
     def told(self, value: Any) -> Any:
-        """Return the leader's value, in every process; all of them must call it."""
+        """Return the first process's value in every process; all of them must call it."""
         if self.size == 1:
             return value
         box = [value]

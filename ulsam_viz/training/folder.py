@@ -1,4 +1,4 @@
-"""A run's folder: its lock, its log, the state that it resumes from, and what it leaves when done."""
+"""A training run's folder: lock, log, resumable state and final files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages, and what each run of one begins and ends with."""
+"""Run one page, with what every page begins and ends with."""
 
 from __future__ import annotations
 

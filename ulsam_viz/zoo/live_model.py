@@ -1,4 +1,4 @@
-"""A network of the caller's own, as the engine takes it: what a :class:`~ulsam_viz.zoo.variants.Variant` is to a trained one."""
+"""The record of a live model: for the engine what a :class:`~ulsam_viz.zoo.variants.Variant` is for a trained network."""
 
 from __future__ import annotations
 

@@ -256,7 +256,7 @@ def _without_counters(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _units_in(tensors: Mapping[str, Tensor]) -> tuple[list[_Unit], list[_Unit], _Unit]:
-    """Sort what is not a module's into convolutions, norms and the classifier."""
+    """Sort the tensors of no ULSAM module into convolutions, norms and the classifier."""
     by_prefix: dict[str, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         prefix, _, name = key.rpartition(".")
@@ -289,7 +289,7 @@ def not_understood(keys: Sequence[str], total: int) -> CheckpointError:
 
 
 def _order(prefix: str, *, norm: bool = False) -> tuple[tuple[int, str, bool], ...]:
-    """Return what sorts layers as they run: by the numbers in their names, a norm behind its convolution."""
+    """Return a sort key for layers in running order: the numbers in their names, a norm after its convolution."""
     parts = prefix.split(".") if prefix else []
     keys = []
     for i, part in enumerate(parts):

@@ -1,4 +1,4 @@
-"""Networks that others trained: where their weights come from, how they are verified, and their tensors under our names.
+"""Pretrained backbones: where their weights come from, how they are verified, and their tensors under our names.
 
 Weights are read where their package put them; none of them is copied into this project. A variant on such a base is a
 small file with its ULSAM modules alone, which names the base by its sha256.
@@ -61,7 +61,7 @@ class Base:
 
 
 def _packaged(package: str, file: str) -> Callable[[], Path]:
-    """Return what finds a file of an installed package, without importing it."""
+    """Return a function that finds a file of an installed package without importing it."""
 
     def find() -> Path:
         try:
@@ -97,7 +97,7 @@ _FETCH_V2 = "python -c \"import torchvision; torchvision.models.mobilenet_v2(wei
 
 
 def _downloaded(file: str) -> Callable[[], Path]:
-    """Return what finds a file that torchvision has downloaded to its cache."""
+    """Return a function that finds a file in torchvision's download cache."""
 
     def find() -> Path:
         path = Path(torch.hub.get_dir()) / "checkpoints" / file

@@ -1,4 +1,4 @@
-"""Networks of the user's own: a file read in memory, and files entered beside the zoo.
+"""A user's networks: checkpoints read in memory, and networks entered beside the zoo.
 
 A file may come from anywhere. It is read by :mod:`.files`, recognised by :mod:`.recognition`, and run once before anybody sees it.
 """
@@ -182,7 +182,7 @@ def _as_kept(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _try_out(network: Network, size: int) -> None:
-    """Run one picture of noise, which must come out as finite logits and maps."""
+    """Raise CheckpointError unless a picture of noise gives finite logits and maps."""
     noise = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
     with torch.inference_mode():
         logits, maps = network.forward_with_attention(noise)

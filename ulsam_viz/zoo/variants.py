@@ -137,7 +137,7 @@ class Variant:
 
     @property
     def family(self) -> tuple[str, float, str]:
-        """What variants share that may be compared, and whose figures may be pooled: the network and what it was trained on."""
+        """The family of variants that may be compared and pooled: one network and dataset."""
         return self.backbone, self.width, self.dataset
 
     @property
@@ -166,7 +166,7 @@ class Variant:
 
     @property
     def about_pictures(self) -> str:
-        """The same, and what its base's publishers report of it elsewhere."""
+        """How its test pictures were chosen, and the accuracy that the base's publishers report."""
         return f"{self.pictures_chosen} {BASES[self.base].published if self.base else ''}".strip()
 
     def figure(self, key: str, form: str = ".1f") -> str:

@@ -27,7 +27,7 @@ _NONE = f"it holds no state dict, by itself or under {', '.join(WRAPPERS)}; {REM
 
 
 def choose_weights(found: object, wish: Kind | None = None) -> tuple[dict[str, Tensor], Kind | None, str]:
-    """Find the weights of one network in what somebody saved.
+    """Return the weights of one network in a saved object.
 
     Args:
         found: What a file holds: a state dict, or a dictionary around one or two.
@@ -109,7 +109,7 @@ def _tensors_of(found: Mapping[Any, Any]) -> dict[str, Tensor]:
 
 
 def plain_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Take off what compilers, parallel wrappers and enclosing modules put before names, in any nesting.
+    """Strip the prefixes that compilers, parallel wrappers and enclosing modules add to names, in any nesting.
 
     ``_orig_mod.`` and ``module.`` go wherever they stand; ``model.`` and the like where all names begin so. Where two names would
     become one, they stay as they are. Counters of averaging are left out.

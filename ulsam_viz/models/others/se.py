@@ -11,7 +11,7 @@ from .gate import Gate
 
 
 class SE(Gate):
-    """Weighs channels by what they hold on average; the same at every place.
+    """Weighs channels by their mean; the same at every position.
 
     Args:
         channels: Channels m of the input.

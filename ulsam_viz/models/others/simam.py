@@ -12,7 +12,7 @@ from .gate import Gate
 
 
 class SimAM(Gate):
-    """Weighs each value by how far it is from its channel's mean; nothing is learned.
+    """Weighs each value by its distance from its channel's mean; it has no parameters.
 
     Args:
         channels: Channels m of the input.

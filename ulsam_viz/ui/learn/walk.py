@@ -1,4 +1,4 @@
-"""What the lesson follows: one subspace, one channel, one place of the visitor's own picture, and their true numbers."""
+"""The lesson's running example: one subspace, one channel and one position of the visitor's picture, with their numbers."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What every page runs on: who is looking, what they wait for, and what the page is about to show."""
+"""Shared parts of every run of a page: session, pending requests, address, and the resolved choices."""

@@ -1,4 +1,4 @@
-"""Where a run of the page gives way to what its visitor asks for meanwhile.
+"""Points at which a run of the page ends early because its visitor has asked for another.
 
 One session's runs never overlap (``fastReruns`` is off in ``.streamlit/config.toml``): two would write the same state, and the
 older one's address could overwrite the newer one's. So a run ends only where it calls Streamlit, and nothing that takes
@@ -24,7 +24,7 @@ def give_way() -> None:
 
 
 def result_of(future: Future[T]) -> T:
-    """Wait for what the engine computes, and give way meanwhile.
+    """Return the result of a future; end this run while waiting if its visitor asks for another.
 
     Raises:
         Exception: What the computation raised.

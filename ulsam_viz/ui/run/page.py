@@ -1,4 +1,4 @@
-"""How every page begins: its style, and the zoo or the reason why there is none; and how it ends."""
+"""Begin and end every page: its style, and the list of networks or the reason why there are none."""
 
 from __future__ import annotations
 

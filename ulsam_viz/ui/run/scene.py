@@ -1,4 +1,4 @@
-"""What a page is about to show: the visitor's choices, resolved, and what is known about them."""
+"""The visitor's choices, resolved: picture, network, device and their facts."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ def keep(key: str) -> str:
 
 
 def keep_choices() -> None:
-    """Keep all of it for another run: Streamlit forgets the state of what a run does not show."""
+    """Keep the state of all controls for the next run: Streamlit drops that of controls that are not shown."""
     for key in st.session_state.get("kept", ()):
         if key in st.session_state:
             st.session_state[key] = st.session_state[key]

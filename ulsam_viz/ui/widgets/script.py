@@ -1,4 +1,4 @@
-"""The components' scripts: what they share is written once, before each."""
+"""The components' scripts, each with the functions that all share in front."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is left of the maps without what was learnt."""
+"""The question "Weights or groups shuffled": the maps without what was learned."""
 
 from __future__ import annotations
 

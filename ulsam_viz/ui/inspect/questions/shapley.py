@@ -1,4 +1,4 @@
-"""Each subspace's fair share of what the attention does."""
+"""The question of Shapley values: each subspace's share of the attention's effect."""
 
 from __future__ import annotations
 
