@@ -13,12 +13,15 @@ def main() -> None:
     """Run one page, once."""
     keep_off_disks()
     ask_no_host()
-    st.set_page_config(page_title="ulsam_viz: see subspace attention", page_icon=str(ASSETS / "logo.svg"), layout="wide")
+    st.set_page_config(
+        page_title="ulsam_viz: see subspace attention", page_icon=str(ASSETS / "logo.svg"), layout="wide"
+    )
     title = current_title()
     with st.container(horizontal=True, key="pages"):  # on a phone, see the page's style
         for page in app_pages():
             st.page_link(page)
-    first = is_first_view() and title == "Inspect"  # asked on every page: who comes to this one later has not just opened the app
+    # asked on every page: who comes to this one later has not just opened the app
+    first = is_first_view() and title == "Inspect"
     if first:
         show_first_view()
 

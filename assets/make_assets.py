@@ -121,7 +121,9 @@ def sunflower() -> Image.Image:
         for k in range(count):
             angle = 2 * math.pi * (k + 0.5 * ring) / count
             tip = (c + length * side * math.cos(angle), c + length * side * math.sin(angle))
-            broad = [(c + 0.24 * side * math.cos(angle + d), c + 0.24 * side * math.sin(angle + d)) for d in (-0.16, 0.16)]
+            broad = [
+                (c + 0.24 * side * math.cos(angle + d), c + 0.24 * side * math.sin(angle + d)) for d in (-0.16, 0.16)
+            ]
             draw.polygon([(c, c), broad[0], tip, broad[1]], fill=colour, outline=(190, 130, 10))
     draw.ellipse((c - 0.17 * side, c - 0.17 * side, c + 0.17 * side, c + 0.17 * side), fill=(85, 52, 22))
     for k in range(240):  # seeds on the golden-angle spiral

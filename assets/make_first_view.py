@@ -32,7 +32,9 @@ def compute_first_view() -> FirstView:
     ((layer, maps),) = seen.maps.items()
     answers = answers_of(seen, variant, target=seen.top(1)[0])
     channels = channels_of(variant, layer)
-    return FirstView(sample.path.stem, variant.preprocessing, chip(variant), about_network(variant), answers, layer, channels, maps)
+    return FirstView(
+        sample.path.stem, variant.preprocessing, chip(variant), about_network(variant), answers, layer, channels, maps
+    )
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Measure everything and print one table; write it to ``benchmarks/results.json`` and ``results.md``.
 
-    python -m benchmarks [--only module network others growth attributions lattice batch dataset pages visitors soak] [--data FOLDER] [--table FOLDER] [--minutes 10]
+    python -m benchmarks [--only module network others growth attributions lattice batch dataset pages visitors soak]
+    [--data FOLDER] [--table FOLDER] [--minutes 10]
 
 Each comparison is a ratio of medians over interleaved runs in one process, so a machine whose speed drifts moves both.
 """
@@ -48,7 +49,9 @@ Row = dict[str, Any]
 
 
 def module(repeats: int) -> list[Row]:
-    """The module as called, and its folded form, against the loop of small modules (the oracle written from the equations)."""
+    """The module as called, and its folded form, against the loop of small modules (the oracle written from the
+    equations).
+    """
     rows = []
     for channels, side in ((512, 14), (256, 28), (64, 56), (256, 14)):
         for groups in (1, 2, 4, 8, 16):
@@ -90,7 +93,9 @@ def module(repeats: int) -> list[Row]:
 
 
 def growth(repeats: int) -> list[Row]:
-    """How cost grows: a pass with the side of the input and with g, an idle server's memory with the number of networks."""
+    """How cost grows: a pass with the side of the input and with g, an idle server's memory with the number of
+    networks.
+    """
     rows = []
     sides, groups = (128, 160, 192, 224, 256, 320), (1, 2, 4, 8, 16)
     fast = {g: optimize(MobileNetV1(0.5, 101, Placement((11,), g)).eval()) for g in groups}
@@ -100,8 +105,14 @@ def growth(repeats: int) -> list[Row]:
             stack.enter_context(relus_in_place(model))
         by_side = interleaved({str(s): partial(fast[4], pictures[s]) for s in sides}, repeats=repeats)
         by_groups = interleaved({str(g): partial(fast[g], pictures[224]) for g in groups}, repeats=repeats)
-    rows += [{"what": f"V1 0.5, g = 4 after 11, a pass at {s} px", "value": by_side[str(s)] * 1e3, "unit": "ms"} for s in sides]
-    rows += [{"what": f"V1 0.5, a pass at 224 px with g = {g}", "value": by_groups[str(g)] * 1e3, "unit": "ms"} for g in groups]
+    rows += [
+        {"what": f"V1 0.5, g = 4 after 11, a pass at {s} px", "value": by_side[str(s)] * 1e3, "unit": "ms"}
+        for s in sides
+    ]
+    rows += [
+        {"what": f"V1 0.5, a pass at 224 px with g = {g}", "value": by_groups[str(g)] * 1e3, "unit": "ms"}
+        for g in groups
+    ]
     engine = Engine(workers=1)
     for count, variant in enumerate(list_variants(), start=1):
         engine.warm(variant).result()
@@ -113,7 +124,9 @@ def growth(repeats: int) -> list[Row]:
 
 def lattice(repeats: int) -> list[Row]:
     """What the server computes for the lattice over g: six networks, their maps, Grad-CAM, and 31 tiles."""
-    variants = [v for v in list_variants() if v.backbone == "mobilenet_v1" and (not v.placement or v.placement.layers == (11,))]
+    variants = [
+        v for v in list_variants() if v.backbone == "mobilenet_v1" and (not v.placement or v.placement.layers == (11,))
+    ]
     engine, display = Engine(), Display("viridis", 0.65, False)
     times: dict[str, list[float]] = {"a new picture": [], "a picture seen before": []}
     for sample in list_samples():
@@ -157,7 +170,9 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--repeats", type=int, default=60)
     parser.add_argument(
-        "--data", type=Path, help="photographs for the part `batch`, a thousand at most (default: the samples, again and again)"
+        "--data",
+        type=Path,
+        help="photographs for the part `batch`, a thousand at most (default: the samples, again and again)",
     )
     parser.add_argument("--table", type=Path, help="folder that `batch` wrote, for the part `dataset`")
     parser.add_argument("--minutes", type=float, default=10.0, help="length of the part `soak` (default: 10)")
@@ -169,14 +184,20 @@ def main() -> None:
     }
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    machine = {"machine": platform.machine(), "processor": _processor(), "cores": os.cpu_count(), "torch": torch.__version__}
+    machine = {
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "torch": torch.__version__,
+    }
     try:  # parts that are not measured now stay, if they are of this machine
         results: dict[str, Any] = json.loads((HERE / "results.json").read_text())
         assert results["machine"] == machine
     except (OSError, ValueError, KeyError, AssertionError):
         results = {"machine": machine}
     lines = [
-        f"Measured by `python -m benchmarks` on {machine['processor']}, {machine['cores']} cores (one thread where nothing else is said), torch {machine['torch']}.",
+        f"Measured by `python -m benchmarks` on {machine['processor']}, {machine['cores']} cores (one thread where "
+        f"nothing else is said), torch {machine['torch']}.",
         "",
     ]
     for part in options.only:
@@ -192,13 +213,15 @@ def main() -> None:
         rows = results[part]
         columns = list(rows[0])
         lines += [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
-        lines += [
-            f"| {' | '.join(f'{row[c]:.{2 if abs(row[c]) >= 0.01 else 5}f}' if isinstance(row[c], float) else str(row[c]) for c in columns)} |"
-            for row in rows
-        ]
+        lines += [f"| {' | '.join(_cell(row[c]) for c in columns)} |" for row in rows]
         lines.append("")
     (HERE / "results.md").write_text("\n".join(lines))
     print("\n".join(lines))
+
+
+def _cell(value: Any) -> str:
+    """Write a number with two decimals, a small one with five; anything else as it is."""
+    return f"{value:.{2 if abs(value) >= 0.01 else 5}f}" if isinstance(value, float) else str(value)
 
 
 def _processor() -> str:

@@ -92,7 +92,12 @@ def _forms(
 
     def ours() -> np.ndarray:
         return attribute(
-            fast, x, method="integrated_gradients", target=target, preprocessing=variant.preprocessing, settings={"steps": 32}
+            fast,
+            x,
+            method="integrated_gradients",
+            target=target,
+            preprocessing=variant.preprocessing,
+            settings={"steps": 32},
         ).values
 
     return plain, ours

@@ -88,12 +88,16 @@ def _link(folder: Path, data: Path, names: Sequence[str]) -> None:
 
 
 def _repeat_samples(folder: Path, count: int) -> None:
-    """Fill a folder with the samples, again and again, each time a column narrower: what is the same is computed once."""
+    """Fill a folder with the samples, again and again, each time a column narrower: what is the same is computed
+    once.
+    """
     folder.mkdir()
     samples = [decode_image(sample.path.read_bytes()) for sample in list_samples()]
     for number in range(count):
         image = samples[number % len(samples)]
-        image.crop((0, 0, image.width - number // len(samples), image.height)).save(folder / f"{number:07d}.jpg", quality=92)
+        image.crop((0, 0, image.width - number // len(samples), image.height)).save(
+            folder / f"{number:07d}.jpg", quality=92
+        )
 
 
 def _measured(what: str, folder: Path, out: Path) -> dict[str, float]:
@@ -119,7 +123,10 @@ class _Watched(PictureRows):
 
 
 def _memory() -> float:
-    """Return the resident memory of this process and of those that load for it, in MB; pages that they share count twice."""
+    """Return the resident memory of this process and of those that load for it, in MB.
+
+    Pages that they share count twice.
+    """
     page = os.sysconf("SC_PAGE_SIZE") / 1e6
     processes = [os.getpid(), *(child.pid for child in multiprocessing.active_children())]
     return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in processes) * page
@@ -135,7 +142,11 @@ def _batch(folder: Path, out: Path, *, effects: bool) -> dict[str, float]:
     _Watched(look)  # reads the checkpoint into the system's cache
     started = time.perf_counter()
     local.run(str(folder), out, look, quiet=True)
-    return {"rate": count / (time.perf_counter() - started), "hundred": _Watched.hundred or _Watched.end, "end": _Watched.end}
+    return {
+        "rate": count / (time.perf_counter() - started),
+        "hundred": _Watched.hundred or _Watched.end,
+        "end": _Watched.end,
+    }
 
 
 def _loop(folder: Path, look_at: Callable[[Path], None]) -> dict[str, float]:
@@ -148,13 +159,17 @@ def _loop(folder: Path, look_at: Callable[[Path], None]) -> dict[str, float]:
 
 
 def _inspected(path: Path) -> None:
-    """Do what ``inspect PICTURE --json`` does: answers, maps, Grad-CAM, measures and rank correlations, but no effects."""
+    """Do what ``inspect PICTURE --json`` does: answers, maps, Grad-CAM, measures and rank correlations, but no
+    effects.
+    """
     with redirect_stdout(StringIO()), suppress(PictureError):
         run_inspect([path], VARIANT, methods=_METHODS, device="cpu", as_json=True)
 
 
 def _explained(path: Path) -> None:
-    """Ask as the page does: everything about a picture, then what each change of attention does, more than ``batch`` asks."""
+    """Ask as the page does: everything about a picture, then what each change of attention does, more than ``batch``
+    asks.
+    """
     variant = get_variant(VARIANT)
     try:
         image = decode_image(path.read_bytes())
@@ -203,5 +218,9 @@ _LOOPS = {
 if __name__ == "__main__":
     name, pictures, out = sys.argv[1:]
     effects = _RUNS.get(name)
-    result = _loop(Path(pictures), _LOOPS[name][1]) if effects is None else _batch(Path(pictures), Path(out), effects=effects)
+    result = (
+        _loop(Path(pictures), _LOOPS[name][1])
+        if effects is None
+        else _batch(Path(pictures), Path(out), effects=effects)
+    )
     print(json.dumps(result))

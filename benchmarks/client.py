@@ -84,7 +84,9 @@ class Run:
         self.elements, self.popovers, self.prints = [], [], {}
 
     def draw(self, element: Any, *, known: bool) -> None:
-        """Take what was drawn; ``known``: after the server knew of what was asked, when an earlier run ends before it draws."""
+        """Take what was drawn; ``known``: after the server knew of what was asked, when an earlier run ends before it
+        draws.
+        """
         self.after += known
         self.certain = self.certain or self.after > 1  # one may have been on its way
         self.elements.append(element)
@@ -119,7 +121,9 @@ class Client:
     _answers: dict[str, ForwardMsg] = field(default_factory=dict)
     _asked: bytes = b""  # the latest run, as the server was asked for it
     _behind: str = ""  # what is asked behind the latest run
-    _rounds: int = 0  # how often that must still be answered, until the server knows of that run and has sent all from before
+    _rounds: int = (
+        0  # how often that must still be answered, until the server knows of that run and has sent all from before
+    )
 
     async def __aenter__(self) -> Client:
         address = self.address.replace("http", "ws", 1) + "/_stcore/stream"
@@ -140,8 +144,12 @@ class Client:
         await asyncio.gather(self._reading, return_exceptions=True)
         await self._socket.close()
 
-    async def ask(self, page: str, query: Mapping[str, str | list[str]], *states: WidgetState, walked: bool = True) -> None:
-        """Ask for a run of a page; the choices come from the address, as when a visitor goes back, and from controls' states."""
+    async def ask(
+        self, page: str, query: Mapping[str, str | list[str]], *states: WidgetState, walked: bool = True
+    ) -> None:
+        """Ask for a run of a page; the choices come from the address, as when a visitor goes back, and from controls'
+        states.
+        """
         message = BackMsg()
         message.rerun_script.query_string = urllib.parse.urlencode(query, doseq=True)
         message.rerun_script.page_name = page
@@ -156,8 +164,8 @@ class Client:
     async def _ask_behind(self) -> None:
         """Ask twice, one after the other, what the server answers at once.
 
-        With the first answer it knows of the latest run. But what an earlier one had drawn by then may lie in line behind that
-        answer; it lies before the second.
+        With the first answer it knows of the latest run. But what an earlier one had drawn by then may lie in line
+        behind that answer; it lies before the second.
         """
         if self._rounds:
             behind = BackMsg()
@@ -245,7 +253,9 @@ class Client:
         urls = (await self._answered(message, number, 60)).file_urls_response.file_urls[0]
         await asyncio.to_thread(_put, self.address, urls.upload_url, name, data)
         state = WidgetState(id=uploader.id)
-        state.file_uploader_state_value.uploaded_file_info.add(name=name, size=len(data), file_id=urls.file_id, file_urls=urls)
+        state.file_uploader_state_value.uploaded_file_info.add(
+            name=name, size=len(data), file_id=urls.file_id, file_urls=urls
+        )
         return state
 
     async def take_away(self, state: WidgetState) -> WidgetState:
@@ -269,12 +279,17 @@ class Client:
 
 def _put(address: str, path: str, name: str, data: bytes) -> None:
     edge = uuid.uuid4().hex
-    head = f'--{edge}\r\nContent-Disposition: form-data; name="{name}"; filename="{name}"\r\nContent-Type: image/jpeg\r\n\r\n'
+    head = (
+        f'--{edge}\r\nContent-Disposition: form-data; name="{name}"; filename="{name}"\r\nContent-Type: '
+        "image/jpeg\r\n\r\n"
+    )
     body = head.encode() + data + f"\r\n--{edge}--\r\n".encode()
     _send(address, path, "PUT", body, {"Content-Type": f"multipart/form-data; boundary={edge}"})
 
 
-def _send(address: str, path: str, method: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> bytes:
+def _send(
+    address: str, path: str, method: str, body: bytes | None = None, headers: dict[str, str] | None = None
+) -> bytes:
     """Ask by HTTP, with the token against forged requests that the server gives out."""
     with urllib.request.urlopen(f"{address}/_stcore/health", timeout=60) as given:
         cookie = http.cookies.SimpleCookie(given.headers["Set-Cookie"])["_streamlit_xsrf"]
@@ -282,7 +297,8 @@ def _send(address: str, path: str, method: str, body: bytes | None = None, heade
     parts = urllib.parse.urlsplit(urllib.parse.urljoin(address, path))
     connection = http.client.HTTPConnection(parts.netloc, timeout=60)
     try:
-        # A server that refuses a file answers before it has read it, and the rest cannot be sent: the answer still counts.
+        # A server that refuses a file answers before it has read it, and the rest cannot be sent: the answer still
+        # counts.
         with contextlib.suppress(ConnectionResetError, BrokenPipeError):
             connection.request(method, parts._replace(scheme="", netloc="").geturl(), body, token | (headers or {}))
         answer = connection.getresponse()

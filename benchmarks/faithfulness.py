@@ -1,4 +1,5 @@
-"""Count how often maps are called better than random ones: maps that know the network, and fresh random maps, which should hardly ever be.
+"""Count how often maps are called better than random ones: maps that know the network, and fresh random maps, which
+should hardly ever be.
 
 python -m benchmarks.faithfulness FOLDER [--variants NAME ...] [--pictures N]
 """
@@ -34,12 +35,16 @@ def count(name: str, paths: list[Path]) -> None:
         seen = attend(fast, x)
         target = int(seen.logits.argmax())
         maps = {
-            f"random, {grid} x {grid}": [smooth_random_map(x.shape[-1], (1000, grid, i, n), grid=grid) for n in range(FRESH)]
+            f"random, {grid} x {grid}": [
+                smooth_random_map(x.shape[-1], (1000, grid, i, n), grid=grid) for n in range(FRESH)
+            ]
             for grid in GRIDS
         }
         maps["mean of the last attention"] = [list(seen.maps.values())[-1].mean(0)]
         for method in METHODS:
-            maps[method] = [attribute(fast, x, target=target, method=method, preprocessing=variant.preprocessing).values]
+            maps[method] = [
+                attribute(fast, x, target=target, method=method, preprocessing=variant.preprocessing).values
+            ]
         how: dict[str, Any] = {
             "target": target,
             "blank": baseline_of(x, "grey", variant.preprocessing),
@@ -47,7 +52,9 @@ def count(name: str, paths: list[Path]) -> None:
             "temperature": variant.calibration.temperature,
         }
         beside = measure_baselines(fast, x, **how)
-        scores = measure(fast, x, {f"{kind}/{n}": values for kind, group in maps.items() for n, values in enumerate(group)}, **how)
+        scores = measure(
+            fast, x, {f"{kind}/{n}": values for kind, group in maps.items() for n, values in enumerate(group)}, **how
+        )
         for key, score in scores.items():
             kind = key.split("/")[0]
             of[kind] += 1
@@ -56,15 +63,22 @@ def count(name: str, paths: list[Path]) -> None:
         print(f"{name}: {i + 1} of {len(paths)} pictures", flush=True)
     print(f"{name}: {len(paths)} pictures; maps better than random ones beyond chance")
     for kind, n in of.items():
-        print(f"  {kind:28} insertion {better[kind, 'insertion']:3} of {n:3}, deletion {better[kind, 'deletion']:3} of {n:3}")
+        print(
+            f"  {kind:28} insertion {better[kind, 'insertion']:3} of {n:3}, deletion {better[kind, 'deletion']:3} of "
+            f"{n:3}"
+        )
 
 
 def main() -> None:
     """Count for the networks that are named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="photographs")
-    parser.add_argument("--variants", nargs="+", default=["mobilenet_v1-0.5-after11-g4", "efficientnet_lite0-after12-g4"])
-    parser.add_argument("--pictures", type=int, default=10, help="how many, evenly spread over the folder (default: %(default)s)")
+    parser.add_argument(
+        "--variants", nargs="+", default=["mobilenet_v1-0.5-after11-g4", "efficientnet_lite0-after12-g4"]
+    )
+    parser.add_argument(
+        "--pictures", type=int, default=10, help="how many, evenly spread over the folder (default: %(default)s)"
+    )
     args = parser.parse_args()
     paths = sorted(path for path in args.folder.iterdir() if path.suffix in (".jpg", ".png", ".webp"))
     chosen = [paths[i * len(paths) // args.pictures] for i in range(args.pictures)]

@@ -53,7 +53,8 @@ def _alive() -> int:
 
 def _look() -> Held | None:
     """Return what is held; None until the app has begun to compute."""
-    engine: Any = sys.modules.get("ulsam_viz.engine.engine")  # not imported here, nor made: the app does that in its own time
+    # not imported here, nor made: the app does that in its own time
+    engine: Any = sys.modules.get("ulsam_viz.engine.engine")
     if not getattr(engine, "_default", None):
         return None
     from streamlit import runtime

@@ -23,10 +23,12 @@ _PROCESSES = 5
 
 
 def network(repeats: int) -> list[Row]:
-    """Networks as trained against optimised, and with attention against the plain control; times do not depend on weights.
+    """Networks as trained against optimised, and with attention against the plain control.
 
-    Five processes, one after the other, and the median of each figure: how fast plain PyTorch is depends on where a process
-    happens to find its memory, by a factor of nearly two for V2.
+    Times do not depend on weights.
+
+    Five processes, one after the other, and the median of each figure: how fast plain PyTorch is depends on where a
+    process happens to find its memory, by a factor of nearly two for V2.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as processes:
         runs = list(processes.map(_network_once, [repeats] * _PROCESSES))
@@ -81,7 +83,12 @@ def _network_once(repeats: int) -> list[Row]:
             (f"optimised: g = 4 after {layer} / plain control", "ulsam, optimised", "plain, optimised"),
         )
         rows += [
-            {"what": f"{name} 0.5 at 224 px, {what}", "first_ms": t[a] * 1e3, "second_ms": t[b] * 1e3, "ratio": t[a] / t[b]}
+            {
+                "what": f"{name} 0.5 at 224 px, {what}",
+                "first_ms": t[a] * 1e3,
+                "second_ms": t[b] * 1e3,
+                "ratio": t[a] / t[b],
+            }
             for what, a, b in pairs
         ]
     return rows

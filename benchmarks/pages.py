@@ -41,7 +41,9 @@ _SET_OPACITY = """async (control) => {
 
 
 def pages(repeats: int) -> list[dict[str, Any]]:
-    """Time first visits, moves to networks not seen yet and seen, attributions, a display setting, and the lesson's steps."""
+    """Time first visits, moves to networks not seen yet and seen, attributions, a display setting, and the lesson's
+    steps.
+    """
     rows = []
     with running_browser() as browser:
         fresh, warm = [], []
@@ -57,13 +59,21 @@ def pages(repeats: int) -> list[dict[str, Any]]:
                 page = open_page(browser)
                 page.goto(f"{address}/?{network}")
                 settle(page)
-                rows.append(_row(f"{name}: g or position moved to a network not shown yet: new maps", _through_all_networks(page)))
+                rows.append(
+                    _row(
+                        f"{name}: g or position moved to a network not shown yet: new maps", _through_all_networks(page)
+                    )
+                )
                 _move(page, "Subspaces g", "Home")
                 seen = [_until(page, _MAP, _press, page, "Subspaces g", key) for key in ("ArrowRight", "ArrowLeft") * 3]
                 rows.append(_row(f"{name}: g moved to a network shown before: new maps", seen))
-                rows.append(_row(f"{name}: a picture not shown yet: integrated gradients, 32 steps", _through_pictures(page)))
+                rows.append(
+                    _row(f"{name}: a picture not shown yet: integrated gradients, 32 steps", _through_pictures(page))
+                )
                 rows.append(_row(f"{name}: a display setting: the frame is painted", _settings(page, max(12, repeats))))
-                rows.append(_row(f"{name}: the lesson's next step", _through_the_lesson(page, f"{address}/learn?{network}")))
+                rows.append(
+                    _row(f"{name}: the lesson's next step", _through_the_lesson(page, f"{address}/learn?{network}"))
+                )
                 page.context.close()
     return rows
 

@@ -1,7 +1,8 @@
 """A soak: sixteen visitors who look around, bring pictures and what is none, ask for much and leave in the middle.
 
-Each does the next thing two seconds after the last; what every one sees is compared with what one alone sees on a server of
-its own, for as long again. In the end the server is killed among them, and started again as a supervisor would.
+Each does the next thing two seconds after the last; what every one sees is compared with what one alone sees on a
+server of its own, for as long again. In the end the server is killed among them, and started again as a supervisor
+would.
 """
 
 from __future__ import annotations
@@ -109,7 +110,9 @@ def _server(number: int, log: Path | None = None, account: Path | None = None) -
     """Start what `make app` starts, with an account of its memory if that is wanted."""
     module = ["benchmarks.held", str(account)] if account else ["ulsam_viz"]
     command = [sys.executable, "-m", *module, "app"]
-    return running_server(command, port="--port", folder=ROOT, environment={"PYTHONPATH": str(ROOT)}, number=number, log=log)
+    return running_server(
+        command, port="--port", folder=ROOT, environment={"PYTHONPATH": str(ROOT)}, number=number, log=log
+    )
 
 
 def _stay(log: Path, account: Path, seconds: float) -> tuple[Seen, list[Memory]]:

@@ -44,7 +44,10 @@ async def wrong_maps(seen: Seen, address: str, *, seconds: float) -> tuple[int, 
 
 
 async def _bring_all(numbers: set[int], address: str) -> dict[int | None, str]:
-    """Bring pictures, each in a session of its own; return their names in the address, where they are found for ten minutes."""
+    """Bring pictures, each in a session of its own.
+
+    Return their names in the address, where they are found for ten minutes.
+    """
     names: dict[int | None, str] = {}
     for number in numbers:
         async with Client(address) as client:

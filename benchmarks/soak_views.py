@@ -41,7 +41,10 @@ def question(rng: Random) -> Query:
     if not variant.placement:
         return question(rng)
     layer = rng.choice(variant.placement.layers)
-    opened = {"subspace": f"layer {layer}, subspace {rng.randint(1, variant.groups)}", "question": rng.choice(QUESTIONS).id}
+    opened = {
+        "subspace": f"layer {layer}, subspace {rng.randint(1, variant.groups)}",
+        "question": rng.choice(QUESTIONS).id,
+    }
     return query | picture(rng) | opened
 
 
@@ -64,7 +67,10 @@ def learn(rng: Random) -> Query:
 
 def dataset(rng: Random) -> Query:
     """Look at all samples through a network, in one of the ways."""
-    return network(rng)[1] | {"source": "samples", "look": rng.choice(("pictures", "distributions", "scatter", "classes", "means"))}
+    return network(rng)[1] | {
+        "source": "samples",
+        "look": rng.choice(("pictures", "distributions", "scatter", "classes", "means")),
+    }
 
 
 def evidence(rng: Random) -> Query:
@@ -85,7 +91,21 @@ def nonsense(rng: Random) -> Query:
         "own-0123456789abcdef",
         "9" * 400,
     ]
-    keys = ["picture", "net", "position", "g", "gain", "crop", "methods", "subspace", "question", "target", "way", "step", "part"]
+    keys = [
+        "picture",
+        "net",
+        "position",
+        "g",
+        "gain",
+        "crop",
+        "methods",
+        "subspace",
+        "question",
+        "target",
+        "way",
+        "step",
+        "part",
+    ]
     keys += ["source", "look", "measure"]
     return {key: rng.choice(wishes) for key in rng.sample(keys, 5)}
 

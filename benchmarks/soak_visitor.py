@@ -83,7 +83,10 @@ class Seen:
 
 
 async def bring(client: Client, view: View, file: Named, before: WidgetState | None = None) -> WidgetState:
-    """Give a file to the uploader of a view that is shown, and wait for the page; what it held before is taken away first."""
+    """Give a file to the uploader of a view that is shown, and wait for the page.
+
+    What it held before is taken away first.
+    """
     uploader = client.run.labelled("file_uploader", "Upload a photograph")
     if before:
         await client.ask(view.page, view.query(""), await client.take_away(before), walked=False)
@@ -95,7 +98,9 @@ async def bring(client: Client, view: View, file: Named, before: WidgetState | N
 
 
 def file_of(number: int, visitor: str) -> Named:
-    """Return one of the good files, under a name of the visitor's: who takes a picture away takes it from nobody else."""
+    """Return one of the good files, under a name of the visitor's: who takes a picture away takes it from nobody
+    else.
+    """
     name, data = good(_FILES)[number]
     return f"{visitor} {name}", data
 
@@ -208,7 +213,9 @@ class SoakVisitor:
         self._complain(client)
 
     def _complain(self, client: Client) -> None:
-        self.seen.failed += [f"{self.name}: an exception was shown: {text} at {self.view}" for text in client.run.exceptions]
+        self.seen.failed += [
+            f"{self.name}: an exception was shown: {text} at {self.view}" for text in client.run.exceptions
+        ]
 
     async def _bring(self, client: Client) -> None:
         view = await self._show_uploader(client)

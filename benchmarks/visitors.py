@@ -1,8 +1,9 @@
-"""Many visitors at once at the real server: what each waits, whether each sees the right maps, and what the server needs.
+"""Many visitors at once at the real server: what each waits, whether each sees the right maps, and what the server
+needs.
 
-A visitor is a client of the page's own protocol (a websocket), without the cost of a browser: it opens the page with one
-of the sample pictures, then moves the slider of g every three seconds and waits for the maps. There are twelve pictures
-and five stops, so most of what a visitor asks for has been computed before.
+A visitor is a client of the page's own protocol (a websocket), without the cost of a browser: it opens the page with
+one of the sample pictures, then moves the slider of g every three seconds and waits for the maps. There are twelve
+pictures and five stops, so most of what a visitor asks for has been computed before.
 """
 
 from __future__ import annotations
@@ -58,7 +59,10 @@ class Visitor:
             self.received = client.received
 
     async def _look(self, client: Client, g: str, *states: WidgetState) -> Any:
-        """Ask for a run of the page and note its maps; return the slider of g. What else comes is read with the next run."""
+        """Ask for a run of the page and note its maps; return the slider of g.
+
+        What else comes is read with the next run.
+        """
         await client.ask("inspect", {"net": "V1-0.5", "picture": self.picture}, *states, walked=False)
         self.waited.append(await client.until(lambda run: run.prints, PATIENCE))
         assert client.run.prints and not client.run.exceptions, client.run.exceptions

@@ -1,4 +1,6 @@
-"""Draw the package's rooms (its folders) and what imports what: ``python docs/draw_rooms.py`` writes rooms.svg and design.md's table."""
+"""Draw the package's rooms (its folders) and what imports what: ``python docs/draw_rooms.py`` writes rooms.svg and
+design.md's table.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,10 @@ Arrows = Mapping[str, frozenset[str]]
 
 
 def read_arrows(package: Path = PACKAGE) -> dict[str, frozenset[str]]:
-    """Return for each room the rooms that it imports, in functions too; imports for type checkers alone are left out."""
+    """Return for each room the rooms that it imports, in functions too.
+
+    Imports for type checkers alone are left out.
+    """
     found: dict[str, set[str]] = {}
     for path in sorted(package.rglob("*.py")):
         room = _room_of(path, package)
@@ -25,7 +30,10 @@ def read_arrows(package: Path = PACKAGE) -> dict[str, frozenset[str]]:
 
 
 def _room_of(path: Path, package: Path) -> str:
-    """Return the folder of a module, or the name of a module that lies in none; the folders in `ui` are rooms of their own."""
+    """Return the folder of a module, or the name of a module that lies in none.
+
+    The folders in `ui` are rooms of their own.
+    """
     folder, *rest = path.relative_to(package).with_suffix("").parts
     return f"{folder}/{rest[0]}" if folder == "ui" and len(rest) > 1 else folder
 
@@ -55,7 +63,9 @@ def _file(module: Path) -> Path | None:
 def floors_of(arrows: Arrows) -> dict[str, int]:
     """Return each room's floor: one above the highest room that it imports; rooms that import each other share one."""
     reached = {room: _reached(room, arrows) for room in arrows}
-    circles = {room: frozenset({room} | {other for other in reached[room] if room in reached[other]}) for room in arrows}
+    circles = {
+        room: frozenset({room} | {other for other in reached[room] if room in reached[other]}) for room in arrows
+    }
     floors: dict[str, int] = {}
 
     def floor(room: str) -> int:

@@ -28,7 +28,9 @@ IDLE = '[data-testid="stApp"][data-test-connection-state="CONNECTED"][data-test-
 BROWSER_TEST = [
     pytest.mark.browser,
     # Under CI a missing browser is a failure, not a reason to skip.
-    pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="no chromium: the browser journeys were not run"),
+    pytest.mark.skipif(
+        not CHROMIUM and not os.environ.get("CI"), reason="no chromium: the browser journeys were not run"
+    ),
 ]
 BUSY = '[data-testid="stStatusWidget"],[data-testid="stSkeleton"],[data-stale="true"]'
 # What `end_page` writes: nothing that a run of the page has drawn is missing when its number is there.
@@ -42,13 +44,21 @@ expect.set_options(timeout=PATIENCE * 1000)
 def running_app(script: Path = ROOT / "app.py", **environment: str) -> Iterator[str]:
     """Start the app, or a script that runs it, give its address, and stop it with all that it started."""
     command = [sys.executable, "-m", "streamlit", "run", str(script)]
-    with running_server(command, port="--server.port", folder=ROOT, environment={"PYTHONPATH": str(ROOT)} | environment) as address:
+    with running_server(
+        command, port="--server.port", folder=ROOT, environment={"PYTHONPATH": str(ROOT)} | environment
+    ) as address:
         yield address
 
 
 @contextmanager
 def running_server(
-    command: list[str], *, port: str, folder: Path, environment: dict[str, str], number: int = 0, log: Path | None = None
+    command: list[str],
+    *,
+    port: str,
+    folder: Path,
+    environment: dict[str, str],
+    number: int = 0,
+    log: Path | None = None,
 ) -> Iterator[str]:
     """Start a command that serves the app, give its address, and stop it with all that it started.
 
@@ -106,7 +116,9 @@ def running_browser() -> Iterator[Browser]:
 
 @contextmanager
 def browser_with(kind: BrowserType, *arguments: str) -> Iterator[Browser]:
-    """Start another headless Chromium, with more arguments: ``browser_with(browser.browser_type, "--disable-3d-apis")``."""
+    """Start another headless Chromium, with more arguments: ``browser_with(browser.browser_type,
+    "--disable-3d-apis")``.
+    """
     assert CHROMIUM, "chromium is needed: apt-get install chromium"
     quiet = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"]
     quiet += ["--disable-component-update", "--disable-sync", "--no-first-run", "--use-fake-device-for-media-stream"]
@@ -123,7 +135,10 @@ def open_page(browser: Browser, *, width: int = 1440, dark: bool = False) -> Pag
 
 
 def visit(browser: Browser, address: str, *, width: int = 1440, dark: bool = False) -> Page:
-    """Open an address as a new visitor, and wait until the page is complete; the network is a small one unless it names another."""
+    """Open an address as a new visitor, and wait until the page is complete.
+
+    The network is a small one unless it names another.
+    """
     page = open_page(browser, width=width, dark=dark)
     page.goto(with_small_network(address))
     settle(page)
@@ -144,7 +159,9 @@ def until(page: Page, holds: Callable[[], bool], what: str) -> None:
 
 
 def settle(page: Page, *, after: int = 0) -> None:
-    """Wait until a later run of the page than a given one is complete and no other goes on; see that nothing went wrong.
+    """Wait until a later run of the page than a given one is complete and no other goes on.
+
+    See that nothing went wrong.
 
     Args:
         page: The page.
@@ -208,7 +225,8 @@ def until_maps(page: Page, count: int, *, other_than: Collection[str] = ()) -> l
 
 
 def words_above_the_fold(page: Page, *, fold: int = 900) -> list[str]:
-    """Return the words to read in sight before a visitor scrolls: what holds a letter, charts' and components' labels too.
+    """Return the words to read in sight before a visitor scrolls: what holds a letter, charts' and components' labels
+    too.
 
     Not the sidebar and the navigation, what is written on controls, formulas and icons.
     """

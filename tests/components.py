@@ -33,6 +33,8 @@ def words_of(app: AppTest) -> str:
         for line in (strip["title"], strip["network"], *(a["name"] for a in strip["answers"]))
     ]
     rows = [
-        line for row in mounted(app, "tiles") for line in (row["heading"], row["help"], *(tile["name"] for tile in row["tiles"]))
+        line
+        for row in mounted(app, "tiles")
+        for line in (row["heading"], row["help"], *(tile["name"] for tile in row["tiles"]))
     ]
     return "\n".join([*strips, *rows])

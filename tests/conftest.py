@@ -38,7 +38,9 @@ def picture(astronaut: Image.Image) -> ModelInput:
 
 @pytest.fixture(scope="session")
 def lively() -> Callable[..., Network]:
-    """Make a seeded network whose activations have the scale of a trained one (BatchNorm statistics from a real batch)."""
+    """Make a seeded network whose activations have the scale of a trained one (BatchNorm statistics from a real
+    batch).
+    """
 
     def make(backbone: str, placement: Placement | None, *, width: float = 0.25, classes: int = 7) -> Network:
         torch.manual_seed(11)

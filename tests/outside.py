@@ -1,4 +1,7 @@
-"""Text from outside that asks to be read as Markdown, HTML or a formula; a zoo and a table in which every name is such a text."""
+"""Text from outside that asks to be read as Markdown, HTML or a formula.
+
+A zoo and a table in which every name is such a text.
+"""
 
 from __future__ import annotations
 

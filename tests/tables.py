@@ -30,7 +30,14 @@ def samples_in_folders(root: Path, count: int) -> Path:
 def table_of_samples(base: Path, name: str, count: int, variant: str, *, part: int = local.PART) -> Path:
     """Write a table of so many samples, and return its folder, which has that name."""
     out = base / name
-    local.run(str(samples_in_folders(base / "pictures", count)), out, Look(get_variant(variant)), workers=0, part=part, quiet=True)
+    local.run(
+        str(samples_in_folders(base / "pictures", count)),
+        out,
+        Look(get_variant(variant)),
+        workers=0,
+        part=part,
+        quiet=True,
+    )
     return out
 
 

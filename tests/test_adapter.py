@@ -95,7 +95,13 @@ def hooks_of(model: nn.Module) -> int:
 def snapshot(model: nn.Module) -> tuple[dict[str, Tensor], list[bool], list[bool], int, list[int]]:
     state = {key: value.clone() for key, value in model.state_dict().items()}
     held = [len(vars(m)) for m in model.modules()]
-    return state, [m.training for m in model.modules()], [p.requires_grad for p in model.parameters()], hooks_of(model), held
+    return (
+        state,
+        [m.training for m in model.modules()],
+        [p.requires_grad for p in model.parameters()],
+        hooks_of(model),
+        held,
+    )
 
 
 def same(a: object, b: object) -> bool:
@@ -124,7 +130,9 @@ def test_a_pass_is_the_hosts_with_attention_after_the_named_submodules(
     assert isinstance(adapted, AttentionNetwork) and adapted.num_classes == 1000
 
 
-def test_the_state_dict_has_the_hosts_keys_and_comes_back(case: tuple[nn.Module, dict[str, int], AttendedModel]) -> None:
+def test_the_state_dict_has_the_hosts_keys_and_comes_back(
+    case: tuple[nn.Module, dict[str, int], AttendedModel],
+) -> None:
     host, groups, adapted = case
     state = adapted.state_dict()
 
@@ -151,7 +159,9 @@ def test_the_state_dict_has_the_hosts_keys_and_comes_back(case: tuple[nn.Module,
         assert torch.equal(torch.load(file, weights_only=False)(x), adapted(x))
 
 
-def test_it_trains_and_the_host_that_was_handed_in_does_not(case: tuple[nn.Module, dict[str, int], AttendedModel]) -> None:
+def test_it_trains_and_the_host_that_was_handed_in_does_not(
+    case: tuple[nn.Module, dict[str, int], AttendedModel],
+) -> None:
     host, groups, adapted = case
     network, before = copy.deepcopy(adapted).train(), snapshot(host)
     logits, maps = network.forward_with_attention(pictures(4))
@@ -220,7 +230,9 @@ def test_nothing_is_left_after_an_error(small: AttendedModel) -> None:
         small.forward_with_attention(torch.zeros(1, 4, SIDE, SIDE))
     with pytest.raises(RuntimeError):
         small.restart_at(pictures(1), "features.5").run({"features.8": lambda excess: excess[:, :5]})
-    with pytest.raises(ValueError, match=r"layer features.3 carries no attention module; those that do: features.5, features.8"):
+    with pytest.raises(
+        ValueError, match=r"layer features.3 carries no attention module; those that do: features.5, features.8"
+    ):
         small.restart_at(pictures(1), "features.3")
     assert same(snapshot(small), before)
     with torch.no_grad():
@@ -268,7 +280,10 @@ def test_a_submodule_within_a_submodule() -> None:
     host = livened(tv.resnet18())
     adapted = insert_ulsam(host, {"layer4": 8, "layer4.1": 4}, example=EXAMPLE)
     assert adapted.attended == ("layer4.1", "layer4")
-    assert {"layer4.attention.depthwise.weight", "layer4.layer.1.attention.depthwise.weight"} <= adapted.state_dict().keys()
+    assert {
+        "layer4.attention.depthwise.weight",
+        "layer4.layer.1.attention.depthwise.weight",
+    } <= adapted.state_dict().keys()
     with torch.no_grad():
         torch.testing.assert_close(adapted(pictures(1)), with_hooks(host, adapted, pictures(1))[0])
 
@@ -327,7 +342,9 @@ def test_what_cannot_be_is_refused_and_what_can_is_listed(name: str, groups: int
     with pytest.raises(InsertionError, match=reason) as caught:
         insert_ulsam(host, {name: groups}, example=torch.zeros(1, 3, 40, 40))
     if name != "conv":
-        assert "These fit (channels x height x width): conv (8x10x10), twin (8x10x10), listed.0 (8x10x10)" in str(caught.value)
+        assert "These fit (channels x height x width): conv (8x10x10), twin (8x10x10), listed.0 (8x10x10)" in str(
+            caught.value
+        )
     assert same(snapshot(host), before)
 
 
@@ -375,4 +392,6 @@ def test_inserting_draws_only_for_the_modules_themselves() -> None:
     adapted = insert_ulsam(host, {"features.5": 4}, example=EXAMPLE)
     torch.manual_seed(1)
     alone = ULSAM(40, 4)
-    assert all(torch.equal(v, alone.state_dict()[k]) for k, v in adapted.attention_of("features.5").state_dict().items())
+    assert all(
+        torch.equal(v, alone.state_dict()[k]) for k, v in adapted.attention_of("features.5").state_dict().items()
+    )

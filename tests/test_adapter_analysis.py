@@ -96,7 +96,8 @@ def pair(request: pytest.FixtureRequest, lively: Callable[..., Network]) -> tupl
         network.classifier.weight.div_(size)
         network.classifier.bias.div_(size)
     adapted = optimize(adapted_from(network))
-    # In our network's memory layout, so that both take the same kernels: what differs is the way, and not the last bits.
+    # In our network's memory layout, so that both take the same kernels: what differs is the way, and not the last
+    # bits.
     adapted.own_layout = False
     for module in adapted.modules():
         if isinstance(module, nn.Conv2d):
@@ -184,7 +185,9 @@ def test_changes_before_a_restart_have_no_effect(pair: tuple[Network, AttendedMo
     assert [name_of(layer) for layer in maps] == list(their_maps) == [name_of(last)]
 
 
-def test_a_changed_module_and_shuffled_weights(pair: tuple[Network, AttendedModel], lively: Callable[..., Network]) -> None:
+def test_a_changed_module_and_shuffled_weights(
+    pair: tuple[Network, AttendedModel], lively: Callable[..., Network]
+) -> None:
     ours, adapted = pair
     last = ours.attended[-1]
     assert ours.placement
@@ -201,7 +204,10 @@ def test_a_changed_module_and_shuffled_weights(pair: tuple[Network, AttendedMode
 def test_attributions(pair: tuple[Network, AttendedModel], method: str) -> None:
     # Where points are taken may hang on a float's last bit.
     settings = {"steps": 16} if method == "integrated_gradients" else {}
-    a, b = (attribute(network, pictures(1), method=method, target=3, preprocessing=PRE, settings=settings) for network in pair)
+    a, b = (
+        attribute(network, pictures(1), method=method, target=3, preprocessing=PRE, settings=settings)
+        for network in pair
+    )
     np.testing.assert_allclose(a.values, b.values, atol=2e-4 * float(np.abs(a.values).max()))
     if METHODS[method].complete_sum:
         assert a.explained == pytest.approx(b.explained, abs=1e-5)
@@ -209,7 +215,9 @@ def test_attributions(pair: tuple[Network, AttendedModel], method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["grad_cam", "deep_lift", "guided_grad_cam"])
-def test_attributions_of_attention_and_of_the_layer_that_feeds_it(pair: tuple[Network, AttendedModel], method: str) -> None:
+def test_attributions_of_attention_and_of_the_layer_that_feeds_it(
+    pair: tuple[Network, AttendedModel], method: str
+) -> None:
     a, b = (
         attribute_attention(network, pictures(1), layer=layer, subspace=1, method=method, preprocessing=PRE)
         for network, layer in both(pair)
@@ -244,7 +252,9 @@ def test_figures_over_pictures(pair: tuple[Network, AttendedModel], folder: Path
 class Plain(nn.Module):
     """Convolutions with an activation each, a residual and a linear head."""
 
-    def __init__(self, activation: Callable[[], nn.Module], *, again: bool = False, pool: nn.Module | None = None) -> None:
+    def __init__(
+        self, activation: Callable[[], nn.Module], *, again: bool = False, pool: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 8, 3, stride=4, padding=1)
         self.first, self.middle = activation(), nn.Conv2d(8, 8, 3, padding=1)
@@ -281,7 +291,9 @@ def adapt(host: nn.Module, name: str = "middle") -> AttendedModel:
         (lambda: Functional(nn.ReLU), "this one has others: functions"),
     ],
 )
-def test_rules_that_do_not_hold_are_refused_with_the_reason(host: Callable[[], nn.Module], reason: str, method: str) -> None:
+def test_rules_that_do_not_hold_are_refused_with_the_reason(
+    host: Callable[[], nn.Module], reason: str, method: str
+) -> None:
     network = adapt(host())
     before = snapshot(network)
     with pytest.raises(AttributionError, match=reason):
@@ -316,7 +328,10 @@ def test_methods_on_the_usual_hosts(name: str) -> None:
 
 
 def test_deep_lift_is_refused_where_a_relu_is_used_again_and_for_pools() -> None:
-    for host, reason in ((Plain(nn.ReLU, again=True), "several times"), (Plain(nn.ReLU, pool=nn.MaxPool2d(3)), "has MaxPool2d")):
+    for host, reason in (
+        (Plain(nn.ReLU, again=True), "several times"),
+        (Plain(nn.ReLU, pool=nn.MaxPool2d(3)), "has MaxPool2d"),
+    ):
         network = adapt(host)
         with pytest.raises(AttributionError, match=f"DeepLift cannot be trusted on {type(host).__name__}.*{reason}"):
             attribute(network, pictures(1), method="deep_lift", target=3, preprocessing=PRE)
@@ -325,7 +340,9 @@ def test_deep_lift_is_refused_where_a_relu_is_used_again_and_for_pools() -> None
 
 @pytest.mark.parametrize("in_place", [False, True])
 def test_deep_lift_is_exact_where_it_is_given(in_place: bool) -> None:
-    trained = insert_ulsam(livened(Plain(lambda: nn.ReLU(inplace=in_place))), {"middle": 2}, example=torch.zeros(1, 3, SIDE, SIDE))
+    trained = insert_ulsam(
+        livened(Plain(lambda: nn.ReLU(inplace=in_place))), {"middle": 2}, example=torch.zeros(1, 3, SIDE, SIDE)
+    )
     maps = []
     for network in (trained, optimize(trained)):
         before = snapshot(network)
@@ -340,7 +357,8 @@ def test_a_relu_whose_input_is_used_again_is_left_alone() -> None:
     class Before(Plain):
         def forward(self, x: Tensor) -> Tensor:
             x = self.stem(x)
-            return self.classifier(self.second(x + self.middle(self.first(x))).mean((2, 3)))  # x twice, before its activation
+            # x twice, before its activation
+            return self.classifier(self.second(x + self.middle(self.first(x))).mean((2, 3)))
 
     network = adapt(Before(nn.ReLU))
     with torch.no_grad():
@@ -419,13 +437,18 @@ def test_the_engine_lends_replicas_of_an_adapted_network(photograph: Image.Image
 
     found = engine.run("shapley", picture, record, "cpu", work).result()
     assert lent[0] is not network and lent[0] is not record.network
-    assert found.total == pytest.approx(shapley(optimize(network), picture.tensor, layer="middle", target=1).total, abs=1e-6)
-    assert engine.run("shapley", picture, as_guest(network, None, PRE), "cpu", work).result() is found  # kept: the same content
+    assert found.total == pytest.approx(
+        shapley(optimize(network), picture.tensor, layer="middle", target=1).total, abs=1e-6
+    )
+    # kept: the same content
+    assert engine.run("shapley", picture, as_guest(network, None, PRE), "cpu", work).result() is found
     assert as_guest(network, None, PRE).key == record.key != as_guest(copy.deepcopy(network), None, PRE).key
     assert hooks_of(lent[0]) == 0 and len(lent) == 1
 
 
-def test_explain_takes_a_network_of_ours_that_is_not_in_the_zoo(photograph: Image.Image, lively: Callable[..., Network]) -> None:
+def test_explain_takes_a_network_of_ours_that_is_not_in_the_zoo(
+    photograph: Image.Image, lively: Callable[..., Network]
+) -> None:
     network = lively("mobilenet_v1", Placement((11,), 4))
     found = explain(photograph, network, ("deep_lift",), target=2, preprocessing=PRE)
     assert found.variant == network.label and found.attention[11].shape == (4, 6, 6)

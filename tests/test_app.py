@@ -61,7 +61,8 @@ def test_the_first_visit_opens_on_a_network_that_knows_the_photograph() -> None:
     assert "EfficientNet-Lite0, 1,000 classes of ImageNet" in text
     assert "The network says “espresso”, and is right." in text
     assert len(app.selectbox(key="target").options) == 1001  # and the predicted one
-    assert "101 classes" not in text and text.count("Caltech-101") == 2  # of the warning alone: whose pictures it was counted on
+    # of the warning alone: whose pictures it was counted on
+    assert "101 classes" not in text and text.count("Caltech-101") == 2
 
 
 def test_the_first_visit_shows_everything_computed(app: AppTest) -> None:
@@ -154,7 +155,8 @@ def test_each_method_can_be_chosen_alone(app: AppTest, method: str) -> None:
 
 
 def test_the_address_may_ask_for_any_number_of_steps_and_the_tile_says_that_they_do_not_suffice(app: AppTest) -> None:
-    app.query_params.update({"methods": "Integrated gradients", "integrated_gradients.steps": "1"})  # none of the menu's
+    # none of the menu's
+    app.query_params.update({"methods": "Integrated gradients", "integrated_gradients.steps": "1"})
     fine(app.run())
     assert app.selectbox(key="integrated_gradients.steps").value == 1
     (tile,) = tiles(app, role="attribution")
@@ -188,7 +190,8 @@ def test_no_method_is_fine_too(app: AppTest) -> None:
 def test_an_upload_is_decoded_and_shown(app: AppTest) -> None:
     fine(app.run())
     data = (ASSETS / "coffee.jpg").read_bytes()
-    assert app.file_uploader(key="upload").proto.max_upload_size_mb * 10**6 == MAX_BYTES  # browsers count in millions, too
+    # browsers count in millions, too
+    assert app.file_uploader(key="upload").proto.max_upload_size_mb * 10**6 == MAX_BYTES
     fine(app.file_uploader(key="upload").upload("holiday.jpg", data, "image/jpeg").run())
     assert str(app.selectbox(key="picture").value).startswith("own-")
     assert not app.error
@@ -206,7 +209,9 @@ def test_a_range_of_values_that_was_chosen_is_told(app: AppTest) -> None:
     assert "The picture's values reach from 0 to 4095" in text
 
 
-@pytest.mark.parametrize(("file", "kind", "doubted"), [("chelsea.jpg", "image/jpeg", True), ("sunflower.png", "image/png", False)])
+@pytest.mark.parametrize(
+    ("file", "kind", "doubted"), [("chelsea.jpg", "image/jpeg", True), ("sunflower.png", "image/png", False)]
+)
 def test_an_upload_that_no_class_may_fit_is_told_so(app: AppTest, file: str, kind: str, doubted: bool) -> None:
     """A cat, of which the classes hold only wild ones, and a sunflower, which is one."""
     fine(app.run())
@@ -215,7 +220,9 @@ def test_an_upload_that_no_class_may_fit_is_told_so(app: AppTest, file: str, kin
     assert "of test pictures get a less sure answer" in text
 
 
-@pytest.mark.parametrize("name", ["photo.jfif", "photo.JPE", "photo.mpo", "photo", "की फ़ोटो.jpg", "e\u0301te\u0301.jpg"])
+@pytest.mark.parametrize(
+    "name", ["photo.jfif", "photo.JPE", "photo.mpo", "photo", "की फ़ोटो.jpg", "e\u0301te\u0301.jpg"]
+)
 def test_a_picture_is_taken_whatever_its_name_ends_in_and_keeps_its_name(app: AppTest, name: str) -> None:
     app.query_params["net"] = "V1-0.5"
     fine(app.run())
@@ -239,7 +246,9 @@ def test_an_upload_outlives_the_uploader_of_a_page_but_not_its_removal() -> None
     app = AppTest.from_function(pages, default_timeout=PATIENCE)
     app.query_params["net"] = "V1-0.5"  # a fast one
     fine(app.run())
-    fine(app.file_uploader(key="upload").upload("holiday.jpg", (ASSETS / "coffee.jpg").read_bytes(), "image/jpeg").run())
+    fine(
+        app.file_uploader(key="upload").upload("holiday.jpg", (ASSETS / "coffee.jpg").read_bytes(), "image/jpeg").run()
+    )
     assert "shown: holiday.jpg" in text_of(app)
     fine(app.text_input[0].set_value("b").run())
     assert "shown" not in text_of(app)
@@ -328,13 +337,21 @@ def test_the_address_says_how_maps_are_drawn(app: AppTest) -> None:
     assert {name: app.query_params[name] for name in wished} == wished
 
 
-@pytest.mark.parametrize("wished", [{"scale": "x"}, {"opacity": "nan"}, {"opacity": "1e99"}, {"colours": ""}, {"smooth": "maybe"}])
+@pytest.mark.parametrize(
+    "wished", [{"scale": "x"}, {"opacity": "nan"}, {"opacity": "1e99"}, {"colours": ""}, {"smooth": "maybe"}]
+)
 def test_nonsense_about_how_maps_are_drawn_falls_back(app: AppTest, wished: dict[str, str]) -> None:
     app.query_params.update(wished)
     fine(app.run())
     opacity = 1.0 if "1e99" in wished.values() else 0.65
     (view,) = mounted(app, "view")
-    assert view["display"] == {"scale": "uniform", "colours": "viridis", "opacity": opacity, "smooth": False, "blend": False}
+    assert view["display"] == {
+        "scale": "uniform",
+        "colours": "viridis",
+        "opacity": opacity,
+        "smooth": False,
+        "blend": False,
+    }
 
 
 def test_the_address_restores_the_view(app: AppTest) -> None:
@@ -367,7 +384,13 @@ def test_nonsense_in_the_address_falls_back(app: AppTest) -> None:
 
 
 def test_what_the_address_asks_for_in_vain_is_said(app: AppTest) -> None:
-    for key, value in {"picture": "Dog", "net": "V9", "position": "after 99", "g": "7", "target": "dragonfruit"}.items():
+    for key, value in {
+        "picture": "Dog",
+        "net": "V9",
+        "position": "after 99",
+        "g": "7",
+        "target": "dragonfruit",
+    }.items():
         app.query_params[key] = value
     text = text_of(fine(app.run()))
     for line in (
@@ -478,7 +501,10 @@ def test_going_back_to_a_replaced_upload_names_it(app: AppTest, monkeypatch: pyt
     fine(app.run())
     before = bring(app, "before.jpg", "coffee.jpg")
     bring(app, "after.jpg", "chelsea.jpg")  # taking away and bringing arrive as one
-    assert [option.partition(" (own-")[0] for option in app.selectbox(key="picture").options[:2]] == ["after.jpg", "Coffee cup"]
+    assert [option.partition(" (own-")[0] for option in app.selectbox(key="picture").options[:2]] == [
+        "after.jpg",
+        "Coffee cup",
+    ]
     app.query_params["picture"] = before
     monkeypatch.setattr("ulsam_viz.ui.run.address.has_walked", lambda: True)
     assert "The uploaded picture is no longer here: upload it again; " in text_of(fine(app.run()))
@@ -491,7 +517,9 @@ def test_a_wish_for_cuda_says_why_it_cannot_be_met(app: AppTest, monkeypatch: py
     assert "the CPU is used" in text_of(app)
 
 
-def test_a_damaged_checkpoint_is_named_and_the_others_go_on(app: AppTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_named_and_the_others_go_on(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     import ulsam_viz.engine.engine as engine
     from ulsam_viz.zoo.variants import CheckpointError, load_network
 

@@ -61,7 +61,9 @@ def run(model: Network, x: Tensor, method: str, **settings: object) -> np.ndarra
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_method_gives_finite_numbers_of_its_sign_and_leaves_the_network_alone(model: Network, x: Tensor, method: str) -> None:
+def test_a_method_gives_finite_numbers_of_its_sign_and_leaves_the_network_alone(
+    model: Network, x: Tensor, method: str
+) -> None:
     fast = optimize(model)
     state = {k: v.clone() for k, v in fast.state_dict().items()}
     before, given = x.clone(), fast(x)
@@ -126,14 +128,18 @@ def test_deep_lift_is_exact_on_our_twin_and_not_on_the_plain_network(model: Netw
 
 
 @pytest.mark.parametrize("module", OTHERS)
-@pytest.mark.parametrize(("backbone", "layer"), [("mobilenet_v1", 11), ("mobilenet_v2", 14), ("efficientnet_lite0", 12)])
+@pytest.mark.parametrize(
+    ("backbone", "layer"), [("mobilenet_v1", 11), ("mobilenet_v2", 14), ("efficientnet_lite0", 12)]
+)
 def test_deep_lift_sums_on_every_papers_module(
     lively: Callable[..., Network], x: Tensor, backbone: str, layer: int, module: str
 ) -> None:
     network = lively(backbone, Placement((layer,), 1, module=module))
     fast = optimize(network).double()
     for double, baseline in ((fast, "grey"), (fast, "black"), (copy.deepcopy(network).double(), "grey")):
-        found = attribute(double, x.double(), method="deep_lift", target=3, preprocessing=PRE, settings={"baseline": baseline})
+        found = attribute(
+            double, x.double(), method="deep_lift", target=3, preprocessing=PRE, settings={"baseline": baseline}
+        )
         assert found.off is not None and found.off < 1e-9 and found.values.std() > 0
     single = attribute(optimize(network), x, method="deep_lift", target=3, preprocessing=PRE)
     assert single.delta == pytest.approx(0, abs=1e-3) and not single.warning
@@ -192,7 +198,9 @@ def guided_by_hand(model: Network, x: Tensor) -> Tensor:
 def test_guided_backprop_guides_every_relu_of_both_networks(model: Network, x: Tensor) -> None:
     values = run(model, x, "guided_backprop")
     close(values, guided_by_hand(model, x))
-    close_to_gradient = np.abs(values).max() > 0 and np.corrcoef(values.ravel(), run(model, x, "saliency").ravel())[0, 1] > 0.99
+    close_to_gradient = (
+        np.abs(values).max() > 0 and np.corrcoef(values.ravel(), run(model, x, "saliency").ravel())[0, 1] > 0.99
+    )
     assert not close_to_gradient
 
 
@@ -201,7 +209,12 @@ def test_more_steps_shrink_the_convergence_delta_on_a_trained_network(picture: M
     target = int(fast(picture.tensor).argmax())
     few, many = (
         attribute(
-            fast, picture.tensor, method="integrated_gradients", target=target, preprocessing=Preprocessing(), settings={"steps": n}
+            fast,
+            picture.tensor,
+            method="integrated_gradients",
+            target=target,
+            preprocessing=Preprocessing(),
+            settings={"steps": n},
         )
         for n in (16, 128)
     )
@@ -246,7 +259,8 @@ def test_refined_gradients_are_those_that_can_be_worked_out(x: Tensor) -> None:
 
     def model(pictures: Tensor) -> Tensor:
         part = (weights * pictures).sum((1, 2, 3)) / s
-        return ((part - 0.3) * steep).tanh().unsqueeze(1) + part.unsqueeze(1)  # nearly all of it happens in one hundredth
+        # nearly all of it happens in one hundredth
+        return ((part - 0.3) * steep).tanh().unsqueeze(1) + part.unsqueeze(1)
 
     found = refined_gradients(model, x, torch.zeros_like(x), 0, report=lambda result, passes: None)
     expected = (weights * x).sum(1) / s * float(np.tanh(0.7 * steep) + np.tanh(0.3 * steep) + 1)
@@ -257,7 +271,10 @@ def test_refined_gradients_are_those_that_can_be_worked_out(x: Tensor) -> None:
 
 def test_refining_ends_where_it_does_not_help(x: Tensor) -> None:
     passes: list[int] = []
-    for model in (lambda p: (1e5 * p.sum((1, 2, 3))).sin().unsqueeze(1), lambda p: p.sum((1, 2, 3)).unsqueeze(1) * float("nan")):
+    for model in (
+        lambda p: (1e5 * p.sum((1, 2, 3))).sin().unsqueeze(1),
+        lambda p: p.sum((1, 2, 3)).unsqueeze(1) * float("nan"),
+    ):
         refined_gradients(model, x, torch.zeros_like(x), 0, report=lambda _, n: passes.append(n))
         assert passes[-1] == MOST_POINTS
     refined_gradients(lambda p: p.sum((1, 2, 3)).unsqueeze(1), x, x, 0, report=lambda _, n: passes.append(n))
@@ -304,7 +321,9 @@ def test_random_methods_follow_their_seed_alone(model: Network, x: Tensor) -> No
         assert np.array_equal(np.random.get_state()[1], state[1])  # type: ignore[index]
 
 
-def test_random_methods_are_captums_own_on_the_same_draws(model: Network, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_methods_are_captums_own_on_the_same_draws(
+    model: Network, x: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fast = optimize(copy.deepcopy(model).double())
     x = x.double()
     deviation = 2.0  # exact in float32, in which Captum keeps it
@@ -315,7 +334,9 @@ def test_random_methods_are_captums_own_on_the_same_draws(model: Network, x: Ten
         for name in ("smooth_grad", "gradient_shap")
     }
     rng = torch.Generator()
-    monkeypatch.setattr(torch, "normal", lambda mean, deviation: torch.randn(deviation.shape, generator=rng) * deviation)
+    monkeypatch.setattr(
+        torch, "normal", lambda mean, deviation: torch.randn(deviation.shape, generator=rng) * deviation
+    )
     monkeypatch.setattr(np.random, "uniform", lambda low, high, count: torch.rand(count, generator=rng).numpy())
     rng.manual_seed(5)
     smooth = NoiseTunnel(Saliency(fast)).attribute(
@@ -364,7 +385,8 @@ def test_a_host_that_draws_numbers_meanwhile_changes_no_attribution(model: Netwo
 
 
 def test_an_attribution_that_draws_numbers_waits_for_no_other(lively: Callable[..., Network], x: Tensor) -> None:
-    meeting = threading.Barrier(2, timeout=PATIENCE)  # each pass of one needs a pass of the other; the limit only ends a failure
+    # each pass of one needs a pass of the other; the limit only ends a failure
+    meeting = threading.Barrier(2, timeout=PATIENCE)
 
     def meet(*_: object) -> None:
         meeting.wait()
@@ -379,10 +401,14 @@ def test_an_attribution_that_draws_numbers_waits_for_no_other(lively: Callable[.
     np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-6)
 
 
-def test_of_layers_replaced_one_after_the_other_the_last_real_one_feeds_them(lively: Callable[..., Network], x: Tensor) -> None:
+def test_of_layers_replaced_one_after_the_other_the_last_real_one_feeds_them(
+    lively: Callable[..., Network], x: Tensor
+) -> None:
     model = optimize(lively("mobilenet_v2", Placement((16, 17), 4, "instead")))
     for layer in (16, 17):
-        found = attribute_attention(model, x, layer=layer, subspace=0, method="grad_cam", preprocessing=Preprocessing(x.shape[-1]))
+        found = attribute_attention(
+            model, x, layer=layer, subspace=0, method="grad_cam", preprocessing=Preprocessing(x.shape[-1])
+        )
         assert np.isfinite(found.values).all()
 
 
@@ -390,10 +416,14 @@ def test_grad_cam_at_the_layer_that_feeds_the_attention(lively: Callable[..., Ne
     for placement, feeding in ((Placement((11,), 4), "11"), (Placement((10,), 4, "instead"), "9")):
         model = lively("mobilenet_v1", placement)
         cam = LayerGradCam(model, model.layers[feeding]).attribute(x.clone(), target=3)
-        close(run(model, x, "grad_cam", layer="attention"), LayerAttribution.interpolate(cam, (96, 96), "bilinear")[0, 0])
+        close(
+            run(model, x, "grad_cam", layer="attention"), LayerAttribution.interpolate(cam, (96, 96), "bilinear")[0, 0]
+        )
 
 
-def test_hooks_are_gone_after_an_error(lively: Callable[..., Network], x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hooks_are_gone_after_an_error(
+    lively: Callable[..., Network], x: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fast = optimize(lively("mobilenet_v1", Placement((11,), 4)))
 
     def fails(*_: object) -> Tensor:
@@ -412,7 +442,10 @@ def test_hooks_are_gone_after_an_error(lively: Callable[..., Network], x: Tensor
         ({"method": "lrp"}, "unknown method 'lrp'"),
         ({"target": 7}, "no class 7"),
         ({"target": -1}, "no class -1"),
-        ({"settings": {"steps": 0}, "method": "integrated_gradients"}, "'steps' must be 'auto' or a whole number from 1 up, not 0"),
+        (
+            {"settings": {"steps": 0}, "method": "integrated_gradients"},
+            "'steps' must be 'auto' or a whole number from 1 up, not 0",
+        ),
         ({"settings": {"window": 31}, "method": "occlusion"}, "'window' must be one of"),
         ({"settings": {"steps": 32}, "method": "saliency"}, "no setting 'steps'"),
         ({"settings": {"layer": "attention"}, "method": "grad_cam"}, "plain control has no layer"),

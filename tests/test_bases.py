@@ -37,7 +37,11 @@ def lite() -> Network:
 @pytest.fixture(scope="module")
 def photographs() -> Tensor:
     pictures = [decode_image(s.path.read_bytes()) for s in list_samples() if s.kind == "photograph"]
-    several = [*pictures, *map(ImageOps.mirror, pictures), *(p.rotate(90, Image.Resampling.NEAREST, True) for p in pictures)]
+    several = [
+        *pictures,
+        *map(ImageOps.mirror, pictures),
+        *(p.rotate(90, Image.Resampling.NEAREST, True) for p in pictures),
+    ]
     return torch.cat([prepare(picture, LITE.preprocessing).tensor for picture in several[:10]])
 
 
@@ -82,14 +86,19 @@ assert not {"torchvision", "torch._dynamo"} & sys.modules.keys()
 
 def test_lite0_names_everyday_things(lite: Network) -> None:
     classes = classes_of(LITE.dataset)
-    for file, expected in (("coffee", {"espresso", "cup", "coffee mug"}), ("chelsea", {"Egyptian cat", "tabby", "tiger cat"})):
+    for file, expected in (
+        ("coffee", {"espresso", "cup", "coffee mug"}),
+        ("chelsea", {"Egyptian cat", "tabby", "tiger cat"}),
+    ):
         (sample,) = (s for s in list_samples() if s.path.stem == file)
         x = prepare(decode_image(sample.path.read_bytes()), LITE.preprocessing).tensor
         with torch.inference_mode():
             assert classes[int(lite(x).argmax())] in expected
 
 
-@pytest.mark.parametrize(("side", "kernel", "stride"), [(7, 3, 2), (8, 3, 2), (8, 5, 2), (9, 5, 2), (6, 3, 1), (5, 5, 3)])
+@pytest.mark.parametrize(
+    ("side", "kernel", "stride"), [(7, 3, 2), (8, 3, 2), (8, 5, 2), (9, 5, 2), (6, 3, 1), (5, 5, 3)]
+)
 def test_same_padding_sees_what_tensorflow_sees(side: int, kernel: int, stride: int) -> None:
     """By its definition: output i is the window that begins at i * stride less the pixels that are padded in front."""
     conv = SameConv2d(1, 1, kernel, stride, bias=False)
@@ -139,7 +148,11 @@ def test_weights_that_are_missing_or_damaged_are_named_with_the_remedy(
 def test_a_base_is_found_by_its_network() -> None:
     assert base_for("efficientnet_lite0", 0.5).name == "efficientnet_lite0"  # it has one width
     assert base_for("mobilenet_v2", 1.0, imagenet=True).name == "mobilenet_v2_imagenet"
-    for backbone, width, imagenet in (("mobilenet_v1", 1.0, True), ("mobilenet_v2", 0.5, True), ("mobilenet_v2", 1.0, False)):
+    for backbone, width, imagenet in (
+        ("mobilenet_v1", 1.0, True),
+        ("mobilenet_v2", 0.5, True),
+        ("mobilenet_v2", 1.0, False),
+    ):
         with pytest.raises(BaseError, match="there is no base"):
             base_for(backbone, width, imagenet=imagenet)
 
@@ -160,12 +173,17 @@ def test_torchvisions_mobilenet_v2_is_a_base_too(tmp_path: Path, monkeypatch: py
         if isinstance(module, torch.nn.BatchNorm2d):
             module.load_state_dict(
                 module.state_dict()
-                | {"running_mean": torch.rand(module.num_features), "running_var": torch.rand(module.num_features) + 0.5}
+                | {
+                    "running_mean": torch.rand(module.num_features),
+                    "running_var": torch.rand(module.num_features) + 0.5,
+                }
             )
     path = tmp_path / "hub" / "checkpoints" / "mobilenet_v2-7ebf99e0.pth"
     path.parent.mkdir(parents=True)
     torch.save(theirs.state_dict(), path)
-    with pytest.raises(BaseError, match=r"damaged or another file; remove it from .*, and fetch it again: python -c") as damaged:
+    with pytest.raises(
+        BaseError, match=r"damaged or another file; remove it from .*, and fetch it again: python -c"
+    ) as damaged:
         load_base(base.name)
     assert "efficientnet" not in str(damaged.value) and str(path.parent) in str(damaged.value)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -41,7 +41,10 @@ from ulsam_viz.zoo.variants import get_variant, load_variant
 
 ONE, FOUR = "mobilenet_v1-0.5-after11-g4", "mobilenet_v1-0.5-after6_8_11_13-g4"
 #: Some that take all pictures of a batch at once, and some that do not.
-METHODS_OF = {ONE: ("grad_cam", "saliency", "input_x_gradient", "guided_backprop", "smooth_grad"), FOUR: ("grad_cam", "deep_lift")}
+METHODS_OF = {
+    ONE: ("grad_cam", "saliency", "input_x_gradient", "guided_backprop", "smooth_grad"),
+    FOUR: ("grad_cam", "deep_lift"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +96,8 @@ def _same_subspace(row: dict[str, Any], maps: np.ndarray, attributions: Any) -> 
         assert row["redundancy"] == pytest.approx(np.nanmean(others), abs=1e-4)
     for method, values in attributions.items():
         expected = measures.agreement(maps[k], block_means(values, maps.shape[-1])).correlation
-        assert row[f"agreement_{method}"] == pytest.approx(expected, abs=2e-3)  # a rank may change where two values nearly tie
+        # a rank may change where two values nearly tie
+        assert row[f"agreement_{method}"] == pytest.approx(expected, abs=2e-3)
 
 
 def _same_effects(rows: list[dict[str, Any]], network: Network, x: torch.Tensor, target: int, variant: Any) -> None:
@@ -112,12 +116,15 @@ def test_the_numbers_do_not_depend_on_the_batch(tmp_path: Path) -> None:
     """From 16 pictures on PyTorch takes other convolutions."""
     look = Look(get_variant(ONE))
     one, many = (
-        pq.read_table(run(str(ASSETS), tmp_path / str(batch), look, batch=batch, workers=0, quiet=True).table) for batch in (1, 20)
+        pq.read_table(run(str(ASSETS), tmp_path / str(batch), look, batch=batch, workers=0, quiet=True).table)
+        for batch in (1, 20)
     )
     for name in one.column_names:
         if pa.types.is_floating(one[name].type):
             tolerance = 2e-3 if name.startswith("agreement") else 1e-4  # ranks may change where two values nearly tie
-            np.testing.assert_allclose(one[name].to_numpy(), many[name].to_numpy(), rtol=1e-4, atol=tolerance, err_msg=name)
+            np.testing.assert_allclose(
+                one[name].to_numpy(), many[name].to_numpy(), rtol=1e-4, atol=tolerance, err_msg=name
+            )
         else:
             assert one[name].equals(many[name]), name
 
@@ -204,9 +211,24 @@ def test_a_part_of_good_and_bad_files_keeps_them_apart(photos: Path) -> None:
     assert explode(pictures, look)["picture"].to_pylist() == ["rocket.jpg"] * 4 + ["animals/chelsea.jpg"] * 4
 
 
-def test_the_command_reads_ahead_and_says_what_it_did(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_reads_ahead_and_says_what_it_did(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "table"
-    command = ["batch", str(photos), "--variant", ONE, "--out", str(out), "--workers", "1", "--batch", "2", "--device", "cpu"]
+    command = [
+        "batch",
+        str(photos),
+        "--variant",
+        ONE,
+        "--out",
+        str(out),
+        "--workers",
+        "1",
+        "--batch",
+        "2",
+        "--device",
+        "cpu",
+    ]
     assert main([*command, "--target", "Leopards", "--json"]) == 0
     said = capsys.readouterr()
     assert json.loads(said.out) == {"table": str(out / "attention.parquet"), "pictures": 3, "rows": 12, "skipped": 3}
@@ -324,7 +346,9 @@ def test_a_folder_that_cannot_be_listed_is_skipped_with_its_reason_and_a_root_sa
     assert f"'{photos}' cannot be listed (Permission denied)" in capsys.readouterr().err
 
 
-def test_a_skipped_file_whose_name_is_a_formula_is_none_in_the_list_and_itself_afterwards(photos: Path, tmp_path: Path) -> None:
+def test_a_skipped_file_whose_name_is_a_formula_is_none_in_the_list_and_itself_afterwards(
+    photos: Path, tmp_path: Path
+) -> None:
     pictures, out = tmp_path / "pictures", tmp_path / "out"
     pictures.mkdir()
     shutil.copy(photos / "rocket.jpg", pictures)
@@ -376,7 +400,9 @@ def test_a_folder_of_which_nothing_can_be_used_is_an_error(
     assert (out / "attention.parquet").exists()
 
 
-def test_a_place_that_cannot_be_a_folder_is_named(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_place_that_cannot_be_a_folder_is_named(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").touch()
     for out, why in (
         (tmp_path / "file", "it is a file"),
@@ -409,7 +435,19 @@ def _without_last_row(path: Path) -> None:
 def test_what_is_lost_of_a_finished_run_is_named(
     lost: str, harm: Callable[[Path], Any], photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["batch", str(photos), "--variant", ONE, "--out", str(tmp_path), "--device", "cpu", "--workers", "0", "--json"]
+    command = [
+        "batch",
+        str(photos),
+        "--variant",
+        ONE,
+        "--out",
+        str(tmp_path),
+        "--device",
+        "cpu",
+        "--workers",
+        "0",
+        "--json",
+    ]
     assert main(command) == main(command) == 0
     capsys.readouterr()
     path = next(tmp_path.glob(lost))

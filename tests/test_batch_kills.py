@@ -31,8 +31,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return photographs_and_others(tmp_path_factory.mktemp("photos"))
 
 
-# Runs again and again in processes that are killed, each at another moment, by a signal of their own: before each file is put in
-# its place, at each batch, and when the parts are to be taken away. Then each run is gone on with.
+# Runs again and again in processes that are killed, each at another moment, by a signal of their own: before each file
+# is put in its place, at each batch, and when the parts are to be taken away. Then each run is gone on with.
 SCRIPT = """
 import shutil, signal, sys, torch
 import pyarrow.dataset  # or each child would
@@ -89,7 +89,10 @@ def _same_run(killed: Path, calm: Path) -> None:
 
 
 def _killed_in_the_middle(command: list[str], out: Path, rng: random.Random) -> str:
-    """Run a command until it has written one to three more parts, or is about to, and kill it; return what was there."""
+    """Run a command until it has written one to three more parts, or is about to, and kill it.
+
+    Return what was there.
+    """
     with subprocess.Popen(
         command, cwd=Path(__file__).parent.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
@@ -103,7 +106,10 @@ def _killed_in_the_middle(command: list[str], out: Path, rng: random.Random) -> 
             caught = half and any(path.name not in left for path in out.glob(half))
             if (parts >= goal - 1 and caught) or parts >= goal + bool(half):
                 process.kill()
-    return f"{kind}: exit {process.returncode}, {len(list(out.glob('parts/*.parquet')))} parts, {[p.name for p in out.glob('*/*.partial')]}"
+    return (
+        f"{kind}: exit {process.returncode}, {len(list(out.glob('parts/*.parquet')))} parts, "
+        f"{[p.name for p in out.glob('*/*.partial')]}"
+    )
 
 
 def test_the_command_killed_at_five_random_moments_leaves_the_table_of_a_calm_run(tmp_path: Path) -> None:
@@ -118,7 +124,18 @@ def test_the_command_killed_at_five_random_moments_leaves_the_table_of_a_calm_ru
         image.save(path)
         if number % 9 == 4:
             path.write_bytes(path.read_bytes()[:300])
-    common = [sys.executable, "-m", "ulsam_viz", "batch", str(photos), "--variant", ONE, "--no-effects", "--device", "cpu"]
+    common = [
+        sys.executable,
+        "-m",
+        "ulsam_viz",
+        "batch",
+        str(photos),
+        "--variant",
+        ONE,
+        "--no-effects",
+        "--device",
+        "cpu",
+    ]
     common += ["--part", "4", "--batch", "4", "--out"]
     calm, killed = tmp_path / "calm", tmp_path / "killed"
     for moment in range(5):
@@ -130,7 +147,9 @@ def test_the_command_killed_at_five_random_moments_leaves_the_table_of_a_calm_ru
     _same_run(killed, calm)
 
 
-def test_a_part_that_was_cut_short_is_computed_again(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_that_was_cut_short_is_computed_again(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     look = Look(get_variant(ONE), maps=False)
     monkeypatch.setattr(output.Output, "finish", lambda self: None)  # so that the parts stay
     run(str(photos), tmp_path / "a", look, workers=0, part=2, quiet=True)
@@ -161,7 +180,20 @@ def test_a_killed_process_that_loads_is_told_in_a_sentence_and_nothing_is_lost(
         return read_crops(root, names, preprocessing)
 
     monkeypatch.setattr(local, "read_crops", killed)
-    command = ["batch", str(photos), "--variant", ONE, "--out", str(tmp_path), "--device", "cpu", "--batch", "1", "--part", "1"]
+    command = [
+        "batch",
+        str(photos),
+        "--variant",
+        ONE,
+        "--out",
+        str(tmp_path),
+        "--device",
+        "cpu",
+        "--batch",
+        "1",
+        "--part",
+        "1",
+    ]
     assert main([*command, "--no-effects", "--json", "--workers", "1"]) == 2
     said = capsys.readouterr().err
     assert said.startswith(

@@ -1,4 +1,7 @@
-"""The same rows from Ray Data as from this machine alone, also when a worker is killed; skipped where Ray is not installed."""
+"""The same rows from Ray Data as from this machine alone, also when a worker is killed.
+
+Skipped where Ray is not installed.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,9 @@ LOOK = Look(get_variant("mobilenet_v1-0.5-after11-g4"))
 
 
 class Killed(RayRows):
-    """Kills the process of its actor, once, in the middle of the run: when some pictures are done and others are not."""
+    """Kills the process of its actor, once, in the middle of the run: when some pictures are done and others are
+    not.
+    """
 
     def __call__(self, batch: Mapping[str, np.ndarray]) -> pa.Table:
         table, marker = super().__call__(batch), self._maps / "killed"
@@ -88,7 +93,9 @@ def _maps_of(table: pa.Table, folder: Path) -> list[np.ndarray]:
 @pytest.mark.parametrize("rows", [RayRows, Killed])
 def test_the_same_table_as_the_local_runs(rows: type[RayRows], cluster: None, tmp_path: Path) -> None:
     here = run(str(ASSETS), tmp_path / "here", LOOK, workers=0, quiet=True)
-    there = run_on_ray(str(ASSETS), tmp_path / "there", LOOK, batch=2, part=4, workers=1, device="cpu", quiet=True, rows=rows)
+    there = run_on_ray(
+        str(ASSETS), tmp_path / "there", LOOK, batch=2, part=4, workers=1, device="cpu", quiet=True, rows=rows
+    )
     assert (tmp_path / "there" / "maps" / "killed").exists() == (rows is Killed)
     assert (here.pictures, here.rows, here.skipped) == (there.pictures, there.rows, there.skipped)
     ours, theirs = _sorted(here.table), _sorted(there.table)
@@ -101,7 +108,9 @@ def test_the_same_table_as_the_local_runs(rows: type[RayRows], cluster: None, tm
             np.testing.assert_allclose(a.to_numpy(), b.to_numpy(), rtol=tolerance, atol=tolerance, err_msg=name)
         else:
             assert a.equals(b), name
-    for a, b in zip(_maps_of(ours, tmp_path / "here" / "maps"), _maps_of(theirs, tmp_path / "there" / "maps"), strict=True):
+    for a, b in zip(
+        _maps_of(ours, tmp_path / "here" / "maps"), _maps_of(theirs, tmp_path / "there" / "maps"), strict=True
+    ):
         np.testing.assert_allclose(a, b, atol=1e-4)
     skipped = [sorted((tmp_path / run / "skipped.csv").read_text().splitlines()) for run in ("here", "there")]
     assert skipped[0] == skipped[1]
@@ -153,7 +162,9 @@ def test_a_table_of_one_way_is_updated_the_other_way(first: str, cluster: None, 
     (pictures / "rocket.jpg").unlink()
     summary = go_on(str(pictures), out, LOOK, part=4, update=True, quiet=True)
     fresh = run(str(pictures), out / "fresh", LOOK, workers=0, quiet=True)
-    assert (summary.pictures, summary.rows, summary.skipped) == (fresh.pictures, fresh.rows, fresh.skipped) == (3, 12, 3)
+    assert (
+        (summary.pictures, summary.rows, summary.skipped) == (fresh.pictures, fresh.rows, fresh.skipped) == (3, 12, 3)
+    )
     ours, theirs = pq.read_table(summary.table), pq.read_table(fresh.table)
     assert ours.select(["picture", "subspace", "answer"]).equals(theirs.select(["picture", "subspace", "answer"]))
     for a, b in zip(_maps_of(ours, out / "maps"), _maps_of(theirs, out / "fresh" / "maps"), strict=True):

@@ -69,11 +69,16 @@ def _begun(folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch, *, finished
             patched.setattr(output.Output, "finish", lambda self: None)
         _run(folder, out)
     if not finished:
-        next(part for part in (out / "parts").iterdir() if "rocket.jpg" in pq.read_table(part)["picture"].to_pylist()).unlink()
+        next(
+            part for part in (out / "parts").iterdir() if "rocket.jpg" in pq.read_table(part)["picture"].to_pylist()
+        ).unlink()
 
 
 def _same_run(out: Path, fresh: Path) -> None:
-    """Compare all but how the maps are dealt out to files; each of these holds the maps that rows name, and no others."""
+    """Compare all but how the maps are dealt out to files.
+
+    Each of these holds the maps that rows name, and no others.
+    """
     assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in fresh.iterdir())
     ours, theirs = (pq.read_table(path / "attention.parquet") for path in (out, fresh))
     assert ours.drop_columns(["shard", "row"]).equals(theirs.drop_columns(["shard", "row"]))
@@ -81,12 +86,16 @@ def _same_run(out: Path, fresh: Path) -> None:
     assert pq.read_table(out / "pictures.parquet").equals(pq.read_table(fresh / "pictures.parquet"))
     assert np.array_equal(_maps(ours, out), _maps(theirs, fresh))
     places = {*zip(ours["shard"].to_pylist(), ours["row"].to_pylist(), strict=True)}
-    assert places == {(path.stem, row) for path in (out / "maps").iterdir() for row in range(len(np.load(path)["layer_11"]))}
+    assert places == {
+        (path.stem, row) for path in (out / "maps").iterdir() for row in range(len(np.load(path)["layer_11"]))
+    }
 
 
 def _maps(table: Any, out: Path) -> np.ndarray:
     rows = table.select(["shard", "row", "subspace"]).to_pylist()
-    return np.stack([np.load(out / "maps" / f"{row['shard']}.npz")["layer_11"][row["row"], row["subspace"]] for row in rows])
+    return np.stack(
+        [np.load(out / "maps" / f"{row['shard']}.npz")["layer_11"][row["row"], row["subspace"]] for row in rows]
+    )
 
 
 def test_rows_of_subspaces_become_the_rows_of_pictures_that_they_were(before: Path) -> None:
@@ -110,7 +119,18 @@ def test_other_pictures_are_refused_with_counts_an_example_each_and_the_remedy(
     with pytest.raises(BatchError, match=rf"begun with: {said}\. Give --update"):
         _run(after, tmp_path)
     assert held == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    command = ["batch", str(after), "--variant", LOOK.variant.name, "--out", str(tmp_path), "--device", "cpu", "--workers", "0"]
+    command = [
+        "batch",
+        str(after),
+        "--variant",
+        LOOK.variant.name,
+        "--out",
+        str(tmp_path),
+        "--device",
+        "cpu",
+        "--workers",
+        "0",
+    ]
     command += ["--no-effects", "--methods"]
     assert main(command) == 2
     assert "Give --update" in capsys.readouterr().err
@@ -177,7 +197,10 @@ def test_a_folder_that_cannot_be_listed_is_never_forgotten(
             assert (summary.pictures, summary.skipped) == (3, 4)
         kept = pq.read_table(tmp_path / "out" / "attention.parquet").to_pylist()
         assert {row["picture"] for row in kept} == held and "animals/chelsea.jpg" in held
-        assert "animals/,The folder cannot be listed (Permission denied)." in (tmp_path / "out" / "skipped.csv").read_text()
+        assert (
+            "animals/,The folder cannot be listed (Permission denied)."
+            in (tmp_path / "out" / "skipped.csv").read_text()
+        )
     _run(before, tmp_path / "out", update=True)
     _same_run(tmp_path / "out", tmp_path / "calm")
 
@@ -193,7 +216,8 @@ def test_a_copy_of_the_pictures_with_other_times_is_the_same_folder(
     _run(pictures, out)
     _run(pictures, tmp_path / "calm")
     _same_run(out, tmp_path / "calm")
-    assert json.loads((out / "settings.json").read_text())["folder"] == str(pictures.resolve())  # where the page looks for them
+    # where the page looks for them
+    assert json.loads((out / "settings.json").read_text())["folder"] == str(pictures.resolve())
     monkeypatch.setattr("ulsam_viz.batch.record.digest_of", lambda root, name: pytest.fail("read again"))
     _run(pictures, out)
 
@@ -218,8 +242,8 @@ def test_a_reopened_table_is_unfinished_on_the_page(before: Path, after: Path, t
         open_folder(tmp_path)
 
 
-# Updates again and again in processes that are killed, each at another moment; then either the update is given again, or the
-# pictures are put back.
+# Updates again and again in processes that are killed, each at another moment; then either the update is given again,
+# or the pictures are put back.
 SCRIPT = """
 import shutil, signal, sys, torch
 import pyarrow.dataset  # or each child would

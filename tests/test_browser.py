@@ -8,7 +8,18 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser import BROWSER_TEST, maps, move_slider, open_page, rerun, settle, until, until_maps, visit, with_small_network
+from tests.browser import (
+    BROWSER_TEST,
+    maps,
+    move_slider,
+    open_page,
+    rerun,
+    settle,
+    until,
+    until_maps,
+    visit,
+    with_small_network,
+)
 from ulsam_viz.images.samples import ASSETS
 from ulsam_viz.lesson.steps import STEPS
 
@@ -197,7 +208,11 @@ def test_downloads_hold_what_is_shown(browser: Browser, address: str, tmp_path: 
     (asked,) = (name for name in settings if name.startswith("examined_ablate"))  # what was asked below the maps
     assert re.fullmatch(r"examined_ablate_layer_11_class_[a-z_]+", asked, re.IGNORECASE)
     assert {effect["subspace"] for effect in settings[asked]} == {1, 2, 3, 4, None}  # as on the page; None: all at once
-    assert page.url.replace("/?", "?").rstrip("/") == settings["address"] == Image.open(tmp_path / "file.png").info["Source"]
+    assert (
+        page.url.replace("/?", "?").rstrip("/")
+        == settings["address"]
+        == Image.open(tmp_path / "file.png").info["Source"]
+    )
     assert archive["attention_11"].shape == (4, 14, 14)
     assert archive["attribution_grad_cam"].shape == (224, 224)
     page.context.close()
@@ -302,7 +317,10 @@ def test_the_lesson_is_walked_from_end_to_end_and_its_numbers_follow_a_click(bro
 def test_a_number_of_the_sandbox_is_edited_on_a_phone(browser: Browser, address: str) -> None:
     page = visit(browser, f"{address}/learn?part=Sandbox", width=420)
     before = page.locator(".ulsam-grid").first.inner_text()
-    table, editor = page.locator('[data-testid="stDataFrame"] canvas').first, page.locator("#portal input, #portal textarea").first
+    table, editor = (
+        page.locator('[data-testid="stDataFrame"] canvas').first,
+        page.locator("#portal input, #portal textarea").first,
+    )
 
     def opened() -> bool:  # a click that comes before the table listens is lost
         if not editor.is_visible():

@@ -158,7 +158,9 @@ def shared_addresses(page: Page, tmp_path: Path) -> dict[str, str]:
 
 
 def opens(browser: Browser, address: str, count: int) -> Page:
-    """Open an address as somebody else, and see that it shows the cat and so many maps, and no word of a missing page."""
+    """Open an address as somebody else, and see that it shows the cat and so many maps, and no word of a missing
+    page.
+    """
     page = visit(browser, address)
     assert page.get_by_text("Page not found").count() == 0, address
     expect(page.get_by_role("heading", name=re.compile("Cat"))).to_be_visible()
@@ -178,7 +180,10 @@ def test_every_address_that_is_printed_opens_what_it_says(browser: Browser, belo
 
 
 def test_addresses_of_older_versions_open_the_same_page(browser: Browser, below: str) -> None:
-    """They call Inspect by its name; its controls, Back, and the way to other pages work there as at the app's own address."""
+    """They call Inspect by its name.
+
+    Its controls, Back, and the way to other pages work there as at the app's own address.
+    """
     page = opens(browser, f"{below}/inspect?net=V1-0.5&picture=Cat&g=8&methods=Saliency", 8)
     move_slider(page, "Subspaces g", "ArrowRight")
     until_maps(page, 16)

@@ -11,7 +11,9 @@ pytestmark = BROWSER_TEST
 
 
 def boxes(page: Page, selector: str) -> list[dict[str, float]]:
-    found: list[dict[str, float]] = page.locator(selector).evaluate_all("all => all.map(e => e.getBoundingClientRect().toJSON())")
+    found: list[dict[str, float]] = page.locator(selector).evaluate_all(
+        "all => all.map(e => e.getBoundingClientRect().toJSON())"
+    )
     return found
 
 

@@ -42,13 +42,16 @@ def a_photograph(number: int) -> dict[str, object]:
 def test_a_picture_leads_to_inspect_with_its_map_open_and_back(browser: Browser, offering: str) -> None:
     page = visit(browser, f"{offering}/dataset?source=table&table=eight")
     expect(page.get_by_text("8 pictures")).to_be_visible()
-    ahead = page.locator(".st-key-dataset-charts .js-plotly-plot")  # what draws charts is there before the first one is asked for
+    # what draws charts is there before the first one is asked for
+    ahead = page.locator(".st-key-dataset-charts .js-plotly-plot")
     expect(ahead).to_be_attached()
     expect(ahead).to_be_hidden()
     tile = page.locator("button.tile").first
     said = tile.inner_text().split("\n")[0]
     tile.click()
-    until(page, lambda: "table-" in page.url and "subspace=" in page.url, "the address names the picture and the subspace")
+    until(
+        page, lambda: "table-" in page.url and "subspace=" in page.url, "the address names the picture and the subspace"
+    )
     settle(page)
     expect(page.locator(".strip").get_by_text(said).first).to_be_visible()
     assert "net=V1-0.5" in page.url and "layer+11%2C+subspace" in page.url
@@ -57,7 +60,9 @@ def test_a_picture_leads_to_inspect_with_its_map_open_and_back(browser: Browser,
     page.context.close()
 
 
-def test_every_picture_that_was_inspected_can_be_gone_back_to_with_its_map_in_view(browser: Browser, offering: str) -> None:
+def test_every_picture_that_was_inspected_can_be_gone_back_to_with_its_map_in_view(
+    browser: Browser, offering: str
+) -> None:
     page = visit(browser, f"{offering}/dataset?source=table&table=eight")
     page.set_viewport_size({"width": 1440, "height": 700})
     addresses = []
@@ -69,7 +74,8 @@ def test_every_picture_that_was_inspected_can_be_gone_back_to_with_its_map_in_vi
         page.go_back()
         expect(page.get_by_text("8 pictures")).to_be_visible()
         settle(page)
-    assert len({address.partition("&")[0] for address in addresses}) > 3  # more than a visitor's own pictures that are kept
+    # more than a visitor's own pictures that are kept
+    assert len({address.partition("&")[0] for address in addresses}) > 3
     page.goto(addresses[0])  # another session, as after a reload
     settle(page)
     expect(page.get_by_text("no longer here")).to_have_count(0)
@@ -78,7 +84,9 @@ def test_every_picture_that_was_inspected_can_be_gone_back_to_with_its_map_in_vi
     page.context.close()
 
 
-def test_the_picture_under_the_pointer_is_shown_with_its_map_and_a_click_inspects_it(browser: Browser, offering: str) -> None:
+def test_the_picture_under_the_pointer_is_shown_with_its_map_and_a_click_inspects_it(
+    browser: Browser, offering: str
+) -> None:
     page = visit(browser, f"{offering}/dataset?source=table&table=eight&look=scatter")
     points = page.locator(".st-key-scatter-0 .js-plotly-plot .points path")
     expect(points).to_have_count(8)

@@ -10,7 +10,13 @@ from playwright.sync_api import Browser, expect
 from tests.browser import BROWSER_TEST, rerun, visit, words_above_the_fold
 
 pytestmark = BROWSER_TEST
-VIEWS = ("?net=Lite0", "?net=V1-0.5", "?net=V1-0.5&position=none+(plain)", "?net=V1-0.5&position=instead+10", "?net=V2-0.5")
+VIEWS = (
+    "?net=Lite0",
+    "?net=V1-0.5",
+    "?net=V1-0.5&position=none+(plain)",
+    "?net=V1-0.5&position=instead+10",
+    "?net=V2-0.5",
+)
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -20,7 +26,8 @@ def test_sixty_words_above_the_fold_tell_what_can_be_concluded(browser: Browser,
     expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
     words = words_above_the_fold(page)
     assert words[:3] == ["What", "can", "be"]
-    assert {"stays", "open", "Accuracy", "Paper", "Runs"} <= set(words)  # the charts and the closed tables are in sight too
+    # the charts and the closed tables are in sight too
+    assert {"stays", "open", "Accuracy", "Paper", "Runs"} <= set(words)
     assert len(words) <= 60, words
     page.context.close()
 

@@ -13,7 +13,8 @@ from ulsam_viz.lesson.steps import STEPS
 pytestmark = BROWSER_TEST
 
 FOLD = 900  # px
-#: Words that can be seen above the fold, in shadow trees, too; without navigation, controls of the sidebar, and what is off screen.
+#: Words that can be seen above the fold, in shadow trees, too; without navigation, controls of the sidebar, and what is
+#: off screen.
 _WORDS = """fold => {
   const words = [];
   const walk = node => {
@@ -42,7 +43,9 @@ def step_title(page: Page, id: str) -> None:
 
 
 @pytest.mark.parametrize("step", ["why", "channels", "max-pool", "output", "groups", "positions", "cost", "reading"])
-def test_the_photograph_is_in_the_first_screen_of_a_step_with_its_place_marked(browser: Browser, address: str, step: str) -> None:
+def test_the_photograph_is_in_the_first_screen_of_a_step_with_its_place_marked(
+    browser: Browser, address: str, step: str
+) -> None:
     page = visit(browser, f"{address}/learn?step={step}")
     picture = page.locator('figure.tile[data-id="picture"]')
     expect(picture.locator("canvas[data-drawn]")).to_have_count(1)
@@ -55,9 +58,13 @@ def test_the_photograph_is_in_the_first_screen_of_a_step_with_its_place_marked(b
     page.context.close()
 
 
-def test_before_operator_and_after_share_a_row_and_a_pointer_and_the_pools_window_is_framed(browser: Browser, address: str) -> None:
+def test_before_operator_and_after_share_a_row_and_a_pointer_and_the_pools_window_is_framed(
+    browser: Browser, address: str
+) -> None:
     page = visit(browser, f"{address}/learn?step=max-pool")
-    tiles = page.locator('.tile:has-text("Picture"), .tile:has-text("Before"), .tile[data-id="operator"], .tile:has-text("After")')
+    tiles = page.locator(
+        '.tile:has-text("Picture"), .tile:has-text("Before"), .tile[data-id="operator"], .tile:has-text("After")'
+    )
     expect(tiles).to_have_count(4)
     boxes = [tiles.nth(i).bounding_box() for i in range(4)]
     assert len({round(box["y"]) for box in boxes if box}) == 1
@@ -155,7 +162,9 @@ def test_the_arrow_keys_of_a_question_do_not_turn_the_page(browser: Browser, add
     page.context.close()
 
 
-@pytest.mark.parametrize("query", ["step=why", "step=pointwise", "step=groups", "part=probes", "part=quiz", "part=sandbox"])
+@pytest.mark.parametrize(
+    "query", ["step=why", "step=pointwise", "step=groups", "part=probes", "part=quiz", "part=sandbox"]
+)
 def test_nothing_is_wider_than_a_phone(browser: Browser, address: str, query: str) -> None:
     page = visit(browser, f"{address}/learn?{query}", width=420)
     wide = "[document.documentElement, document.querySelector('[data-testid=stMain]')].map(e => e.scrollWidth)"

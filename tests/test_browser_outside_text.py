@@ -73,7 +73,9 @@ def test_names_of_networks_and_classes_are_shown_letter_by_letter(page: Page, ad
     expect(page.locator(".js-plotly-plot")).to_have_count(1)  # its axis names the class
 
 
-@pytest.mark.parametrize(("path", "query"), [("compare", {}), ("compare", {"way": "two"}), ("learn", {}), ("evidence", {})])
+@pytest.mark.parametrize(
+    ("path", "query"), [("compare", {}), ("compare", {"way": "two"}), ("learn", {}), ("evidence", {})]
+)
 def test_other_pages_show_such_names_too(page: Page, address: str, path: str, query: dict[str, str]) -> None:
     look(page, address, path, **query)
     assert "evil" in page.locator("body").inner_text().replace("\u2060", "")
@@ -83,13 +85,19 @@ def test_a_tables_texts_are_text_in_charts_too(page: Page, address: str, table: 
     measure = f"agreement_{HOSTILE}"
     look(page, address, "dataset", source="table", table=table.name, look="classes", measure=measure)
     labels = page.locator(".js-plotly-plot .ytick text")
-    until(page, lambda: any(CLASS in " ".join(label.split()) for label in labels.all_text_contents()), "classes were drawn")
+    until(
+        page,
+        lambda: any(CLASS in " ".join(label.split()) for label in labels.all_text_contents()),
+        "classes were drawn",
+    )
     assert table.name in letters(page.get_by_text("6 pictures"))
     look(page, address, "dataset", source="table", table=table.name, look="scatter", measure=measure)
     points = page.locator(".js-plotly-plot .point")
     expect(points.first).to_be_attached()
     points.first.hover(force=True)
-    until(page, lambda: HOSTILE[:20] in (page.locator(".hoverlayer").text_content() or ""), "the picture's name was shown")
+    until(
+        page, lambda: HOSTILE[:20] in (page.locator(".hoverlayer").text_content() or ""), "the picture's name was shown"
+    )
 
 
 def test_files_names_are_text(page: Page, address: str) -> None:
@@ -100,7 +108,9 @@ def test_files_names_are_text(page: Page, address: str) -> None:
             {"name": name, "mimeType": "image/jpeg", "buffer": (ASSETS / "chelsea.jpg").read_bytes()}
         )
     with rerun(page):
-        page.locator("input[type=file]").first.set_input_files({"name": name, "mimeType": "image/jpeg", "buffer": b"none"})
+        page.locator("input[type=file]").first.set_input_files(
+            {"name": name, "mimeType": "image/jpeg", "buffer": b"none"}
+        )
     expect(page.locator('[data-testid="stAlert"]')).to_be_visible()
     page.get_by_text("Own network").click()
     page.locator(".st-key-own-file input[type=file]").set_input_files(

@@ -39,7 +39,11 @@ def maps(page: Page) -> list[str]:
 
 def until_maps(page: Page, count: int, *, other_than: Collection[str] = ()) -> list[str]:
     """Wait for so many maps, none of them among others; return their pictures."""
-    until(page, lambda: len(m := maps(page)) == count and all(m) and not {*m} & {*other_than}, f"{count} new maps were there")
+    until(
+        page,
+        lambda: len(m := maps(page)) == count and all(m) and not {*m} & {*other_than},
+        f"{count} new maps were there",
+    )
     return maps(page)
 
 
@@ -135,7 +139,9 @@ def test_a_picture_is_pasted_and_a_bad_one_changes_nothing(browser: Browser, add
     page.context.close()
 
 
-def test_a_file_of_any_ending_is_read_and_what_is_no_picture_is_refused_in_our_words(browser: Browser, address: str) -> None:
+def test_a_file_of_any_ending_is_read_and_what_is_no_picture_is_refused_in_our_words(
+    browser: Browser, address: str
+) -> None:
     """Streamlit's own check, of endings, runs in the browser."""
     page = visit(browser, address + QUICK)
     before = until_maps(page, 4)
@@ -163,7 +169,9 @@ def test_what_is_pasted_into_a_text_field_stays_there(browser: Browser, address:
     page.context.close()
 
 
-def test_the_camera_is_asked_for_only_when_it_is_opened_and_its_shot_is_looked_at(browser: Browser, address: str) -> None:
+def test_the_camera_is_asked_for_only_when_it_is_opened_and_its_shot_is_looked_at(
+    browser: Browser, address: str
+) -> None:
     page = visit(browser, address + QUICK)
     page.context.grant_permissions(["camera"])
     before = until_maps(page, 4)

@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, expect
 
-from tests.browser import BROWSER_TEST, ROOT, SMALL_NETWORK, maps, move_slider, open_page, rerun, running_app, settle, until, visit
+from tests.browser import (
+    BROWSER_TEST,
+    ROOT,
+    SMALL_NETWORK,
+    maps,
+    move_slider,
+    open_page,
+    rerun,
+    running_app,
+    settle,
+    until,
+    visit,
+)
 
 pytestmark = BROWSER_TEST
 
@@ -107,9 +119,13 @@ def test_a_box_is_drawn_on_the_picture_and_moved_by_the_sliders(browser: Browser
 def test_a_long_question_shows_how_far_it_is_outlives_a_display_setting_and_stops(
     browser: Browser, address: str, held: Path
 ) -> None:
-    """Nine calls of 170 passes, each of which the test lets go: whenever it looks, the computation is where it must be."""
+    """Nine calls of 170 passes, each of which the test lets go: whenever it looks, the computation is where it must
+    be.
+    """
     page = open_page(browser)
-    page.goto(f"{address}/?{SMALL_NETWORK}&{OPEN}&question=places&methods=Occlusion&robust=true&robust-limit=any+number")
+    page.goto(
+        f"{address}/?{SMALL_NETWORK}&{OPEN}&question=places&methods=Occlusion&robust=true&robust-limit=any+number"
+    )
 
     def far(calls: int) -> Locator:
         return page.get_by_text(f"Occlusion for noisy pictures: {170 * calls} of 1530 passes")
@@ -122,7 +138,8 @@ def test_a_long_question_shows_how_far_it_is_outlives_a_display_setting_and_stop
     page.keyboard.press("Escape")
     let_go(held, 3)
     far(3).wait_for()  # it goes on: begun anew, the third call would be its first
-    stop = page.locator('[data-testid="stButton"] button', has_text=re.compile("Stop$"))  # there is a sample "Stop sign", too
+    # there is a sample "Stop sign", too
+    stop = page.locator('[data-testid="stButton"] button', has_text=re.compile("Stop$"))
     with rerun(page):
         stop.click()
     assert page.get_by_text("Stopped: Occlusion for noisy pictures.").count() == 1
@@ -130,7 +147,8 @@ def test_a_long_question_shows_how_far_it_is_outlives_a_display_setting_and_stop
     assert stop.count() == 0
     assert page.get_by_text(re.compile("^Statistics: ")).count() == 1  # the rest of the page is there
     page.get_by_role("button", name="Ask again").click()
-    let_go(held, 5)  # the fourth call was that of the computation that has been stopped, which notices it at its next pass
+    # the fourth call was that of the computation that has been stopped, which notices it at its next pass
+    let_go(held, 5)
     far(1).wait_for()  # from its beginning
     with rerun(page):
         page.get_by_text("Effect if removed", exact=True).click()

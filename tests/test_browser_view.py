@@ -1,4 +1,6 @@
-"""What a visitor sees first, in a real browser: how much of the window maps cover, in which colours, and who can use it."""
+"""What a visitor sees first, in a real browser: how much of the window maps cover, in which colours, and who can use
+it.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,8 @@ def test_maps_fill_the_window(browser: Browser, address: str, width: int, height
 def seen(page: Page, selector: str, margin: int = 0) -> np.ndarray:
     """Return the pixels of the first element of a kind that is in sight, and of so many around it."""
     element = page.locator(selector).locator("visible=true").first
-    element.evaluate("element => element.scrollIntoView({block: 'center'})")  # not below the navigation, which stays on top
+    # not below the navigation, which stays on top
+    element.evaluate("element => element.scrollIntoView({block: 'center'})")
     box = element.bounding_box()
     assert box
     clip = {
@@ -132,7 +135,9 @@ def test_the_browser_colours_maps_as_python_does(browser: Browser, address: str,
 @pytest.mark.parametrize("width", [420, 1440])
 def test_the_browser_smooths_maps_as_python_does(browser: Browser, address: str, width: int) -> None:
     """On a phone a tile has fewer pixels than a smooth map is computed on, on a large screen more."""
-    page = visit(browser, f"{address}/?picture=Coffee+cup&opacity=1.0&colours=magma&smooth=true&methods=Saliency", width=width)
+    page = visit(
+        browser, f"{address}/?picture=Coffee+cup&opacity=1.0&colours=magma&smooth=true&methods=Saliency", width=width
+    )
     until_maps(page, 4)
     maps_here = explain(Image.open(ASSETS / "coffee.jpg"), "mobilenet_v1-0.5-after11-g4").attention[11]
     fractions = scale_maps({11: maps_here}, "uniform")[11].fractions
@@ -248,11 +253,14 @@ def test_a_theme_is_chosen_in_sight_and_kept_on_every_page(browser: Browser, add
 
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize(
-    "path", ["/", "/?subspace=layer+11,+subspace+2", "/compare", "/learn", "/evidence", "/dataset", "/dataset?look=scatter"]
+    "path",
+    ["/", "/?subspace=layer+11,+subspace+2", "/compare", "/learn", "/evidence", "/dataset", "/dataset?look=scatter"],
 )
 def test_nothing_serious_stands_in_anyones_way(browser: Browser, address: str, path: str, dark: bool) -> None:
     page = visit(browser, address + path, dark=dark)
-    found = Axe().run(page, options={"resultTypes": ["violations"], "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]})
+    found = Axe().run(
+        page, options={"resultTypes": ["violations"], "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
+    )
     serious = [v for v in found.response["violations"] if v["impact"] in ("serious", "critical")]
     assert not [(v["id"], [node["html"][:200] for node in v["nodes"]][:3]) for v in serious]
     page.context.close()

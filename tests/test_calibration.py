@@ -1,4 +1,6 @@
-"""Calibrated answers: temperatures that are found again, one place where logits become probabilities, and unknown subjects."""
+"""Calibrated answers: temperatures that are found again, one place where logits become probabilities, and unknown
+subjects.
+"""
 
 from __future__ import annotations
 
@@ -114,7 +116,9 @@ def test_effects_and_inserted_pixels_are_told_in_calibrated_probabilities(
     model = optimize(lively("mobilenet_v1", Placement((11,), 1)))
     x, target = picture.tensor, attend(model, picture.tensor).top(1)[0]
     off = next(e for e in ablate(model, x, layer=11, target=target, temperature=0.5) if e.change == "off")
-    before, after = probabilities_of(with_strength(model, x, layer=11, subspace=0, strengths=[1.0, 0.0]), 0.5)[:, target]
+    before, after = probabilities_of(with_strength(model, x, layer=11, subspace=0, strengths=[1.0, 0.0]), 0.5)[
+        :, target
+    ]
     assert off.probability == pytest.approx(after - before, abs=1e-6)
 
     class Halved(torch.nn.Module):
@@ -122,7 +126,9 @@ def test_effects_and_inserted_pixels_are_told_in_calibrated_probabilities(
             return model(x) / 0.5
 
     zero, values = torch.zeros_like(x), np.random.default_rng(0).random((224, 224))
-    calibrated = insertion_and_deletion(model, x, values, target=target, blank=zero, blurred=zero, temperature=0.5, steps=2)
+    calibrated = insertion_and_deletion(
+        model, x, values, target=target, blank=zero, blurred=zero, temperature=0.5, steps=2
+    )
     assert calibrated == pytest.approx(
         insertion_and_deletion(Halved(), x, values, target=target, blank=zero, blurred=zero, steps=2), abs=1e-6
     )
@@ -167,9 +173,8 @@ def test_every_shipped_network_is_calibrated_and_surer_of_what_it_knows() -> Non
         assert 0.5 < calibration.temperature < 1, variant.name  # label smoothing made all of them under-confident
         assert calibration.ece is not None
         assert calibration.ece < variant.metrics["ece"] * (0.7 if variant.base else 0.5)
-        assert all(
-            f > k for f, k in zip(calibration.foreign[:-1], calibration.known[:-1], strict=True)
-        )  # the last is one picture's
+        # the last is one picture's
+        assert all(f > k for f, k in zip(calibration.foreign[:-1], calibration.known[:-1], strict=True))
         # Where the warning begins for one in five known pictures, it begins for more than half of the foreign ones.
         foreign = familiarity(with_spread(calibration.known[8] + 0.01), calibration)
         assert foreign and foreign.doubtful and foreign.as_sure is not None
@@ -184,7 +189,9 @@ def own_zoo(tmp_path: Path, lively: Callable[..., Network], folder: Path) -> Pat
     records = []
     for record in manifest["variants"][:2]:
         placement = record["placement"]
-        network = lively("mobilenet_v1", Placement((11,), placement["groups"]) if placement else None, classes=len(classes))
+        network = lively(
+            "mobilenet_v1", Placement((11,), placement["groups"]) if placement else None, classes=len(classes)
+        )
         data = save({k: v.half() for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")})
         (tmp_path / record["file"]).write_bytes(data)
         own = {"width": 0.25, "classes": "colours", "sha256": hashlib.sha256(data).hexdigest(), "unknown": [0.1, 1e-9]}
@@ -252,7 +259,10 @@ def test_pictures_whose_class_has_a_name_of_the_bases_get_its_number(folder: Pat
     pictures = find_pictures("imagefolder", folder, "train")
     pictures = replace(pictures, classes=("sea_horse", "class1", "class2"))
     shared = sharing(pictures, ("other", "Class2", "Sea horse"))
-    assert {f.parent.name: label for f, label in zip(shared.files, shared.labels, strict=True)} == {"class0": 2, "class2": 1}
+    assert {f.parent.name: label for f, label in zip(shared.files, shared.labels, strict=True)} == {
+        "class0": 2,
+        "class2": 1,
+    }
     with pytest.raises(DataError, match="has the name of one of the base's"):
         sharing(pictures, ("something", "else"))
 
@@ -279,7 +289,10 @@ def test_what_is_warned_of_is_counted_for_each_kind_of_pictures(folder: Path) ->
     said = how_often_warned(
         replace(get_variant(G4), calibration=Calibration(1.0, warned=(("300 others", 72.6), ("300 of its own", 34.6))))
     )
-    assert said == "The warning comes for 20% of 2,859 held-out pictures, for 73 % of 300 others, for 35 % of 300 of its own."
+    assert (
+        said
+        == "The warning comes for 20% of 2,859 held-out pictures, for 73 % of 300 others, for 35 % of 300 of its own."
+    )
     assert how_often_warned(get_variant(G4)) == ""
 
 
@@ -294,8 +307,12 @@ def test_subjects_outside_imagenet_are_no_class_of_it(folder: Path) -> None:
 def test_the_frozen_bases_warning_is_told_for_foreign_and_for_known_subjects() -> None:
     for variant in (v for v in list_variants() if v.base):
         (foreign, share), (known, also) = variant.calibration.warned
-        assert "42 classes of Caltech-101 that ImageNet lacks" in foreign and "25 classes of Caltech-101 that it knows" in known
-        assert 60 < share < 95 and 20 < also < 60  # it doubts what it knows too: Caltech's pictures are no photographs of Flickr's
+        assert (
+            "42 classes of Caltech-101 that ImageNet lacks" in foreign
+            and "25 classes of Caltech-101 that it knows" in known
+        )
+        # it doubts what it knows too: Caltech's pictures are no photographs of Flickr's
+        assert 60 < share < 95 and 20 < also < 60
 
 
 def test_a_base_is_calibrated_on_whole_pictures_that_it_has_not_seen(folder: Path) -> None:

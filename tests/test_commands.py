@@ -44,11 +44,25 @@ COFFEE, CAT = (s.path for s in list_samples()[:2])
 def test_the_usual_network_is_the_one_that_the_app_opens_on() -> None:
     variant = usual_variant()
     assert variant.name == "efficientnet_lite0-after12-g4"
-    assert f"after-{variant.placement.layers[0] if variant.placement else ''}" == usual_position(variant) and variant.groups == 4
+    assert (
+        f"after-{variant.placement.layers[0] if variant.placement else ''}" == usual_position(variant)
+        and variant.groups == 4
+    )
 
 
 def test_inspect_prints_and_saves_what_explain_computes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["inspect", str(COFFEE), str(CAT), "--variant", NAME, "--methods", "grad_cam", "saliency", "--save", str(tmp_path)]
+    command = [
+        "inspect",
+        str(COFFEE),
+        str(CAT),
+        "--variant",
+        NAME,
+        "--methods",
+        "grad_cam",
+        "saliency",
+        "--save",
+        str(tmp_path),
+    ]
     assert main([*command, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["variant"] == NAME and not printed["skipped"]
@@ -57,7 +71,9 @@ def test_inspect_prints_and_saves_what_explain_computes(tmp_path: Path, capsys: 
         assert record["target"] == record["answers"][0]["class"] == seen.classes[seen.target]
         assert record["answers"][0]["probability"] == pytest.approx(float(seen.probabilities.max()), abs=1e-5)
         assert [s["subspace"] for s in record["subspaces"]] == [1, 2, 3, 4]
-        assert [s["peak"] for s in record["subspaces"]] == pytest.approx(measures.peak(seen.attention[11]).tolist(), rel=1e-4)
+        assert [s["peak"] for s in record["subspaces"]] == pytest.approx(
+            measures.peak(seen.attention[11]).tolist(), rel=1e-4
+        )
         assert set(record["subspaces"][0]["agreement"]) == {"grad_cam", "saliency"}
         with np.load(tmp_path / path.stem / "numbers.npz") as archive:
             assert archive["attention_11"] == pytest.approx(seen.attention[11])
@@ -74,15 +90,21 @@ def test_how_a_picture_is_shown_is_told(tmp_path: Path, capsys: pytest.CaptureFi
     assert json.loads(capsys.readouterr().out)["pictures"][0]["notes"] == [note]
 
 
-def test_a_sum_that_is_off_is_said_wherever_the_map_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sum_that_is_off_is_said_wherever_the_map_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """One step cannot integrate; 7 is none of the page's menu."""
     settings = {"integrated_gradients": {"steps": 1}}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", AttributionWarning)
-        seen = explain(decode_image(COFFEE.read_bytes()), NAME, ("integrated_gradients", "deep_lift"), settings=settings)
+        seen = explain(
+            decode_image(COFFEE.read_bytes()), NAME, ("integrated_gradients", "deep_lift"), settings=settings
+        )
     off = seen.details["integrated_gradients"].off
     (said,) = (str(one.message) for one in caught if one.category is AttributionWarning)
-    assert re.search(r"miss it by \d+%", said) and off is not None and off > 0.05 and not seen.details["deep_lift"].warning
+    assert (
+        re.search(r"miss it by \d+%", said) and off is not None and off > 0.05 and not seen.details["deep_lift"].warning
+    )
     command = ["inspect", str(COFFEE), "--variant", NAME, "--methods", "integrated_gradients", "--set"]
     with warnings.catch_warnings():
         assert main([*command, "integrated_gradients.steps=1", "--json", "--report", str(tmp_path / "x.html")]) == 0
@@ -95,14 +117,18 @@ def test_a_sum_that_is_off_is_said_wherever_the_map_is_shown(tmp_path: Path, cap
         assert main([*command, "integrated_gradients.steps=7"]) == 0
 
 
-def test_a_bad_picture_is_named_and_the_others_are_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bad_picture_is_named_and_the_others_are_looked_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
     wrong = [str(tmp_path / "bad.jpg"), str(tmp_path / "nowhere.jpg")]
     assert main(["inspect", wrong[0], str(COFFEE), wrong[1], "--variant", NAME, "--json"]) == 2
     captured = capsys.readouterr()
     printed = json.loads(captured.out)
     assert [p["picture"] for p in printed["pictures"]] == [str(COFFEE)]
-    assert [one["picture"] for one in printed["skipped"]] == wrong and "cannot be read" in printed["skipped"][1]["reason"]
+    assert [one["picture"] for one in printed["skipped"]] == wrong and "cannot be read" in printed["skipped"][1][
+        "reason"
+    ]
     assert all(name in captured.err for name in wrong)
     for arguments, reason in (
         (["inspect", str(COFFEE), "--variant", "none"], "no trained variant"),
@@ -110,7 +136,10 @@ def test_a_bad_picture_is_named_and_the_others_are_looked_at(tmp_path: Path, cap
         (["inspect", str(COFFEE), "--variant", NAME, "--target", "no such class"], "no such class"),
         (["inspect", str(COFFEE), "--variant", NAME, "--target", "²"], "knows no class '²'"),
         (["inspect", str(COFFEE), "--variant", NAME, "--target", "Leopard"], "do you mean Leopards"),
-        (["inspect", str(COFFEE), "--variant", "mobilenet_v1-0.5-after11-g5"], "do you mean mobilenet_v1-0.5-after11-g"),
+        (
+            ["inspect", str(COFFEE), "--variant", "mobilenet_v1-0.5-after11-g5"],
+            "do you mean mobilenet_v1-0.5-after11-g",
+        ),
         (["compare", wrong[1]], "cannot be read"),
     ):
         assert main(arguments) == 2
@@ -138,7 +167,9 @@ def test_a_class_is_named_as_people_write_it(capsys: pytest.CaptureFixture[str])
         class_number("CRANE", twins)
 
 
-def test_a_report_that_cannot_be_written_is_named_as_it_was_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_that_cannot_be_written_is_named_as_it_was_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "x.html"
     assert main(["inspect", str(COFFEE), "--variant", NAME, "--methods", "--report", str(path)]) == 2
@@ -160,7 +191,9 @@ def test_what_is_asked_is_answered(capsys: pytest.CaptureFixture[str]) -> None:
     assert [one["question"] for one in asked] == ["Shapley share", "Contribution through it"]
     seen = explain(decode_image(COFFEE.read_bytes()), NAME, ())
     (shares,) = seen.ask("shapley").values()
-    assert [row["Shapley value"] for row in asked[0]["tables"][0]["rows"]] == pytest.approx(shares.values.tolist(), abs=1e-6)
+    assert [row["Shapley value"] for row in asked[0]["tables"][0]["rows"]] == pytest.approx(
+        shares.values.tolist(), abs=1e-6
+    )
     assert main(command) == 0
     assert "Shapley share (layer 11" in (text := capsys.readouterr().out) and "They sum to" in text
     with pytest.raises(ValueError, match="no question 'what'"):
@@ -198,7 +231,9 @@ def test_help_has_examples_that_call_the_program_as_it_was_called(
         assert lines and all(line.startswith(f"  {name} {command}") for line in lines)
 
 
-def test_what_pages_and_reports_print_calls_the_program_that_is_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_pages_and_reports_print_calls_the_program_that_is_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(sys, "argv", ["app.py"])  # as Streamlit leaves it
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("sysconfig.get_path", lambda _: str(tmp_path))
@@ -211,7 +246,9 @@ def test_what_pages_and_reports_print_calls_the_program_that_is_here(monkeypatch
     assert "“ulsam-viz app”" in address_to(variant, {}, "", None)[1]
 
 
-def test_exit_codes_are_those_that_help_tells(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_exit_codes_are_those_that_help_tells(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
     told = {int(code) for code in re.findall(r"^  (\d+) ", capsys.readouterr().out, re.M)}
@@ -224,7 +261,9 @@ def test_exit_codes_are_those_that_help_tells(monkeypatch: pytest.MonkeyPatch, c
         return main(["variants"])
 
     assert main(["variants"]) == 0
-    assert {fail(error) for error in (ValueError("x"), KeyError("x"), OSError("x"), BrokenPipeError("another's"))} == {2}
+    assert {fail(error) for error in (ValueError("x"), KeyError("x"), OSError("x"), BrokenPipeError("another's"))} == {
+        2
+    }
     assert fail(KeyboardInterrupt()) == 130
     with pytest.raises(RuntimeError):  # Python ends with 1
         fail(RuntimeError("x"))
@@ -315,7 +354,9 @@ def test_compare_always_has_a_row_for_the_network_that_is_asked_for(capsys: pyte
         rows, said = compared("--variant", cbam, "--over", over)
         (own,) = (row for row in rows if row["network"] == cbam)
         assert "CBAM" in own["position"] and not said
-        assert {"mobilenet_v1-0.5-after11-g1" if over == "groups" else "mobilenet_v1-0.5-after11-g4"} < {r["network"] for r in rows}
+        assert {"mobilenet_v1-0.5-after11-g1" if over == "groups" else "mobilenet_v1-0.5-after11-g4"} < {
+            r["network"] for r in rows
+        }
     plain = "efficientnet_lite0-plain"
     rows, said = compared("--variant", plain, "--over", "positions")
     assert [row["network"] for row in rows] == [plain]
@@ -381,10 +422,18 @@ def test_a_server_is_started_as_its_switch_says(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("streamlit.web.cli.main", lambda arguments, **_: started.append(arguments))
     monkeypatch.delenv(SWITCH, raising=False)
     large = f"--server.maxUploadSize={MAX_BYTES // 10**6}"
-    for flag, switch, larger in (([], None, True), (["--own-networks"], "1", True), (["--no-own-networks"], "0", False)):
+    for flag, switch, larger in (
+        ([], None, True),
+        (["--own-networks"], "1", True),
+        (["--no-own-networks"], "0", False),
+    ):
         monkeypatch.delenv(SWITCH, raising=False)
         assert main(["app", *flag, "--server.headless=true"]) == 0
-        assert os.environ.get(SWITCH) == switch and (large in started[-1]) == larger and "--server.headless=true" in started[-1]
+        assert (
+            os.environ.get(SWITCH) == switch
+            and (large in started[-1]) == larger
+            and "--server.headless=true" in started[-1]
+        )
     monkeypatch.setenv(SWITCH, "0")  # as a container says it: its limit for uploads is the pictures'
     assert main(["app"]) == 0 and large not in started[-1]
     os.environ.pop(SWITCH, None)
@@ -394,7 +443,9 @@ ENCODINGS = ("latin-1", "cp1252", "ascii", "utf-8")
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_no_command_dies_of_what_the_terminal_cannot_write(encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_command_dies_of_what_the_terminal_cannot_write(
+    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Help, tables, answers, errors and progress; bytes that are no text in a file's name, too."""
     picture = tmp_path / "naïve 中 ρ “x”.jpg"
     picture.write_bytes(CAT.read_bytes())
@@ -421,7 +472,9 @@ def test_no_command_dies_of_what_the_terminal_cannot_write(encoding: str, tmp_pa
             monkeypatch.undo()
         assert done == code, written["stderr"]
         if command[0] == "inspect" and str(picture) in command:
-            assert ("naïve" if encoding != "ascii" else "naive") in written["stdout"] + written["stderr"] or "--json" in command
+            assert ("naïve" if encoding != "ascii" else "naive") in written["stdout"] + written[
+                "stderr"
+            ] or "--json" in command
             assert "bytes-\\xff.jpg" in written["stderr"]
         if command[-1] == "--json":
             assert json.loads(written["stdout"])["pictures"][0]["picture"] == str(picture)
@@ -434,7 +487,9 @@ def test_what_cannot_be_written_is_spelled() -> None:
 def test_commands_default_to_a_network_that_is_there(tmp_path: Path) -> None:
     """With a zoo of one's own that has neither the shipped default nor its backbone."""
     manifest = json.loads((CHECKPOINTS / "manifest.json").read_text(encoding="utf-8"))
-    kept = [v for v in manifest["variants"] if v["name"] in (NAME, "mobilenet_v1-0.5-plain", "mobilenet_v1-0.5-after12-g4")]
+    kept = [
+        v for v in manifest["variants"] if v["name"] in (NAME, "mobilenet_v1-0.5-plain", "mobilenet_v1-0.5-after12-g4")
+    ]
     (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"variants": kept}))
     for record in kept:
         shutil.copy(CHECKPOINTS / record["file"], tmp_path)

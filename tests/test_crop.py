@@ -34,7 +34,10 @@ def chooser() -> None:
     keep_choices()
     picture = choose_picture()
     pixels = model_input(picture, Preprocessing()).pixels
-    st.write(f"shown: {picture.name}, {picture.square}, {picture.image.size}, {hashlib.sha256(pixels.tobytes()).hexdigest()[:8]}")
+    st.write(
+        f"shown: {picture.name}, {picture.square}, {picture.image.size}, "
+        f"{hashlib.sha256(pixels.tobytes()).hexdigest()[:8]}"
+    )
 
 
 @pytest.fixture
@@ -53,7 +56,9 @@ def said(app: AppTest) -> str:
 
 @pytest.mark.parametrize("size", [WIDE, (400, 600), (401, 400), (8, 8), (1024, 51_000)])
 @pytest.mark.parametrize("values", [("0", "0", "1"), (0.1, 0.2, 0.4), (0.0, 0.0, 0.1), (0, 0, 0.996)])
-def test_every_square_lies_in_the_picture_and_is_written_as_it_is_read(size: tuple[int, int], values: tuple[Any, ...]) -> None:
+def test_every_square_lies_in_the_picture_and_is_written_as_it_is_read(
+    size: tuple[int, int], values: tuple[Any, ...]
+) -> None:
     square = Square.read(values, size)
     assert Square.read(str(square).split(","), size) == square
     left, top, right, bottom = square.box(size)
@@ -96,14 +101,18 @@ def test_the_largest_square_of_the_middle_is_the_centre() -> None:
     assert Square.centre((400, 400)) == Square(0, 0, 1)
 
 
-@pytest.mark.parametrize("size", [(300, 200), (1600, 1200), (1200, 1601), (1300, 1300), (5000, 300), (301, 4000), (4000, 1100)])
+@pytest.mark.parametrize(
+    "size", [(300, 200), (1600, 1200), (1200, 1601), (1300, 1300), (5000, 300), (301, 4000), (4000, 1100)]
+)
 @pytest.mark.parametrize("crop", [1.0, 0.875])
 def test_the_centre_of_any_upload_is_bit_by_bit_what_it_was_without_crops(size: tuple[int, int], crop: float) -> None:
     image, preprocessing = Image.fromarray(noise((size[1], size[0], 3))), Preprocessing(crop=crop)
     before = image
     if (side := min(size)) > 1024:  # only the centre square was kept
         left, top = (size[0] - side) // 2, (size[1] - side) // 2
-        before = image.crop((left, top, left + side, top + side)).resize((1024, 1024), Image.Resampling.LANCZOS, reducing_gap=3)
+        before = image.crop((left, top, left + side, top + side)).resize(
+            (1024, 1024), Image.Resampling.LANCZOS, reducing_gap=3
+        )
     upload = shrunk(image, "a.jpg")
     assert np.array_equal(prepare(upload.image, preprocessing).pixels, prepare(before, preprocessing).pixels)
     assert min(upload.whole.size) <= 1024 and max(upload.whole.size) <= 3072

@@ -95,7 +95,9 @@ def test_pictures_that_are_gone_or_lie_elsewhere_are_not_shown(table: Table, tmp
     (tmp_path / "sub").mkdir()
     assert gone.crop(0) is None and outside.crop(0) is None and outside.crop(1) is None
     assert replace(gone, shards=["../secret"] * _SAMPLES).maps(0, 11) is None
-    assert replace(gone, maps_folder=tmp_path).maps(0, 11) is None and not list(replace(gone, maps_folder=tmp_path).all_maps(11))
+    assert replace(gone, maps_folder=tmp_path).maps(0, 11) is None and not list(
+        replace(gone, maps_folder=tmp_path).all_maps(11)
+    )
 
 
 def test_a_damaged_shard_has_no_maps_or_others_and_stops_nothing(table: Table, tmp_path: Path) -> None:
@@ -117,7 +119,9 @@ def test_a_damaged_shard_has_no_maps_or_others_and_stops_nothing(table: Table, t
 
 def test_a_table_made_in_memory_equals_that_of_batch(table: Table, folder: Path, out: Path) -> None:
     variant = get_variant(TWO_LAYERS)
-    pixels = np.stack([crop_centre(decode_image((folder / n).read_bytes()), variant.preprocessing).pixels for n in table.pictures])
+    pixels = np.stack(
+        [crop_centre(decode_image((folder / n).read_bytes()), variant.preprocessing).pixels for n in table.pictures]
+    )
     photographs = Photographs("mine", table.pictures, pixels)
     parts = batches(photographs, variant)
     assert [len(p.names) for p in parts] == [BATCH, _SAMPLES - BATCH]
@@ -162,7 +166,9 @@ def test_photographs_are_cut_from_their_files_for_every_network_as_batch_cuts_th
     for network in networks:
         preprocessing = network.preprocessing
         assert kept.is_cut_for(preprocessing)
-        assert np.array_equal(kept.crops(preprocessing), read_crops(str(tmp_path), files, preprocessing).pixels), preprocessing
+        assert np.array_equal(kept.crops(preprocessing), read_crops(str(tmp_path), files, preprocessing).pixels), (
+            preprocessing
+        )
         seen = crop_centre(_framed(kept.crops(preprocessing)[0], preprocessing), preprocessing).pixels
         assert np.array_equal(seen, kept.crops(preprocessing)[0])  # on Inspect, too
     assert kept.size > kept.pixels.nbytes
@@ -265,12 +271,19 @@ def test_a_folder_without_a_table_says_why(tmp_path: Path, out: Path) -> None:
     (alone / "attention.parquet").write_bytes((out / "attention.parquet").read_bytes())
     (alone / "settings.json").write_text("[]")
     opened = open_folder(alone)
-    assert opened.variant == TWO_LAYERS and opened.looks and opened.looks.crop(0) is None and opened.looks.maps(0, 11) is None
+    assert (
+        opened.variant == TWO_LAYERS
+        and opened.looks
+        and opened.looks.crop(0) is None
+        and opened.looks.maps(0, 11) is None
+    )
     assert mean_maps(opened, 11) is None
 
 
 def test_numbers_of_inspect_and_of_the_table_are_the_same(table: Table) -> None:
-    """A picture that is opened on Inspect from a table is the crop, cut and resized already: it must stay what it is."""
+    """A picture that is opened on Inspect from a table is the crop, cut and resized already: it must stay what it
+    is.
+    """
     from ulsam_viz.images.preprocessing import prepare
 
     assert table.looks

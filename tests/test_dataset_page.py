@@ -78,7 +78,9 @@ def test_the_samples_are_looked_at_first_and_show_extremes_of_each_subspace() ->
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_view_of_an_opened_table_shows_it(offered: str, view: str) -> None:
     app = table_page(offered, look=view)
-    assert "6 pictures" in text_of(app) and "MobileNet-V1 0.5 with 2 subspaces after layers 6, 8, 11, 13" in text_of(app)
+    assert "6 pictures" in text_of(app) and "MobileNet-V1 0.5 with 2 subspaces after layers 6, 8, 11, 13" in text_of(
+        app
+    )
     if view == "pictures":
         assert [len(row["tiles"]) for row in rows_of(app)] == [6, 6]
     elif view == "distributions":
@@ -96,7 +98,9 @@ def test_every_view_of_an_opened_table_shows_it(offered: str, view: str) -> None
         assert app.dataframe[0].value["subspace"].tolist() == [1, 2]
     else:
         (row,) = rows_of(app)
-        assert row["heading"] == "Mean maps of layer 13 over 6 pictures" and all("same" in t["note"] for t in row["tiles"])
+        assert row["heading"] == "Mean maps of layer 13 over 6 pictures" and all(
+            "same" in t["note"] for t in row["tiles"]
+        )
 
 
 def test_folders_of_one_name_are_all_offered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -112,7 +116,9 @@ def test_two_tables_stand_side_by_side(offered: str) -> None:
     app = page(dataset, position="after 11", g="2", beside="mobilenet_v1-0.5-after11-g4", look="means")
     rows = rows_of(app)
     assert [len(row["tiles"]) for row in rows] == [2, 4]
-    ends = {(r["low"], r["high"]) for row in rows for tile in row["tiles"] for r in tile["drawing"]["readings"].values()}
+    ends = {
+        (r["low"], r["high"]) for row in rows for tile in row["tiles"] for r in tile["drawing"]["readings"].values()
+    }
     assert len(ends) == 1 and all(low * high == 1 and high >= 2 for low, high in ends)  # both tables on one scale
 
 
@@ -124,7 +130,9 @@ def copy_of(out: Path, tmp_path: Path, **settings: str) -> Path:
     return copied
 
 
-def test_a_network_that_is_not_here_is_said_and_leads_nowhere(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_is_not_here_is_said_and_leads_nowhere(
+    out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(OFFERED, str(copy_of(out, tmp_path, variant="mobilenet_v9-g2")))
     app = table_page(out.name)
     assert "mobilenet_v9-g2" in text_of(app) and "This network is not here" in text_of(app)
@@ -148,20 +156,28 @@ def test_maps_that_cannot_be_read_are_said_to_be_damaged(tmp_path: Path, monkeyp
     assert "The maps of 2 of 4 pictures cannot be read" in app.info[0].value
     assert [row["heading"] for row in rows_of(app)] == ["Mean maps of layer 11 over 2 pictures"]
     second.unlink()
-    monkeypatch.setenv(OFFERED, str(table.rename(tmp_path / "renamed")))  # another table, for the page keeps what it has read
+    # another table, for the page keeps what it has read
+    monkeypatch.setenv(OFFERED, str(table.rename(tmp_path / "renamed")))
     app = table_page("renamed", look="means")
     assert "The maps of 4 of 4 pictures cannot be read" in app.info[0].value and not rows_of(app)
 
 
 def test_a_map_has_the_colours_that_it_has_on_inspect(offered: str) -> None:
-    ends = {r["high"] for row in rows_of(table_page(offered)) for t in row["tiles"] for r in t["drawing"]["readings"].values()}
+    ends = {
+        r["high"]
+        for row in rows_of(table_page(offered))
+        for t in row["tiles"]
+        for r in t["drawing"]["readings"].values()
+    }
     whole = scale_maps({6: np.zeros((2, 28, 28)), 13: np.zeros((2, 7, 7))}, "uniform")[13].high
     assert whole == 32 and whole in ends and scale_maps({13: np.zeros((2, 7, 7))}, "uniform")[13].high not in ends
 
 
 def test_the_picture_of_a_scatter_is_chosen_by_its_number_which_an_address_may_name(offered: str) -> None:
     def shown(app: AppTest) -> Any:
-        return next(row for row in mounted(app, "tiles") if row["tiles"] and row["tiles"][0]["id"].isdecimal())["tiles"][0]["id"]
+        return next(row for row in mounted(app, "tiles") if row["tiles"] and row["tiles"][0]["id"].isdecimal())[
+            "tiles"
+        ][0]["id"]
 
     app = table_page(offered, look="scatter", point="4")
     assert shown(app) == "3" and len(charts(app)[0]["data"]) == 2  # its point has a ring
@@ -207,7 +223,8 @@ def test_photographs_are_brought_looked_at_and_taken_along_as_a_table() -> None:
     app = bring(app, [("b.png", a_picture(1)), ("a.png", a_picture(2)), ("note.png", b"no picture")])
     assert "2 photographs are here." in text_of(app) and "note.png: This is not a picture" in text_of(app)
     assert "2 pictures" in text_of(app) and len(rows_of(app)) == 2
-    app = bring(app, [("a.png", a_picture(3)), ("b.png", a_picture(1))], turn=1)  # another of a name, and one that is here
+    # another of a name, and one that is here
+    app = bring(app, [("a.png", a_picture(3)), ("b.png", a_picture(1))], turn=1)
     assert "3 photographs are here." in text_of(app) and "b.png: it is here already" in text_of(app)
     kept = albums().get(np.ravel(app.query_params["photographs"])[0], "")
     assert kept
@@ -216,7 +233,9 @@ def test_photographs_are_brought_looked_at_and_taken_along_as_a_table() -> None:
     assert "Bring photographs" in app.info[0].value
 
 
-def test_photographs_that_were_not_cut_for_a_network_are_not_shown_as_if_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_photographs_that_were_not_cut_for_a_network_are_not_shown_as_if_they_were(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     albums().put("album-before", _many(2), VISITOR)
     monkeypatch.setattr("ulsam_viz.dataset.made.Photographs.is_cut_for", lambda *_: False)
     app = page(dataset, source="photographs", position="after 11", g="2", photographs="album-before")
@@ -226,7 +245,13 @@ def test_photographs_that_were_not_cut_for_a_network_are_not_shown_as_if_they_we
 def test_what_lies_beside_the_photographs_of_a_folder_is_no_photograph() -> None:
     app = page(dataset, source="photographs", look="means", position="after 11", g="1")
     app = bring(
-        app, [("trip/._1.jpg", b"x"), ("trip/__MACOSX/1.jpg", b"x"), ("trip/1.jfif", a_picture(1)), ("trip/2", a_picture(2))]
+        app,
+        [
+            ("trip/._1.jpg", b"x"),
+            ("trip/__MACOSX/1.jpg", b"x"),
+            ("trip/1.jfif", a_picture(1)),
+            ("trip/2", a_picture(2)),
+        ],
     )
     assert "2 photographs are here." in text_of(app) and "This is not a picture" not in text_of(app)
     app = bring(app, [("trip/notes.pdf", b"%PDF-1.7")], turn=1)
@@ -257,13 +282,20 @@ def test_what_a_guest_adds_is_a_set_of_its_own() -> None:
 def test_a_table_that_was_stopped_says_how_far_it_is_and_goes_on() -> None:
     photographs = _many(6)
     albums().put("album-six", photographs, "")
-    query = {"source": "photographs", "photographs": "album-six", "position": "after 11", "g": "2", "look": "distributions"}
+    query = {
+        "source": "photographs",
+        "photographs": "album-six",
+        "position": "after 11",
+        "g": "2",
+        "look": "distributions",
+    }
     app = AppTest.from_function(dataset, default_timeout=PATIENCE)
     app.query_params.update({"net": "V1-0.5"} | query)
     app.session_state["tables-stopped"] = {(photographs.key, get_variant("mobilenet_v1-0.5-after11-g2").key, "cpu"): 1}
     fine(app.run())
     assert "Stopped after 4 of 6 pictures." in text_of(app) and "4 pictures" in text_of(app)
-    again = page(dataset, **query, **{"stopped-0": np.ravel(app.query_params["stopped-0"])[0]})  # a reload is another session
+    # a reload is another session
+    again = page(dataset, **query, **{"stopped-0": np.ravel(app.query_params["stopped-0"])[0]})
     assert "Stopped after 4 of 6 pictures." in text_of(again)
     other = page(dataset, **query | {"g": "4"}, **{"stopped-0": np.ravel(app.query_params["stopped-0"])[0]})
     assert "Stopped" not in text_of(other) and "stopped-0" not in other.query_params
@@ -293,5 +325,7 @@ def test_the_table_that_is_taken_along_is_that_of_batch(out: Path) -> None:
     variant = get_variant("mobilenet_v1-0.5-after11-g2")
     photographs = _many(2)
     network = load_variant(variant.name)
-    _, rows = joined(photographs, Look(variant), [compute(network, b, Look(variant)) for b in batches(photographs, variant)])
+    _, rows = joined(
+        photographs, Look(variant), [compute(network, b, Look(variant)) for b in batches(photographs, variant)]
+    )
     assert {*pq.read_schema(io.BytesIO(as_parquet(rows))).names} == columns

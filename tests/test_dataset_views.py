@@ -18,7 +18,9 @@ _SAMPLES = 7
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
-    return open_folder(table_of_samples(tmp_path_factory.mktemp("table"), "seven", _SAMPLES, "mobilenet_v1-0.5-after11-g4"))
+    return open_folder(
+        table_of_samples(tmp_path_factory.mktemp("table"), "seven", _SAMPLES, "mobilenet_v1-0.5-after11-g4")
+    )
 
 
 def test_spreads_and_extremes_are_numpys_and_leave_out_what_is_unknown() -> None:
@@ -139,7 +141,11 @@ def _means(same: list[float], centre: list[float]) -> MeanMaps:
             "subspace 1 prefers mostly the same place in every picture, which is not the centre",
         ),
         ([MOSTLY + 0.01, 0.1], [CENTRED + 0.01, 1], "which is the centre."),
-        ([0.9, 0.8], [0.9, 0], "subspaces 1 and 2 prefer mostly the same place in every picture, which is the centre for 1."),
+        (
+            [0.9, 0.8],
+            [0.9, 0],
+            "subspaces 1 and 2 prefer mostly the same place in every picture, which is the centre for 1.",
+        ),
         ([np.nan, 0.2], [0, 0], "explains 20 %"),
         ([np.nan], [np.nan], "All maps of this layer are uniform."),
     ],
@@ -157,12 +163,15 @@ def test_the_sentence_of_mean_maps_has_its_borders(same: list[float], centre: li
         (
             [0.3, 0.4],
             0.29,
-            "2 of 2 subspaces depend on the class beyond chance; most of all subspace 2 (40 % of the variance, by chance up to 29 %)",
+            "2 of 2 subspaces depend on the class beyond chance; most of all subspace 2 (40 % of the variance, by "
+            "chance up to 29 %)",
         ),
         ([np.nan, np.nan], 0.0, "the same in all pictures"),
     ],
 )
 def test_the_sentence_of_classes_has_its_borders(explained: list[float], chance: float, said: str) -> None:
-    found = Selectivity(["cat_a", "b"], np.array([2, 2]), np.zeros((2, 2)), np.array(explained), chance, np.array([0, 0]))
+    found = Selectivity(
+        ["cat_a", "b"], np.array([2, 2]), np.zeros((2, 2)), np.array(explained), chance, np.array([0, 0])
+    )
     assert said in said_of_classes(found)
     assert "_" not in said_of_classes(found)

@@ -1,4 +1,6 @@
-"""What runs the app for others, as far as it can be checked without Docker: the image's files and command, the proxy, what is told."""
+"""What runs the app for others, as far as it can be checked without Docker: the image's files and command, the proxy,
+what is told.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def instructions() -> list[tuple[str, str]]:
     """Return the Dockerfile's instructions with what they say."""
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     text = "\n".join(line for line in lines if not line.startswith("#")).replace("\\\n", " ")
-    return [(name, rest.strip()) for name, _, rest in (line.partition(" ") for line in text.splitlines() if line.strip())]
+    return [
+        (name, rest.strip()) for name, _, rest in (line.partition(" ") for line in text.splitlines() if line.strip())
+    ]
 
 
 def all_of(name: str) -> list[str]:
@@ -66,7 +70,9 @@ def health_check() -> list[str]:
 
 def tracked() -> list[str]:
     """Return the files that git knows."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=PATIENCE)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=PATIENCE
+    )
     return listed.stdout.rstrip("\0").split("\0")
 
 
@@ -83,7 +89,8 @@ def test_it_is_pinned_and_runs_as_nobody_of_importance() -> None:
     user = only("USER")
     assert user == "1000" and f"useradd --uid {user}" in " ".join(all_of("RUN"))
     names = [name for name, _ in instructions()]
-    assert names.index("USER") > max(i for i, name in enumerate(names) if name in ("COPY", "RUN"))  # all files are root's
+    # all files are root's
+    assert names.index("USER") > max(i for i, name in enumerate(names) if name in ("COPY", "RUN"))
 
 
 def test_its_port_is_one() -> None:
@@ -134,7 +141,10 @@ def test_the_images_command_serves_the_page_from_the_images_files_and_writes_non
         python, *rest = [word.replace(only("EXPOSE"), port) for word in health_check()]
         assert python == "python"
         assert subprocess.run([sys.executable, *rest], timeout=PATIENCE, check=False).returncode == 0
-    assert subprocess.run([sys.executable, *rest], timeout=PATIENCE, check=False, stderr=subprocess.DEVNULL).returncode != 0
+    assert (
+        subprocess.run([sys.executable, *rest], timeout=PATIENCE, check=False, stderr=subprocess.DEVNULL).returncode
+        != 0
+    )
 
 
 def services() -> dict[str, Any]:
@@ -152,7 +162,8 @@ def test_each_service_is_watched_guarded_and_bounded(name: str) -> None:
     assert service["restart"] == "unless-stopped" and service["read_only"] is True
     assert service["healthcheck"]["test"][0] == "CMD"
     assert service["security_opt"] == ["no-new-privileges:true"] and service["cap_drop"] == ["ALL"]
-    assert service["mem_limit"] == service["memswap_limit"] and service["ulimits"]["core"] == 0  # nothing in swap, no core dumps
+    # nothing in swap, no core dumps
+    assert service["mem_limit"] == service["memswap_limit"] and service["ulimits"]["core"] == 0
     assert "privileged" not in service and not str(service["image"]).endswith(":latest")
     for volume in service.get("volumes", ()):
         source = volume.partition(":")[0]
@@ -166,7 +177,8 @@ def test_the_replicas_are_the_image_and_the_proxys() -> None:
         assert (DEPLOY / service["build"]["context"]).resolve() == ROOT
         assert set(service["build"]["args"]) == {said.partition("=")[0] for said in all_of("ARG")}
         assert service["healthcheck"]["test"][1:] == health_check()
-        assert any(path.partition(":")[0] == environment()["HOME"] for path in service["tmpfs"])  # all else is read-only
+        # all else is read-only
+        assert any(path.partition(":")[0] == environment()["HOME"] for path in service["tmpfs"])
         assert "ports" not in service  # nobody passes the proxy by
     assert set(services()["proxy"]["depends_on"]) == set(replicas())
     (upstreams,) = re.findall(r"reverse_proxy (.+) \{", (DEPLOY / "Caddyfile").read_text())
@@ -200,7 +212,9 @@ def test_every_limit_is_in_the_table_and_every_name_is_one_of_the_code() -> None
     assert set(re.findall(r"ULSAM_VIZ_[A-Z_]+", used)) == known
     for name in (UPLOADS, VISITORS):
         (usual,) = re.findall(rf'"\$\{{{name}:-(\d+)\}}"', (DEPLOY / "compose.yaml").read_text())
-        assert f"{usual} in `compose.yaml`" in next(line for line in told.splitlines() if line.startswith(f"| `{name}`"))
+        assert f"{usual} in `compose.yaml`" in next(
+            line for line in told.splitlines() if line.startswith(f"| `{name}`")
+        )
 
 
 def test_the_sample_of_a_space_is_the_images() -> None:

@@ -1,4 +1,7 @@
-"""The proxy's own configuration, run: behind it two stand-ins for replicas, which say their names, or the app. Needs Caddy."""
+"""The proxy's own configuration, run: behind it two stand-ins for replicas, which say their names, or the app.
+
+Needs Caddy.
+"""
 
 from __future__ import annotations
 
@@ -60,14 +63,22 @@ def replica(name: str) -> Iterator[int]:
 
 @contextmanager
 def proxy(folder: Path, ports: list[int]) -> Iterator[str]:
-    """Run the Caddyfile over these ports in place of the replicas, and give its address; what it prints is in ``log``."""
+    """Run the Caddyfile over these ports in place of the replicas, and give its address.
+
+    What it prints is in ``log``.
+    """
     text, own, health = (ROOT / "deploy" / "Caddyfile").read_text(), free_port(), free_port()
     for name, port in zip(NAMES, ports, strict=True):
         text = text.replace(f"{name}:8501", f"127.0.0.1:{port}")
     (folder / "Caddyfile").write_text(text.replace("http://:2080", f"http://127.0.0.1:{health}"))
     assert CADDY
     command = [CADDY, "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
-    environment = os.environ | {"HOME": str(folder), "XDG_DATA_HOME": "", "XDG_CONFIG_HOME": "", "COOKIE_SECRET": "a test's"}
+    environment = os.environ | {
+        "HOME": str(folder),
+        "XDG_DATA_HOME": "",
+        "XDG_CONFIG_HOME": "",
+        "COOKIE_SECRET": "a test's",
+    }
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, env=environment | {"SITE": f":{own}"}, stdout=log, stderr=log)
     try:
@@ -81,7 +92,9 @@ def proxy(folder: Path, ports: list[int]) -> Iterator[str]:
 
 def ask(address: str, cookie: str = "", data: bytes | None = None) -> str | int:
     """Return what an address answers, or the number of its error; 0 where nobody listens."""
-    request = urllib.request.Request(address, data, {"Cookie": cookie} if cookie else {}, method="PUT" if data else "GET")
+    request = urllib.request.Request(
+        address, data, {"Cookie": cookie} if cookie else {}, method="PUT" if data else "GET"
+    )
     try:
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             said: str = answer.read().decode()

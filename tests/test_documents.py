@@ -69,7 +69,8 @@ def test_imports_are_found_in_functions_and_not_for_type_checkers(tmp_path: Path
     files = {
         "__init__.py": "from .zoo.names import x",
         "zoo/__init__.py": "",
-        "zoo/names.py": "import typing\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ..ui.run import page",
+        "zoo/names.py": "import typing\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ..ui.run "
+        "import page",
         "ui/__init__.py": "",
         "ui/run/__init__.py": "",
         "ui/run/page.py": "def show():\n    from ...zoo import names\n    from ..tools import thing",

@@ -1,4 +1,6 @@
-"""What a subspace does: every change against the same change made by hand, and Shapley values against their definition."""
+"""What a subspace does: every change against the same change made by hand, and Shapley values against their
+definition.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ CASES = [
 ]
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda c: f"{c[0][-2:]}-{c[1].mode}{c[1].layers}-g{c[1].groups}-at{c[2]}")
+@pytest.fixture(
+    scope="module", params=CASES, ids=lambda c: f"{c[0][-2:]}-{c[1].mode}{c[1].layers}-g{c[1].groups}-at{c[2]}"
+)
 def case(request: pytest.FixtureRequest, lively: Callable[..., Network]) -> tuple[Network, int]:
     backbone, placement, layer = request.param
     model = lively(backbone, placement)
@@ -59,7 +63,9 @@ class Changed(nn.Module):
 
 
 @torch.no_grad()
-def logits_with(model: Network, x: Tensor, layer: int, change: Callable[[Tensor], Tensor], keep: Tensor | None = None) -> Tensor:
+def logits_with(
+    model: Network, x: Tensor, layer: int, change: Callable[[Tensor], Tensor], keep: Tensor | None = None
+) -> Tensor:
     other = copy.deepcopy(model)
     other.attention[str(layer)] = Changed(other.attention[str(layer)], change, keep)
     return other(x)[0].double()
@@ -110,7 +116,10 @@ def test_each_change_does_what_it_says(case: tuple[Network, int], pictures: tupl
 
     for k in [*range(g), None]:
         check(found(effects, k, "off"), [logits_with(model, x, layer, put(k, torch.zeros_like))])
-        check(found(effects, k, "uniform"), [logits_with(model, x, layer, put(k, lambda m: torch.full_like(m, 1 / places)))])
+        check(
+            found(effects, k, "uniform"),
+            [logits_with(model, x, layer, put(k, lambda m: torch.full_like(m, 1 / places)))],
+        )
         check(found(effects, k, "other_picture"), [logits_with(model, x, layer, put(k, lambda m: theirs.expand_as(m)))])
         keep = torch.ones(g)
         keep[list(range(g)) if k is None else [k]] = 0
@@ -126,7 +135,9 @@ def test_each_change_does_what_it_says(case: tuple[Network, int], pictures: tupl
         assert not any(e.change == "exchanged" for e in effects)
 
 
-def test_all_attention_off_is_a_network_without_the_module(lively: Callable[..., Network], pictures: tuple[Tensor, Tensor]) -> None:
+def test_all_attention_off_is_a_network_without_the_module(
+    lively: Callable[..., Network], pictures: tuple[Tensor, Tensor]
+) -> None:
     x, _ = pictures
     model = lively("mobilenet_v1", Placement((11,), 4))
     without = lively("mobilenet_v1", None)
@@ -183,7 +194,9 @@ def test_sampled_shapley_values_sum_exactly_and_are_right_within_their_error(
     assert sampled.errors.max() < np.abs(exact.values).max()
 
 
-def test_gradient_times_activation_splits_among_the_groups(case: tuple[Network, int], pictures: tuple[Tensor, Tensor]) -> None:
+def test_gradient_times_activation_splits_among_the_groups(
+    case: tuple[Network, int], pictures: tuple[Tensor, Tensor]
+) -> None:
     model, layer = case
     x, _ = pictures
     result = through_subspaces(model, x, layer=layer, target=4)
@@ -207,7 +220,8 @@ def test_gradient_times_activation_splits_among_the_groups(case: tuple[Network, 
 def test_effects_of_a_shipped_network_on_a_photograph(picture: ModelInput) -> None:
     model = load_variant("mobilenet_v1-0.5-after11-g4")
     effects = ablate(model, picture.tensor, layer=11, target=int(model(picture.tensor).argmax()), other=picture.tensor)
-    assert all(found(effects, k, "other_picture").logit == pytest.approx(0, abs=1e-5) for k in range(4))  # the same picture
+    # the same picture
+    assert all(found(effects, k, "other_picture").logit == pytest.approx(0, abs=1e-5) for k in range(4))
     assert any(abs(found(effects, k, "off").logit) > 1e-4 for k in range(4))
     zero = found(effects, None, "features_off")
     assert abs(zero.logit) > 10 * abs(found(effects, None, "off").logit)  # attention weighs little, features all

@@ -68,7 +68,11 @@ def test_the_plain_control_has_attributions_and_no_maps(astronaut: Image.Image) 
 def test_the_networks_are_right_about_most_samples_and_wrong_about_one() -> None:
     classes = get_variant(G4).classes
     known = [s for s in list_samples() if s.truths(classes)]
-    right = {s.path.stem for s in known if classes[explain(decode_image(s.path.read_bytes()), G4, ()).target] in s.truths(classes)}
+    right = {
+        s.path.stem
+        for s in known
+        if classes[explain(decode_image(s.path.read_bytes()), G4, ()).target] in s.truths(classes)
+    }
     assert {"grace_hopper", "astronaut", "stop_sign", "yin_yang", "sunflower", "pizza", "umbrella"} <= right
     assert len(right) < len(known)
     assert all(s.licence and s.source and s.notice for s in list_samples())
@@ -189,7 +193,9 @@ def test_work_that_nobody_waits_for_is_never_begun_and_a_pass_never_waits(pictur
     assert not engine._asked
 
 
-def test_a_long_computation_stops_when_its_visitor_has_gone(picture: ModelInput, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_computation_stops_when_its_visitor_has_gone(
+    picture: ModelInput, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine, variant = Engine(workers=1, result_bytes=0), get_variant(G4)
     begun, go_on = threading.Event(), threading.Event()
     real = engine._pools["cpu"].give_way
@@ -244,7 +250,8 @@ def test_a_networks_first_pass_within_anothers_computation_leaves_it_fit_for_gra
     running = engine.run("long", picture, get_variant(G4), "cpu", long)
     assert begun.wait(PATIENCE)
     other = get_variant("mobilenet_v1-0.5-after11-g8")
-    saliency = engine.attribute(picture, other, method="saliency", target=0)  # short: it loads and uses the network there
+    # short: it loads and uses the network there
+    saliency = engine.attribute(picture, other, method="saliency", target=0)
     asked.set()
     assert saliency.result(PATIENCE).values.any()
     assert running.result(PATIENCE)
@@ -428,7 +435,9 @@ def test_a_gpu_that_is_full_again_and_again_rests_for_a_while(monkeypatch: pytes
     assert gpu.trouble() is None
 
 
-def test_requests_that_fail_or_are_abandoned_leave_no_picture_behind(picture: ModelInput, tmp_path: Path, played_gpu: None) -> None:
+def test_requests_that_fail_or_are_abandoned_leave_no_picture_behind(
+    picture: ModelInput, tmp_path: Path, played_gpu: None
+) -> None:
     engine, good = Engine(workers=1), get_variant(G4)
     bad = replace(good, name="bad", path=tmp_path / "bad.safetensors")
     pictures = [replace(picture, tensor=picture.tensor.clone(), key=f"picture {i}") for i in range(4)]
@@ -448,7 +457,8 @@ def test_requests_that_fail_or_are_abandoned_leave_no_picture_behind(picture: Mo
     for future in failing:
         with pytest.raises(CheckpointError):
             future.result(PATIENCE)
-    engine.run("the last", picture, good, "cuda", lambda *_: None).result(PATIENCE)  # the thread has let go of what came before
+    # the thread has let go of what came before
+    engine.run("the last", picture, good, "cuda", lambda *_: None).result(PATIENCE)
     del pictures, failing, abandoned, future
     gc.collect()
     assert [ref() for ref in left] == [None] * 4
@@ -463,14 +473,18 @@ def test_effects_on_a_gpu_are_not_rounded_and_the_programs_settings_stay(picture
         before, engine = settings(), Engine(workers=1)
         assert engine.choose_device("auto").device == "cuda"
         kinds = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
-        seen = engine.run("settings", picture, get_variant(G4), "cuda", lambda *_: [kind.fp32_precision for kind in kinds])
+        seen = engine.run(
+            "settings", picture, get_variant(G4), "cuda", lambda *_: [kind.fp32_precision for kind in kinds]
+        )
         assert seen.result(PATIENCE) == ["ieee", "ieee"]
         assert settings() == before == (True, True)
     finally:
         torch.backends.cuda.matmul.allow_tf32 = False
 
 
-def test_a_program_that_explains_keeps_its_number_of_threads(astronaut: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_explains_keeps_its_number_of_threads(
+    astronaut: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def numbers() -> tuple[int, int]:
         with ThreadPoolExecutor(1) as fresh:
             return torch.get_num_threads(), fresh.submit(torch.get_num_threads).result()

@@ -45,7 +45,11 @@ def made_up(name: str, placement: Placement | None, *top1: float) -> Variant:
         for i, t in enumerate(top1[1:], start=1)
     )
     return replace(
-        real, name=name, placement=placement, metrics={**real.metrics, "top1": top1[0], "attention": {}}, repeats=repeats
+        real,
+        name=name,
+        placement=placement,
+        metrics={**real.metrics, "top1": top1[0], "attention": {}},
+        repeats=repeats,
     )
 
 
@@ -68,14 +72,15 @@ def test_the_spread_over_seeds_is_pooled_within_variants() -> None:
     assert spread.freedom == 3
     assert spread.deviation == pytest.approx(np.sqrt((2 * 1.0 + 1 * 2.0) / 3))
     assert seed_spread([made_up("a", None, 70)]) is None
-    assert trained_anew([made_up("a", None, 70, 71), made_up("b", Placement((11,), 2), 70, 71), made_up("c", None, 70)]) == (
-        "MobileNet-V1 0.5, plain and after 11"
-    )
+    assert trained_anew(
+        [made_up("a", None, 70, 71), made_up("b", Placement((11,), 2), 70, 71), made_up("c", None, 70)]
+    ) == ("MobileNet-V1 0.5, plain and after 11")
 
 
 def test_what_a_seed_does_to_all_variants_is_no_noise_of_their_differences() -> None:
     together = [
-        made_up(n, None, *(base + seed for seed in (0.0, 1.0, -2.0))) for n, base in (("a", 77.0), ("b", 78.0), ("c", 76.0))
+        made_up(n, None, *(base + seed for seed in (0.0, 1.0, -2.0)))
+        for n, base in (("a", 77.0), ("b", 78.0), ("c", 76.0))
     ]
     noise = noise_of_differences(together)
     assert noise is not None
@@ -141,7 +146,9 @@ def test_a_difference_close_to_chance_is_called_borderline(share: float, said: s
 def test_a_base_that_nobody_trained_here_is_the_same_for_every_seed() -> None:
     """Differences to it, and those among the others, are over all their seeds; it adds no chance of its own."""
     base = replace(made_up("plain", None, 84.6), base="efficientnet_lite0")
-    own = [made_up(f"g{g}", Placement((12,), g), *top1) for g, top1 in ((1, (84.8, 85.0, 85.2)), (4, (84.6, 84.2, 84.6)))]
+    own = [
+        made_up(f"g{g}", Placement((12,), g), *top1) for g, top1 in ((1, (84.8, 85.0, 85.2)), (4, (84.6, 84.2, 84.6)))
+    ]
     control = control_of(own[0], [base, *own])
     assert control and control.of_any_seed and str(control) == "84.6"
     assert difference(accuracy_of(own[0]), control) == pytest.approx(0.4)
@@ -149,19 +156,25 @@ def test_a_base_that_nobody_trained_here_is_the_same_for_every_seed() -> None:
     with_it, among = (compare([*more, *map(accuracy_of, own)], noise) for more in ((control,), ()))
     assert with_it.largest == pytest.approx(85.0 - 253.4 / 3)  # not seed 0's 0.2
     assert with_it.by_chance is not None and among.by_chance is not None
-    three = compare([replace(control, of_any_seed=False, by_seed={0: 84.6, 1: 84.6, 2: 84.6}), *map(accuracy_of, own)], noise)
+    three = compare(
+        [replace(control, of_any_seed=False, by_seed={0: 84.6, 1: 84.6, 2: 84.6}), *map(accuracy_of, own)], noise
+    )
     assert three.by_chance is not None and among.by_chance < with_it.by_chance < three.by_chance
 
 
 def test_the_seeds_of_the_frozen_base_are_all_used() -> None:
-    """The card's sentence for EfficientNet-Lite0 after 12: 0.47 points where chance reaches 0.56, and not seed 0's 0.40."""
+    """The card's sentence for EfficientNet-Lite0 after 12: 0.47 points where chance reaches 0.56, and not seed 0's
+    0.40.
+    """
     (seen,) = elsewhere([v for v in list_variants() if v.base])
     alone = next(said for said in findings(seen, seen) if said.startswith("After 12 alone, over 3 seeds"))
     assert "the largest difference is 0.47 points" in alone and "by up to 0.56 by chance" in alone
 
 
 def test_figures_of_different_pictures_are_never_pooled() -> None:
-    """The repeats were measured on the base's training photographs: they are no seeds of the figures on other photographs."""
+    """The repeats were measured on the base's training photographs: they are no seeds of the figures on other
+    photographs.
+    """
     on_base = [v for v in list_variants() if v.base]
     assert {v.measured_on for v in on_base} == {"500 CC BY photographs from Flickr"}
     assert all(len(accuracy_of(v).seeds) == 1 for v in on_base)
@@ -178,16 +191,21 @@ def test_a_network_that_lost_a_layer_is_compared_with_a_control_trained_as_long(
     plain, after = made_up("plain", None, 77.0), made_up("after", Placement((11,), 2), 77.5)
     instead = made_up("instead", Placement((10,), 2, "instead"), 78.5)
     longer = replace(
-        instead, control=({"name": "plain", "metrics": {"top1": 79.0, "pictures": 2859}, "made_by": {"recipe": {"seed": 0}}},)
+        instead,
+        control=({"name": "plain", "metrics": {"top1": 79.0, "pictures": 2859}, "made_by": {"recipe": {"seed": 0}}},),
     )
     everything = [plain, after, instead, longer]
     assert finding([after], everything) == (
-        "1 network and its control at 77.0: the largest difference is 0.50 points; with one seed each, nothing tells how much of it is chance."
+        "1 network and its control at 77.0: the largest difference is 0.50 points; with one seed each, nothing tells "
+        "how much of it is chance."
     )
     assert "1 network: its difference to its control at 79.0 is -0.5 points;" in finding([longer], everything)
     assert finding([instead], everything) == ""  # none was trained as long
     assert finding([], everything) == ""
-    assert [text.split(",")[0] for text in findings([after, longer], everything)] == ["After a layer", "Instead of a layer"]
+    assert [text.split(",")[0] for text in findings([after, longer], everything)] == [
+        "After a layer",
+        "Instead of a layer",
+    ]
 
 
 def test_what_attention_does_is_told_of_the_networks_that_were_measured() -> None:
@@ -203,8 +221,8 @@ def test_what_attention_does_is_told_of_the_networks_that_were_measured() -> Non
     assert what_attention_does([plain, unknown]) == ""
     said = what_attention_does([plain, unknown, with_effects("b", 1.0, 0.4), with_effects("c", 2.0, 0.3)])
     assert (
-        "these 2 networks, and its answer changes on at most 2.0 % of the 2,859 held-out pictures (top-1 moves by 0.2 points at most)"
-        in said
+        "these 2 networks, and its answer changes on at most 2.0 % of the 2,859 held-out pictures (top-1 moves by "
+        "0.2 points at most)" in said
     )
     assert "(one order for each subspace): at most 0.4 %" in said
 
@@ -217,7 +235,9 @@ def concluded(above: float, chance: float = 0.05) -> tuple[str, str, str]:
 
 
 def test_accuracy_is_judged_beyond_chance_and_beyond_the_smallest_size() -> None:
-    noise = noise_of_differences([made_up("plain", None, 77, 77, 77), made_up("a", Placement((11,), 2), 77.05, 77.0, 76.95)])
+    noise = noise_of_differences(
+        [made_up("plain", None, 77, 77, 77), made_up("a", Placement((11,), 2), 77.05, 77.0, 76.95)]
+    )
     two = [Accuracy({0: 77.0, 1: 77.0, 2: 77.0}, 0.8), Accuracy({0: 77.1, 1: 77.1, 2: 77.1}, 0.8)]
     border = compare(two, noise).by_chance
     assert border is not None and 0.05 < border < SMALLEST_TOP1 - 0.05
@@ -244,7 +264,10 @@ def test_where_chance_is_not_known_nothing_is_judged() -> None:
     record = {"name": "plain", "metrics": {"top1": 79.0, "pictures": 2859}, "made_by": {"recipe": {"seed": 0}}}
     instead = replace(instead, control=(record,))
     everything = [plain, after, instead]
-    assert conclusions(everything, everything, instead)[0] == "Instead of a layer: -0.5 points; chance between bases unknown."
+    assert (
+        conclusions(everything, everything, instead)[0]
+        == "Instead of a layer: -0.5 points; chance between bases unknown."
+    )
     assert conclusions(everything, everything, after)[0].startswith("After a layer, top-1 differs by 2.00")
     assert "Nothing here compares" in conclusions([plain], [plain], plain)[0]
 

@@ -61,7 +61,13 @@ def test_captums_metrics_come_when_asked_for_and_costly_methods_are_left_out_by_
     assert infidelity["Occlusion"]["share"] * 100 == pytest.approx(table.loc["Occlusion", "infidelity"])
     assert {name for name in found if name.startswith("sensitivity")} >= {"sensitivity_layer_11"}
     assert all(re.fullmatch(r"[a-z-]+_(layer|of|class)_\w+", name) for name in found)  # no hashes, no brackets
-    assert {name.split("_")[0] for name in found} == {"baselines", "faithful", "marked-places", "infidelity", "sensitivity"}
+    assert {name.split("_")[0] for name in found} == {
+        "baselines",
+        "faithful",
+        "marked-places",
+        "infidelity",
+        "sensitivity",
+    }
     assert found["marked-places_layer_11"]["box"] == {"top": 11, "left": 40, "bottom": 170, "right": 166}  # the cup
     assert len(found["marked-places_layer_11"]["table"]) == len(tables(app)[0])
 
@@ -70,12 +76,18 @@ def test_the_attribution_that_maps_are_compared_with_is_not_compared_with_itself
     fine(app.run())
     table = tables(app)[0].set_index("map")[["ρ", "top 20 % shared"]]
     (compared_with,) = {
-        found["compared with"] for topic, found in app.session_state["examined"].items() if topic.kind == "marked-places"
+        found["compared with"]
+        for topic, found in app.session_state["examined"].items()
+        if topic.kind == "marked-places"
     }
     assert compared_with == "Saliency"
     random = list(table.index[-3:])
     assert all("mean" in name for name in random)  # of several maps: they are at no one place
-    assert list(table.index[table["top 20 % shared"].isna()]) == list(table.index[table["ρ"].isna()]) == [compared_with, *random]
+    assert (
+        list(table.index[table["top 20 % shared"].isna()])
+        == list(table.index[table["ρ"].isna()])
+        == [compared_with, *random]
+    )
 
 
 def test_what_is_covered_has_the_colour_that_the_network_gets() -> None:
@@ -137,7 +149,9 @@ class Everything(set[Hashable]):
         self.add(question)
 
 
-def test_a_stopped_question_is_not_computed_until_it_is_asked_again(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_question_is_not_computed_until_it_is_asked_again(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app.query_params["methods"] = "Grad-CAM"
     app.session_state["stopped"] = Everything()
     text = text_of(fine(app.run()))

@@ -38,7 +38,9 @@ def test_what_the_guide_trains_is_shown_beside_the_zoo(there: Path) -> None:
     for label in ("cats", "dogs", "eggs"):
         (there / "photos" / label).mkdir(parents=True)
         for i in range(6):
-            Image.fromarray(rng.integers(0, 255, (80, 90, 3), dtype=np.uint8)).save(there / "photos" / label / f"{i}.jpg")
+            Image.fromarray(rng.integers(0, 255, (80, 90, 3), dtype=np.uint8)).save(
+                there / "photos" / label / f"{i}.jpg"
+            )
     torch.manual_seed(0)
     text = (EXAMPLES / "train_your_own.md").read_text()
     own = run(re.findall(r"```python\n(.*?)```", text, re.DOTALL), "train_your_own.md")

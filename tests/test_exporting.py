@@ -34,7 +34,9 @@ NETWORKS: dict[str, Callable[[Callable[..., Network]], nn.Module]] = {
         ("EfficientNet-Lite0", "optimised"),
     ],
 )
-def test_an_example_of_one_picture_serves_any_batch(kind: str, form: str, lively: Callable[..., Network], tmp_path: Path) -> None:
+def test_an_example_of_one_picture_serves_any_batch(
+    kind: str, form: str, lively: Callable[..., Network], tmp_path: Path
+) -> None:
     network = NETWORKS[kind](lively)
     network = optimize(network) if form == "optimised" else network
     example, pictures = torch.zeros(1, 3, 64, 64), torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(2))

@@ -37,7 +37,9 @@ SIDE, BOX = 56, Box(8, 30, 24, 46)
 
 
 class ReadsOneRegion(nn.Module):
-    """Two classes; the first one's logit is the mean brightness of a box, scaled so that its probability goes 0 to 1."""
+    """Two classes; the first one's logit is the mean brightness of a box, scaled so that its probability goes 0 to
+    1.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         mean = x[:, :, BOX.top : BOX.bottom, BOX.left : BOX.right].mean((1, 2, 3))
@@ -77,12 +79,18 @@ def test_what_ignores_the_network_scores_at_chance(setting: tuple[nn.Module, Ten
     uniform = insertion_and_deletion(model, x, np.ones((SIDE, SIDE)), target=0, blank=zero, blurred=zero)
     assert uniform == pytest.approx((0.5, 0.5), abs=0.02)
     found = measure_baselines(model, x, target=0, blank=zero, blurred=zero)
-    assert len(found.orders) == ORDERS and {g: len(scores) for g, scores in found.smooth.items()} == dict.fromkeys(GRIDS, SMOOTH)
+    assert len(found.orders) == ORDERS and {g: len(scores) for g, scores in found.smooth.items()} == dict.fromkeys(
+        GRIDS, SMOOTH
+    )
     assert SMOOTH >= 10
     smooth = [score for scores in found.smooth.values() for score in scores]
     for family, within in ((found.orders, 0.02), (smooth, 0.12)):
-        assert np.mean([(one.insertion, one.deletion) for one in family], axis=0) == pytest.approx((0.5, 0.5), abs=within)
-    assert len({one.insertion for one in found.orders}) == ORDERS and len({one.insertion for one in smooth}) == 2 * SMOOTH
+        assert np.mean([(one.insertion, one.deletion) for one in family], axis=0) == pytest.approx(
+            (0.5, 0.5), abs=within
+        )
+    assert (
+        len({one.insertion for one in found.orders}) == ORDERS and len({one.insertion for one in smooth}) == 2 * SMOOTH
+    )
     assert {one.grid for one in found.orders} == {None} and found.centre.grid == GRIDS[0]
     assert all({score.grid for score in scores} == {grid} for grid, scores in found.smooth.items())
     assert measure_baselines(model, x, target=0, blank=zero, blurred=zero) == found
@@ -103,7 +111,9 @@ def test_the_box_holds_what_points_into_it() -> None:
 def test_pixels_come_by_rank_and_equal_ones_in_a_random_order() -> None:
     values = np.array([[3.0, 1.0, 1.0], [1.0, 0.0, 1.0]])
     orders = [order_of(values, seed) for seed in range(40)]
-    assert all(sorted(order.ravel()) == [0, 1, 2, 3, 4, 5] and order[0, 0] == 0 and order[1, 1] == 5 for order in orders)
+    assert all(
+        sorted(order.ravel()) == [0, 1, 2, 3, 4, 5] and order[0, 0] == 0 and order[1, 1] == 5 for order in orders
+    )
     assert {int(order[0, 1]) for order in orders} == {1, 2, 3, 4}
     assert np.array_equal(order_of(values, 3), orders[3])
     flat = np.full((SIDE, SIDE), 1 / 3, np.float32) * (1 + 1e-7 * np.linspace(0, 1, SIDE, dtype=np.float32))

@@ -35,7 +35,8 @@ def test_one_scale_for_all_maps_of_all_layers() -> None:
     scaled = scale_maps(MAPS | {13: np.full((2, 4, 4), 1 / 16)}, "uniform")
     assert {(s.low, s.high) for s in scaled.values()} == {(0.25, 8.0)}
     assert scaled[11].values[0] == pytest.approx(1)
-    assert scaled[11].fractions[0] == pytest.approx(scaled[13].fractions[0, 0, 0])  # 1 × uniform has one colour everywhere
+    # 1 × uniform has one colour everywhere
+    assert scaled[11].fractions[0] == pytest.approx(scaled[13].fractions[0, 0, 0])
     assert scaled[11].values[1].max() == pytest.approx(25)
     assert [label for _, label in scaled[11].ticks] == ["≤ 0.25", "1", "4", "≥ 8"]
 
@@ -60,7 +61,9 @@ def test_moving_g_or_changing_the_picture_keeps_the_colour_scale(scale: Scale) -
                     one = np.eye(side, dtype=float) * np.eye(side)[0]
                 maps[n] = np.stack([one] * variant.groups)
             shown = [(n, s.low, s.high, tuple(s.ticks)) for n, s in scale_maps(maps, scale).items()]
-            scales.setdefault((variant.backbone, variant.placement.mode, variant.placement.layers), set()).add(tuple(shown))
+            scales.setdefault((variant.backbone, variant.placement.mode, variant.placement.layers), set()).add(
+                tuple(shown)
+            )
     assert len(scales) >= 15
     assert {len(seen) for seen in scales.values()} == {1}
 
@@ -111,9 +114,9 @@ def test_tiles_show_the_map_where_it_is() -> None:
 def test_signed_attributions_are_red_for_and_blue_against() -> None:
     values = np.zeros((224, 224), np.float32)
     values[:100], values[150:] = 1, -1
-    tile = tiles.attribution_tile(PIXELS, values, tiles.attribution_limit(values), tiles.Display(opacity=1.0), signed=True).astype(
-        int
-    )
+    tile = tiles.attribution_tile(
+        PIXELS, values, tiles.attribution_limit(values), tiles.Display(opacity=1.0), signed=True
+    ).astype(int)
     assert (tile[:100, :, 0] > tile[:100, :, 2]).all()
     assert (tile[150:, :, 2] > tile[150:, :, 0]).all()
     assert (np.ptp(tile[110:140], axis=-1) == 0).all()  # at 0 the grey picture shows
@@ -213,7 +216,9 @@ def test_words_say_where_a_map_peaks() -> None:
 
 def test_error_bars_stand_out_on_the_light_and_on_the_dark_background() -> None:
     theme = tomllib.loads((Path(__file__).parent.parent / ".streamlit" / "config.toml").read_text())["theme"]
-    bars = comparisons.diverging_bars(["a"], [1.0], spreads=[0.5], colours=["#2f6f8f"], noise=None, unit="logit").data[0]
+    bars = comparisons.diverging_bars(["a"], [1.0], spreads=[0.5], colours=["#2f6f8f"], noise=None, unit="logit").data[
+        0
+    ]
 
     def luminance(colour: str) -> float:
         parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
@@ -230,7 +235,9 @@ def test_exports_can_be_read_back() -> None:
     image = Image.open(io.BytesIO(png))
     assert image.width > 8 * 224
     assert image.height > 2 * 224
-    archive = np.load(io.BytesIO(as_npz({"attention_11": MAPS[11]}, {"variant": "v", "delta": None})), allow_pickle=False)
+    archive = np.load(
+        io.BytesIO(as_npz({"attention_11": MAPS[11]}, {"variant": "v", "delta": None})), allow_pickle=False
+    )
     assert np.array_equal(archive["attention_11"], MAPS[11])
     assert json.loads(str(archive["settings"])) == {"variant": "v", "delta": None}
 

@@ -45,7 +45,11 @@ def test_a_picture_without_an_ending_is_found_by_its_content(tmp_path: Path) -> 
         assert is_picture(tmp_path / name)
     (tmp_path / "LICENSE").write_text("no picture")
     (tmp_path / "notes.txt").write_bytes(encode(picture, "JPEG"))
-    assert not is_picture(tmp_path / "LICENSE") and not is_picture(tmp_path / "notes.txt") and not is_picture(tmp_path / "gone")
+    assert (
+        not is_picture(tmp_path / "LICENSE")
+        and not is_picture(tmp_path / "notes.txt")
+        and not is_picture(tmp_path / "gone")
+    )
 
 
 def test_a_walk_leaves_out_what_programs_left_and_names_what_it_could_not_list(
@@ -93,7 +97,24 @@ def test_names_that_print_alike_or_are_one_file_somewhere_are_told_apart(tmp_pat
 
 
 def test_cells_that_a_spreadsheet_would_run_are_text_and_come_back_as_they_were() -> None:
-    texts = ["=1+1", "+x", "-x", "@x", "\tx", "\rx", "＝1", "'=1", "''-x", "'x", "plain", "a,b", 'q"', "-5", "-1.5e-05", "nan"]
+    texts = [
+        "=1+1",
+        "+x",
+        "-x",
+        "@x",
+        "\tx",
+        "\rx",
+        "＝1",
+        "'=1",
+        "''-x",
+        "'x",
+        "plain",
+        "a,b",
+        'q"',
+        "-5",
+        "-1.5e-05",
+        "nan",
+    ]
     file = io.StringIO(newline="")
     write_csv(file, ("name", "number"), ((text, -2.5) for text in texts))
     written = file.getvalue()

@@ -1,4 +1,6 @@
-"""Modules trained in a frozen base: features on disk, runs that go on after a kill, files that hold the modules alone."""
+"""Modules trained in a frozen base: features on disk, runs that go on after a kill, files that hold the modules
+alone.
+"""
 
 from __future__ import annotations
 
@@ -156,9 +158,15 @@ def test_the_base_stays_as_it_is_and_the_modules_learn(data: Path, tmp_path: Pat
     assert all(torch.equal(value, before[key]) for key, value in load_base("small").items())
     assert weights.keys() == {f"attention.{key}" for key in start}
     moved = [
-        key for key, value in start.items() if value.is_floating_point() and not torch.equal(value, weights[f"attention.{key}"])
+        key
+        for key, value in start.items()
+        if value.is_floating_point() and not torch.equal(value, weights[f"attention.{key}"])
     ]
-    assert {key.split(".", 1)[1] for key in moved} >= {"depthwise.weight", "pointwise.weight", "pointwise_norm.running_mean"}
+    assert {key.split(".", 1)[1] for key in moved} >= {
+        "depthwise.weight",
+        "pointwise.weight",
+        "pointwise_norm.running_mean",
+    }
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["init_sha256"] == BASES["small"].sha256
     assert record["held_out"]["rows"] > 0 and record["held_out"]["loss_of_base"] > 0
@@ -207,12 +215,17 @@ def test_a_killed_run_ends_with_the_same_weights(data: Path, tmp_path: Path, mon
     assert logs[0] == logs[1]
 
 
-def test_what_ships_is_the_modules_and_names_its_base(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_ships_is_the_modules_and_names_its_base(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     zoo = tmp_path / "zoo"
     for number, placement in enumerate((None, Placement((8, 11), 2))):
         run = tmp_path / f"run{number}"
         train_modules(recipe(placement=placement), data, run, features_folder=tmp_path, execution=QUIET)
-        tests = [TestSet("pictures", "imagefolder", title="coloured squares"), TestSet("unnamed", "imagefolder", every=3)]
+        tests = [
+            TestSet("pictures", "imagefolder", title="coloured squares"),
+            TestSet("unnamed", "imagefolder", every=3),
+        ]
         record = publish_modules(run, tests, data, zoo, quiet=True)
         assert record["metrics"]["measured_on"] == "coloured squares"
         assert record["metrics"]["others"][0]["pictures"] == 4
@@ -228,7 +241,9 @@ def test_what_ships_is_the_modules_and_names_its_base(data: Path, tmp_path: Path
     # The base is missing, or another: its variants say so, and the rest of the zoo is read.
     monkeypatch.setitem(BASES, "small", dataclasses.replace(BASES["small"], find=lambda: tmp_path / "none.pth"))
     load_base.cache_clear()
-    with pytest.raises(CheckpointError, match=rf"variant '{placed.name}' cannot be used: its base's weights .* install it again"):
+    with pytest.raises(
+        CheckpointError, match=rf"variant '{placed.name}' cannot be used: its base's weights .* install it again"
+    ):
         load_network(get_variant(placed.name, zoo))
     monkeypatch.setitem(BASES, "small", dataclasses.replace(BASES["small"], sha256="0" * 64))
     with pytest.raises(CheckpointError, match="other weights of small"):
@@ -251,9 +266,17 @@ def test_figures_on_other_pictures_are_entered_and_those_before_are_kept(tmp_pat
         content = json.loads(manifest.read_text())
         a, b = content["variants"]
         assert b == untouched and content["other"] == 1
-        assert (a["metrics"]["top1"], a["metrics"]["measured_on"], a["metrics"]["samples"]) == (top1, "new pictures", {"top1": 1.0})
+        assert (a["metrics"]["top1"], a["metrics"]["measured_on"], a["metrics"]["samples"]) == (
+            top1,
+            "new pictures",
+            {"top1": 1.0},
+        )
         old, small = a["metrics"]["others"]
-        assert (old["top1"], old["measured_on"], old["calibration"]) == (80.0, "old pictures", {"ece": 4.0}) and small == beside
+        assert (old["top1"], old["measured_on"], old["calibration"]) == (
+            80.0,
+            "old pictures",
+            {"ece": 4.0},
+        ) and small == beside
         assert a["calibration"] == {"temperature": 0.8}  # all else was measured on the pictures before
 
 
@@ -266,7 +289,9 @@ def test_known_pictures_are_called_by_what_they_are() -> None:
     flickr, training = (parse_test(f"{folder}:numbered").title for folder in ("flickr-photos", "data/imagenet-photos"))
     assert (flickr, training) == ("CC BY photographs from Flickr", "training photographs of the base")
     assert parse_test("photos:numbered").title == "pictures of photos"
-    measured = [test.title for run in read_zoo_file(ROOT / "ulsam_viz/training/zoo_imagenet.toml") for test in run.tests[:2]]
+    measured = [
+        test.title for run in read_zoo_file(ROOT / "ulsam_viz/training/zoo_imagenet.toml") for test in run.tests[:2]
+    ]
     assert set(measured) == {flickr, training} and measured[0] == flickr
 
 
@@ -322,8 +347,25 @@ def test_the_command_trains_measures_and_enters_modules(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ulsam_viz.cli.train.base_for", lambda *_, **__: BASES["small"])
-    command = ["train", "--freeze-base", "--data", str(data), "--runs", str(tmp_path / "runs"), "--workers", "0", "--batch", "8"]
-    command += ["--mixture", "pictures:imagefolder:labels", "unnamed:imagefolder:base:2", "--publish", str(tmp_path / "zoo")]
+    command = [
+        "train",
+        "--freeze-base",
+        "--data",
+        str(data),
+        "--runs",
+        str(tmp_path / "runs"),
+        "--workers",
+        "0",
+        "--batch",
+        "8",
+    ]
+    command += [
+        "--mixture",
+        "pictures:imagefolder:labels",
+        "unnamed:imagefolder:base:2",
+        "--publish",
+        str(tmp_path / "zoo"),
+    ]
     assert main([*command, "--layers", "11", "--measure", "pictures:imagefolder"]) == 0
     assert "mobilenet_v1-0.25-after11-g4: top-1" in capsys.readouterr().out
     assert [v.name for v in list_variants(tmp_path / "zoo")] == ["mobilenet_v1-0.25-after11-g4"]

@@ -37,8 +37,12 @@ def normalised(module: ULSAM) -> ULSAM:
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize(("shape", "groups"), [((2, 16, 13, 9), 4), ((1, 32, 14, 14), 1), ((3, 8, 1, 1), 8), ((1, 64, 7, 7), 16)])
-def test_both_forms_multiply_by_the_equation(shape: tuple[int, int, int, int], groups: int, layout: torch.memory_format) -> None:
+@pytest.mark.parametrize(
+    ("shape", "groups"), [((2, 16, 13, 9), 4), ((1, 32, 14, 14), 1), ((3, 8, 1, 1), 8), ((1, 64, 7, 7), 16)]
+)
+def test_both_forms_multiply_by_the_equation(
+    shape: tuple[int, int, int, int], groups: int, layout: torch.memory_format
+) -> None:
     reference, published = pair(shape[1], groups)
     module = normalised(published)
     x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).contiguous(memory_format=layout)

@@ -47,7 +47,9 @@ def test_two_gains_of_one_network_stand_beside_each_other() -> None:
     app = page(compare, way="two", position="after 11", g="16", **{"second-gain": "normalised"})
     assert [app.select_slider(key=key).value for key in ("g", "second-g")] == [16, 16]
     headings = [row["heading"] for row in mounted(app, "tiles")][:2]
-    assert headings[0].startswith("after 11, g = 16 · ") and headings[1].startswith("after 11, normalised gain, g = 16 · ")
+    assert headings[0].startswith("after 11, g = 16 · ") and headings[1].startswith(
+        "after 11, normalised gain, g = 16 · "
+    )
 
 
 def test_other_modules_stand_beside_ulsam_on_one_scale() -> None:
@@ -56,12 +58,16 @@ def test_other_modules_stand_beside_ulsam_on_one_scale() -> None:
     titles = ["ULSAM, g = 4 (WACV 2020)", "ULSAM, g = 4, normalised gain (ours)", "BAM", "CBAM", "SimAM"]
     assert len(rows) == len(titles) and all(row["heading"].startswith(t) for row, t in zip(rows, titles, strict=True))
     assert [len(row["tiles"]) for row in rows] == [4, 4, 1, 1, 1]
-    ends = {(r["low"], r["high"]) for row in rows for tile in row["tiles"] for r in tile["drawing"]["readings"].values()}
+    ends = {
+        (r["low"], r["high"]) for row in rows for tile in row["tiles"] for r in tile["drawing"]["readings"].values()
+    }
     assert ends == {(0.5, 2.0)}
     (table,) = (frame.value for frame in app.dataframe)
     published, normalised = table["largest"][:2]
     assert 1 < published < 1.2 < normalised  # as published, the gain hardly moves
-    assert "SE and ECA weigh channels alone" in text_of(app) or any("SE and ECA" in c.help for c in app.caption if c.help)
+    assert "SE and ECA weigh channels alone" in text_of(app) or any(
+        "SE and ECA" in c.help for c in app.caption if c.help
+    )
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v1-0.5-after11-g4", "mobilenet_v1-0.5-after11-g4-normalised"])
@@ -100,7 +106,9 @@ def test_free_attention_acts_at_least_five_times_as_much_as_the_published_one() 
     """What the experiment was made for, over the group counts after four layers; in the manifest's own figures."""
     zoo = list_variants()
     own = [v for v in zoo if v.placement and v.placement.layers == (6, 8, 11, 13)]
-    free, published = ([studies.without_attention(v).mean for v in own if v.gain == gain] for gain in ("normalised", "published"))
+    free, published = (
+        [studies.without_attention(v).mean for v in own if v.gain == gain] for gain in ("normalised", "published")
+    )
     assert len(free) == len(published) == 5
     assert sum(free) >= 5 * sum(published)
     assert all(a > 2 * b for a, b in zip(free, published, strict=True))

@@ -1,4 +1,6 @@
-"""Files of weights that were made to harm: each is refused in one sentence, nothing in them runs, and none takes long."""
+"""Files of weights that were made to harm: each is refused in one sentence, nothing in them runs, and none takes
+long.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ class Calls:
 
 def with_pickle(steps: bytes, **extra: bytes) -> bytes:
     """A file as torch.save writes it, around any pickle."""
-    return zipped({"archive/data.pkl": steps, "archive/version": b"3\n", **{f"archive/data/{k}": v for k, v in extra.items()}})
+    return zipped(
+        {"archive/data.pkl": steps, "archive/version": b"3\n", **{f"archive/data/{k}": v for k, v in extra.items()}}
+    )
 
 
 def zipped(entries: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
@@ -97,7 +101,15 @@ def header(entries: dict[str, Any], data: bytes = b"", *, length: int | None = N
 def many_in_a_zip() -> bytes:
     """A million entries, as a directory alone: writing them all would take longer than any test may."""
     entry = b"PK\x01\x02" + b"\0" * 42
-    return b"PK\x03\x04" + b"\0" * 26 + entry * 1_000_000 + b"PK\x05\x06" + b"\0" * 8 + struct.pack("<II", 46_000_000, 30) + b"\0\0"
+    return (
+        b"PK\x03\x04"
+        + b"\0" * 26
+        + entry * 1_000_000
+        + b"PK\x05\x06"
+        + b"\0" * 8
+        + struct.pack("<II", 46_000_000, 30)
+        + b"\0\0"
+    )
 
 
 def many_of_one_storage() -> bytes:
@@ -109,7 +121,9 @@ def many_of_one_storage() -> bytes:
 
 def overlapping() -> bytes:
     """Two entries of the directory that lie at one place of the file."""
-    data = bytearray(zipped({"archive/data.pkl": b"\x80\x02}.", "archive/data/0": b"\0" * 64, "archive/data/1": b"\0" * 64}))
+    data = bytearray(
+        zipped({"archive/data.pkl": b"\x80\x02}.", "archive/data/0": b"\0" * 64, "archive/data/1": b"\0" * 64})
+    )
     second = data.rindex(b"PK\x01\x02")
     data[second + 42 : second + 46] = struct.pack("<I", 0)
     return bytes(data)
@@ -141,7 +155,11 @@ def old_storage(numel: int = 1 << 40) -> bytes:
     before: tuple[object, ...] = (0x1950A86A20F9469CFC6C, 1001, {})
     steps = b"\x80\x02}X\x01\x00\x00\x00a" + tensor_steps(numel, (1,), (1,)) + b"s."
     return (
-        b"".join(pickle.dumps(value, 2) for value in before) + steps + pickle.dumps(["0"], 2) + struct.pack("<q", numel) + b"\0" * 4
+        b"".join(pickle.dumps(value, 2) for value in before)
+        + steps
+        + pickle.dumps(["0"], 2)
+        + struct.pack("<q", numel)
+        + b"\0" * 4
     )
 
 
@@ -153,7 +171,11 @@ SENTENCES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "the same, protocol 5": (lambda: with_pickle(pickle.dumps(Calls(os.system, "touch ran"), 5)), "a.pt", r"\.system'"),
     "eval": (lambda: pt({"state_dict": [Calls(eval, "open('ran', 'w')")]}), "a.pt", r"asks for '\w+\.eval'"),
     "memory through bytearray": (lambda: pt({"a": Calls(bytearray, 10**12)}), "a.pt", "bytearray"),
-    "a module": (lambda: pt(nn.Sequential(nn.Conv2d(3, 8, 1))), "a.pt", r"torch\.nn\.modules.*save model\.state_dict\(\)"),
+    "a module": (
+        lambda: pt(nn.Sequential(nn.Conv2d(3, 8, 1))),
+        "a.pt",
+        r"torch\.nn\.modules.*save model\.state_dict\(\)",
+    ),
     "an object in a dictionary": (lambda: pt({"state_dict": whole(), "args": Path("x")}), "a.pt", r"asks for 'pathlib"),
     "texts that become bytes again and again": (
         lambda: with_pickle(
@@ -183,7 +205,11 @@ SENTENCES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "deep": (lambda: with_pickle(deep()), "a.pt", "no state dict"),
     "keys that hash forever": (keys_that_hash_forever, "a.pt", "neither text nor numbers"),
     "many steps": (lambda: with_pickle(b"\x80\x02" + b"N" * 1_900_000 + b"."), "a.pt", "too long"),
-    "a long pickle": (lambda: with_pickle(b"\x80\x02" + b"N" * 3_000_000 + b"."), "a.pt", "no list of tensors of a sensible size"),
+    "a long pickle": (
+        lambda: with_pickle(b"\x80\x02" + b"N" * 3_000_000 + b"."),
+        "a.pt",
+        "no list of tensors of a sensible size",
+    ),
     "a million entries": (many_in_a_zip, "a.pt", r"at most 10,000 tensors"),
     "tensors of one storage": (many_of_one_storage, "a.pt", "10,000|too long|sensible size"),
     "values from nothing": (lambda: one_tensor(1, (1 << 40,), (0,), 4), "a.pt", "has not the bytes"),
@@ -197,8 +223,16 @@ SENTENCES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     ),
     "entries that overlap": (overlapping, "a.pt", "overlap"),
     "two entries of a name": (doubled, "a.pt", "two entries of one name"),
-    "names that differ in case": (lambda: zipped({"a/data.pkl": b"}.", "A/DATA.PKL": b"cos\nsystem\n."}), "a.pt", "one name"),
-    "several folders": (lambda: zipped({"a/data.pkl": b"}.", "b/data.pkl": b"cos\nsystem\n."}), "a.pt", "several folders"),
+    "names that differ in case": (
+        lambda: zipped({"a/data.pkl": b"}.", "A/DATA.PKL": b"cos\nsystem\n."}),
+        "a.pt",
+        "one name",
+    ),
+    "several folders": (
+        lambda: zipped({"a/data.pkl": b"}.", "b/data.pkl": b"cos\nsystem\n."}),
+        "a.pt",
+        "several folders",
+    ),
     "a program": (script, "a.pt", "TorchScript"),
     "an empty zip": (lambda: zipped({}), "a.pt", "no file of torch.save|no PyTorch file|damaged"),
     "bytes behind a zip": (lambda: pt(whole()) + b"x", "a.pt", "cut short"),
@@ -213,7 +247,9 @@ SENTENCES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "a nested header": (lambda: struct.pack("<Q", 200_000) + b"[" * 200_000, "a.safetensors", "header cannot be read"),
     "a list for a header": (lambda: header([]), "a.safetensors", "header cannot be read"),  # type: ignore[arg-type]
     "many in a header": (
-        lambda: header({f"{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(MAX_TENSORS + 1)}),
+        lambda: header(
+            {f"{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(MAX_TENSORS + 1)}
+        ),
         "a.safetensors",
         "at most 10,000",
     ),
@@ -259,7 +295,11 @@ SENTENCES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "many layers": (
         lambda: save(
             {f"{i}.weight": torch.zeros(3, 3, 3, 3) for i in range(3_000)}
-            | {f"n.{i}.{k}": torch.zeros(1) for i in range(1_500) for k in ("weight", "bias", "running_mean", "running_var")}
+            | {
+                f"n.{i}.{k}": torch.zeros(1)
+                for i in range(1_500)
+                for k in ("weight", "bias", "running_mean", "running_var")
+            }
         ),
         "a.safetensors",
         "no MobileNet",
@@ -306,7 +346,9 @@ def test_the_size_of_what_is_made_is_known_before_it_is(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("options", [{}, BEFORE_1_6])
 def test_any_damage_is_one_error(options: dict[str, Any]) -> None:
-    """A bit flipped or an end cut off, in the part that says what there is: refused, or without effect on anything but values."""
+    """A bit flipped or an end cut off, in the part that says what there is: refused, or without effect on anything but
+    values.
+    """
     data = pt(dict(list(whole().items())[:8]), **options)
     generator = torch.Generator().manual_seed(3)
     for at in torch.randint(len(data), (300,), generator=generator).tolist():

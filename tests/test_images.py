@@ -28,7 +28,9 @@ def test_each_format_is_decoded(form: str) -> None:
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I", "F", "CMYK"])
 def test_each_mode_becomes_rgb(mode: str) -> None:
     form = "TIFF" if mode in {"CMYK", "F", "I"} else "PNG"
-    image = decode_image(encode(RGB.convert("L").convert(mode) if mode in {"I;16", "I", "F"} else RGB.convert(mode), form))
+    image = decode_image(
+        encode(RGB.convert("L").convert(mode) if mode in {"I;16", "I", "F"} else RGB.convert(mode), form)
+    )
     assert image.mode == "RGB"
 
 
@@ -73,7 +75,9 @@ def _claims(width: int, height: int) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.parametrize(

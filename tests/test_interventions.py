@@ -31,7 +31,9 @@ def network(request: pytest.FixtureRequest, lively: Callable[..., Network]) -> N
 def answer(network: Network, x: Tensor, intervention: Intervention, seed: int = 0) -> tuple[Tensor, dict[int, Tensor]]:
     assert network.placement is not None
     first = network.placement.layers[0]
-    return network.from_attention(network.before_attention(x, first), first, intervene(network, intervention, seed=seed))
+    return network.from_attention(
+        network.before_attention(x, first), first, intervene(network, intervention, seed=seed)
+    )
 
 
 def test_attention_off_is_the_network_without_modules(lively: Callable[..., Network]) -> None:
@@ -65,7 +67,8 @@ def test_shuffled_maps_hold_the_same_values_at_other_places(network: Network) ->
     torch.testing.assert_close(shuffled.flatten(2).sort().values, own.flatten(2).sort().values)
     where = [(shuffled[0, k].flatten()[:, None] - own[0, k].flatten()).abs().argmin(1) for k in range(4)]
     assert not torch.equal(where[0], where[1])  # an order for each subspace
-    torch.testing.assert_close(answer(network, x[1:2], "shuffled")[0], logits[1:2])  # which does not depend on the batch
+    # which does not depend on the batch
+    torch.testing.assert_close(answer(network, x[1:2], "shuffled")[0], logits[1:2])
     assert not torch.allclose(answer(network, x, "shuffled", seed=1)[1][7], shuffled)
 
 
@@ -81,7 +84,9 @@ def test_a_pass_may_begin_where_the_attention_does(mode: Mode, lively: Callable[
 
 @pytest.mark.parametrize("mode", ["after", "instead"])
 @torch.inference_mode()
-def test_what_takes_effect_in_place_of_the_maps_may_be_several_for_one_picture(mode: Mode, lively: Callable[..., Network]) -> None:
+def test_what_takes_effect_in_place_of_the_maps_may_be_several_for_one_picture(
+    mode: Mode, lively: Callable[..., Network]
+) -> None:
     model = optimize(lively("mobilenet_v1", Placement((8, 11), 2, mode)))
     features = model.before_attention(torch.randn(1, 3, 64, 64), 8)
     own = model.attention_of(8).attention(features)
@@ -97,7 +102,9 @@ def test_the_effects_over_pictures_are_those_of_the_changed_networks() -> None:
     model, pictures = load_variant(NAME), sample_pictures(variant.classes)
     effects = evaluate(model, pictures, variant.preprocessing, quiet=True)["effects"]
     assert effects.keys() == INTERVENTIONS.keys()
-    x = torch.cat([prepare(decode_image(f.read_bytes()), Preprocessing(variant.input_size)).tensor for f in pictures.files])
+    x = torch.cat(
+        [prepare(decode_image(f.read_bytes()), Preprocessing(variant.input_size)).tensor for f in pictures.files]
+    )
     rows, labels = np.arange(len(pictures.labels)), np.array(pictures.labels)
     before = model(x).softmax(1).numpy()
     for name in INTERVENTIONS:
@@ -107,4 +114,6 @@ def test_the_effects_over_pictures_are_those_of_the_changed_networks() -> None:
         assert effects[name]["flips"] == pytest.approx(100 * (after.argmax(1) != before.argmax(1)).mean(), abs=0.01)
         assert effects[name]["top1"] == pytest.approx(100 * (after.argmax(1) == labels).mean(), abs=0.01)
     assert len(list_samples()) >= len(labels) >= 7
-    assert "effects" not in evaluate(load_variant("mobilenet_v1-0.5-plain"), pictures, variant.preprocessing, quiet=True)
+    assert "effects" not in evaluate(
+        load_variant("mobilenet_v1-0.5-plain"), pictures, variant.preprocessing, quiet=True
+    )

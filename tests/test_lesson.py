@@ -80,7 +80,9 @@ def test_probes_are_pictures_whose_regions_hold_what_they_name(probe: object) ->
         assert (part("large disc") > 230).sum() > 20 * (part("small disc") > 230).sum()
         assert part("top right").max() <= 111
     if probe.title == "Two gratings":
-        changes = {name: np.abs(np.diff(np.sign(part(name)[0] - 128))).sum() / part(name).shape[1] for name in probe.regions}
+        changes = {
+            name: np.abs(np.diff(np.sign(part(name)[0] - 128))).sum() / part(name).shape[1] for name in probe.regions
+        }
         assert changes["fine stripes"] > 3 * changes["coarse stripes"]
     if probe.moved:
         draw, (down, right) = probe.moved
@@ -175,8 +177,12 @@ def test_the_handout_holds_everything_and_asks_the_network_for_nothing() -> None
 
 
 def printed(pdf: bytes) -> list[tuple[str, int]]:
-    """Return, for each run of text in its order, what kind of element holds it (``"H2"``) and the number of its page's object."""
-    objects = {int(n): body for n, body in re.findall(rb"(\d+) 0 obj\n<<(/Type /StructElem.*?)>>\nendobj", pdf, re.DOTALL)}
+    """Return, for each run of text in its order, what kind of element holds it (``"H2"``) and the number of its page's
+    object.
+    """
+    objects = {
+        int(n): body for n, body in re.findall(rb"(\d+) 0 obj\n<<(/Type /StructElem.*?)>>\nendobj", pdf, re.DOTALL)
+    }
     found: list[tuple[str, int]] = []
 
     def walk(number: int, kind: str, page: int) -> None:

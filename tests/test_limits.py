@@ -1,4 +1,6 @@
-"""What one visitor may have, and all of them together: said calmly where it is reached, and set by whoever runs a server."""
+"""What one visitor may have, and all of them together: said calmly where it is reached, and set by whoever runs a
+server.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ from ulsam_viz.zoo.variants import get_variant
 VARIANT = get_variant("mobilenet_v1-0.5-plain")
 
 
-def test_limits_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_limits_are_read_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name, usual in ((VISITORS, 100), (UPLOADS, 256)):
         monkeypatch.delenv(name, raising=False)
         assert limit(name) == usual
@@ -44,7 +48,9 @@ def test_who_is_there_stays_and_who_comes_waits() -> None:
     assert watch.has_room("c", 2)
 
 
-def test_what_a_page_waits_for_is_kept_until_it_stops_though_its_visitor_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_page_waits_for_is_kept_until_it_stops_though_its_visitor_has_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     gone: list[Future[Any]] = []
 
     class Records:
@@ -108,7 +114,8 @@ def test_nobody_waits_for_more_than_the_line_holds(monkeypatch: pytest.MonkeyPat
     mine = [engine.run(n, picture, VARIANT, "cpu", lambda *_: None, visitor="one") for n in range(3)]
     with pytest.raises(TooMuchError, match="You already wait for 3 computations"):
         engine.run("more", picture, VARIANT, "cpu", lambda *_: None, visitor="one")
-    assert engine.run(0, picture, VARIANT, "cpu", lambda *_: None, visitor="one") is mine[0]  # the same again is no more
+    # the same again is no more
+    assert engine.run(0, picture, VARIANT, "cpu", lambda *_: None, visitor="one") is mine[0]
     others = engine.run("theirs", picture, VARIANT, "cpu", lambda *_: 7, visitor="two")
     assert engine.ahead_of(others) == 1  # their turn comes after one of the first's three
     engine.release(mine[:1] * 2)

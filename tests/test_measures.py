@@ -36,7 +36,12 @@ def test_effective_area_from_one_place_to_all() -> None:
 def test_dead_is_uniform_and_nothing_else() -> None:
     nearly = UNIFORM.copy()
     nearly[0, 0] *= 1.01
-    assert measures.is_dead(np.stack([UNIFORM, POINT, nearly, UNIFORM.astype(np.float32)])).tolist() == [True, False, False, True]
+    assert measures.is_dead(np.stack([UNIFORM, POINT, nearly, UNIFORM.astype(np.float32)])).tolist() == [
+        True,
+        False,
+        False,
+        True,
+    ]
 
 
 def test_redundancy_finds_equal_opposite_and_dead() -> None:

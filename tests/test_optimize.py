@@ -1,4 +1,6 @@
-"""Any network with ULSAM in it made fast: same outputs, nothing folded that somebody looks at, the argument as it was."""
+"""Any network with ULSAM in it made fast: same outputs, nothing folded that somebody looks at, the argument as it
+was.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ class OwnOrder(nn.Sequential):
 
 
 class Whole(nn.Module):
-    """Convolutions and norms that stand next to each other in every way, and two attention modules, one of them used twice."""
+    """Convolutions and norms that stand next to each other in every way, and two attention modules, one of them used
+    twice.
+    """
 
     def __init__(self) -> None:
         super().__init__()

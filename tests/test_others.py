@@ -67,7 +67,8 @@ def test_simam_equals_its_equations_in_numpy() -> None:
     expected = np.empty_like(x)
     for n, c in np.ndindex(x.shape[:2]):
         plane = x[n, c]
-        energy = 4 * (plane.var(ddof=1) + 1e-4) / ((plane - plane.mean()) ** 2 + 2 * plane.var(ddof=1) + 2e-4)  # equation 5
+        # equation 5
+        energy = 4 * (plane.var(ddof=1) + 1e-4) / ((plane - plane.mean()) ** 2 + 2 * plane.var(ddof=1) + 2e-4)
         expected[n, c] = plane / (1 + np.exp(-1 / energy))
     torch.testing.assert_close(SimAM(CHANNELS)(features().double()).numpy(), expected)
 
@@ -94,7 +95,9 @@ def test_bam_equals_its_equations_layer_by_layer() -> None:
             total = total + torch.einsum("oc,nchw->nohw", weight[:, :, i, j], part)
         return total
 
-    of_channel = norm(dense(norm(dense(x.mean((2, 3), keepdim=True), "channel.0"), "channel.1").relu(), "channel.3"), "channel.4")
+    of_channel = norm(
+        dense(norm(dense(x.mean((2, 3), keepdim=True), "channel.0"), "channel.1").relu(), "channel.3"), "channel.4"
+    )
     z = norm(dense(x, "spatial.0"), "spatial.1").relu()
     z = norm(dense(z, "spatial.3", 4), "spatial.4").relu()
     z = norm(dense(z, "spatial.6", 4), "spatial.7").relu()
@@ -114,7 +117,8 @@ def test_its_map_is_the_gain_relative_to_its_mean(name: str) -> None:
         torch.testing.assert_close(out, x * gain)
     over_places = gain.mean(1, keepdim=True)
     torch.testing.assert_close(maps * maps[0, 0].numel(), over_places / over_places.mean((2, 3), keepdim=True))
-    assert (maps.flatten(2).std(2) > 1e-6).all() == (name in SPATIAL)  # where a place is as good as another, the map is flat
+    # where a place is as good as another, the map is flat
+    assert (maps.flatten(2).std(2) > 1e-6).all() == (name in SPATIAL)
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -161,7 +165,8 @@ def test_their_cost_is_counted() -> None:
     assert added["se"].params - plain.params == 2 * m * m // 16
     assert added["se"].macs - plain.macs == 2 * m * m // 16
     assert added["cbam"].params - plain.params == 2 * m * m // 16 + 98 + 2
-    assert added["cbam"].macs - plain.macs == 2 * (2 * m * m // 16) + 98 * places  # the same layers for mean and maximum
+    # the same layers for mean and maximum
+    assert added["cbam"].macs - plain.macs == 2 * (2 * m * m // 16) + 98 * places
     assert added["eca"].params - plain.params == 5 and added["eca"].macs - plain.macs == 5 * m
     assert added["simam"].params == plain.params and added["simam"].macs == plain.macs
     # The gain reads and writes all features at least, and SimAM reads them several times.
@@ -174,7 +179,8 @@ def test_their_cost_is_counted() -> None:
 def test_one_counter_tells_what_all_modules_move(groups: int, gain: Gain) -> None:
     """ULSAM as the others: the tensors that PyTorch's operators read and write, convolutions apart."""
     m, g, places = 256, groups, 14 * 14
-    norms = 2 * (m + g) * places + 4 * (m + g)  # each reads features, scale, shift, mean and variance, and writes features
+    # each reads features, scale, shift, mean and variance, and writes features
+    norms = 2 * (m + g) * places + 4 * (m + g)
     others = 2 * (m + g) * places + 3 * m * places + 2 * g * places  # ReLUs; the pool, with its indices; the softmax
     applied = (3 * m + g) * places + (4 * g * places if gain == "normalised" else 0)  # x twice and the gain in, x out
     plain = count_cost(MobileNetV1(0.5, 101)).elementwise_bytes
@@ -186,7 +192,13 @@ def test_element_wise_traffic_orders_modules_by_what_they_move() -> None:
     """At g = 4 ULSAM moves as much as BAM and CBAM do, not a fifth less."""
     plain, *added = (
         count_cost(MobileNetV1(0.5, 101, placement)).elementwise_bytes
-        for placement in (None, *(Placement((11,), 4 if name == "ulsam" else 1, module=name) for name in ("eca", "bam", "cbam", "ulsam", "simam")))
-    )  # fmt: skip
+        for placement in (
+            None,
+            *(
+                Placement((11,), 4 if name == "ulsam" else 1, module=name)
+                for name in ("eca", "bam", "cbam", "ulsam", "simam")
+            ),
+        )
+    )
     assert added == sorted(added)
     assert [(moved - plain) / 1e6 for moved in added] == pytest.approx([0.61, 1.97, 2.03, 2.035, 3.02], abs=0.006)

@@ -25,10 +25,25 @@ from ulsam_viz.text.escaping import escape_markdown, escape_plotly, markdown_cod
 from ulsam_viz.ui.dataset.opening import OFFERED
 from ulsam_viz.ui.run.uploaded_networks import SWITCH
 
-#: Fields that no browser reads as Markdown: what is typed or chosen, names that no one sees, and what has a test of its own.
-_PLAIN = {"id", "form_id", "json", "spec", "columns", "alt", "value", "default", "raw_value", "raw_values", "placeholder", "url"}
+#: Fields that no browser reads as Markdown: what is typed or chosen, names that no one sees, and what has a test of its
+#: own.
+_PLAIN = {
+    "id",
+    "form_id",
+    "json",
+    "spec",
+    "columns",
+    "alt",
+    "value",
+    "default",
+    "raw_value",
+    "raw_values",
+    "placeholder",
+    "url",
+}
 _PLAIN_OPTIONS = {"Selectbox", "Slider", "MultiSelect"}
-_READ = [sign for sign in SIGNS if sign not in (":red", "-> <- --", "%{x}", "\\*")]  # which stand in what is escaped, too
+# which stand in what is escaped, too
+_READ = [sign for sign in SIGNS if sign not in (":red", "-> <- --", "%{x}", "\\*")]
 
 
 def inspect() -> None:
@@ -127,12 +142,19 @@ def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 IN_VAIN = dict.fromkeys(("picture", "position", "g", "target", "crop", "net"), HOSTILE)
 VIEWS_OF_ONE = [
-    *((inspect, {"picture": "Cat", "subspace": "layer 11, subspace 1", "question": q}) for q in ("ablation", "through", "what-if")),
+    *(
+        (inspect, {"picture": "Cat", "subspace": "layer 11, subspace 1", "question": q})
+        for q in ("ablation", "through", "what-if")
+    ),
     (inspect, IN_VAIN),
     (inspect, {"net": OWN}),
     *((compare, {"way": way}) for way in ("groups", "positions", "two")),
     (compare, {"way": HOSTILE, "second-net": HOSTILE, "second-position": HOSTILE}),
-    *((learn, {"part": "lesson", "step": step.id}) for step in STEPS if step.id in ("why", "output", "reading", "groups")),
+    *(
+        (learn, {"part": "lesson", "step": step.id})
+        for step in STEPS
+        if step.id in ("why", "output", "reading", "groups")
+    ),
     *((learn, {"part": part}) for part in ("probes", "experiments", HOSTILE)),
     (evidence, {}),
 ]
@@ -153,7 +175,9 @@ def test_no_control_reads_names_of_a_manifest_or_an_address_as_markdown(
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_no_control_reads_a_tables_texts_as_markdown(view: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_control_reads_a_tables_texts_as_markdown(
+    view: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = hostile_table(tmp_path)
     monkeypatch.setenv(OFFERED, str(folder))
     app = page(dataset, source="table", table=folder.name, look=view, measure=f"agreement_{HOSTILE}")
@@ -173,15 +197,21 @@ def test_no_refusal_reads_a_files_name_as_markdown(monkeypatch: pytest.MonkeyPat
     app.query_params["net"], app.query_params["methods"] = "V1-0.5", "Saliency"
     app.session_state["own-network"] = True
     app.run()
-    app.file_uploader(key="own-file").upload(f"{HOSTILE.replace('/', '|')}.pt", b"no network", "application/octet-stream").run()
+    app.file_uploader(key="own-file").upload(
+        f"{HOSTILE.replace('/', '|')}.pt", b"no network", "application/octet-stream"
+    ).run()
     (error,) = app.error
     assert "evil" in error.value and not read_as_something_else(app)
 
 
 def test_messages_of_the_pages_escape_what_is_put_into_them() -> None:
     """Errors tell what files, addresses and manifests say: whatever stands in one is a number or escaped."""
-    files = [(file, ast.parse(file.read_text(encoding="utf-8"))) for file in Path(ulsam_viz.ui.__file__).parent.rglob("*.py")]
-    calls = [(file, node) for file, tree in files for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args]
+    files = [
+        (file, ast.parse(file.read_text(encoding="utf-8"))) for file in Path(ulsam_viz.ui.__file__).parent.rglob("*.py")
+    ]
+    calls = [
+        (file, node) for file, tree in files for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args
+    ]
     messages = [(file, node) for file, node in calls if getattr(node.func, "attr", "") in ("error", "warning", "toast")]
     loose = [f"{file.name}:{node.lineno}" for file, node in messages if not _is_escaped(node.args[0])]
     assert messages
@@ -191,10 +221,13 @@ def test_messages_of_the_pages_escape_what_is_put_into_them() -> None:
 def _is_escaped(text: ast.expr) -> bool:
     if isinstance(text, ast.JoinedStr):
         return all(
-            isinstance(p, ast.Constant) or (isinstance(p, ast.FormattedValue) and (p.format_spec or _is_escaped(p.value)))
+            isinstance(p, ast.Constant)
+            or (isinstance(p, ast.FormattedValue) and (p.format_spec or _is_escaped(p.value)))
             for p in text.values
         )
-    return isinstance(text, ast.Constant) or (isinstance(text, ast.Call) and getattr(text.func, "id", "") == "escape_markdown")
+    return isinstance(text, ast.Constant) or (
+        isinstance(text, ast.Call) and getattr(text.func, "id", "") == "escape_markdown"
+    )
 
 
 @pytest.mark.parametrize("text", [*SIGNS, HOSTILE, "- a", "1. a", "# a", "a\n\n# b", "_a_ __b__ c_d", "a ` b `` c"])

@@ -1,4 +1,6 @@
-"""Files that others wrote: read as what they are, whatever their names, and refused in one sentence where they are not."""
+"""Files that others wrote: read as what they are, whatever their names, and refused in one sentence where they are
+not.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,14 @@ from torch import Tensor, nn
 from tests.oracle import ReferenceLoop, trained_looking
 from ulsam_viz import CheckpointError, list_variants, load_variant
 from ulsam_viz.cli.program import main
-from ulsam_viz.evidence.statistics import accuracy_of, conclusions, control_of, findings, noise_of_differences, seed_spread
+from ulsam_viz.evidence.statistics import (
+    accuracy_of,
+    conclusions,
+    control_of,
+    findings,
+    noise_of_differences,
+    seed_spread,
+)
 from ulsam_viz.evidence.tables import accuracy_tables, map_table
 from ulsam_viz.images.preprocessing import Preprocessing
 from ulsam_viz.models.adapter import insert_ulsam
@@ -141,9 +150,18 @@ WRITINGS: dict[str, Callable[[nn.Module], tuple[bytes, str]]] = {
     "state dict": lambda m: (pt(m.state_dict()), "a.pth"),
     "before 1.6": lambda m: (pt(m.state_dict(), _use_new_zipfile_serialization=False), "a.pth.tar"),
     "safetensors": lambda m: (safe(m), "a.safetensors"),
-    "DataParallel": lambda m: (pt({"state_dict": {f"module.{k}": v for k, v in m.state_dict().items()}, "epoch": 3}), "a.pt"),
+    "DataParallel": lambda m: (
+        pt({"state_dict": {f"module.{k}": v for k, v in m.state_dict().items()}, "epoch": 3}),
+        "a.pt",
+    ),
     "with its optimizer": lambda m: (
-        pt({"model": m.state_dict(), "optimizer": torch.optim.Adam(m.parameters()).state_dict(), "best": torch.tensor(70.1)}),
+        pt(
+            {
+                "model": m.state_dict(),
+                "optimizer": torch.optim.Adam(m.parameters()).state_dict(),
+                "best": torch.tensor(70.1),
+            }
+        ),
         "a.pt",
     ),
     "no counters": lambda m: (pt({"net": {k: v for k, v in m.state_dict().items() if "num_batches" not in k}}), "a.pt"),
@@ -162,7 +180,8 @@ def test_a_reference_module_in_a_stand_alone_v1_is_read_exactly(writing: str, bo
 
 
 @pytest.mark.parametrize(
-    ("after", "instead", "groups"), [((2,), (), 1), ((6, 8, 11, 13), (), 8), ((), (8, 10), 2), ((), (14,), 16), ((), (), 4)]
+    ("after", "instead", "groups"),
+    [((2,), (), 1), ((6, 8, 11, 13), (), 8), ((), (8, 10), 2), ((), (14,), 16), ((), (), 4)],
 )
 def test_places_and_groups_are_inferred(after: tuple[int, ...], instead: tuple[int, ...], groups: int) -> None:
     model = lively(StandAlone(with_modules(mobilenet_v1(), after, instead, groups), "model", "fc"))
@@ -272,14 +291,21 @@ def test_wrappers_before_the_keys_of_the_adapter_change_nothing(prefix: str, hos
     if host == "ours":
         model = lively(insert_ulsam(MobileNetV1(0.25, 5), {"layers.11": 4}))
     else:
-        model = lively(insert_ulsam(torchvision.models.mobilenet_v2(num_classes=5, width_mult=0.35), {"features.13": 4}))
+        model = lively(
+            insert_ulsam(torchvision.models.mobilenet_v2(num_classes=5, width_mult=0.35), {"features.13": 4})
+        )
     found = {
         "state_dict": {prefix + k: v for k, v in model.state_dict().items()},
         "pytorch-lightning_version": "2.5.0",
-        "callbacks": {"ModelCheckpoint{'monitor': None}": {"best_model_score": torch.tensor(1.0), "best_model_path": ""}},
+        "callbacks": {
+            "ModelCheckpoint{'monitor': None}": {"best_model_score": torch.tensor(1.0), "best_model_path": ""}
+        },
     }
     read_back = read(pt(found), "last.ckpt")
-    assert read_back.variant.placement == Placement((11 if host == "ours" else 14,), 4) and read_back.variant.name == "last"
+    assert (
+        read_back.variant.placement == Placement((11 if host == "ours" else 14,), 4)
+        and read_back.variant.name == "last"
+    )
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(read_back.network(x), model(x), atol=1e-5, rtol=1e-5)
@@ -295,14 +321,19 @@ def prefixed(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 BOTH: dict[str, Callable[[Mapping[str, Tensor]], dict[str, Any]]] = {
     "timm": lambda s: {"state_dict": s, "state_dict_ema": averaged(s)},
-    "torchvision": lambda s: {"model": s, "model_ema": {"n_averaged": torch.tensor(3), **prefixed("module", averaged(s))}},
+    "torchvision": lambda s: {
+        "model": s,
+        "model_ema": {"n_averaged": torch.tensor(3), **prefixed("module", averaged(s))},
+    },
     "Lightning": lambda s: {"state_dict": prefixed("model", s) | prefixed("ema_model.module", averaged(s))},
     "a tracker": lambda s: {"net": s, "ema": {"decay": 0.999, "shadow": averaged(s)}},
 }
 
 
 @pytest.mark.parametrize("kind", BOTH)
-def test_of_raw_and_averaged_weights_one_is_taken_and_named(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_of_raw_and_averaged_weights_one_is_taken_and_named(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     weights = state()
     data = pt(BOTH[kind](weights))
     by_choice = {choice: read(data, "both.ckpt", kind=choice) for choice in (None, "ema", "raw")}
@@ -316,7 +347,14 @@ def test_of_raw_and_averaged_weights_one_is_taken_and_named(kind: str, tmp_path:
     if kind == "timm":
         (tmp_path / "both.ckpt").write_bytes(data)
         (tmp_path / "classes.txt").write_text("\n".join(CLASSES))
-        command = ["add", str(tmp_path / "both.ckpt"), "--classes", str(tmp_path / "classes.txt"), "--to", str(tmp_path / "own")]
+        command = [
+            "add",
+            str(tmp_path / "both.ckpt"),
+            "--classes",
+            str(tmp_path / "classes.txt"),
+            "--to",
+            str(tmp_path / "own"),
+        ]
         assert main([*command, "--weights", "raw"]) == 0
         assert "the raw ones were taken" in capsys.readouterr().out
 
@@ -324,8 +362,16 @@ def test_of_raw_and_averaged_weights_one_is_taken_and_named(kind: str, tmp_path:
 @pytest.mark.parametrize("zipped", [True, False])
 def test_options_and_figures_beside_weights_are_not_made(zipped: bool) -> None:
     """What `argparse` and NumPy leave in a file stands for nothing: nothing of it is imported or built."""
-    options = argparse.Namespace(lr=0.1, sizes=[96, 192], device=torch.device("cpu"), inner=argparse.Namespace(seed=None))
-    found = {"state_dict": state(), "args": options, "best": np.float64(71.2), "epoch": np.int64(3), "losses": np.arange(3.0)}
+    options = argparse.Namespace(
+        lr=0.1, sizes=[96, 192], device=torch.device("cpu"), inner=argparse.Namespace(seed=None)
+    )
+    found = {
+        "state_dict": state(),
+        "args": options,
+        "best": np.float64(71.2),
+        "epoch": np.int64(3),
+        "losses": np.arange(3.0),
+    }
     read_back = read(pt(found, _use_new_zipfile_serialization=zipped), "a.ckpt")
     assert torch.equal(read_back.weights["classifier.weight"], state_of(found)["fc.weight"])
 
@@ -375,7 +421,11 @@ def test_a_new_backbone_is_recognised_by_its_line_in_the_table(
 
 
 def test_every_shipped_checkpoint_is_recognised() -> None:
-    kinds = {(v.backbone, v.placement and (v.placement.mode, v.gain, v.placement.module)): v for v in list_variants() if not v.base}
+    kinds = {
+        (v.backbone, v.placement and (v.placement.mode, v.gain, v.placement.module)): v
+        for v in list_variants()
+        if not v.base
+    }
     for variant in kinds.values():
         assert variant.path
         found = read_checkpoint(variant.path.read_bytes(), variant.path.name, classes=variant.classes)
@@ -422,7 +472,10 @@ def without(key: str) -> dict[str, Tensor]:
 
 
 STRANGE: dict[str, tuple[Callable[[], Mapping[str, Tensor]], str]] = {
-    "another network": (lambda: torchvision.models.resnet18().state_dict(), "no MobileNet's but a ResNet's.*insert_ulsam"),
+    "another network": (
+        lambda: torchvision.models.resnet18().state_dict(),
+        "no MobileNet's but a ResNet's.*insert_ulsam",
+    ),
     "grey pictures": (
         lambda: state(**{"model.0.0.weight": torch.zeros(8, 1, 3, 3)}),
         r"'model\.0\.0\.weight' takes pictures of 1 channel, and networks here take three",
@@ -431,7 +484,10 @@ STRANGE: dict[str, tuple[Callable[[], Mapping[str, Tensor]], str]] = {
         lambda: MobileNetV1(0.25, 5).state_dict() | {"layers.1.0.weight": torch.zeros(8, 1, 3, 3)},
         "takes pictures of 1 channel",
     ),
-    "pictures of four channels": (lambda: state(**{"model.0.0.weight": torch.zeros(8, 4, 3, 3)}), "pictures of 4 channels"),
+    "pictures of four channels": (
+        lambda: state(**{"model.0.0.weight": torch.zeros(8, 4, 3, 3)}),
+        "pictures of 4 channels",
+    ),
     "a MobileNet-V3": (
         lambda: torchvision.models.mobilenet_v3_small().state_dict(),
         r"20 of its \d+ tensors were not understood: .*'features\.1\.block\.1\.fc1\.weight', .*\.\.\.",
@@ -449,7 +505,10 @@ STRANGE: dict[str, tuple[Callable[[], Mapping[str, Tensor]], str]] = {
     "whole numbers": (lambda: {k: v.int() for k, v in state().items()}, "not understood"),
     "long names": (lambda: state(**{"x" * 5000: torch.zeros(1)}), "not understood: 'xxx"),
     "nothing": (lambda: {}, "no state dict"),
-    "a scalar": (lambda: {"layers.1.0.weight": torch.tensor(1.0), "classifier.weight": torch.tensor(1.0)}, "cannot be used"),
+    "a scalar": (
+        lambda: {"layers.1.0.weight": torch.tensor(1.0), "classifier.weight": torch.tensor(1.0)},
+        "cannot be used",
+    ),
     "a few of ours": (
         lambda: {"layers.1.0.weight": torch.zeros(8, 3, 3, 3), "classifier.weight": torch.zeros(5, 9)},
         "lacks 245 tensors",
@@ -608,24 +667,34 @@ def test_only_own_records_may_lack_figures_or_have_other_precision(tmp_path: Pat
         (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"variants": [record | change]}))
         with pytest.raises(CheckpointError, match=r"manifest\.json"):
             list_variants(tmp_path)
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"variants": [record | {"own": True, "metrics": {}}]}))
+    (tmp_path / "manifest.json").write_text(
+        json.dumps(manifest | {"variants": [record | {"own": True, "metrics": {}}]})
+    )
     (variant,) = list_variants(tmp_path)
     assert isinstance(variant, Variant) and variant.own
 
 
-def test_class_names_are_checked(tmp_path: Path, theirs: tuple[Path, Path, nn.Module], capsys: pytest.CaptureFixture[str]) -> None:
+def test_class_names_are_checked(
+    tmp_path: Path, theirs: tuple[Path, Path, nn.Module], capsys: pytest.CaptureFixture[str]
+) -> None:
     for text, reason in (("", "none"), ("a\n\nb", "line 2 is empty")):
         (tmp_path / "few.txt").write_text(text)
         assert main(["add", str(theirs[0]), "--classes", str(tmp_path / "few.txt")]) == 2
         assert reason in capsys.readouterr().err
 
 
-def test_several_folders_are_named_by_the_environment(theirs: tuple[Path, Path, nn.Module], own: Path, tmp_path: Path) -> None:
+def test_several_folders_are_named_by_the_environment(
+    theirs: tuple[Path, Path, nn.Module], own: Path, tmp_path: Path
+) -> None:
     add_network(theirs[0], classes=CLASSES, preprocessing=Preprocessing(64), folder=tmp_path / "more")
     named = os.pathsep.join([str(CHECKPOINTS), str(tmp_path / "more")])
     look = "from ulsam_viz import list_variants; print([v.name for v in list_variants()][-1], len(list_variants()))"
     found = subprocess.run(
-        [sys.executable, "-c", look], env=os.environ | {"ULSAM_VIZ_CHECKPOINTS": named}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", look],
+        env=os.environ | {"ULSAM_VIZ_CHECKPOINTS": named},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert found.stdout.split() == ["my-net", str(len(list_variants()) + 1)]
 

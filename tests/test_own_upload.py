@@ -66,7 +66,8 @@ def test_removing_its_file_returns_to_what_was_chosen_before() -> None:
     app.file_uploader(key="own-file").clear()  # as a browser does before it sends what replaces the file
     fine(app.run())
     bring(app, "bad.pth", b"not a network")
-    assert len(app.error) == 1 and app.segmented_control(key="net").value == "mine"  # which stays, as nothing took its place
+    # which stays, as nothing took its place
+    assert len(app.error) == 1 and app.segmented_control(key="net").value == "mine"
 
 
 def test_what_was_said_wrong_can_be_said_again() -> None:
@@ -106,7 +107,14 @@ def _nan() -> bytes:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"not a network", a_file()[:-2000], _nan(), pt({"weight": Evil()}), pt({f"k{i}": torch.zeros(1) for i in range(20_000)})],
+    [
+        b"",
+        b"not a network",
+        a_file()[:-2000],
+        _nan(),
+        pt({"weight": Evil()}),
+        pt({f"k{i}": torch.zeros(1) for i in range(20_000)}),
+    ],
     ids=["empty", "text", "truncated", "nan", "pickle", "tiny tensors"],
 )
 def test_a_bad_file_is_one_sentence_and_nothing_else_changes(data: bytes) -> None:

@@ -128,7 +128,8 @@ image = ulsam_viz.decode_image(list_samples()[0].path.read_bytes())
 result = ulsam_viz.explain(image, {NAME!r}, methods=("grad_cam",))
 lite = ulsam_viz.load_variant("efficientnet_lite0-after12-g4")
 print(json.dumps({{
-    "file": ulsam_viz.__file__, "version": ulsam_viz.__version__, "variants": [v.name for v in ulsam_viz.list_variants()],
+    "file": ulsam_viz.__file__, "version": ulsam_viz.__version__,
+    "variants": [v.name for v in ulsam_viz.list_variants()],
     "maps": result.attention[11].shape, "target": result.target, "path": sys.path, "layers": len(lite.layers),
 }}))
 """
@@ -145,7 +146,10 @@ print(json.dumps({{
 def test_installed_it_needs_no_torch_for_the_first_view_and_knows_its_version(installed: Installed) -> None:
     look = "import sys, ulsam_viz.ui.first_view as f; f.read_first_view().crop(); sys.exit('torch' in sys.modules)"
     installed.run("python", "-c", look)
-    code = "from importlib.metadata import version; from ulsam_viz.training.folder import code_version as c; print(version('ulsam-viz'), c())"
+    code = (
+        "from importlib.metadata import version; from ulsam_viz.training.folder import code_version as c; "
+        "print(version('ulsam-viz'), c())"
+    )
     assert installed.run("python", "-c", code).split() == [ulsam_viz.__version__, ulsam_viz.__version__]
 
 
@@ -176,7 +180,10 @@ async def _visit(address: str) -> tuple[Any, list[Any]]:
     message, session, elements = BackMsg(), None, []
     message.rerun_script.query_string = SMALL_NETWORK
     stream = address.replace("http", "ws", 1) + "/_stcore/stream"
-    async with asyncio.timeout(PATIENCE), websockets.connect(stream, subprotocols=["streamlit"], max_size=None) as socket:  # type: ignore[list-item]
+    async with (
+        asyncio.timeout(PATIENCE),
+        websockets.connect(stream, subprotocols=["streamlit"], max_size=None) as socket,  # type: ignore[list-item]
+    ):
         await socket.send(message.SerializeToString())
         while True:
             answer = ForwardMsg.FromString(await socket.recv())  # type: ignore[arg-type]
@@ -189,7 +196,9 @@ async def _visit(address: str) -> tuple[Any, list[Any]]:
                 return session, elements
 
 
-def test_the_command_hands_streamlits_options_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_hands_streamlits_options_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     calls: list[list[str]] = []
     large = "--server.maxUploadSize=200"  # a network of the visitor's own may be larger than any picture
     monkeypatch.setattr("streamlit.web.cli.main", lambda arguments, prog_name: calls.append(arguments))

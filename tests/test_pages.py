@@ -50,7 +50,9 @@ def test_the_lattice_shows_every_group_count_at_a_position() -> None:
     rows = lattice(app)
     assert [len(row["tiles"]) for row in rows] == [1, 2, 4, 8, 16]
     assert all(re.fullmatch(rf"g = {len(row['tiles'])} · .+ [\d.]+%", row["heading"]) for row in rows)
-    assert all(not tile["note"] and "area" in tile["title"] and tile["selectable"] for row in rows for tile in row["tiles"])
+    assert all(
+        not tile["note"] and "area" in tile["title"] and tile["selectable"] for row in rows for tile in row["tiles"]
+    )
     assert [bool(row["legend"]) for row in rows] == [True] + [False] * 4  # one scale for all
     (table,) = (frame.value for frame in app.dataframe)
     assert table["network"].tolist() == ["control", *(f"g = {g}" for g in (1, 2, 4, 8, 16))]
@@ -92,7 +94,9 @@ def test_two_pictures_or_networks_stand_side_by_side_with_their_difference() -> 
         return page(compare, way="two", **{f"second-{name}": value for name, value in second.items()})
 
     def sides(app: AppTest) -> list[list[dict[str, Any]]]:
-        return [row["tiles"] for row in mounted(app, "tiles") if row["tiles"] and re.match(r"[01]\.", row["tiles"][0]["id"])]
+        return [
+            row["tiles"] for row in mounted(app, "tiles") if row["tiles"] and re.match(r"[01]\.", row["tiles"][0]["id"])
+        ]
 
     def row(app: AppTest, first: str) -> dict[str, Any]:
         return next(row for row in mounted(app, "tiles") if row["tiles"] and row["tiles"][0]["id"] == first)
@@ -180,35 +184,45 @@ def test_charts_compare_like_with_like_and_mark_the_chosen_network() -> None:
     grid, dots = charts(page(evidence))
     placed = [v for v in list_variants() if v.backbone == "mobilenet_v1" and v.placement and v.gain == "published"]
     z = grid["data"][0]["z"]
-    assert sum(value is not None for line in z for value in line) == len(placed) + len({position_name(v) for v in placed})
+    assert sum(value is not None for line in z for value in line) == len(placed) + len(
+        {position_name(v) for v in placed}
+    )
     names = grid["layout"]["yaxis"]["ticktext"]
     published = [line for line, name in zip(z, names, strict=True) if name.replace(", ", "").isdigit()]
     assert len(published) == 7
-    assert max(abs(value) for line in published for value in line) < 0.3  # like is compared with like: seeds alone differ by more
+    # like is compared with like: seeds alone differ by more
+    assert max(abs(value) for line in published for value in line) < 0.3
     assert len(grid["layout"]["shapes"]) == 1
     (row,) = (i for i, name in enumerate(grid["layout"]["yaxis"]["ticktext"]) if name == "11")
     frame = grid["layout"]["shapes"][0]
     assert (frame["x0"] + 0.5, frame["y0"] + 0.5) == (3, row)  # none, 1, 2, 4
-    large = [text for text, size in zip(dots["data"][0]["text"], dots["data"][0]["marker"]["size"], strict=True) if size > 7]
+    large = [
+        text for text, size in zip(dots["data"][0]["text"], dots["data"][0]["marker"]["size"], strict=True) if size > 7
+    ]
     assert len(large) == 3 and all(text.startswith("11, g = 4: ") for text in large)
 
 
 def test_the_plain_control_is_marked_where_it_is_the_control() -> None:
     grid, dots = charts(page(evidence, position="none (plain)"))
-    names = grid["layout"]["yaxis"]["ticktext"]  # what stands instead of a layer, or has the normalised gain, has another control
+    # what stands instead of a layer, or has the normalised gain, has another control
+    names = grid["layout"]["yaxis"]["ticktext"]
     after = sum(name.replace(", ", "").isdigit() for name in names)
     assert [shape["x0"] for shape in grid["layout"]["shapes"]] == [-0.5] * after
     assert sum(shape["line"]["width"] == 3 for shape in dots["layout"]["shapes"]) == after
 
 
 @pytest.mark.parametrize(("top1", "drawn"), [(77.04, 0), (77.06, 2)])
-def test_charts_in_which_all_is_alike_are_one_sentence(top1: float, drawn: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_charts_in_which_all_is_alike_are_one_sentence(
+    top1: float, drawn: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from dataclasses import replace
 
     zoo = [
         replace(v, metrics={**v.metrics, "top1": top1 if v.groups == 8 else 77.0}, repeats=())
         for v in list_variants()
-        if v.backbone == "mobilenet_v1" and v.gain == "published" and (v.placement is None or v.placement.layers == (11,))
+        if v.backbone == "mobilenet_v1"
+        and v.gain == "published"
+        and (v.placement is None or v.placement.layers == (11,))
     ]
     monkeypatch.setattr("ulsam_viz.ui.run.page.list_variants", lambda: zoo)
     app = page(evidence)
@@ -239,7 +253,9 @@ def test_a_visitor_is_told_what_was_computed_on_the_cpu_since_the_gpu_was_full(m
     assert sum("out of memory; this was computed on the CPU" in caption for caption in captions) == 1
 
 
-def test_times_in_one_table_are_of_one_measurement_and_a_damaged_network_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_times_in_one_table_are_of_one_measurement_and_a_damaged_network_has_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     import ulsam_viz.engine.engine as engine
     from ulsam_viz.models.cost import Latency
     from ulsam_viz.zoo.variants import CheckpointError, load_network

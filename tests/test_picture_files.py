@@ -1,4 +1,6 @@
-"""Files as cameras, scanners and other programs write them: colours as they are meant, and no metadata that costs the pixels."""
+"""Files as cameras, scanners and other programs write them: colours as they are meant, and no metadata that costs the
+pixels.
+"""
 
 from __future__ import annotations
 
@@ -42,13 +44,23 @@ def profile(space: bytes, tags: dict[bytes, bytes], kind: bytes = b"mntr", betwe
     for name, value in tags.items():
         table += name + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(value))
         body += value + bytes(-len(value) % 4)
-    head = struct.pack(">III", 132 + 12 * len(tags) + len(body), 0, 0x02400000) + kind + space + between + bytes(12) + b"acsp"
+    head = (
+        struct.pack(">III", 132 + 12 * len(tags) + len(body), 0, 0x02400000)
+        + kind
+        + space
+        + between
+        + bytes(12)
+        + b"acsp"
+    )
     return head.ljust(68, b"\0") + struct.pack(">3i", 63190, 65536, 54061).ljust(60, b"\0") + table + body
 
 
 GREY = profile(
     b"GRAY",
-    {b"wtpt": b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061), b"kTRC": b"curv" + bytes(4) + struct.pack(">IH", 1, 256)},
+    {
+        b"wtpt": b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061),
+        b"kTRC": b"curv" + bytes(4) + struct.pack(">IH", 1, 256),
+    },
 )
 
 
@@ -57,7 +69,9 @@ def cmyk() -> bytes:
     line, corners = bytes(range(256)), b""
     for ink in np.ndindex(2, 2, 2, 2):
         c, m, y, k = ink
-        corners += bytes([max(0, 255 - 90 * c - 100 * m - 15 * y - 200 * k), 128 - 35 * c + 60 * m, 128 - 40 * c + 70 * y])
+        corners += bytes(
+            [max(0, 255 - 90 * c - 100 * m - 15 * y - 200 * k), 128 - 35 * c + 60 * m, 128 - 40 * c + 70 * y]
+        )
     identity = struct.pack(">9i", *(65536 * int(i % 4 == 0) for i in range(9)))
     table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + identity + line * 4 + corners + line * 3
     return profile(b"CMYK", {b"A2B0": table}, b"prtr", b"Lab ")
@@ -111,7 +125,9 @@ def test_profiles_of_grey_transparent_and_palette_pictures_apply(colours: Image.
         Image.fromarray(np.asarray(grey, np.uint16) * 257),
     ):
         assert np.abs(np.asarray(decode_image(encode(image, icc_profile=GREY)), int) - linear).max() <= 2
-    assert same(decode_image(encode(grey, icc_profile=ADOBE)), decode_image(encode(grey.convert("RGB"), icc_profile=ADOBE)))
+    assert same(
+        decode_image(encode(grey, icc_profile=ADOBE)), decode_image(encode(grey.convert("RGB"), icc_profile=ADOBE))
+    )
     palette = colours.quantize(64)
     wanted = by_littlecms(palette.convert("RGB"), ADOBE)
     assert same(decode_image(encode(palette, icc_profile=ADOBE)), wanted)
@@ -155,12 +171,15 @@ def test_a_png_that_states_its_colours_without_a_profile_is_converted(colours: I
     adobe = decode_image(with_chunks(png, chunk(b"gAMA", struct.pack(">I", 45471)), chunk(b"cHRM", primaries)))
     green = decode_image(
         with_chunks(
-            encode(Image.new("RGB", (9, 9), (144, 255, 60))), chunk(b"cHRM", primaries), chunk(b"gAMA", struct.pack(">I", 45471))
+            encode(Image.new("RGB", (9, 9), (144, 255, 60))),
+            chunk(b"cHRM", primaries),
+            chunk(b"gAMA", struct.pack(">I", 45471)),
         )
     )
     assert (
         np.abs(
-            np.asarray(adobe, int) - by_littlecms(colours, matrix_profile(None, (*D65, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)))
+            np.asarray(adobe, int)
+            - by_littlecms(colours, matrix_profile(None, (*D65, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)))
         ).max()
         <= 2
     )
@@ -181,7 +200,9 @@ RGB = Image.fromarray(noise((40, 60, 3)))
 LARGE_TEXT = b"comment\0\0" + zlib.compress(bytes(4_000_000))
 DAMAGE_OF_A_PNG: dict[str, Callable[[bytes], bytes]] = {
     "compressed text of 4 MB": lambda png: with_chunks(png, chunk(b"zTXt", LARGE_TEXT)),
-    "international text of 4 MB": lambda png: with_chunks(png, chunk(b"iTXt", b"a\0\1\0\0\0" + zlib.compress(bytes(4_000_000)))),
+    "international text of 4 MB": lambda png: with_chunks(
+        png, chunk(b"iTXt", b"a\0\1\0\0\0" + zlib.compress(bytes(4_000_000)))
+    ),
     "text of 4 MB behind the pixels": lambda png: png[:-12] + chunk(b"zTXt", LARGE_TEXT) + png[-12:],
     "a text's checksum": lambda png: with_chunks(png, chunk(b"tEXt", b"a\0b", wrong=True)),
     "a text without end": lambda png: with_chunks(png, chunk(b"zTXt", b"a\0\7xyz")),
@@ -190,10 +211,14 @@ DAMAGE_OF_A_PNG: dict[str, Callable[[bytes], bytes]] = {
     "chunks that are too short": lambda png: with_chunks(
         png, *(chunk(k, b"") for k in (b"gAMA", b"cHRM", b"pHYs", b"sRGB", b"tRNS", b"acTL"))
     ),
-    "a profile of 3 MB": lambda png: with_chunks(png, chunk(b"iCCP", b"a\0\0" + zlib.compress(noise((3_000_000,)).tobytes()))),
+    "a profile of 3 MB": lambda png: with_chunks(
+        png, chunk(b"iCCP", b"a\0\0" + zlib.compress(noise((3_000_000,)).tobytes()))
+    ),
     "a profile of no method": lambda png: with_chunks(png, chunk(b"iCCP", b"a\0\9" + zlib.compress(P3))),
     "transparency with a wrong checksum": lambda png: with_chunks(png, chunk(b"tRNS", bytes(6), wrong=True)),
-    "frames out of order": lambda png: with_chunks(png, chunk(b"acTL", struct.pack(">II", 2, 0)), chunk(b"fcTL", bytes([9] * 26))),
+    "frames out of order": lambda png: with_chunks(
+        png, chunk(b"acTL", struct.pack(">II", 2, 0)), chunk(b"fcTL", bytes([9] * 26))
+    ),
     "no end": lambda png: png[:-12],
     "an end that is cut short": lambda png: png[:-5],
     "garbage behind the end": lambda png: png + b"garbage" * 99,
@@ -314,8 +339,15 @@ def tiff(
     def short(*numbers: int) -> tuple[int, bytes]:
         return 3, struct.pack(f"{order}{len(numbers)}H", *numbers)
 
-    tags = {256: short(values.shape[1]), 257: short(values.shape[0]), 258: short(*[bits or values.itemsize * 8] * channels)}
-    tags |= {259: short(8 if deflate else 1), 262: short((2 if channels > 2 else 1) if photometric is None else photometric)}
+    tags = {
+        256: short(values.shape[1]),
+        257: short(values.shape[0]),
+        258: short(*[bits or values.itemsize * 8] * channels),
+    }
+    tags |= {
+        259: short(8 if deflate else 1),
+        262: short((2 if channels > 2 else 1) if photometric is None else photometric),
+    }
     tags |= {273: (4, struct.pack(order + "I", 8)), 277: short(channels), 278: short(values.shape[0])}
     tags |= {279: (4, struct.pack(order + "I", len(raw))), 339: short(*[TYPES[values.dtype.kind]] * channels)}
     tags |= ({338: short(extra)} if extra is not None else {}) | (more or {})
@@ -443,7 +475,11 @@ def test_tags_of_a_tiff_cost_no_pixel_and_its_first_page_is_shown() -> None:
 
 def test_tiffs_that_no_decoder_here_reads_are_refused_with_the_reason() -> None:
     complex_values = tiff(np.zeros((16, 16), "u4"), more={339: (3, b"\6\0")})
-    for data in (complex_values, tiff(np.zeros((16, 16), "u4"), bits=24), tiff(np.zeros((16, 16), "u2"), more={259: (3, b"\7\0")})):
+    for data in (
+        complex_values,
+        tiff(np.zeros((16, 16), "u4"), bits=24),
+        tiff(np.zeros((16, 16), "u2"), more={259: (3, b"\7\0")}),
+    ):
         with pytest.raises(ImageError, match="TIFF holds values of a kind"):
             decode_image(data)
     with pytest.raises(ImageError, match="damaged"):

@@ -1,4 +1,6 @@
-"""Programs with another default dtype, networks in another precision, settings that threads share, and networks of one output."""
+"""Programs with another default dtype, networks in another precision, settings that threads share, and networks of one
+output.
+"""
 
 from __future__ import annotations
 
@@ -105,7 +107,9 @@ def test_variants_are_the_same_whatever_the_default_is(
     assert measure_module(16, 4, 7, 7, network=network, input_size=64, repeats=2).loop > 0
 
 
-def test_only_what_has_no_dtype_of_its_own_becomes_float32_and_only_in_this_thread(other_default: Callable[[], None]) -> None:
+def test_only_what_has_no_dtype_of_its_own_becomes_float32_and_only_in_this_thread(
+    other_default: Callable[[], None],
+) -> None:
     other_default()
     default = torch.get_default_dtype()
     elsewhere: list[torch.dtype] = []
@@ -116,7 +120,10 @@ def test_only_what_has_no_dtype_of_its_own_becomes_float32_and_only_in_this_thre
         made = [torch.zeros(2), torch.rand(2), torch.tensor([0.5]), torch.full((2,), 0.5), torch.arange(0.0, 1.0, 0.5)]
         assert {value.dtype for value in made} == {torch.float32}
         assert float(torch.tensor(0.1)) == float(np.float32(0.1))  # not rounded on its way
-        assert torch.tensor([1, 2]).dtype == torch.arange(3).dtype == torch.int64 and torch.full((2,), True).dtype == torch.bool
+        assert (
+            torch.tensor([1, 2]).dtype == torch.arange(3).dtype == torch.int64
+            and torch.full((2,), True).dtype == torch.bool
+        )
         assert torch.tensor(np.zeros(2)).dtype == torch.ones(2, dtype=torch.float64).dtype == torch.float64
     assert elsewhere == [torch.zeros(2).dtype] == [default]
 
@@ -152,7 +159,9 @@ def test_a_live_model_in_another_precision_is_looked_at_in_a_float32_copy_that_s
     same(numbers_of(seen, seen.ask(*QUESTIONS)), numbers_of(expected, expected.ask(*QUESTIONS)), 1e-5)
     assert {value.dtype for value in network.parameters()} == {dtype}
     name = str(dtype).removeprefix("torch.")
-    assert f"copy of the network, which is in {name}" in as_html(seen.reported()) and name not in as_html(expected.reported())
+    assert f"copy of the network, which is in {name}" in as_html(seen.reported()) and name not in as_html(
+        expected.reported()
+    )
 
 
 def test_a_network_that_runs_in_no_other_precision_is_refused_in_a_sentence(astronaut: Image.Image) -> None:
@@ -160,7 +169,9 @@ def test_a_network_that_runs_in_no_other_precision_is_refused_in_a_sentence(astr
         explain(astronaut, hosted(cast=torch.bfloat16), preprocessing=PRE)
 
 
-def test_a_network_of_one_output_is_refused_with_the_reason(astronaut: Image.Image, lively: Callable[..., Network]) -> None:
+def test_a_network_of_one_output_is_refused_with_the_reason(
+    astronaut: Image.Image, lively: Callable[..., Network]
+) -> None:
     with pytest.raises(ValueError, match=r"one output, and a softmax over one output is 100.0 % for every picture"):
         explain(astronaut, hosted(outputs=1), preprocessing=PRE)
     assert len(as_guest(hosted(outputs=2), None, PRE).classes) == 2

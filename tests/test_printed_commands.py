@@ -1,4 +1,6 @@
-"""Every command that the program prints runs as printed: in help, on pages, in reports, in the model card and the guides."""
+"""Every command that the program prints runs as printed: in help, on pages, in reports, in the model card and the
+guides.
+"""
 
 from __future__ import annotations
 
@@ -63,9 +65,10 @@ def collected() -> list[str]:
     for source in SOURCES:
         found += written_in(source.read_text(encoding="utf-8"))
     lines = (re.sub(r" {2,}.*", "", line).rstrip(" .;:)") for line in found)  # what an example shows stands behind it
+    # of which a text speaks
     return sorted(
         {line for line in lines if not any(other in line for other in _OTHERS) and "{" not in line} - {"add", "batch"}
-    )  # of which a text speaks
+    )
 
 
 def test_commands_are_found_where_they_are_printed() -> None:
@@ -109,7 +112,10 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def there(sandbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The sandbox, for one command; what takes long is left out behind the point where arguments, files and names are found."""
+    """The sandbox, for one command.
+
+    What takes long is left out behind the point where arguments, files and names are found.
+    """
     folder = tmp_path / "there"
     shutil.copytree(sandbox, folder, symlinks=True)
     monkeypatch.chdir(folder)
@@ -152,7 +158,9 @@ def test_a_printed_command_runs_as_printed(line: str, there: Path, capsys: pytes
 
 
 @pytest.mark.parametrize("backbone", ["mobilenet_v1", "mobilenet_v2", "efficientnet_lite0", "own"])
-def test_the_line_below_figures_measures_any_network(backbone: str, there: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_line_below_figures_measures_any_network(
+    backbone: str, there: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = "numbered" if backbone == "efficientnet_lite0" else "DIR/caltech101"
     if backbone == "own":
         assert main(["add", "mine.pt", "--classes", "classes.txt"]) == 0
@@ -168,11 +176,15 @@ def test_the_line_below_figures_measures_any_network(backbone: str, there: Path,
 
 
 @pytest.mark.parametrize("backbone", ["mobilenet_v1", "mobilenet_v2", "efficientnet_lite0", "own"])
-def test_the_command_of_a_report_gives_its_numbers(backbone: str, there: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_of_a_report_gives_its_numbers(
+    backbone: str, there: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     if backbone == "own":
         assert main(["add", "mine.pt", "--classes", "classes.txt"]) == 0
     variant = (
-        get_variant("mine") if backbone == "own" else next(v for v in list_variants() if v.backbone == backbone and v.placement)
+        get_variant("mine")
+        if backbone == "own"
+        else next(v for v in list_variants() if v.backbone == backbone and v.placement)
     )
     seen = explain(decode_image(Path("photo.jpg").read_bytes()), variant, ("saliency",), len(variant.classes) - 1)
     report = seen.reported(file="photo.jpg", to="again.html")
@@ -193,18 +205,29 @@ def test_the_command_that_enters_an_upload_enters_what_was_shown(
         torch.save({"model": weights, "model_ema": half}, "mine.pt")
         pre = Preprocessing(32)
     shown = read_checkpoint(
-        Path("mine.pt").read_bytes(), "mine.pt", classes=("a", "b", "c"), preprocessing=pre, gain="normalised", stem_stride=2
+        Path("mine.pt").read_bytes(),
+        "mine.pt",
+        classes=("a", "b", "c"),
+        preprocessing=pre,
+        gain="normalised",
+        stem_stride=2,
     ).variant
     words = shlex.split(entering(shown))
     assert main(words[words.index("add") :]) == 0, capsys.readouterr().err
     entered = get_variant(shown.name)
-    assert (entered.placement, entered.preprocessing, entered.classes) == (shown.placement, shown.preprocessing, shown.classes)
+    assert (entered.placement, entered.preprocessing, entered.classes) == (
+        shown.placement,
+        shown.preprocessing,
+        shown.classes,
+    )
     assert entered.made_by.get("weights") == shown.made_by.get("weights")
 
 
 def test_a_report_of_a_live_network_prints_python_that_gives_its_numbers(there: Path) -> None:
     torch.manual_seed(0)
-    host = nn.Sequential(nn.Conv2d(3, 8, 3, stride=4, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+    host = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=4, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)
+    )
     network, classes = insert_ulsam(host.eval(), {"1": 2}, example=torch.zeros(1, 3, 32, 32)), ("it's", "b", "c")
     seen = explain(
         decode_image(Path("photo.jpg").read_bytes()),

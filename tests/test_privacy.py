@@ -1,4 +1,6 @@
-"""Nothing of what a visitor brings reaches the disk or the server's log: both are read, while the server runs and afterwards."""
+"""Nothing of what a visitor brings reaches the disk or the server's log: both are read, while the server runs and
+afterwards.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +34,8 @@ from ulsam_viz.zoo.variants import get_variant
 
 VIEW = {"net": "V1-0.5"}
 VARIANT = get_variant("mobilenet_v1-0.5-after11-g4")
-# No file of half a megabyte can be written, however short it would live and however well it is hidden: the pictures are larger.
-# The shell becomes the server, so that its pid is the server's.
+# No file of half a megabyte can be written, however short it would live and however well it is hidden: the pictures are
+# larger. The shell becomes the server, so that its pid is the server's.
 NO_LARGE_FILES = ["sh", "-c", 'ulimit -f 1024; echo $$ > "$0"; exec "$@"']
 _LARGE = 2**21  # bytes: more than servers usually take into memory before they go on in a file
 
@@ -95,7 +97,10 @@ def network() -> Brought:
 
 def table(folder: Path) -> Brought:
     """Make a table, as `batch` writes it in a folder, of pictures whose names hold the mark."""
-    mark, rows = secrets.token_hex(12), pq.read_table(table_of_samples(folder, "out", 3, VARIANT.name) / "attention.parquet")
+    mark, rows = (
+        secrets.token_hex(12),
+        pq.read_table(table_of_samples(folder, "out", 3, VARIANT.name) / "attention.parquet"),
+    )
     names = pa.array([f"{mark}/{name}" for name in rows["picture"].to_pylist()])
     buffer = io.BytesIO()
     pq.write_table(rows.set_column(rows.schema.get_field_index("picture"), "picture", names), buffer)
@@ -235,9 +240,13 @@ async def a_visit(address: str, photographs: list[Photograph], network: Brought,
 def test_nothing_of_an_upload_reaches_disk_or_log(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     photographs, others = [photograph() for _ in range(4)], (network(), table(tmp_path_factory.mktemp("table")))
     places = Places.fresh(tmp_path)
-    looked_for = {f"{what} of {file.name}": run for file in (*photographs, *others) for what, run in file.traces().items()}
+    looked_for = {
+        f"{what} of {file.name}": run for file in (*photographs, *others) for what, run in file.traces().items()
+    }
     command = [*NO_LARGE_FILES, str(tmp_path / "pid"), sys.executable, "-m", "ulsam_viz", "app"]
-    with running_server(command, port="--port", folder=ROOT, environment=places.environment(), log=places.log) as address:
+    with running_server(
+        command, port="--port", folder=ROOT, environment=places.environment(), log=places.log
+    ) as address:
         asyncio.run(a_visit(address, photographs, *others))
         assert open_files(places.process) or not Path("/proc/self/fd").is_dir()
         assert not find(looked_for, [*places.files(), *open_files(places.process)])
@@ -247,11 +256,19 @@ def test_nothing_of_an_upload_reaches_disk_or_log(tmp_path: Path, tmp_path_facto
 
 def test_a_headless_server_asks_no_other_host_for_its_address(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with running_server([sys.executable, "-m", "ulsam_viz", "app"], port="--port", folder=ROOT, environment={}, log=log) as address:
-        until(lambda: f"URL: http://localhost:{address.rpartition(':')[2]}" in log.read_text(), "the address was printed")
+    with running_server(
+        [sys.executable, "-m", "ulsam_viz", "app"], port="--port", folder=ROOT, environment={}, log=log
+    ) as address:
+        until(
+            lambda: f"URL: http://localhost:{address.rpartition(':')[2]}" in log.read_text(), "the address was printed"
+        )
     said = log.read_text()
     assert "External URL" not in said and "external IP" not in said  # it had the answer, or had asked in vain
-    assert _served_at(["--server.address", "192.0.2.7"]) == _served_at(["--x=1", "--server.address=192.0.2.7"]) == "192.0.2.7"
+    assert (
+        _served_at(["--server.address", "192.0.2.7"])
+        == _served_at(["--x=1", "--server.address=192.0.2.7"])
+        == "192.0.2.7"
+    )
 
 
 def test_what_is_left_is_found(tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ CLASSES = ["cat", "dog", "stop_sign"]
 
 def a_report(picture: str = "A picture", address: str = "http://localhost/?g=4&picture=A", **changes: Any) -> Report:
     own = a_sheet()
-    part = replace(own.attributions["grad_cam"], values=own.attributions["grad_cam"].values[:63, :63])  # nine to a place
+    # nine to a place
+    part = replace(own.attributions["grad_cam"], values=own.attributions["grad_cam"].values[:63, :63])
     sheet = replace(own, picture=picture, pixels=own.pixels[:63, :63], attributions={"grad_cam": part})
     shares = ShapleyValues(np.array([0.1, -0.2, 0.3, 0.0]), 0.2, np.zeros(4), 16)
     times = {"loop": 1.5, "all": [np.zeros((2, 3)), None, True]}
@@ -198,7 +199,9 @@ def test_the_archive_holds_one_thing_in_all_its_forms() -> None:
         maps[int(row["subspace"]) - 1, int(row["row"]), int(row["column"])] = np.float32(row["attention"])
     for row in rows("attributions"):
         attribution[int(row["row"]), int(row["column"])] = np.float32(row["attribution"])
-    assert np.array_equal(maps, numbers["attention_11"]) and np.array_equal(attribution, numbers["attribution_grad_cam"])
+    assert np.array_equal(maps, numbers["attention_11"]) and np.array_equal(
+        attribution, numbers["attribution_grad_cam"]
+    )
     assert [float(row["logit"]) for row in rows("answers")] == numbers["logits"].tolist()
     assert [float(row["probability"]) for row in rows("answers")] == numbers["probabilities"].tolist()
     assert [row["class"] for row in rows("answers")] == numbers["classes"].tolist() == ["cat", "dog", "stop_sign"]
@@ -210,7 +213,9 @@ def test_the_archive_holds_one_thing_in_all_its_forms() -> None:
     assert float(asked["examined_shapley_layer_11_class_stop_sign.values", "1"]) == -0.2
     assert asked["examined_module-times.loop", ""] == "1.5"
     settings = json.loads(read("settings.json"), parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
-    assert settings["versions"]["torch"] and settings["record"]["sha256"] == settings["sha256"] == get_variant(NAME).sha256
+    assert (
+        settings["versions"]["torch"] and settings["record"]["sha256"] == settings["sha256"] == get_variant(NAME).sha256
+    )
     assert settings["command"] == report.command and settings["target"] == "dog"
     assert json.loads(str(numbers["settings"]))["command"] == report.command
 
@@ -224,7 +229,9 @@ def test_a_title_is_never_a_formula() -> None:
 @pytest.mark.parametrize("scale", SCALES)
 def test_no_word_of_a_figure_is_cut_off(scale: Scale) -> None:
     own = a_sheet()
-    small = replace(own, picture="A long name " * 12, attributions={"grad_cam": shrunk(own.attributions["grad_cam"], 1.23e-5)})
+    small = replace(
+        own, picture="A long name " * 12, attributions={"grad_cam": shrunk(own.attributions["grad_cam"], 1.23e-5)}
+    )
     for name, data in small.pictures(scale=scale).items():
         if name.endswith(".png"):
             ink = np.asarray(Image.open(io.BytesIO(data)).convert("L")) < 250
@@ -253,14 +260,18 @@ def test_a_dead_map_has_no_place_and_no_share_above_one() -> None:
     report = replace(report, sheet=replace(report.sheet, attention={11: np.repeat(uniform, 4, 0)}), asked={})
     assert "None" not in (text := Reader(as_html(report)).text) and "uniform" in text
     rows = list(csv.DictReader(io.StringIO(as_csv(report)["measures.csv"].decode())))
-    assert [(row["row"], row["column"], row["redundancy"], row["agreement_grad_cam"]) for row in rows] == [("",) * 4] * 4
+    assert [(row["row"], row["column"], row["redundancy"], row["agreement_grad_cam"]) for row in rows] == [
+        ("",) * 4
+    ] * 4
 
 
 def test_effects_that_were_asked_are_measures_too() -> None:
     effects = [Effect(k, "off", 0.5 - k, 0.25, float(k == 1), 0.0, None, 1) for k in range(4)]
     other = Effect(0, "uniform", 9.0, 9.0, 0.0, 0.0, None, 1)
     report = a_report(
-        asked={topic_of(("ablate", 11, 1, ("rocket", "")), CLASSES): [other, *effects, replace(effects[0], subspace=None)]}
+        asked={
+            topic_of(("ablate", 11, 1, ("rocket", "")), CLASSES): [other, *effects, replace(effects[0], subspace=None)]
+        }
     )
     rows = list(csv.DictReader(io.StringIO(as_csv(report)["measures.csv"].decode())))
     assert [row["removed_logit"] for row in rows] == ["0.5", "-0.5", "-1.5", "-2.5"]
@@ -273,7 +284,11 @@ def test_effects_that_were_asked_are_measures_too() -> None:
 def test_a_report_says_where_the_page_shows_the_view(tmp_path: Path) -> None:
     """A sample is named; any other picture is to be uploaded. The address opens what the report shows."""
     seen = explain(
-        decode_image(COFFEE.read_bytes()), NAME, ("occlusion", "grad_cam"), "cup", settings={"occlusion": {"window": 48}}
+        decode_image(COFFEE.read_bytes()),
+        NAME,
+        ("occlusion", "grad_cam"),
+        "cup",
+        settings={"occlusion": {"window": 48}},
     )
     of_sample, of_own = (seen.reported(file=file) for file in (str(COFFEE), str(tmp_path / "x.jpg")))
     assert "uploaded" not in of_sample.address_note and "uploaded" in of_own.address_note
@@ -301,7 +316,11 @@ def test_what_to_cite_is_what_the_citation_file_says() -> None:
     assert (fields["booktitle"], fields["url"]) == (paper["conference"]["name"], paper["url"])
     assert f"arXiv:{fields['eprint']}" == paper["identifiers"][0]["value"]
     own = dict(SOFTWARE.fields)
-    assert (SOFTWARE.title, own["version"], own["license"]) == (stated["title"], str(stated["version"]), stated["license"])
+    assert (SOFTWARE.title, own["version"], own["license"]) == (
+        stated["title"],
+        str(stated["version"]),
+        stated["license"],
+    )
     assert SOFTWARE.authors == tuple(f"{{{a['name']}}}" for a in stated["authors"])
     assert str(SOFTWARE.year) == str(stated["date-released"])[:4]
     assert bibtex().count("{") == bibtex().count("}")
@@ -325,7 +344,9 @@ def test_a_command_means_what_it_says() -> None:
 def test_the_command_that_a_report_prints_gives_its_numbers_again(
     variant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of an archive's own picture: with the target, the settings, the seed and the other picture that were not the usual ones."""
+    """Of an archive's own picture: with the target, the settings, the seed and the other picture that were not the
+    usual ones.
+    """
     import ulsam_viz.engine.engine as engine
 
     methods, settings = ("gradient_shap", "grad_cam"), {"gradient_shap": {"samples": 8}}
@@ -359,7 +380,10 @@ def _attributed(attributions: Any) -> list[tuple[str, np.ndarray]]:
 def test_pictures_that_are_none_and_crops_of_another_size_are_refused_in_a_sentence(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for wrong, said in ((["--ask", "ablation", "--other", "nowhere.png"], "no file 'nowhere.png'"), (["--cropped"], "224 x 224")):
+    for wrong, said in (
+        (["--ask", "ablation", "--other", "nowhere.png"], "no file 'nowhere.png'"),
+        (["--cropped"], "224 x 224"),
+    ):
         assert main(["inspect", str(COFFEE), "--variant", NAME, *wrong]) == 2
         error = capsys.readouterr().err
         assert said in error and "Traceback" not in error and len(error.splitlines()) == 1
@@ -398,7 +422,14 @@ def test_the_page_the_archive_and_the_command_line_give_the_same_numbers(
     assert main([*command, "--save", str(tmp_path), "--report", str(tmp_path / "coffee.html"), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)["pictures"][0]
     own = dict(np.load(tmp_path / "coffee" / "numbers.npz"))
-    same = {"pixels", "logits", "probabilities", "attention_11", "attribution_grad_cam", "attribution_integrated_gradients"}
+    same = {
+        "pixels",
+        "logits",
+        "probabilities",
+        "attention_11",
+        "attribution_grad_cam",
+        "attribution_integrated_gradients",
+    }
     assert same <= page.keys() and same <= own.keys()
     for key in same:
         assert np.allclose(page[key], own[key], rtol=1e-4, atol=1e-6 * max(1.0, float(np.abs(page[key]).max()))), key
@@ -416,7 +447,9 @@ def test_the_page_the_archive_and_the_command_line_give_the_same_numbers(
     monkeypatch.chdir(tmp_path)
     assert main([*words, "--save", "again"]) == 0
     again = dict(np.load(tmp_path / "again" / "input" / "numbers.npz"))
-    assert np.array_equal(again["pixels"], page["pixels"]) and np.allclose(again["attention_11"], page["attention_11"], rtol=1e-4)
+    assert np.array_equal(again["pixels"], page["pixels"]) and np.allclose(
+        again["attention_11"], page["attention_11"], rtol=1e-4
+    )
     assert (tmp_path / "report.html").exists()
 
 
@@ -431,14 +464,21 @@ def test_the_page_the_archive_and_the_command_line_give_the_same_numbers(
         ("sanity", "Random-weight check", "sanity"),
     ],
 )
-def test_the_command_line_asks_what_the_page_asks(question: str, shown: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line_asks_what_the_page_asks(
+    question: str, shown: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Names and numbers of the page's answers are those of `--ask`, and the page's command asks for them."""
     import streamlit as st
 
     made: dict[str, Any] = {}
     monkeypatch.setattr(st, "download_button", lambda label, make, *_, **__: made.__setitem__(label, make))
     app = AppTest.from_file(APP, default_timeout=PATIENCE)
-    for key, value in {"net": "V1-0.5", "picture": "Coffee cup", "subspace": "layer 11, subspace 2", "question": shown}.items():
+    for key, value in {
+        "net": "V1-0.5",
+        "picture": "Coffee cup",
+        "subspace": "layer 11, subspace 2",
+        "question": shown,
+    }.items():
         app.query_params[key] = value
     fine(app.run())
     page = dict(np.load(io.BytesIO(made["Numbers (NPZ)"]())))
@@ -470,7 +510,9 @@ def test_a_network_of_ones_own_is_asked_too(tmp_path: Path) -> None:
 
     network = insert_ulsam(Own(), {"conv_layer_1": 2}, example=torch.zeros(1, 3, 32, 32))
     names = ("a_row_5", "b_class_c", "of_layer_9")  # what looks like the parts of a question's name
-    seen = explain(decode_image(COFFEE.read_bytes()), network, ("saliency",), 1, preprocessing=Preprocessing(32), classes=names)
+    seen = explain(
+        decode_image(COFFEE.read_bytes()), network, ("saliency",), 1, preprocessing=Preprocessing(32), classes=names
+    )
     asked = seen.ask("ablation", "shapley", "sources", "through", "places")
     written_to = seen.report(tmp_path / "own.html", asked=asked)
     assert "What was asked" in (text := Reader(written_to.read_text()).text) and "attention removed" in text
@@ -480,7 +522,9 @@ def test_a_network_of_ones_own_is_asked_too(tmp_path: Path) -> None:
         "layer conv_layer_1, class “b class c”",
         *(
             f"layer conv_layer_1, subspace {k + 1}, by saliency, row {row}, column {column}"
-            for k, (row, column) in enumerate(np.unravel_index(m.argmax(), m.shape) for m in seen.attention["conv_layer_1"])
+            for k, (row, column) in enumerate(
+                np.unravel_index(m.argmax(), m.shape) for m in seen.attention["conv_layer_1"]
+            )
         ),
     }
     assert "ulsam-viz inspect" not in report.command and "explain(" in report.command  # no command can load it

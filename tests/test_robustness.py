@@ -50,7 +50,13 @@ def exact_map(model: Linear, x: Tensor) -> np.ndarray:
 def test_the_exact_map_foretells_all_and_no_other_does(x: Tensor) -> None:
     model = Linear()
     exact = exact_map(model, x)
-    maps = {"exact": exact, "other scale": 40 * exact, "opposite": -exact, "elsewhere": exact[::-1, ::-1].copy(), "zero": 0 * exact}
+    maps = {
+        "exact": exact,
+        "other scale": 40 * exact,
+        "opposite": -exact,
+        "elsewhere": exact[::-1, ::-1].copy(),
+        "zero": 0 * exact,
+    }
     found = infidelities(model, x, maps | baseline_maps(SIDE), target=0, blank=torch.zeros_like(x))
     for name in ("exact", "other scale"):
         assert found[name].value == pytest.approx(0, abs=1e-6)
@@ -73,7 +79,9 @@ def test_the_noise_in_grey_levels_is_what_the_preprocessing_makes_of_it(variant:
 
 
 def test_it_is_captums_number_for_the_map_spread_over_the_colours(model: Network, x: Tensor) -> None:
-    """The ordinary use: the network on pictures, an attribution of the picture's shape, equal perturbations of all colours."""
+    """The ordinary use: the network on pictures, an attribution of the picture's shape, equal perturbations of all
+    colours.
+    """
     from captum.metrics import infidelity
 
     values = np.random.default_rng(0).random((SIDE, SIDE)).astype(np.float32)
@@ -95,7 +103,10 @@ def test_it_is_captums_number_for_the_map_spread_over_the_colours(model: Network
 
 def test_the_standard_error_is_that_of_other_draws(model: Network, x: Tensor) -> None:
     values = {"uniform": np.ones((SIDE, SIDE))}
-    found = [infidelities(model, x, values, target=2, blank=torch.zeros_like(x), squares=64, seed=s)["uniform"] for s in range(12)]
+    found = [
+        infidelities(model, x, values, target=2, blank=torch.zeros_like(x), squares=64, seed=s)["uniform"]
+        for s in range(12)
+    ]
     spread = np.std([f.share for f in found], ddof=1)
     assert 0.4 < np.mean([f.error for f in found]) / spread < 2.5
 
@@ -138,7 +149,9 @@ def test_each_map_of_one_call_has_its_own_sensitivity_and_the_largest_counts(x: 
 
 
 @pytest.mark.parametrize("method", ["grad_cam", "saliency", "deep_lift", "smooth_grad"])
-def test_methods_are_measured_the_same_in_any_thread_and_leave_all_as_it_was(model: Network, x: Tensor, method: str) -> None:
+def test_methods_are_measured_the_same_in_any_thread_and_leave_all_as_it_was(
+    model: Network, x: Tensor, method: str
+) -> None:
     state = {k: v.clone() for k, v in model.state_dict().items()}
     before, picture = torch.random.get_rng_state(), x.clone()
 

@@ -72,7 +72,9 @@ def test_a_figure_shows_every_map_on_one_scale_with_its_values() -> None:
     assert signed.zmin == -signed.zmax
     with pytest.raises(KeyError, match="there are 11, grad_cam"):
         sheet.figure("saliency")
-    several = replace(sheet, attention={6: sheet.attention[11][:1], 8: sheet.attention[11][:2], 13: sheet.attention[11][:3]})
+    several = replace(
+        sheet, attention={6: sheet.attention[11][:1], 8: sheet.attention[11][:2], 13: sheet.attention[11][:3]}
+    )
     assert len(several.figure().data) == 3  # the last one of a pass, not the last one by the alphabet
 
 

@@ -64,7 +64,11 @@ def test_its_saliency_is_the_gradient_of_the_map(model: Network, x: Tensor) -> N
 
 
 def test_places_and_subspaces_that_are_not_there_are_refused(model: Network, x: Tensor) -> None:
-    for wish, reason in (({"subspace": 4}, "subspaces 0 to 3"), ({"place": (6, 0)}, "rows 0 to 5"), ({"layer": 5}, "carries no")):
+    for wish, reason in (
+        ({"subspace": 4}, "subspaces 0 to 3"),
+        ({"place": (6, 0)}, "rows 0 to 5"),
+        ({"layer": 5}, "carries no"),
+    ):
         options = {"layer": 11, "subspace": 0, "method": "saliency", "preprocessing": PRE} | wish
         with pytest.raises(ValueError, match=reason):
             attribute_attention(model, x, **options)  # type: ignore[arg-type]

@@ -1,4 +1,6 @@
-"""ULSAM stage by stage: every number that the lesson shows against the module's own tensors, and each switch against the equations."""
+"""ULSAM stage by stage: every number that the lesson shows against the module's own tensors, and each switch against
+the equations.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +93,9 @@ def test_every_number_of_every_formula_is_the_modules_own(seed: int, picture: Mo
         close(d.denominator, np.exp(own["logits"][k].astype(np.float64)).sum())
         close(d.exponential / d.denominator, own["attention"][k, row, column])
         weights = network.attention_of(layer).pointwise.weight[k].flatten()
-        close([t.weight for t in d.terms], [float(weights[t.channel - k * stages.group_size].detach()) for t in d.terms])
+        close(
+            [t.weight for t in d.terms], [float(weights[t.channel - k * stages.group_size].detach()) for t in d.terms]
+        )
         assert [abs(t.product) for t in d.terms] == sorted((abs(t.product) for t in d.terms), reverse=True)
         _written_numbers_are_those(stages, d)
 
@@ -180,7 +184,13 @@ def test_large_logits_stay_finite_and_right() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"temperature": 0.0}, {"temperature": float("nan")}, {"temperature": -1.0}, {"strength": -1.0}, {"strength": float("inf")}],
+    [
+        {"temperature": 0.0},
+        {"temperature": float("nan")},
+        {"temperature": -1.0},
+        {"strength": -1.0},
+        {"strength": float("inf")},
+    ],
 )
 def test_values_that_make_no_sense_are_refused(values: Any) -> None:
     with pytest.raises(ValueError, match=r"temperature must be above 0|strength must be 0 or more"):

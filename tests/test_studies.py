@@ -19,7 +19,9 @@ def estimate(mean: float, spread: float = 0.1) -> Estimate:
     return Estimate({0: mean - spread, 1: mean, 2: mean + spread})
 
 
-def acting(name: str, placement: Placement, flips: Sequence[float], top1: Sequence[float] = (77.0, 77.1, 77.2)) -> Variant:
+def acting(
+    name: str, placement: Placement, flips: Sequence[float], top1: Sequence[float] = (77.0, 77.1, 77.2)
+) -> Variant:
     """Make up a network whose attention, taken away, changes so many answers; one figure a seed."""
 
     def effects(share: float) -> dict[str, Any]:
@@ -68,7 +70,9 @@ def test_what_follows_from_the_start_is_said_of_both_gains() -> None:
         return " ".join(studies.from_the_start([plain, *members]))
 
     assert "Modules after 6, 11 from the first step, 3 trainings each" in said(1.0, 10.0)
-    assert "0.5 (0.4 to 0.6; g = 1), 0.5 (0.4 to 0.6; g = 4) % of the answers change with the published gain" in said(1.0, 10.0)
+    assert "0.5 (0.4 to 0.6; g = 1), 0.5 (0.4 to 0.6; g = 4) % of the answers change with the published gain" in said(
+        1.0, 10.0
+    )
     assert "its scale is" in said(1.0, 10.0)
     assert "short fine-tuning is why" in said(8.0, 10.0)
     assert "stays open" in said(4.9, 10.0)
@@ -93,7 +97,8 @@ def test_g_decides_what_attention_does_only_beyond_chance() -> None:
 def test_whether_g_matters_is_one_sentence_of_effect_and_accuracy() -> None:
     apart = placed({1: (2.0, 2.1, 2.2), 16: (7.0, 7.1, 7.3)})
     assert studies.does_g_matter(apart) == (
-        "In MobileNet-V1 0.5, fine-tuned with modules after 11, normalised gain, how much attention does depends on g: taken away, it changes "
+        "In MobileNet-V1 0.5, fine-tuned with modules after 11, normalised gain, how much attention does depends on "
+        "g: taken away, it changes "
         "2.1 % of the answers at g = 1 and 7.1 % at g = 16. Top-1 differs by 0.00 points between them: within chance."
     )
     assert "g does not show" in studies.does_g_matter(placed({1: (2.0, 2.4, 2.2), 16: (2.3, 2.1, 2.2)}))
@@ -114,16 +119,19 @@ def test_what_one_study_finds_of_g_is_set_beside_the_study_that_may_contradict_i
     assert ") bears that out: " in borne_out and "points, beyond chance (" in borne_out
     real = studies.does_g_matter(apart, list_variants(study="start"))
     assert (
-        "MobileNet-V1 0.25, modules after 6, 11, normalised gain) does not bear that out: 17.4 (0.0, cut at zero, to 44.2; g = 1)"
-        in real
+        "MobileNet-V1 0.25, modules after 6, 11, normalised gain) does not bear that out: 17.4 (0.0, cut at zero, to "
+        "44.2; g = 1)" in real
     )
 
 
 def test_both_gains_are_set_beside_each_other_where_both_were_trained() -> None:
-    zoo = placed({1: (2.0, 2.0, 2.0), 4: (6.0, 6.0, 6.0)}) + placed({1: (0.2, 0.2, 0.2), 4: (0.4, 0.4, 0.4)}, "published")
+    zoo = placed({1: (2.0, 2.0, 2.0), 4: (6.0, 6.0, 6.0)}) + placed(
+        {1: (0.2, 0.2, 0.2), 4: (0.4, 0.4, 0.4)}, "published"
+    )
     (said,) = studies.gain_may_act(zoo)
     assert said.startswith(
-        "After 11: attention taken away changes 2.0 to 6.0 % of the answers with the normalised gain, 0.2 to 0.4 % as published: 10 to 15 times as many."
+        "After 11: attention taken away changes 2.0 to 6.0 % of the answers with the normalised gain, 0.2 to 0.4 % "
+        "as published: 10 to 15 times as many."
     )
     assert studies.gain_may_act(placed({1: (0.2, 0.2, 0.2)}, "published")) == ()
     assert studies.gain_may_act(placed({1: (0.2, 0.2, 0.2)})) == ()  # nothing to set it beside
@@ -142,7 +150,10 @@ def test_accuracy_with_a_free_gain_is_judged_against_its_control(below: float, s
         for seed, top1 in enumerate(figures(77.0, 0))
     )
     members = [
-        replace(acting(f"g{g}", Placement((11,), g, gain="normalised"), (5.0,) * 3, figures(77.0 + below, g)), control=records)
+        replace(
+            acting(f"g{g}", Placement((11,), g, gain="normalised"), (5.0,) * 3, figures(77.0 + below, g)),
+            control=records,
+        )
         for g in (1, 4)
     ]
     assert verdict in studies.g_and_accuracy(members).partition("To the plain control")[2]

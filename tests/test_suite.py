@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-# Polls, each in a loop that ends when a condition holds: one for pages, whose events must go on meanwhile, and one for all else.
+# Polls, each in a loop that ends when a condition holds: one for pages, whose events must go on meanwhile, and one for
+# all else.
 POLLS = {"browser.py": 1, "patience.py": 1}
 WAITS = re.compile(r"wait_for_timeout\(|\bsleep\(")
 LIMITS = re.compile(r"(?:timeout=|\.wait\(|\.result\(|\.join\()\d")

@@ -84,7 +84,8 @@ def one_and_two(options: list[str], tmp_path: Path) -> tuple[np.ndarray, np.ndar
     run(runs="one")
     assert run(*torchrun, runs="two").count("weights:") == 1  # one of them writes
     one, two = (
-        np.genfromtxt(tmp_path / n / "run" / "log.csv", delimiter=",", skip_header=1, usecols=(0, 1, 3, 4)) for n in ("one", "two")
+        np.genfromtxt(tmp_path / n / "run" / "log.csv", delimiter=",", skip_header=1, usecols=(0, 1, 3, 4))
+        for n in ("one", "two")
     )
     a, b = (load_file(tmp_path / n / "run" / "weights.safetensors") for n in ("one", "two"))
     assert a.keys() == b.keys()

@@ -77,7 +77,9 @@ def test_help_shows_every_setting_once_with_its_default(
         main(["train", "--help"])
     lines = [" ".join(entry.split()) for entry in re.split(r"\n  (?=-)", capsys.readouterr().out)]
     of_recipe = settings_of(Recipe)
-    others = [s for s in (*settings_of(ModuleRecipe), *settings_of(Execution)) if s.name not in {r.name for r in of_recipe}]
+    others = [
+        s for s in (*settings_of(ModuleRecipe), *settings_of(Execution)) if s.name not in {r.name for r in of_recipe}
+    ]
     for setting in (*of_recipe, *others):
         (line,) = (line for line in lines if re.match(rf"{setting.flags[0]}[ ,]", line))
         assert setting.text and setting.text in line
@@ -149,8 +151,14 @@ def test_short_spellings_and_other_papers_modules() -> None:
         (["--groups", "8"], "--groups: this is for modules alone, with --freeze-base; modules have their --layers"),
         (["--epochs", "2"], "--epochs: this is for modules alone"),
         (["--measure", "a:numbered"], "--measure: this is for modules alone"),
-        (["--zoo", "z.toml", "--lr", "0.1", "--name", "a"], "--peak-lr, --name: the runs of a list say their own settings"),
-        (["--freeze-base", "--layers", "11", "--stages", "1x32"], "--stages: modules in a frozen base are trained without"),
+        (
+            ["--zoo", "z.toml", "--lr", "0.1", "--name", "a"],
+            "--peak-lr, --name: the runs of a list say their own settings",
+        ),
+        (
+            ["--freeze-base", "--layers", "11", "--stages", "1x32"],
+            "--stages: modules in a frozen base are trained without",
+        ),
         (["--stages", "many"], "--stages is EPOCHSxSIDE"),
         (["--layers", "11", "--module", "cbam", "--groups", "4"], "has no groups"),
     ],

@@ -35,7 +35,9 @@ from ulsam_viz.training.loop import Execution, _train_step, train
 from ulsam_viz.training.recipe import Recipe, one_cycle
 from ulsam_viz.zoo.variants import get_variant, list_variants, load_network
 
-RECIPE = Recipe(width=0.25, placement=Placement((11,), 4), dataset="imagefolder", stages=((2, 32), (1, 64)), batch=4, seed=3)
+RECIPE = Recipe(
+    width=0.25, placement=Placement((11,), 4), dataset="imagefolder", stages=((2, 32), (1, 64)), batch=4, seed=3
+)
 QUIET = Execution(workers=0, quiet=True)
 
 
@@ -47,7 +49,8 @@ def test_the_schedule_rises_and_falls() -> None:
     assert rates.index(max(rates)) == 20
 
 
-# Trains, and is killed by a signal of its own where it says: a test that watched from outside would come too late at times.
+# Trains, and is killed by a signal of its own where it says: a test that watched from outside would come too late at
+# times.
 SCRIPT = """
 import os, signal, sys, torch
 from pathlib import Path
@@ -99,12 +102,25 @@ def test_kill_9_and_a_restart_give_the_weights_of_an_undisturbed_run(folder: Pat
 def test_training_learns_publishes_and_evaluates_to_its_own_figures(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The command as a user types it, from pictures to a zoo that the program loads, and evaluation against its manifest.
+    """The command as a user types it, from pictures to a zoo that the program loads, and evaluation against its
+    manifest.
 
     It starts from trained weights: what a fresh network learns from so few pictures is decided by rounding.
     """
     zoo = tmp_path / "zoo"
-    command = ["train", "--data", str(folder), "--dataset", "imagefolder", "--width", "0.5", "--layers", "11", "--groups", "4"]
+    command = [
+        "train",
+        "--data",
+        str(folder),
+        "--dataset",
+        "imagefolder",
+        "--width",
+        "0.5",
+        "--layers",
+        "11",
+        "--groups",
+        "4",
+    ]
     command += [
         "--init",
         str(get_variant("mobilenet_v1-0.5-after11-g4").path),
@@ -135,7 +151,9 @@ def test_training_learns_publishes_and_evaluates_to_its_own_figures(
     for key in ("top1", "top5", "ece"):
         assert again[key] == pytest.approx(variant.metrics[key], abs=0.1)
     # Chance is a third; at the size that it was trained at, it is right about all, whatever the seed.
-    learnt = evaluate(load_network(variant), find_pictures("imagefolder", folder, "train"), Preprocessing(64), quiet=True)
+    learnt = evaluate(
+        load_network(variant), find_pictures("imagefolder", folder, "train"), Preprocessing(64), quiet=True
+    )
     assert learnt["top1"] > 60
     # Done already: the same command trains nothing again; another recipe in the same folder is refused.
     assert main([*command, "--device", "cpu"]) == 0
@@ -146,7 +164,9 @@ def test_training_learns_publishes_and_evaluates_to_its_own_figures(
     _other_classes_are_named(folder, tmp_path, zoo, command, capsys)
 
 
-def _other_classes_are_named(folder: Path, tmp_path: Path, zoo: Path, train: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def _other_classes_are_named(
+    folder: Path, tmp_path: Path, zoo: Path, train: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     """By each command that compares a dataset with what a network, a run or a zoo knows."""
     other = shutil.copytree(folder, tmp_path / "other")
     (other / "class1").rename(other / "sheep")
@@ -185,13 +205,17 @@ def test_a_run_that_another_process_is_at_is_left_alone(folder: Path, tmp_path: 
     finally:
         other.kill()
         other.wait()
-    assert train(RECIPE, find_pictures("imagefolder", folder, "train"), tmp_path, execution=QUIET).exists()  # it died: free again
+    assert train(
+        RECIPE, find_pictures("imagefolder", folder, "train"), tmp_path, execution=QUIET
+    ).exists()  # it died: free again
 
 
 def test_training_from_torchvisions_imagenet_weights(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A weights file where torchvision keeps its downloads: the network that starts from it computes what torchvision's does."""
+    """A weights file where torchvision keeps its downloads: the network that starts from it computes what torchvision's
+    does.
+    """
     theirs = mobilenet_v2()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     cache = tmp_path / "hub" / "checkpoints"
@@ -202,7 +226,19 @@ def test_training_from_torchvisions_imagenet_weights(
     start_from(model, path)
     x = torch.randn(1, 3, 64, 64)
     torch.testing.assert_close(model.eval()(x), theirs.eval()(x))
-    command = ["train", "--data", str(folder), "--dataset", "imagefolder", "--init", "imagenet", "--stages", "1x32", "--batch", "8"]
+    command = [
+        "train",
+        "--data",
+        str(folder),
+        "--dataset",
+        "imagefolder",
+        "--init",
+        "imagenet",
+        "--stages",
+        "1x32",
+        "--batch",
+        "8",
+    ]
     command += ["--workers", "0", "--runs", str(tmp_path / "runs"), "--lr", "1e-9", "--device", "cpu"]
     assert main([*command, "--backbone", "mobilenet_v2", "--width", "1.0", "--layers", "17", "--name", "net"]) == 0
     trained = load_file(tmp_path / "runs" / "net" / "weights.safetensors")
@@ -212,7 +248,9 @@ def test_training_from_torchvisions_imagenet_weights(
     assert "at width 1.0 only" in capsys.readouterr().err
 
 
-def test_a_folder_belongs_to_one_start_and_one_dataset(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_belongs_to_one_start_and_one_dataset(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not only to one recipe: other weights to start from, or other pictures, are another run, finished or not."""
     recipe = Recipe(width=0.25, dataset="imagefolder", stages=((1, 32),), batch=8, init="base")
     pictures = find_pictures("imagefolder", folder, "train")
@@ -305,19 +343,35 @@ def test_the_command_line_trains_in_float32_unless_told_and_measures_where_it_is
 ) -> None:
     devices: list[str] = []
 
-    def recorded(run: Path, held_out: object, checkpoints: Path, *, input_size: int | None, device: str) -> dict[str, object]:
+    def recorded(
+        run: Path, held_out: object, checkpoints: Path, *, input_size: int | None, device: str
+    ) -> dict[str, object]:
         devices.append(device)
         return {"name": run.name, "metrics": {"top1": 0.0, "top5": 0.0}}
 
     monkeypatch.setattr("ulsam_viz.cli.train.publish", recorded)
-    command = ["train", "--data", str(folder), "--dataset", "imagefolder", "--width", "0.25", "--stages", "1x32", "--batch", "8"]
+    command = [
+        "train",
+        "--data",
+        str(folder),
+        "--dataset",
+        "imagefolder",
+        "--width",
+        "0.25",
+        "--stages",
+        "1x32",
+        "--batch",
+        "8",
+    ]
     command += ["--workers", "0", "--runs", str(tmp_path), "--device", "cpu", "--publish", str(tmp_path / "zoo")]
     for precision in ("float32", "bfloat16"):
         assert main([*command, "--name", precision, "--precision", precision]) == 0
     recipes = [json.loads((tmp_path / name / "run.json").read_text())["recipe"] for name in ("float32", "bfloat16")]
     assert [recipe["precision"] for recipe in recipes] == ["float32", "bfloat16"]
     assert devices == ["cpu", "cpu"]
-    assert main(["train", "--zoo", "zoo.toml", "--data", str(tmp_path), "--precision", "bfloat16", "--device", "cpu"]) == 2
+    assert (
+        main(["train", "--zoo", "zoo.toml", "--data", str(tmp_path), "--precision", "bfloat16", "--device", "cpu"]) == 2
+    )
     assert "say their own settings" in capsys.readouterr().err
 
     def load(name: str, device: str) -> None:
@@ -331,11 +385,26 @@ def test_the_command_line_trains_in_float32_unless_told_and_measures_where_it_is
 
 
 def test_what_the_command_line_started_from_is_recorded(folder: Path, tmp_path: Path) -> None:
-    command = ["train", "--data", str(folder), "--dataset", "imagefolder", "--width", "0.25", "--stages", "1x32", "--batch", "8"]
+    command = [
+        "train",
+        "--data",
+        str(folder),
+        "--dataset",
+        "imagefolder",
+        "--width",
+        "0.25",
+        "--stages",
+        "1x32",
+        "--batch",
+        "8",
+    ]
     command += ["--workers", "0", "--runs", str(tmp_path / "runs")]
     assert main([*command, "--name", "base"]) == 0
     base = tmp_path / "runs" / "base" / "weights.safetensors"
-    assert main([*command, "--name", "next", "--layers", "11", "--init", str(base), "--publish", str(tmp_path / "zoo")]) == 0
+    assert (
+        main([*command, "--name", "next", "--layers", "11", "--init", str(base), "--publish", str(tmp_path / "zoo")])
+        == 0
+    )
     (variant,) = list_variants(tmp_path / "zoo")
     starts = json.loads((tmp_path / "zoo" / "manifest.json").read_text())["starts"]
     assert starts[variant.made_by["init_sha256"]]["run"] == variant.made_by["recipe"]["init"] == "base"
@@ -352,7 +421,10 @@ def test_torchvisions_weights_that_cannot_be_had_are_named(tmp_path: Path, monke
 
 
 def test_bfloat16_autocast_takes_the_steps_of_float32() -> None:
-    """On one batch and trained weights, its gradients point the same way; a fresh network's depend on rounding alone."""
+    """On one batch and trained weights, its gradients point the same way.
+
+    A fresh network's depend on rounding alone.
+    """
     pixels = torch.rand(8, 3, 128, 128, generator=torch.Generator().manual_seed(0))
     trained, gradients = get_variant("mobilenet_v1-0.5-after11-g4").path, []
     assert trained
@@ -361,7 +433,9 @@ def test_bfloat16_autocast_takes_the_steps_of_float32() -> None:
         model = MobileNetV1(0.5, 3, Placement((11,), 4)).train()
         start_from(model, trained)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-        loss = _train_step(model, optimizer, Recipe(batch=8, precision=precision), pixels, torch.arange(8) % 3, 1, slice(8))
+        loss = _train_step(
+            model, optimizer, Recipe(batch=8, precision=precision), pixels, torch.arange(8) % 3, 1, slice(8)
+        )
         assert math.isfinite(loss)
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
     exact, rounded = gradients
@@ -385,14 +459,21 @@ def test_evaluation_counts_right_answers(folder: Path) -> None:
         def forward_with_attention(self, x: torch.Tensor) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
             return x.mean((2, 3)) * 10, {11: torch.full((len(x), 2, 4, 4), 1 / 16)}
 
-    figures = evaluate(ByColour(0.25, 3).eval(), find_pictures("imagefolder", folder, "test"), Preprocessing(32), quiet=True)
+    figures = evaluate(
+        ByColour(0.25, 3).eval(), find_pictures("imagefolder", folder, "test"), Preprocessing(32), quiet=True
+    )
     assert (figures["top1"], figures["top5"]) == (100, 100)
     # Sure and right: the calibration error is what is missing from certainty.
     pictures = find_pictures("imagefolder", folder, "test").files
     x = torch.cat([prepare(decode_image(f.read_bytes()), Preprocessing(32)).tensor for f in pictures])
     sure = (x.mean((2, 3)) * 10).softmax(1).amax(1)
     assert figures["ece"] == pytest.approx(100 * float(1 - sure.mean()), abs=0.006)
-    assert figures["attention"]["11"] == {"dead_share": [1, 1], "effective_area": [1, 1], "peak": [1, 1], "redundancy": None}
+    assert figures["attention"]["11"] == {
+        "dead_share": [1, 1],
+        "effective_area": [1, 1],
+        "peak": [1, 1],
+        "redundancy": None,
+    }
 
 
 def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
@@ -449,7 +530,9 @@ def test_wrong_recipes_are_refused(folder: Path, tmp_path: Path) -> None:
         train(bad, find_pictures("imagefolder", folder, "train"), tmp_path / "bad", execution=QUIET)
 
 
-def test_the_command_line_lists_variants_and_says_what_is_wrong(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_command_line_lists_variants_and_says_what_is_wrong(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     assert main(["variants"]) == 0
     assert list_variants()[0].name in capsys.readouterr().out
     assert main(["evaluate", "--variant", "nothing", "--data", str(tmp_path)]) == 2

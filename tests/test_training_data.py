@@ -37,7 +37,11 @@ def test_every_third_picture_of_each_class_is_held_out(folder: Path) -> None:
 
 
 def test_folders_that_hold_no_dataset_are_refused(tmp_path: Path) -> None:
-    for dataset, reason in (("imagefolder", "no pictures"), ("caltech101", "no Caltech-101"), ("mnist", "unknown dataset")):
+    for dataset, reason in (
+        ("imagefolder", "no pictures"),
+        ("caltech101", "no Caltech-101"),
+        ("mnist", "unknown dataset"),
+    ):
         with pytest.raises(DataError, match=reason):
             find_pictures(dataset, tmp_path, "train")
 
@@ -48,7 +52,17 @@ def a_picture(path: Path, form: str = "JPEG") -> None:
 
 
 def test_what_systems_and_programs_leave_is_no_class_and_no_picture(tmp_path: Path) -> None:
-    for name in ("1.jfif", "2.JPE", "3", "4.mpo", "5.tif", "._1.jpg", ".git/x.jpg", ".ipynb_checkpoints/x.jpg", "deep/6.jpg"):
+    for name in (
+        "1.jfif",
+        "2.JPE",
+        "3",
+        "4.mpo",
+        "5.tif",
+        "._1.jpg",
+        ".git/x.jpg",
+        ".ipynb_checkpoints/x.jpg",
+        "deep/6.jpg",
+    ):
         a_picture(tmp_path / "a" / name)
     for name in (".git/1.jpg", ".ipynb_checkpoints/1.jpg", "__MACOSX/a/1.jpg", "b/1.jpg"):
         a_picture(tmp_path / name)
@@ -98,7 +112,9 @@ def test_folders_that_are_no_dataset_as_they_lie_are_refused_with_what_is_wrong(
 
 def test_classes_that_differ_are_named_and_the_same_in_another_order_are_no_others() -> None:
     assert class_difference("abc", "bcd") == "missing: a; not expected: d"
-    assert class_difference("ab", "ba") == "" and class_difference("abcdefgh", "a") == "missing: b, c, d, e, f and 2 more"
+    assert (
+        class_difference("ab", "ba") == "" and class_difference("abcdefgh", "a") == "missing: b, c, d, e, f and 2 more"
+    )
     pictures = Pictures((Path("1"), Path("2")), (0, 1), ("a", "b"))
     assert numbered_as(pictures, ("b", "a"), "it").labels == (1, 0)
 
@@ -132,7 +148,19 @@ def test_a_picture_that_cannot_be_read_is_named_before_anything_is_trained(
 ) -> None:
     pictures = tmp_path / "pictures"
     shutil.copytree(folder, pictures)
-    command = ["train", "--data", str(pictures), "--dataset", "imagefolder", "--width", "0.25", "--stages", "1x32", "--batch", "8"]
+    command = [
+        "train",
+        "--data",
+        str(pictures),
+        "--dataset",
+        "imagefolder",
+        "--width",
+        "0.25",
+        "--stages",
+        "1x32",
+        "--batch",
+        "8",
+    ]
     command += ["--workers", "0", "--runs", str(tmp_path / "runs"), "--publish", str(tmp_path / "zoo")]
     for broken in ("02.png", "03.png"):  # held out, and trained on
         whole = (pictures / "class1" / broken).read_bytes()
@@ -169,7 +197,9 @@ def test_the_workers_of_a_run_live_through_all_its_epochs_and_a_later_start_sees
     assert [tuple(pixels.shape) for pixels, _ in batches] == [(10, 3, 32, 32)] * 4 + [(10, 3, 64, 64)] * 2
     for start in (0, 3, 4):
         rest = list(all_batches(data, sizes=sizes, batch=10, workers=0, start=start))
-        assert all(torch.equal(a, b) and torch.equal(c, d) for (a, c), (b, d) in zip(batches[start:], rest, strict=True))
+        assert all(
+            torch.equal(a, b) and torch.equal(c, d) for (a, c), (b, d) in zip(batches[start:], rest, strict=True)
+        )
     assert all(torch.equal(a, b) for (a, _), (b, _) in zip(batches, by_worker, strict=True))
 
 

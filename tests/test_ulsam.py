@@ -25,9 +25,13 @@ def pair(channels: int, groups: int, seed: int = 0) -> tuple[ReferenceLoop, ULSA
 
 
 @pytest.mark.parametrize("groups", GROUPS)
-@pytest.mark.parametrize("shape", [(1, 32, 14, 14), (3, 48, 7, 7), (2, 16, 13, 9), (1, 64, 1, 1), (2, 32, 2, 5), (1, 512, 14, 14)])
+@pytest.mark.parametrize(
+    "shape", [(1, 32, 14, 14), (3, 48, 7, 7), (2, 16, 13, 9), (1, 64, 1, 1), (2, 32, 2, 5), (1, 512, 14, 14)]
+)
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_both_forms_equal_the_equations(groups: int, shape: tuple[int, int, int, int], layout: torch.memory_format) -> None:
+def test_both_forms_equal_the_equations(
+    groups: int, shape: tuple[int, int, int, int], layout: torch.memory_format
+) -> None:
     reference, module = pair(shape[1], groups)
     x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).contiguous(memory_format=layout)
     before = x.clone()
@@ -67,7 +71,11 @@ def runs_by_parts(module: nn.Module, x: Tensor) -> bool:
 def by_parts(module: ULSAM, x: Tensor) -> Tensor:
     z = module.pool(module.depthwise_relu(module.depthwise_norm(module.depthwise(x))))
     logits = module.pointwise_relu(module.pointwise_norm(module.pointwise(z)))
-    return x.unflatten(1, (module.groups, -1)).mul(1 + module.softmax(logits.flatten(2)).view_as(logits).unsqueeze(2)).flatten(1, 2)
+    return (
+        x.unflatten(1, (module.groups, -1))
+        .mul(1 + module.softmax(logits.flatten(2)).view_as(logits).unsqueeze(2))
+        .flatten(1, 2)
+    )
 
 
 @pytest.mark.parametrize("groups", GROUPS)
@@ -147,7 +155,9 @@ def test_the_fast_way_is_never_behind_the_weights() -> None:
     agrees(module.double(), x.double())
     assert set(module.state_dict()) == keys
     half = module.bfloat16()
-    assert torch.equal(half(x.bfloat16()), half.train(False)(x.bfloat16())) and half(x.bfloat16()).dtype == torch.bfloat16
+    assert (
+        torch.equal(half(x.bfloat16()), half.train(False)(x.bfloat16())) and half(x.bfloat16()).dtype == torch.bfloat16
+    )
 
 
 PARTS = [name for name, _ in ULSAM(4, 2).named_children()]
@@ -253,7 +263,9 @@ def test_the_module_can_be_scripted_and_mapped() -> None:
 
 @pytest.mark.parametrize("form", [lambda m: m, FastULSAM, lambda m: m.train()])
 def test_the_gain_survives_autocast(form: Callable[[ULSAM], ULSAM | FastULSAM]) -> None:
-    """A gain of half a percent is less than a step of bfloat16: rounded to that, much of what goes in comes out unchanged."""
+    """A gain of half a percent is less than a step of bfloat16: rounded to that, much of what goes in comes out
+    unchanged.
+    """
     module = form(pair(64, 4)[1])
     conv = nn.Conv2d(3, 64, 1)
     pictures = torch.randn(2, 3, 14, 14)
@@ -364,7 +376,8 @@ def test_groups_nest_and_stay_in_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("channels", "groups", "reason"), [(30, 4, "4 groups do not divide 30"), (8, 0, "at least 1"), (8, -2, "at least 1")]
+    ("channels", "groups", "reason"),
+    [(30, 4, "4 groups do not divide 30"), (8, 0, "at least 1"), (8, -2, "at least 1")],
 )
 def test_group_counts_that_cannot_be_are_refused(channels: int, groups: int, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):

@@ -1,4 +1,6 @@
-"""Uploads are kept while their visitor is there and a little longer, within a number of bytes, and known by their key alone."""
+"""Uploads are kept while their visitor is there and a little longer, within a number of bytes, and known by their key
+alone.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +85,8 @@ def test_what_others_look_at_stays_where_it_is_only_replaced() -> None:
 def test_the_whole_of_a_large_picture_counts_too() -> None:
     kept: Uploads[Upload] = Uploads(limit=2 * 30_000)
     kept.put("a", UPLOAD, "one")
-    kept.put("b", Upload("b.jpg", PICTURE, Image.new("RGB", (150, 100))), "one")  # 75,000 bytes: more than there is room for
+    # 75,000 bytes: more than there is room for
+    kept.put("b", Upload("b.jpg", PICTURE, Image.new("RGB", (150, 100))), "one")
     assert kept.get("a", "one") is None and kept.get("b", "one") is None
 
 

@@ -38,7 +38,9 @@ def scored(insertion: float, deletion: float, grid: int | None = 14) -> Faithful
 
 def beside(insertions: list[float], deletions: list[float], orders: tuple[float, float] = (0.1, 0.1)) -> Baselines:
     smooth = tuple(scored(i, d) for i, d in zip(insertions, deletions, strict=True))
-    return Baselines(tuple(scored(orders[0] + e, orders[1] + e, None) for e in (-0.001, 0.001)), {14: smooth}, scored(0.2, 0.2))
+    return Baselines(
+        tuple(scored(orders[0] + e, orders[1] + e, None) for e in (-0.001, 0.001)), {14: smooth}, scored(0.2, 0.2)
+    )
 
 
 #: Mean 0.3, deviation 0.1: of three values the bound lies at 0.3 + 2.920 * 0.1 * sqrt(4 / 3) = 0.637.
@@ -96,6 +98,11 @@ def test_the_words_name_the_maps_that_are_better_and_the_centre_where_it_is() ->
     centred = replace(random, centre=scored(0.636, 0.464))
     assert "centre" not in who_is_better({"a": scored(0.638, 0.462)}, centred)
     rows = {row["map"]: row for row in faithful_rows({"a": scored(0.25, 0.75)}, random) + baseline_rows(random)}
-    assert list(rows) == ["a", "spot in the centre", "3 random maps of 14 × 14 (mean)", "2 random orders of pixels (mean)"]
+    assert list(rows) == [
+        "a",
+        "spot in the centre",
+        "3 random maps of 14 × 14 (mean)",
+        "2 random orders of pixels (mean)",
+    ]
     assert (rows["a"]["insertion's rank"], rows["a"]["deletion's rank"]) == ("3 of 4", "2 of 4")
     assert rows["3 random maps of 14 × 14 (mean)"]["deletion"] == pytest.approx(0.8)

@@ -30,7 +30,9 @@ async def _open(client: Client, picture: str, view: View = VIEW) -> Run:
     return client.run
 
 
-@pytest.mark.parametrize("view", [VIEW, View("compare", (("net", "V1-0.5"), ("position", "after 13"), ("way", "groups")))])
+@pytest.mark.parametrize(
+    "view", [VIEW, View("compare", (("net", "V1-0.5"), ("position", "after 13"), ("way", "groups")))]
+)
 def test_back_after_a_reload_leads_to_the_picture_that_was_brought(address: str, view: View) -> None:
     async def walk() -> tuple[Run, Run, Run]:
         file = file_of(0, f"a visitor of {view.page}")

@@ -54,7 +54,10 @@ def test_every_shipped_variant_computes_an_answer_and_maps(variant: Variant, pic
 
 
 def test_the_shipped_zoo_is_what_is_promised() -> None:
-    """Controls reach their floors; every variant is within 1.5 points of its own (1 on a frozen base, 3 with the normalised gain), and alive."""
+    """Controls reach their floors.
+
+    Every variant is within 1.5 points of its own (1 on a frozen base, 3 with the normalised gain), and alive.
+    """
     variants = list_variants()
     assert next(v for v in variants if v.name == "mobilenet_v1-0.5-plain").metrics["top1"] >= 76
     assert next(v for v in variants if v.name == "efficientnet_lite0-plain").metrics["top1"] >= 83.5
@@ -63,7 +66,8 @@ def test_the_shipped_zoo_is_what_is_promised() -> None:
             continue
         control = control_of(variant, variants)
         assert control
-        most = 1.5 if not variant.base else 1 if variant.gain == "published" else 3  # the free gain costs accuracy there
+        # the free gain costs accuracy there
+        most = 1.5 if not variant.base else 1 if variant.gain == "published" else 3
         assert accuracy_of(variant).mean >= control.mean - most
         for figures in variant.metrics["attention"].values():  # in each layer
             dead = sorted(figures["dead_share"])
@@ -105,7 +109,9 @@ def test_runs_of_different_precision_are_no_seeds_of_one_another(copied: Path) -
 @pytest.mark.parametrize(
     "name", ["mobilenet_v1-0.5-plain", NAME, "mobilenet_v1-0.5-after6_8_11_13-g16", "mobilenet_v2-0.5-after14-g8"]
 )
-def test_evaluation_reproduces_the_manifest_on_the_shipped_samples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluation_reproduces_the_manifest_on_the_shipped_samples(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A few photographs that need no dataset; the whole held-out part takes the same command with --data."""
     variant = get_variant(name)
     measured = evaluate(load_variant(name), sample_pictures(variant.classes), variant.preprocessing, quiet=True)
@@ -124,16 +130,22 @@ def test_evaluation_reproduces_the_manifest_on_the_shipped_samples(name: str, ca
 
 
 def test_every_stop_of_the_sliders_is_trained() -> None:
-    """At each position all group counts, each from the same base with the same budget; seeds where they are promised."""
+    """At each position all group counts, each from the same base with the same budget.
+
+    Seeds where they are promised.
+    """
     trained = [v for v in list_variants() if not v.base]
     for backbone in {v.backbone for v in trained}:
         of_backbone = [v for v in trained if v.backbone == backbone]
         placements = {(v.placement.mode, v.placement.layers, v.gain) for v in of_backbone if v.placement}
         for place in placements:
-            groups = [v.groups for v in of_backbone if v.placement and (v.placement.mode, v.placement.layers, v.gain) == place]
+            groups = [
+                v.groups for v in of_backbone if v.placement and (v.placement.mode, v.placement.layers, v.gain) == place
+            ]
             assert groups == [1, 2, 4, 8, 16]
         budgets = {
-            json.dumps([v.made_by["recipe"][k] for k in ("stages", "batch", "peak_lr", "weight_decay")]) for v in of_backbone
+            json.dumps([v.made_by["recipe"][k] for k in ("stages", "batch", "peak_lr", "weight_decay")])
+            for v in of_backbone
         }
         assert len(budgets) == 1
         bases = {(*kind_of(v), v.made_by["init_sha256"]) for v in of_backbone}
@@ -141,7 +153,8 @@ def test_every_stop_of_the_sliders_is_trained() -> None:
     starts = json.loads((CHECKPOINTS / "manifest.json").read_text())["starts"]
     shipped = {v.sha256: v for v in trained}
     for variant in trained:
-        variant = shipped.get(variant.made_by["init_sha256"], variant)  # what starts from a network that ships has its history
+        # what starts from a network that ships has its history
+        variant = shipped.get(variant.made_by["init_sha256"], variant)
         start = starts[variant.made_by["init_sha256"]]
         while start["recipe"]["init"]:  # down to the run that began from nothing
             start = next(s for s in starts.values() if s["run"] == start["recipe"]["init"])
@@ -153,9 +166,12 @@ def test_every_stop_on_a_frozen_base_is_trained_with_one_recipe() -> None:
     for layers in {v.placement.layers for v in on_base if v.placement}:
         for gain in {v.gain for v in on_base if v.placement and v.placement.layers == layers}:
             groups = [v.groups for v in on_base if v.placement and (v.placement.layers, v.gain) == (layers, gain)]
-            assert groups == ([1, 2, 4, 8] if layers == (6,) else [1, 2, 4, 8, 16])  # 16 groups do not divide 40 channels
+            # 16 groups do not divide 40 channels
+            assert groups == ([1, 2, 4, 8] if layers == (6,) else [1, 2, 4, 8, 16])
     recipes = {
-        json.dumps({**v.made_by["recipe"], "placement": None, "seed": 0, "feature_layers": None}) for v in on_base if v.placement
+        json.dumps({**v.made_by["recipe"], "placement": None, "seed": 0, "feature_layers": None})
+        for v in on_base
+        if v.placement
     }
     assert len(recipes) == 1
     assert all(v.path.stat().st_size < 20_000 for v in on_base if v.path)  # the modules alone
@@ -222,7 +238,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda f: checkpoint(f).unlink(), "cannot be read"),
     "one bit": (lambda f: flip(checkpoint(f), 500_000), "sha256"),
     "cut short": (lambda f: checkpoint(f).write_bytes(checkpoint(f).read_bytes()[:-100]), "sha256"),
-    "another file": (lambda f: shutil.copy(CHECKPOINTS / "mobilenet_v1-0.5-plain.safetensors", checkpoint(f)), "sha256"),
+    "another file": (
+        lambda f: shutil.copy(CHECKPOINTS / "mobilenet_v1-0.5-plain.safetensors", checkpoint(f)),
+        "sha256",
+    ),
     "a pickle": (lambda f: replace_by(f, b"\x80\x04cos\nsystem\n"), "no readable safetensors"),
     "a tensor less": (lambda f: rewrite(f, lambda w: w.pop("classifier.bias")), "lacks 1 tensors"),
     "a tensor more": (lambda f: rewrite(f, lambda w: w.update(extra=torch.zeros(1))), "unknown tensors, 'extra'"),

@@ -23,7 +23,9 @@ from ulsam_viz.training.zoo_file import read_zoo_file
 from ulsam_viz.zoo.variants import CHECKPOINTS, STUDIES, list_variants, load_network, variant_name
 
 SHIPPED_ZOO = Path(__file__).parent.parent / "ulsam_viz" / "training" / "zoo.toml"
-IMAGENET_ZOO, GAIN_ZOO, START_ZOO = (SHIPPED_ZOO.with_name(f"zoo_{name}.toml") for name in ("imagenet", "gain", "start"))
+IMAGENET_ZOO, GAIN_ZOO, START_ZOO = (
+    SHIPPED_ZOO.with_name(f"zoo_{name}.toml") for name in ("imagenet", "gain", "start")
+)
 
 
 def test_the_shipped_zoo_file_names_every_run_once_and_in_order(tmp_path: Path) -> None:
@@ -31,11 +33,16 @@ def test_the_shipped_zoo_file_names_every_run_once_and_in_order(tmp_path: Path) 
     shown = [r.recipe for r in runs if r.role in (Role.VARIANT, Role.REPEAT) and isinstance(r.recipe, Recipe)]
     promised: dict[tuple[str, Placement | None], int] = {("mobilenet_v1", None): 3, ("mobilenet_v2", None): 1}
     for g in (1, 2, 4, 8, 16):
-        promised |= {("mobilenet_v1", Placement(layers, g)): 1 for layers in ((4,), (6,), (8,), (12,), (13,), (6, 8, 11, 13))}
+        promised |= {
+            ("mobilenet_v1", Placement(layers, g)): 1 for layers in ((4,), (6,), (8,), (12,), (13,), (6, 8, 11, 13))
+        }
         promised |= {("mobilenet_v1", Placement((11,), g)): 3, ("mobilenet_v1", Placement((10,), g, "instead")): 1}
-        promised |= {("mobilenet_v2", Placement(layers, g)): 1 for layers in ((7,), (11,), (14,), (17,), (7, 11, 14, 17))}
+        promised |= {
+            ("mobilenet_v2", Placement(layers, g)): 1 for layers in ((7,), (11,), (14,), (17,), (7, 11, 14, 17))
+        }
     assert Counter((r.backbone, r.placement) for r in shown) == promised  # how many seeds of each
-    # One budget for all of them, and one base a backbone; only what stands instead of a layer starts from a base without it.
+    # One budget for all of them, and one base a backbone; only what stands instead of a layer starts from a base
+    # without it.
     assert len({replace(r, backbone="mobilenet_v1", placement=None, seed=0, init=None) for r in shown}) == 1
     starts = {(r.backbone, r.placement.mode if r.placement else "after", r.init) for r in shown}
     assert starts == {
@@ -73,7 +80,8 @@ def test_the_zoo_file_of_imagenets_classes_has_one_recipe_for_all() -> None:
     assert len({replace(r, placement=None, seed=0) for r in frozen}) == 1  # one recipe for all
     freed = [r.recipe for r in read_zoo_file(GAIN_ZOO) if isinstance(r.recipe, ModuleRecipe)]
     assert Counter(r.placement for r in freed) == {Placement((12,), g, gain="normalised"): 1 for g in (1, 2, 4, 8, 16)}
-    assert len({replace(r, placement=None, seed=0, feature_layers=()) for r in [*frozen, *freed]}) == 1  # and for both gains
+    # and for both gains
+    assert len({replace(r, placement=None, seed=0, feature_layers=()) for r in [*frozen, *freed]}) == 1
     for variant in (v for v in list_variants() if v.base):  # no network ships that the files do not make
         (recipe,) = (r for r in [*frozen, *freed] if r.placement == variant.placement and r.seed == 0)
         assert variant.made_by["recipe"] == json.loads(json.dumps(recipe.as_dict()))
@@ -81,7 +89,12 @@ def test_the_zoo_file_of_imagenets_classes_has_one_recipe_for_all() -> None:
 
 def test_every_run_of_the_shipped_zoo_file_is_in_the_manifest() -> None:
     """Nothing promised is missing, and nothing ships that the file does not make."""
-    planned = [r for f in (SHIPPED_ZOO, GAIN_ZOO, START_ZOO) for r in read_zoo_file(f) if isinstance(r.recipe, Recipe) and r.role]
+    planned = [
+        r
+        for f in (SHIPPED_ZOO, GAIN_ZOO, START_ZOO)
+        for r in read_zoo_file(f)
+        if isinstance(r.recipe, Recipe) and r.role
+    ]
     for study in (None, *STUDIES):
         own = [r for r in planned if r.study == study and r.role is not Role.CONTROL_OF_INSTEAD]
         names = Counter(variant_name(r.recipe.backbone, r.recipe.width, r.recipe.placement) for r in own)
@@ -102,7 +115,9 @@ def test_what_the_gain_is_compared_by_has_one_start_and_one_budget() -> None:
     recipes = [r.recipe for r in runs if isinstance(r.recipe, Recipe)]
     budget = next(r.recipe for r in read_zoo_file(SHIPPED_ZOO) if r.name == "v1-after11-g4-seed0")
     assert isinstance(budget, Recipe)
-    assert {replace(r, placement=None, seed=0, init=None) for r in recipes} == {replace(budget, placement=None, init=None)}
+    assert {replace(r, placement=None, seed=0, init=None) for r in recipes} == {
+        replace(budget, placement=None, init=None)
+    }
     assert {r.init for r in runs} == {"mobilenet_v1-0.5-plain.safetensors"}
     promised: dict[Placement | None, int] = {None: 3, Placement((11,), 4): 3}
     promised |= {Placement((11,), 1, module=name): 3 for name in OTHERS}
@@ -145,13 +160,27 @@ def test_two_processes_share_a_zoo_file_and_what_is_done_is_skipped(folder: Path
     (tmp_path / "zoo.toml").write_text(ZOO)
     (tmp_path / "pictures").symlink_to(folder)
     command = [sys.executable, "-m", "ulsam_viz", "train", "--zoo", str(tmp_path / "zoo.toml"), "--data", str(tmp_path)]
-    command += ["--runs", str(tmp_path / "runs"), "--publish", str(tmp_path / "zoo"), "--workers", "0", "--threads", "1"]
+    command += [
+        "--runs",
+        str(tmp_path / "runs"),
+        "--publish",
+        str(tmp_path / "zoo"),
+        "--workers",
+        "0",
+        "--threads",
+        "1",
+    ]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent) for _ in range(2)]
     lines = [line for process in both for line in process.communicate(timeout=PATIENCE)[0].decode().splitlines()]
     assert [process.returncode for process in both] == [0, 0]
     assert len(lines) == len(set(lines)) == 8  # each run was measured once
     variants = list_variants(tmp_path / "zoo")
-    assert [(v.placement.layers, v.groups) for v in variants if v.placement] == [((11,), 1), ((11,), 2), ((8, 12), 1), ((8, 12), 2)]
+    assert [(v.placement.layers, v.groups) for v in variants if v.placement] == [
+        ((11,), 1),
+        ((11,), 2),
+        ((8, 12), 1),
+        ((8, 12), 2),
+    ]
     manifest = json.loads((tmp_path / "zoo" / "manifest.json").read_text())
     for variant in variants:
         (repeat,) = variant.repeats

@@ -1,4 +1,6 @@
-"""What an upload could leave behind, and where a server could have left it: on the disk, in open files, in what it prints."""
+"""What an upload could leave behind, and where a server could have left it: on the disk, in open files, in what it
+prints.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def traces(mark: str, data: bytes, pixels: Mapping[str, np.ndarray]) -> dict[str
     for name, picture in pixels.items():
         rows = picture[picture.shape[0] // 3], picture[picture.shape[0] // 2]
         found |= {f"pixels of {name}, {i}": row[:_RUN].tobytes() for i, row in enumerate(rows)}
-        found |= {f"numbers of {name}, {i}": np.float32(row[:_RUN] / np.float32(255)).tobytes() for i, row in enumerate(rows)}
+        found |= {
+            f"numbers of {name}, {i}": np.float32(row[:_RUN] / np.float32(255)).tobytes() for i, row in enumerate(rows)
+        }
     assert all(len(set(run)) > 5 for run in found.values())  # nothing flat, which could be anywhere
     return found
 

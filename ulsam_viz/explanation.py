@@ -37,10 +37,11 @@ class Explanation:
     Attributes:
         variant: Name of the variant, or of the caller's own network.
         logits: Shape (classes,).
-        probabilities: Calibrated, shape (classes,): softmax(logits / T) with the variant's own ``calibration.temperature``; of
-            the caller's own network, of whose answers nothing was measured, T is 1.
+        probabilities: Calibrated, shape (classes,): softmax(logits / T) with the variant's own
+            ``calibration.temperature``; of the caller's own network, of whose answers nothing was measured, T is 1.
         target: Class number that the attributions are for.
-        attention: Attention maps by layer (of an adapted network, by the submodule's name), each (g, H, W), each map summing to 1.
+        attention: Attention maps by layer (of an adapted network, by the submodule's name), each (g, H, W), each map
+            summing to 1.
         attributions: Attributions by method, each (S, S), signed where the method is.
         details: The full record of each method: time, passes, convergence delta, caveat.
         pixels: The crop that the network saw, shape (S, S, 3), uint8.
@@ -87,21 +88,28 @@ class Explanation:
         )
 
     def figure(self, what: Any = None) -> Figure:
-        """Draw the maps of a layer, or a method's attribution, as a Plotly figure; see :meth:`~ulsam_viz.report.result.Sheet.figure`."""
+        """Draw the maps of a layer, or a method's attribution, as a Plotly figure.
+
+        See :meth:`~ulsam_viz.report.result.Sheet.figure`.
+        """
         return self.sheet.figure(what)
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write pictures (PNG, SVG), numbers (NPZ) and settings (JSON) to a folder; see :meth:`~ulsam_viz.report.result.Sheet.save`."""
+        """Write pictures (PNG, SVG), numbers (NPZ) and settings (JSON) to a folder.
+
+        See :meth:`~ulsam_viz.report.result.Sheet.save`.
+        """
         return self.sheet.save(Path(folder), settings=self.made_with)
 
     def ask(self, *questions: str, other: str | Path = "") -> dict[Topic, Any]:
         """Ask what the page answers about a view, of every layer.
 
         Args:
-            questions: ``"ablation"`` (effect if removed), ``"shapley"`` (each subspace's share), ``"sources"`` (why there?),
-                ``"through"`` (contribution through it), ``"places"`` (insertion and deletion), ``"sanity"`` (random weights).
-            other: The picture that ``"ablation"`` takes attention from: a sample's name, such as ``"coffee"``, or a file; by
-                default the first sample that is another picture.
+            questions: ``"ablation"`` (effect if removed), ``"shapley"`` (each subspace's share), ``"sources"`` (why
+                there?), ``"through"`` (contribution through it), ``"places"`` (insertion and deletion), ``"sanity"``
+                (random weights).
+            other: The picture that ``"ablation"`` takes attention from: a sample's name, such as ``"coffee"``, or a
+                file; by default the first sample that is another picture.
 
         Returns:
             What the analysis found, by question, layer and class: for :meth:`report`.
@@ -185,7 +193,9 @@ class Explanation:
                 cropped=self.made_with.get("cropped", False),
                 report=to,
             ),
-            command_note_of(self.network, picture="PICTURE stands for the picture's file." if file == "PICTURE" else ""),
+            command_note_of(
+                self.network, picture="PICTURE stands for the picture's file." if file == "PICTURE" else ""
+            ),
             address=address,
             address_note=note,
             source=f"{sample.source}; {sample.licence}." if sample else "",
@@ -215,8 +225,8 @@ def explain(
 
     Args:
         image: An RGB picture; :func:`ulsam_viz.decode_image` makes one from a file's bytes.
-        variant: A variant or its name; or an :class:`~ulsam_viz.AttentionNetwork` such as :func:`ulsam_viz.insert_ulsam` returns,
-            which is copied, never changed.
+        variant: A variant or its name; or an :class:`~ulsam_viz.AttentionNetwork` such as
+            :func:`ulsam_viz.insert_ulsam` returns, which is copied, never changed.
         methods: Names of attribution methods.
         target: Class number or name; by default the predicted class.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
@@ -224,7 +234,8 @@ def explain(
         seed: The same call with the same seed gives the same numbers, in any thread.
         classes: Names by output number of a network of one's own; by default the numbers. A variant brings its own.
         preprocessing: How pictures become that network's input. A variant brings its own.
-        cropped: The picture is the crop that the network is to see, such as an archive's ``input.png``, not what it is cut from.
+        cropped: The picture is the crop that the network is to see, such as an archive's ``input.png``, not what it is
+            cut from.
 
     Returns:
         Logits, maps, attributions and the crop that the network saw.
@@ -232,9 +243,10 @@ def explain(
     Raises:
         KeyError: For an unknown variant.
         CheckpointError: If the variant's checkpoint is damaged.
-        AttributionError: For an unknown method, setting or class, and for a method whose rule does not hold on this network.
-        ValueError: For a network of one's own without preprocessing, or with other classes than it has logits; for a variant
-            with any of the two; for a crop of another size than the network's.
+        AttributionError: For an unknown method, setting or class, and for a method whose rule does not hold on this
+            network.
+        ValueError: For a network of one's own without preprocessing, or with other classes than it has logits; for a
+            variant with any of the two; for a crop of another size than the network's.
         TypeError: For what is neither.
 
     Warns:
@@ -268,7 +280,11 @@ def explain(
         tuple(record.classes),
         _gains_of(record, attention),
         record,
-        {"methods": {m: METHODS[m].complete((settings or {}).get(m, {})) for m in methods}, "seed": seed, "device": place}
+        {
+            "methods": {m: METHODS[m].complete((settings or {}).get(m, {})) for m in methods},
+            "seed": seed,
+            "device": place,
+        }
         | ({"cropped": True} if cropped else {}),
         picture,
     )
@@ -292,7 +308,9 @@ def _record_of(
 ) -> Variant | GuestNetwork:
     if isinstance(variant, str | Variant):
         if classes is not None or preprocessing is not None:
-            raise ValueError("a variant has its own classes and preprocessing; they are given with a network of one's own")
+            raise ValueError(
+                "a variant has its own classes and preprocessing; they are given with a network of one's own"
+            )
         return get_variant(variant) if isinstance(variant, str) else variant
     if not isinstance(variant, AttentionNetwork):
         raise TypeError(
@@ -321,7 +339,9 @@ def class_number(target: int | str, variant: Variant | GuestNetwork) -> int:
         return variant.classes.index(alike.pop())
     by_letters = {_letters(name): name for name in variant.classes}
     near = sorted(alike) or [by_letters[name] for name in get_close_matches(_letters(target), by_letters, 3)]
-    raise AttributionError(f"{variant.name} knows no class '{target}'" + (f"; do you mean {' or '.join(near)}?" if near else ""))
+    raise AttributionError(
+        f"{variant.name} knows no class '{target}'" + (f"; do you mean {' or '.join(near)}?" if near else "")
+    )
 
 
 def _letters(name: str) -> str:

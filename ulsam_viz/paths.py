@@ -31,7 +31,9 @@ _PROGRAM = "ulsam-viz"
 
 
 def program() -> str:
-    """Return how the command line is called here: ``ulsam-viz`` where that is installed, else ``python -m ulsam_viz``, as in a checkout."""
+    """Return how the command line is called here: ``ulsam-viz`` where that is installed, else ``python -m ulsam_viz``,
+    as in a checkout.
+    """
     called = Path(sys.argv[0])
     if called.stem == _PROGRAM:
         return _PROGRAM

@@ -1,9 +1,9 @@
 """Checks of which attribution rules are valid on a user's network.
 
-Guided backpropagation and DeepLift replace what happens at a non-linearity, which they find by its type among the modules. What
-a foreign network computes otherwise (another activation, a function instead of a module, a product of features) they would pass
-by without a word, and give a map that is not what its name says. So it is measured first: with every ``nn.ReLU`` taken out, a
-network whose other steps are linear must be an affine function of the picture.
+Guided backpropagation and DeepLift replace what happens at a non-linearity, which they find by its type among the
+modules. What a foreign network computes otherwise (another activation, a function instead of a module, a product of
+features) they would pass by without a word, and give a map that is not what its name says. So it is measured first:
+with every ``nn.ReLU`` taken out, a network whose other steps are linear must be an affine function of the picture.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ _POOLS = (nn.MaxPool2d, nn.AdaptiveMaxPool2d)
 
 
 def why_not_guided(model: AttendedModel, x: Tensor) -> str | None:
-    """Return why guided backpropagation is not defined on a network; None if every non-linearity is an ``nn.ReLU`` or a max-pool.
+    """Return why guided backpropagation is not defined on a network.
+
+    None if every non-linearity is an ``nn.ReLU`` or a max-pool.
 
     Args:
         model: It is read, never changed; its own attention modules are known, and not looked at.
@@ -39,12 +41,15 @@ def why_not_guided(model: AttendedModel, x: Tensor) -> str | None:
     if _is_affine(host, x):
         return None
     return (
-        f"its rule is for networks whose only non-linear steps are nn.ReLU modules, and {_what_else(host, activations_only=True)}"
+        "its rule is for networks whose only non-linear steps are nn.ReLU modules, and "
+        f"{_what_else(host, activations_only=True)}"
     )
 
 
 def why_not_rescaled(model: AttendedModel, x: Tensor) -> str | None:
-    """Return why DeepLift's rescale rule is not exact on a network; None if every non-linearity is an ``nn.ReLU``, used once.
+    """Return why DeepLift's rescale rule is not exact on a network.
+
+    None if every non-linearity is an ``nn.ReLU``, used once.
 
     Args:
         model: It is read, never changed; its own attention modules are known, and not looked at.
@@ -54,7 +59,10 @@ def why_not_rescaled(model: AttendedModel, x: Tensor) -> str | None:
     if not _is_affine(host, x):
         return f"its rule is exact where every non-linear step is an nn.ReLU module, and {_what_else(host)}"
     if again := [relu.name for relu in relus if relu.calls > _POINTS]:
-        return f"its rule needs each ReLU to be a module of its own, and this network calls '{again[0]}' several times in a pass"
+        return (
+            f"its rule needs each ReLU to be a module of its own, and this network calls '{again[0]}' several "
+            "times in a pass"
+        )
     return None
 
 

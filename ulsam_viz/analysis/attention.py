@@ -20,9 +20,11 @@ class Attention:
 
     Attributes:
         logits: Shape (classes,).
-        probabilities: softmax(logits / temperature), shape (classes,): calibrated where the network's temperature was given.
+        probabilities: softmax(logits / temperature), shape (classes,): calibrated where the network's temperature was
+            given.
         maps: Attention maps by layer, each (g, H, W), each map summing to 1.
-        features: What the classifier averages, shape (C, H, W); None of a foreign network, whose classifier is not known.
+        features: What the classifier averages, shape (C, H, W); None of a foreign network, whose classifier is not
+            known.
     """
 
     logits: np.ndarray

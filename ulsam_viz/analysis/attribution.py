@@ -40,8 +40,8 @@ class Attribution:
         values: Shape (S, S), float32: positive speaks for the class, negative against, where ``signed``.
         signed: False where the method has magnitudes only.
         seconds: Time the computation took.
-        passes: Pictures sent forward, and as many back for methods that use gradients; 0 where a pass that was done before was
-            enough.
+        passes: Pictures sent forward, and as many back for methods that use gradients; 0 where a pass that was done
+            before was enough.
         delta: Sum of the attributions less the difference of the logit between picture and baseline; None where the
             method promises no such sum.
         explained: That difference of the logit; None likewise.
@@ -60,7 +60,10 @@ class Attribution:
 
     @property
     def off(self) -> float | None:
-        """The error of the attributions' sum as a share of the logit's difference; None for methods without such a sum."""
+        """The error of the attributions' sum as a share of the logit's difference.
+
+        None for methods without such a sum.
+        """
         if self.delta is None or self.explained is None:
             return None
         return abs(self.delta) / max(abs(self.explained), 1e-9)
@@ -77,7 +80,8 @@ class Attribution:
             return ""
         method = METHODS[self.method]
         return (
-            f"{method.label}: the attributions should sum to the difference from the baseline, {self.explained:+.3f}, and miss it "
+            f"{method.label}: the attributions should sum to the difference from the baseline, "
+            f"{self.explained:+.3f}, and miss it "
             f"by {self.off:.0%}, too much to rely on{method.remedy}."
         )
 
@@ -115,7 +119,8 @@ def attribute(
         The attribution; signed values are summed, magnitudes maximised, over the colour channels.
 
     Raises:
-        AttributionError: For an unknown method, setting or class, and for a method whose rule does not hold on this network.
+        AttributionError: For an unknown method, setting or class, and for a method whose rule does not hold on this
+            network.
     """
     if method not in METHODS:
         raise AttributionError(f"unknown method '{method}'; there are: {', '.join(METHODS)}")
@@ -224,7 +229,10 @@ def _record(
 
 @cache
 def _quieten_captum() -> None:
-    """Silence "setting hooks" and the like, true of every call; once, since changing filters call by call is not thread-safe."""
+    """Silence "setting hooks" and the like, true of every call.
+
+    Once, since changing filters call by call is not thread-safe.
+    """
     warnings.filterwarnings("ignore", category=UserWarning, module=r"captum\.")
 
 

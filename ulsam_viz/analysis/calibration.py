@@ -1,8 +1,8 @@
 """Calibrated probabilities, and whether the picture's subject is likely to be among the classes.
 
-A network's softmax is a score. Divided by a temperature, fitted once for each network, its logits give probabilities that
-are right as often as they say. How far such an answer is spread over the classes then tells, for what it can, pictures of
-the network's own classes from others.
+A network's softmax is a score. Divided by a temperature, fitted once for each network, its logits give probabilities
+that are right as often as they say. How far such an answer is spread over the classes then tells, for what it can,
+pictures of the network's own classes from others.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def probabilities_of(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray
 def spread_of(probabilities: np.ndarray) -> np.ndarray:
     """Return the entropy of probabilities in nats: (..., classes) -> (...).
 
-    0 is one certain class, log(classes) is no idea. It counts the whole answer: what its confidence says, and whether the
-    rest lies with one rival or with all of them.
+    0 is one certain class, log(classes) is no idea. It counts the whole answer: what its confidence says, and whether
+    the rest lies with one rival or with all of them.
     """
     return -(probabilities * np.log(np.where(probabilities > 0, probabilities, 1))).sum(-1)
 
@@ -93,7 +93,9 @@ class Familiarity:
 
     @property
     def doubtful(self) -> bool:
-        """Whether the picture's subject may be none of the classes: few pictures of known classes give so uncertain an answer."""
+        """Whether the picture's subject may be none of the classes: few pictures of known classes give so uncertain an
+        answer.
+        """
         return self.less_sure < FALSE_ALARMS
 
 

@@ -20,7 +20,8 @@ from .attention import Attention
 from .refinement import refined_gradients
 from .rescale import NoRuleError, rescalable
 
-# Pictures in one pass: more are slower (16: 1.1 to 1.6 times), take more memory, and short work waits longer between two passes.
+# Pictures in one pass: more are slower (16: 1.1 to 1.6 times), take more memory, and short work waits longer between
+# two passes.
 _INTERNAL_BATCH = 8
 
 
@@ -36,9 +37,10 @@ class Task:
         target: Class number; of several pictures, one for each, shape (N,).
         settings: All settings of the method.
         preprocessing: The variant's, for baselines that are colours.
-        random: What random numbers are drawn from: the task's own, on the CPU, so the process's generators stay as they are
-            and every device sees the same draws.
-        report: Called by methods that refine their result with what they have so far, (1, 1, S, S), and the passes it took.
+        random: What random numbers are drawn from: the task's own, on the CPU, so the process's generators stay as they
+            are and every device sees the same draws.
+        report: Called by methods that refine their result with what they have so far, (1, 1, S, S), and the passes it
+            took.
     """
 
     target: int | Tensor
@@ -79,7 +81,9 @@ def input_x_gradient(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
 
 
 def integrated_gradients(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
-    """Gradients along the straight path from the baseline: at as many points as the sum needs, or by Captum at a fixed number."""
+    """Gradients along the straight path from the baseline: at as many points as the sum needs, or by Captum at a fixed
+    number.
+    """
     if task.settings["steps"] == "auto":
         assert isinstance(task.target, int)  # this method takes one picture
         return refined_gradients(model, x, task.baseline(x), task.target, report=task.report)
@@ -95,7 +99,10 @@ def integrated_gradients(model: AttentionNetwork, x: Tensor, task: Task) -> Tens
 
 
 def gradient_shap(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
-    """Gradients at random points between baseline and noisy picture, times the difference; as Captum's ``GradientShap``."""
+    """Gradients at random points between baseline and noisy picture, times the difference.
+
+    As Captum's ``GradientShap``.
+    """
     from captum.attr import Saliency
 
     baseline, total = task.baseline(x), torch.zeros_like(x)
@@ -113,7 +120,9 @@ def deep_lift(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
     try:
         return DeepLift(rescalable(model)).attribute(x, task.baseline(x), target=task.target)
     except NoRuleError as error:
-        raise AttributionError(f"DeepLift {error}, so its attributions would not sum to the logit's difference") from error
+        raise AttributionError(
+            f"DeepLift {error}, so its attributions would not sum to the logit's difference"
+        ) from error
 
 
 def guided_backprop(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
@@ -141,7 +150,9 @@ def occlusion(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
 
 
 def _layer(model: AttentionNetwork, choice: str) -> nn.Module:
-    """Return the module whose output Grad-CAM weights: the input of the global pool, or the layer before the first attention."""
+    """Return the module whose output Grad-CAM weights: the input of the global pool, or the layer before the first
+    attention.
+    """
     if choice == "last":
         return model.last_grid
     if not model.attended:
@@ -176,11 +187,16 @@ def guided_grad_cam(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
     """Guided backprop, kept where Grad-CAM is positive."""
     from captum.attr import GuidedGradCam
 
-    return GuidedGradCam(model, _layer(model, task.settings["layer"])).attribute(x, target=task.target, interpolate_mode="bilinear")
+    return GuidedGradCam(model, _layer(model, task.settings["layer"])).attribute(
+        x, target=task.target, interpolate_mode="bilinear"
+    )
 
 
 def smooth_grad(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
-    """Magnitude of the mean signed gradient over noisy copies, as Smilkov et al. define it; as Captum's ``NoiseTunnel``."""
+    """Magnitude of the mean signed gradient over noisy copies, as Smilkov et al. define it.
+
+    As Captum's ``NoiseTunnel``.
+    """
     from captum.attr import Saliency
 
     total = torch.zeros_like(x)
@@ -192,7 +208,8 @@ def smooth_grad(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
 def _noisy(x: Tensor, task: Task) -> Iterator[Tensor]:
     """Yield as many noisy copies of a picture as there are samples, a few at a time: (n, 3, S, S).
 
-    The noise is a share of the range of the picture's normalised values, whatever a network's normalisation makes of them.
+    The noise is a share of the range of the picture's normalised values, whatever a network's normalisation makes of
+    them.
     """
     deviation = task.settings["noise"] * (x.max() - x.min())
     for start in range(0, task.settings["samples"], _INTERNAL_BATCH):

@@ -83,7 +83,8 @@ def derive(stages: Stages, *, subspace: int, channel: int, row: int, column: int
         )
     if not subspace * size <= channel < (subspace + 1) * size:
         raise ValueError(
-            f"channel {channel} is none of subspace {subspace}: those are {subspace * size} to {(subspace + 1) * size - 1}"
+            f"channel {channel} is none of subspace {subspace}: those are {subspace * size} to "
+            f"{(subspace + 1) * size - 1}"
         )
     w, s = stages.weights, stages.switches
 
@@ -94,7 +95,9 @@ def derive(stages: Stages, *, subspace: int, channel: int, row: int, column: int
     top, left = max(row - reach, 0), max(column - reach, 0)
     window = stages.rectified[channel, top : row + reach + 1, left : column + reach + 1].astype(np.float64)
     members = range(subspace * size, (subspace + 1) * size)
-    terms = [Term(c, float(stages.pooled[c, row, column]), float(w.pointwise[subspace, c - members.start])) for c in members]
+    terms = [
+        Term(c, float(stages.pooled[c, row, column]), float(w.pointwise[subspace, c - members.start])) for c in members
+    ]
     logits = stages.logits[subspace].astype(np.float64) / s.temperature
     shift = float(logits.max()) if np.abs(logits).max() > _LARGEST_EXPONENT else 0.0
     here = math.exp(logits[row, column] - shift)
@@ -114,4 +117,6 @@ def derive(stages: Stages, *, subspace: int, channel: int, row: int, column: int
         "output": at("gain") * at("features"),
     }
     terms.sort(key=lambda term: -abs(term.product))
-    return Derivation(subspace, channel, row, column, values, window, (top, left), tuple(terms), shift, here, denominator)
+    return Derivation(
+        subspace, channel, row, column, values, window, (top, left), tuple(terms), shift, here, denominator
+    )

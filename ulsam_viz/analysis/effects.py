@@ -1,7 +1,7 @@
 """Causal effects of a subspace's attention: change it, run the rest of the network, and compare the answers.
 
-Everything starts from the features that enter one layer's module, computed once; only the rest of the network runs again
-for each change. Modules of later layers react to the change, as they would.
+Everything starts from the features that enter one layer's module, computed once; only the rest of the network runs
+again for each change. Modules of later layers react to the change, as they would.
 """
 
 from __future__ import annotations
@@ -152,7 +152,8 @@ def shapley(
     seed: int = 0,
     pause: Callable[[], None] = _go_on,
 ) -> ShapleyValues:
-    """Share the effect of a layer's attention among its subspaces: a coalition's members attend, the others have gain 1.
+    """Share the effect of a layer's attention among its subspaces: a coalition's members attend, the others have gain
+    1.
 
     Up to eight subspaces all coalitions are evaluated; beyond, random orders and their reverses are averaged.
 
@@ -209,7 +210,9 @@ def _gains_along(order: Sequence[int], worth: Mapping[frozenset[int], float]) ->
 
 
 @torch.inference_mode()
-def with_strength(model: AttentionNetwork, x: Tensor, *, layer: Layer, subspace: int, strengths: Sequence[float]) -> np.ndarray:
+def with_strength(
+    model: AttentionNetwork, x: Tensor, *, layer: Layer, subspace: int, strengths: Sequence[float]
+) -> np.ndarray:
     """Return logits with one subspace's gain 1 + s * E in place of 1 + E, for several s; as published, E is the map A.
 
     Args:
@@ -248,7 +251,8 @@ class ThroughSubspaces:
 
 
 def through_subspaces(model: AttentionNetwork, x: Tensor, *, layer: Layer, target: int) -> ThroughSubspaces:
-    """Split gradient times activation at a layer among its subspaces: to first order, what the logit owes to each group.
+    """Split gradient times activation at a layer among its subspaces: to first order, what the logit owes to each
+    group.
 
     Args:
         model: A network in eval mode that no other thread uses meanwhile.
@@ -296,7 +300,9 @@ def _answers(
     ways: Sequence[Tensor],
     pause: Callable[[], None],
 ) -> list[Tensor]:
-    """Return the logits of the rest of the network for several values of the gain minus 1, (g, H, W) each, at the layer."""
+    """Return the logits of the rest of the network for several values of the gain minus 1, (g, H, W) each, at the
+    layer.
+    """
 
     def answer(batch: Tensor) -> Tensor:
         pause()
@@ -305,7 +311,9 @@ def _answers(
     return [logits for batch in torch.stack(list(ways)).split(_BATCH) for logits in answer(batch)]
 
 
-def _effect(k: int | None, change: Change, before: Tensor, answers: Sequence[Tensor], target: int, temperature: float) -> Effect:
+def _effect(
+    k: int | None, change: Change, before: Tensor, answers: Sequence[Tensor], target: int, temperature: float
+) -> Effect:
     after = torch.stack(list(answers)).double()
     base = before.double()
     log_before, log_after = (base / temperature).log_softmax(0), (after / temperature).log_softmax(1)

@@ -1,12 +1,12 @@
 """Faithfulness of maps: insertion, deletion, overlap and pointing game, each compared with baselines.
 
-A score alone says little: smooth maps, and maps that mark the centre, do well on most photographs. So maps are measured beside
-baselines that ignore the network (:func:`measure_baselines`), which depend on the picture and the target alone:
+A score alone says little: smooth maps, and maps that mark the centre, do well on most photographs. So maps are measured
+beside baselines that ignore the network (:func:`measure_baselines`), which depend on the picture and the target alone:
 
-- random orders of single pixels. They delete fast and insert slowly wherever the pixels are, since scattered grey pixels spoil any
-  picture: a score that is due to fine grain alone must not pass for one that is due to the places;
-- smooth random maps on the grids of late layers, 7 x 7 and 14 x 14: a map is compared with those as coarse as it is, since the
-  coarser a map, the further its score may lie from the mean by chance;
+- random orders of single pixels. They delete fast and insert slowly wherever the pixels are, since scattered grey
+  pixels spoil any picture: a score that is due to fine grain alone must not pass for one that is due to the places;
+- smooth random maps on the grids of late layers, 7 x 7 and 14 x 14: a map is compared with those as coarse as it is,
+  since the coarser a map, the further its score may lie from the mean by chance;
 - a bright spot in the centre, where photographers put their subjects.
 """
 
@@ -25,9 +25,14 @@ _BATCH = 16
 BASELINES = ("random", "centre", "uniform")
 STEPS = 16  # of insertion and deletion
 GRIDS = (7, 14)  # of smooth random maps: those of the last layers
-ORDERS, SMOOTH = 4, 10  # random orders of pixels, and smooth random maps on each grid; orders hardly differ, smooth maps do
-# Share of the variance of a map's ranks that lies between the cells of a grid. Random maps on that grid or a coarser one have 0.68
-# or more, those on twice as fine a grid below 0.45, attributions of single pixels, random orders and uniform maps less.
+# random orders of pixels, and smooth random maps on each grid; orders hardly differ, smooth maps do
+ORDERS, SMOOTH = (
+    4,
+    10,
+)
+# Share of the variance of a map's ranks that lies between the cells of a grid. Random maps on that grid or a coarser
+# one have 0.68 or more, those on twice as fine a grid below 0.45, attributions of single pixels, random orders and
+# uniform maps less.
 _SMOOTH_FROM = 0.6
 
 
@@ -48,7 +53,8 @@ class Faithfulness:
     Attributes:
         insertion: Mean probability of the target while pixels are put back, the map's highest first: more is better.
         deletion: The same while pixels are taken away: less is better.
-        grid: The coarsest of :data:`GRIDS` whose random maps are no smoother; None where its first pixels lie scattered.
+        grid: The coarsest of :data:`GRIDS` whose random maps are no smoother; None where its first pixels lie
+            scattered.
     """
 
     insertion: float
@@ -78,7 +84,9 @@ def to_side(values: np.ndarray, side: int) -> np.ndarray:
 
 
 def baseline_maps(side: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Return maps that ignore the network, (side, side): smooth noise, a spot in the centre, and one value everywhere."""
+    """Return maps that ignore the network, (side, side): smooth noise, a spot in the centre, and one value
+    everywhere.
+    """
     axis = np.linspace(-1, 1, side)
     return {
         "random": smooth_random_map(side, (seed,), grid=GRIDS[-1]),
@@ -97,7 +105,9 @@ BASELINE_MAPS = ORDERS + SMOOTH * len(GRIDS) + 1
 
 
 def passes_of(maps: int, steps: int = STEPS) -> int:
-    """Return how many pictures :func:`measure` sends forward: what insertion and deletion begin and end with is shared."""
+    """Return how many pictures :func:`measure` sends forward: what insertion and deletion begin and end with is
+    shared.
+    """
     return 3 + maps * 2 * (steps - 1)
 
 
@@ -113,7 +123,9 @@ def device_of(model: nn.Module, x: Tensor) -> torch.device:
 
 
 def order_of(values: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Rank a map's pixels from 0, the highest first; equal ones, to a millionth of the largest, stand in a random order.
+    """Rank a map's pixels from 0, the highest first.
+
+    Equal ones, to a millionth of the largest, stand in a random order.
 
     Returns:
         Shape of ``values``, each of 0 to H * W - 1 once.
@@ -126,7 +138,10 @@ def order_of(values: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def grid_of(order: np.ndarray) -> int | None:
-    """Return the coarsest of :data:`GRIDS` whose random maps are no smoother than an order of pixels, (S, S); None if all are."""
+    """Return the coarsest of :data:`GRIDS` whose random maps are no smoother than an order of pixels, (S, S).
+
+    None if all are.
+    """
     ranks = torch.tensor(order, dtype=torch.float64)[None, None]
     least = _SMOOTH_FROM * ranks.var(unbiased=False)
     return next((g for g in GRIDS if functional.adaptive_avg_pool2d(ranks, g).var(unbiased=False) >= least), None)
@@ -209,10 +224,13 @@ def measure_baselines(model: nn.Module, x: Tensor, *, seed: int = 0, **how: Any)
         for i in range(ORDERS)
     }
     smooth = {
-        grid: {f"{grid} x {grid} {i}": smooth_random_map(side, (seed, grid, i), grid=grid) for i in range(SMOOTH)} for grid in GRIDS
+        grid: {f"{grid} x {grid} {i}": smooth_random_map(side, (seed, grid, i), grid=grid) for i in range(SMOOTH)}
+        for grid in GRIDS
     }
     maps = orders | {"centre": baseline_maps(side)["centre"]}
-    scores = measure(model, x, maps | {name: values for found in smooth.values() for name, values in found.items()}, **how)
+    scores = measure(
+        model, x, maps | {name: values for found in smooth.values() for name, values in found.items()}, **how
+    )
     return Baselines(
         tuple(scores[n] for n in orders),
         {grid: tuple(scores[n] for n in found) for grid, found in smooth.items()},
@@ -252,7 +270,10 @@ def overlap(a: np.ndarray, b: np.ndarray, share: float = 0.2) -> float:
 
 
 def _among_highest(values: np.ndarray, count: int) -> np.ndarray:
-    """Return which of a map's places are among its ``count`` highest, flat; equal values share what is left for them."""
+    """Return which of a map's places are among its ``count`` highest, flat.
+
+    Equal values share what is left for them.
+    """
     flat = values.ravel()
     threshold = np.partition(flat, -count)[-count]
     above, tied = flat > threshold, flat == threshold

@@ -1,4 +1,7 @@
-"""Changes of all attention in a network at once, for statistics over many pictures; for one picture see :mod:`effects`."""
+"""Changes of all attention in a network at once, for statistics over many pictures.
+
+For one picture see :mod:`effects`.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ INTERVENTIONS: dict[Intervention, str] = {
     "uniform": "attention uniform",
     "shuffled": "attention at shuffled places",
 }
-#: For other papers' modules, whose gain differs by channel too: each channel's gain held at its mean over pictures and places.
+#: For other papers' modules, whose gain differs by channel too: each channel's gain held at its mean over pictures and
+#: places.
 CONSTANT = "constant"
 
 
@@ -28,8 +32,8 @@ def intervene(model: AttentionNetwork, intervention: Intervention, *, seed: int 
 
     Args:
         model: The network; it is read, never changed.
-        intervention: ``"off"`` leaves features as they are, ``"uniform"`` gives each place 1/(H·W), ``"shuffled"`` gives
-            each place the attention of another: one order for each subspace, the same for all pictures.
+        intervention: ``"off"`` leaves features as they are, ``"uniform"`` gives each place 1/(H·W), ``"shuffled"``
+            gives each place the attention of another: one order for each subspace, the same for all pictures.
         seed: Of those orders.
     """
     if intervention == "off":

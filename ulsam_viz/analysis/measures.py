@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# A map whose values differ by less than this (in multiples of uniform) shows no preference that float32 could hold apart.
+# A map whose values differ by less than this (in multiples of uniform) shows no preference that float32 could hold
+# apart.
 DEAD_BELOW = 1e-3
 
 
@@ -109,7 +110,10 @@ def redundancy(maps: np.ndarray) -> np.ndarray:
 
 
 def mean_redundancy(maps: np.ndarray) -> np.ndarray:
-    """Return the mean correlation over pairs of subspaces whose maps are not uniform: (..., g, H, W) -> (...); NaN without a pair."""
+    """Return the mean correlation over pairs of subspaces whose maps are not uniform: (..., g, H, W) -> (...).
+
+    NaN without a pair.
+    """
     matrix = redundancy(maps)
     g = matrix.shape[-1]
     pairs = matrix[..., ~np.eye(g, dtype=bool)]
@@ -125,7 +129,9 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 
 def rank_correlations(maps: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return Spearman's rank correlation of each map with one other: (g, H, W), (H, W) -> (g,); NaN where either is constant.
+    """Return Spearman's rank correlation of each map with one other: (g, H, W), (H, W) -> (g,).
+
+    NaN where either is constant.
 
     The same as :func:`agreement` has, without the level of chance.
     """
@@ -136,7 +142,10 @@ def rank_correlations(maps: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def redundancy_of_each(maps: np.ndarray) -> np.ndarray:
-    """Return each map's mean correlation with the others that are not uniform: (..., g, H, W) -> (..., g); NaN without any."""
+    """Return each map's mean correlation with the others that are not uniform: (..., g, H, W) -> (..., g).
+
+    NaN without any.
+    """
     matrix = redundancy(maps)
     matrix[..., np.eye(matrix.shape[-1], dtype=bool)] = np.nan
     counts = (~np.isnan(matrix)).sum(-1)

@@ -167,11 +167,16 @@ class Method:
         )
 
 
-_BASELINE = Setting("baseline", "Baseline", "grey", BASELINES, "What counts as “nothing there”; the result is relative to it.")
+_BASELINE = Setting(
+    "baseline", "Baseline", "grey", BASELINES, "What counts as “nothing there”; the result is relative to it."
+)
 _SAMPLES = Setting(
     "samples", "Samples", 16, (8, 16, 32, 64), "Random draws that are averaged: more is smoother and slower.", least=1
 )
-_NOISE_HELP = "Standard deviation of the noise, as a share of the range from the picture's lowest normalised value to its highest."
+_NOISE_HELP = (
+    "Standard deviation of the noise, as a share of the range from the picture's lowest normalised value "
+    "to its highest."
+)
 _CAM_LAYER = Setting(
     "layer",
     "Layer",
@@ -187,7 +192,8 @@ METHODS: dict[str, Method] = {
             "grad_cam",
             "Grad-CAM",
             "A layer's channels, weighed by the class's mean gradient on each.",
-            "Coarse: one value for each cell of the layer's grid, smoothed up to the picture. Negative cells speak against the class.",
+            "Coarse: one value for each cell of the layer's grid, smoothed up to the picture. Negative cells speak "
+            "against the class.",
             True,
             computations.grad_cam,
             lambda s, n: 1,
@@ -287,7 +293,9 @@ METHODS: dict[str, Method] = {
             "Lundberg and Lee, NeurIPS 2017; Erion et al., 2021",
             (
                 _SAMPLES,
-                Setting("noise", "Noise (share of the range)", 0.05, (0.0, 0.02, 0.05, 0.1, 0.2), _NOISE_HELP, least=0.0),
+                Setting(
+                    "noise", "Noise (share of the range)", 0.05, (0.0, 0.02, 0.05, 0.1, 0.2), _NOISE_HELP, least=0.0
+                ),
                 _BASELINE,
             ),
             complete_sum=True,
@@ -308,8 +316,10 @@ METHODS: dict[str, Method] = {
                     "Steps",
                     "auto",
                     ("auto", 16, 32, 64, 128),
-                    "Points on the way: more is more exact and slower. A number is Captum's rule; auto is ours: it adds points where "
-                    f"too few were taken, until the attributions sum to the logit's difference within {TOLERANCE:.0%}, at most "
+                    "Points on the way: more is more exact and slower. A number is Captum's rule; auto is ours: it "
+                    "adds points where "
+                    "too few were taken, until the attributions sum to the logit's difference within "
+                    f"{TOLERANCE:.0%}, at most "
                     f"{MOST_POINTS}.",
                     least=1,
                 ),
@@ -328,7 +338,13 @@ METHODS: dict[str, Method] = {
             lambda s, n: (-(-(n - s["window"]) // (s["window"] // 2)) + 1) ** 2 + 1,
             "Zeiler and Fergus, ECCV 2014",
             (
-                Setting("window", "Window", 32, (16, 32, 48, 64), "Side of the covered square in pixels; it moves by half of it."),
+                Setting(
+                    "window",
+                    "Window",
+                    32,
+                    (16, 32, 48, 64),
+                    "Side of the covered square in pixels; it moves by half of it.",
+                ),
                 _BASELINE,
             ),
         ),

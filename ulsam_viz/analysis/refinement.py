@@ -1,9 +1,9 @@
 """Integrated gradients that add points to the path until the sum is right.
 
-A network changes unevenly on the path from the baseline to the picture, mostly near the baseline, so evenly spaced points
-miss much of it. Each point's forward pass gives the logit there. By the fundamental theorem of calculus, the gradients over
-an interval of the path must sum to the difference of the logit between its ends: each interval's error is known without
-another pass, and the intervals with the largest errors are halved.
+A network changes unevenly on the path from the baseline to the picture, mostly near the baseline, so evenly spaced
+points miss much of it. Each point's forward pass gives the logit there. By the fundamental theorem of calculus, the
+gradients over an interval of the path must sum to the difference of the logit between its ends: each interval's error
+is known without another pass, and the intervals with the largest errors are halved.
 """
 
 from __future__ import annotations
@@ -62,12 +62,17 @@ class _Path:
 
 
 def refined_gradients(
-    model: Callable[[Tensor], Tensor], x: Tensor, baseline: Tensor, target: int, *, report: Callable[[Tensor, int], None]
+    model: Callable[[Tensor], Tensor],
+    x: Tensor,
+    baseline: Tensor,
+    target: int,
+    *,
+    report: Callable[[Tensor, int], None],
 ) -> Tensor:
     """Integrate gradients from the baseline to the picture, halving intervals until the sum is right.
 
-    It is right when the errors of all intervals, added up, are at most :data:`TOLERANCE` of the logit's difference, and so is
-    the root of the sum of their squares: then no errors of opposite signs have merely cancelled.
+    It is right when the errors of all intervals, added up, are at most :data:`TOLERANCE` of the logit's difference, and
+    so is the root of the sum of their squares: then no errors of opposite signs have merely cancelled.
 
     Args:
         model: Pictures (N, 3, S, S) -> logits (N, classes).
@@ -77,7 +82,8 @@ def refined_gradients(
         report: Called after each round with the attributions so far and the number of points.
 
     Returns:
-        Attributions summed over colours, shape (1, 1, S, S); of :data:`MOST_POINTS` points if the sum is not right by then.
+        Attributions summed over colours, shape (1, 1, S, S); of :data:`MOST_POINTS` points if the sum is not right by
+        then.
 
     Reference:
         Sundararajan et al., ICML 2017; the points are ours.

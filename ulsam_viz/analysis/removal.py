@@ -1,4 +1,7 @@
-"""The effect of removing each subspace's attention, for many pictures in one pass; for one picture see :mod:`effects`."""
+"""The effect of removing each subspace's attention, for many pictures in one pass.
+
+For one picture see :mod:`effects`.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,8 @@ def run_pass(model: Network, x: Tensor, *, temperature: float = 1.0) -> Pass:
     scores, last = logits.cpu(), features.float().cpu().numpy()
     arrays = {layer: m.float().cpu().numpy() for layer, m in maps.items()}
     seen = [
-        Attention(scores[i].numpy(), probabilities[i], {layer: m[i] for layer, m in arrays.items()}, last[i]) for i in range(len(x))
+        Attention(scores[i].numpy(), probabilities[i], {layer: m[i] for layer, m in arrays.items()}, last[i])
+        for i in range(len(x))
     ]
     return Pass(seen, scores, entering)
 

@@ -9,8 +9,8 @@ are written anew, with the same outputs:
   to input. For a one-dimensional function that average is DeepLift's rescale rule, so this extends the same rule; it
   keeps the attributions summing to the difference of the outputs.
 
-Other papers' modules are written in ordinary tensor operations. Each operation of such a module gets its rule while it runs
-(:class:`_Rules`), so a new module needs no twin; where it has a step without a rule, DeepLift is refused.
+Other papers' modules are written in ordinary tensor operations. Each operation of such a module gets its rule while it
+runs (:class:`_Rules`), so a new module needs no twin; where it has a step without a rule, DeepLift is refused.
 
 Shrikumar et al., "DeepLIFT", ICML 2017 (rescale rule); Sundararajan and Najmi, ICML 2020 (Aumann-Shapley).
 """
@@ -119,7 +119,9 @@ class _RescalableGate(nn.Module):
 
 
 class _Rules(TorchFunctionMode):
-    """Runs each operation on what depends on the picture by its rule in :data:`_RULES`, or as it is where it is linear."""
+    """Runs each operation on what depends on the picture by its rule in :data:`_RULES`, or as it is where it is
+    linear.
+    """
 
     def __init__(self, title: str) -> None:
         super().__init__()
@@ -163,7 +165,8 @@ def _one_dimensional(function: Callable[[Tensor], Tensor]) -> Callable[..., Tens
     return lambda x, **_: _Rescaled.apply(x, function)
 
 
-#: By an operation's name: what runs in its place. Captum's rescale rule for functions of one number; the others sum as well.
+#: By an operation's name: what runs in its place. Captum's rescale rule for functions of one number; the others sum as
+#: well.
 _RULES: dict[str, Callable[..., Any]] = {
     "mul": _product,
     "rmul": _product,

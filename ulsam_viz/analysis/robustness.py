@@ -27,8 +27,8 @@ class Infidelity:
     """A map's infidelity: its error in predicting the effect of covering parts of the picture.
 
     Attributes:
-        value: Mean squared difference between the map's sum over a square, at the scale that suits the map best, and the
-            fall of the logit when that square is covered; in squared logits.
+        value: Mean squared difference between the map's sum over a square, at the scale that suits the map best, and
+            the fall of the logit when that square is covered; in squared logits.
         share: The same as a share of the mean squared fall: 0 foretells everything, 1 nothing.
         error: Standard error of the share, over which squares were drawn.
     """
@@ -71,9 +71,9 @@ def infidelities(
 ) -> dict[str, Infidelity]:
     """Measure the infidelity of maps against covered squares.
 
-    The input that Captum sees is not the picture but which places of it are there, (1, S / 8, S / 8): a map has one value
-    a place, not one a colour, and a covered place loses all three. That equals spreading the map evenly over the colours
-    and perturbing them together. The squares are the same for all maps, so they cost their passes once.
+    The input that Captum sees is not the picture but which places of it are there, (1, S / 8, S / 8): a map has one
+    value a place, not one a colour, and a covered place loses all three. That equals spreading the map evenly over the
+    colours and perturbing them together. The squares are the same for all maps, so they cost their passes once.
 
     Maps of different kinds have no common unit (attention, Grad-CAM), so each is multiplied by the factor that suits it
     best, Captum's ``normalize=True``; but never by a negative one, which would praise a map for marking the opposite.
@@ -99,9 +99,9 @@ def infidelities(
     count, side = len(maps), x.shape[-1]
     cells = side // _CELL
     covered = squares_of(cells, squares, seed)
-    whole, after = _logits_without(model, x, blank, torch.cat((torch.zeros_like(covered[:1]), covered)), target, pause).split(
-        [1, squares]
-    )
+    whole, after = _logits_without(
+        model, x, blank, torch.cat((torch.zeros_like(covered[:1]), covered)), target, pause
+    ).split([1, squares])
     sums = torch.stack([_cell_sums(to_side(values, side)) for values in maps.values()])  # (maps, 1, cells, cells)
 
     def logits(present: Tensor) -> Tensor:
@@ -124,7 +124,9 @@ def infidelities(
 
 
 @torch.inference_mode()
-def _logits_without(model: nn.Module, x: Tensor, blank: Tensor, covered: Tensor, target: int, pause: Callable[[], None]) -> Tensor:
+def _logits_without(
+    model: nn.Module, x: Tensor, blank: Tensor, covered: Tensor, target: int, pause: Callable[[], None]
+) -> Tensor:
     """Return the target's logit for each mask of covered cells (N, 1, cells, cells): (N,), float64."""
     device = device_of(model, x)
     x, blank = x.to(device), blank.to(device)
@@ -163,8 +165,8 @@ def max_sensitivity(
     """Return the largest relative change of maps under small noise on the picture.
 
     Args:
-        explain: Picture (1, 3, S, S) -> maps (n, H, W). It is called samples + 1 times; a method that draws random numbers
-            must draw the same ones each time, or their noise is measured too.
+        explain: Picture (1, 3, S, S) -> maps (n, H, W). It is called samples + 1 times; a method that draws random
+            numbers must draw the same ones each time, or their noise is measured too.
         x: One normalised picture, shape (1, 3, S, S).
         samples: Noisy pictures. The true largest change is at least what they show.
         radius: Largest change of a pixel, in normalised units; the noise is uniform.

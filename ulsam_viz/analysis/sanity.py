@@ -37,7 +37,8 @@ class SanityCheck:
         check: What was shuffled.
         maps: Of the first shuffle, shape (g, H, W).
         correlations: Rank correlation of each map with the real one, shape (shuffles, g); NaN where either is uniform.
-        above_chance: Whether that is more than smooth maps reach by chance, shape (shuffles, g); an opposite order is not.
+        above_chance: Whether that is more than smooth maps reach by chance, shape (shuffles, g); an opposite order is
+            not.
     """
 
     check: Check
@@ -47,13 +48,21 @@ class SanityCheck:
 
     @property
     def stays(self) -> np.ndarray:
-        """Whether each map agrees with the real one in most shuffles, beyond chance and by a relevant size, shape (g,)."""
+        """Whether each map agrees with the real one in most shuffles, beyond chance and by a relevant size, shape
+        (g,).
+        """
         return (self.above_chance & (self.correlations >= SMALLEST_CORRELATION)).mean(0) > 0.5
 
 
 @torch.inference_mode()
 def sanity_checks(
-    model: AttentionNetwork, x: Tensor, *, layer: Layer, shuffles: int = 8, seed: int = 0, pause: Callable[[], None] = lambda: None
+    model: AttentionNetwork,
+    x: Tensor,
+    *,
+    layer: Layer,
+    shuffles: int = 8,
+    seed: int = 0,
+    pause: Callable[[], None] = lambda: None,
 ) -> list[SanityCheck]:
     """Compute a layer's maps with weights or groups shuffled; groups only where there are several.
 
@@ -90,10 +99,15 @@ def sanity_checks(
 def _compared(check: Check, maps: np.ndarray, real: np.ndarray) -> SanityCheck:
     """Compare maps (shuffles, g, H, W) with the real ones (g, H, W); what is uniform ranks nothing."""
     dead = is_dead(real)
-    agreements = [[None if dead[k] or is_dead(one[k]) else agreement(one[k], real[k]) for k in range(len(real))] for one in maps]
+    agreements = [
+        [None if dead[k] or is_dead(one[k]) else agreement(one[k], real[k]) for k in range(len(real))] for one in maps
+    ]
     correlations = np.array([[a.correlation if a else np.nan for a in row] for row in agreements])
     return SanityCheck(
-        check, maps[0], correlations, np.array([[bool(a and a.correlation > a.chance) for a in row] for row in agreements])
+        check,
+        maps[0],
+        correlations,
+        np.array([[bool(a and a.correlation > a.chance) for a in row] for row in agreements]),
     )
 
 

@@ -87,8 +87,8 @@ def attribute_attention(
         The attribution; ``target`` is row * W + column, and values are in multiples of uniform where they sum.
 
     Raises:
-        ValueError: For a layer, subspace or place that is not there, an unknown method or setting, and a method whose rule does
-            not hold on a foreign network.
+        ValueError: For a layer, subspace or place that is not there, an unknown method or setting, and a method whose
+            rule does not hold on a foreign network.
     """
     refuse_where_wrong(model, x, method)
     readout = AttentionReadout(model, layer, subspace, pause)

@@ -177,7 +177,9 @@ def run_stages(module: ULSAM, features: Tensor, switches: Switches = Switches())
     tensors["pointwise_normed"] = x = module.pointwise_norm(x)
     tensors["logits"] = x = module.pointwise_relu(x) if switches.last_relu else x
     scaled = x / switches.temperature
-    maps = torch.sigmoid(scaled) if switches.weighting == "sigmoid" else module.softmax(scaled.flatten(2)).view_as(scaled)
+    maps = (
+        torch.sigmoid(scaled) if switches.weighting == "sigmoid" else module.softmax(scaled.flatten(2)).view_as(scaled)
+    )
     excess = excess_gain(maps, module.gain)
     if not switches.residual and module.gain == "normalised":
         excess = excess + 0.5  # the half that does not depend on the map

@@ -68,8 +68,8 @@ class Standing:
 def stand(value: float, families: Sequence[Sequence[float]]) -> Standing:
     """Rank a score, of which more is better, among those of random maps.
 
-    It is better beyond chance where it lies above the bound that one more random map of the kind would exceed in 5 of 100 cases,
-    one-sided: mean + t * deviation * sqrt(1 + 1 / n), with Student's t for n - 1 degrees of freedom.
+    It is better beyond chance where it lies above the bound that one more random map of the kind would exceed in 5 of
+    100 cases, one-sided: mean + t * deviation * sqrt(1 + 1 / n), with Student's t for n - 1 degrees of freedom.
 
     Args:
         value: The map's score.
@@ -77,12 +77,17 @@ def stand(value: float, families: Sequence[Sequence[float]]) -> Standing:
     """
     every = [other for family in families for other in family]
     leads = [(value - float(np.mean(family)), bound_of_chance(family)) for family in families]
-    better = all(lead > 0 and judge(lead, chance=chance, smallest=SMALLEST_PROBABILITY) == "matters" for lead, chance in leads)
+    better = all(
+        lead > 0 and judge(lead, chance=chance, smallest=SMALLEST_PROBABILITY) == "matters" for lead, chance in leads
+    )
     return Standing(1 + sum(other >= value for other in every), 1 + len(every), better)
 
 
 def bound_of_chance(values: Sequence[float]) -> float:
-    """Return how far above the mean of some values one more lies in 5 of 100 cases; they are taken for normally distributed."""
+    """Return how far above the mean of some values one more lies in 5 of 100 cases.
+
+    They are taken for normally distributed.
+    """
     n = len(values)
     return float(_T95[min(n - 1, len(_T95)) - 1] * np.std(values, ddof=1) * math.sqrt(1 + 1 / n))
 
@@ -90,8 +95,9 @@ def bound_of_chance(values: Sequence[float]) -> float:
 def standings(score: Faithfulness, baselines: Baselines) -> tuple[Standing, Standing]:
     """Rank a map's insertion and its deletion among those of the random maps that it may be compared with.
 
-    A smooth map is compared with random maps on a grid as coarse as it is. Any other has single pixels scattered among its first
-    ones, which delete fast wherever they are, so it must be better than random orders of single pixels as well.
+    A smooth map is compared with random maps on a grid as coarse as it is. Any other has single pixels scattered among
+    its first ones, which delete fast wherever they are, so it must be better than random orders of single pixels as
+    well.
     """
     finest = baselines.smooth[max(baselines.smooth)]
     families = [finest, baselines.orders] if score.grid is None else [baselines.smooth[score.grid]]

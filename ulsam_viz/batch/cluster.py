@@ -1,7 +1,7 @@
 """``batch`` on Ray Data: the same callable in a pool of actors on one machine or many; Ray schedules and retries.
 
-Pictures may lie wherever Ray reads from. The output folder is one that all machines see, and so is the program: it is installed
-there, or given with the job (``ray job submit --working-dir .``).
+Pictures may lie wherever Ray reads from. The output folder is one that all machines see, and so is the program: it is
+installed there, or given with the job (``ray job submit --working-dir .``).
 """
 
 from __future__ import annotations
@@ -97,22 +97,34 @@ def run_on_ray(
                     logging.getLogger("ray.data").setLevel(logging.ERROR)
                 ray.data.DataContext.get_current().enable_progress_bars = not quiet
                 pool = _pool(ray, device, workers)
-                files = ray.data.from_items([{"picture": name} for name in names], override_num_blocks=-(-len(names) // part))
+                files = ray.data.from_items(
+                    [{"picture": name} for name in names], override_num_blocks=-(-len(names) // part)
+                )
                 crops = files.map_batches(
                     _read, fn_kwargs={"root": output.folder.root, "look": look}, batch_size=batch, batch_format="numpy"
                 )
-                settings = {"look": look, "maps": output.maps.resolve(), "device": "cuda" if "num_gpus" in pool else "cpu"}
-                table = crops.map_batches(rows, fn_constructor_kwargs=settings, batch_size=batch, batch_format="numpy", **pool)
+                settings = {
+                    "look": look,
+                    "maps": output.maps.resolve(),
+                    "device": "cuda" if "num_gpus" in pool else "cpu",
+                }
+                table = crops.map_batches(
+                    rows, fn_constructor_kwargs=settings, batch_size=batch, batch_format="numpy", **pool
+                )
                 table.write_parquet(str(output.parts.resolve()))
         return output.finish()
 
 
 def _found_here(variant: Variant) -> Variant:
-    """Return a variant with this machine's path of its checkpoint; the program may be installed elsewhere than on the first machine."""
+    """Return a variant with this machine's path of its checkpoint.
+
+    The program may be installed elsewhere than on the first machine.
+    """
     if variant.path is None or variant.path.exists():
         return variant
     here = (folder / variant.path.name for folder in folders())
-    return replace(variant, path=next((path for path in here if path.exists()), variant.path))  # loading compares its sha256 anyway
+    # loading compares its sha256 anyway
+    return replace(variant, path=next((path for path in here if path.exists()), variant.path))
 
 
 def _read(batch: Mapping[str, np.ndarray], *, root: str, look: Look) -> dict[str, np.ndarray]:

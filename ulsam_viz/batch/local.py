@@ -47,7 +47,8 @@ def run(
         quiet: No progress bar.
 
     Raises:
-        BatchError: If there are no pictures, ``out`` belongs to another run, or a process that loads pictures was killed.
+        BatchError: If there are no pictures, ``out`` belongs to another run, or a process that loads pictures was
+            killed.
         CheckpointError: If the variant's checkpoint is damaged.
     """
     output = Output(out, look, Folder.at(folder), update=update)
@@ -58,7 +59,9 @@ def run(
         return output.finish()
 
 
-def _look_at(output: Output, names: list[str], rows: PictureRows, *, batch: int, workers: int, part: int, quiet: bool) -> None:
+def _look_at(
+    output: Output, names: list[str], rows: PictureRows, *, batch: int, workers: int, part: int, quiet: bool
+) -> None:
     """Compute the parts that are missing, one after the other."""
     parts = [range(start, min(start + part, len(names))) for start in range(0, len(names), part)]
     batches = [[list(numbers[i : i + batch]) for i in range(0, len(numbers), batch)] for numbers in parts]
@@ -75,7 +78,9 @@ def _look_at(output: Output, names: list[str], rows: PictureRows, *, batch: int,
 
 @contextmanager
 def _told_of_killed_workers() -> Iterator[None]:
-    """Say what it means that the system killed a process of the DataLoader: PyTorch tells it at whatever moment, or a pipe breaks."""
+    """Say what it means that the system killed a process of the DataLoader: PyTorch tells it at whatever moment, or a
+    pipe breaks.
+    """
     try:
         yield
     except (RuntimeError, ConnectionError, EOFError) as error:
@@ -85,7 +90,8 @@ def _told_of_killed_workers() -> Iterator[None]:
         elif not str(error).startswith("DataLoader worker"):
             raise
         raise BatchError(
-            "a process that loads pictures was killed, likely for want of memory. What was computed is kept, and the same command "
+            "a process that loads pictures was killed, likely for want of memory. What was computed is kept, and the "
+            "same command "
             "goes on; --workers 0 or a smaller --batch needs less memory"
         ) from error
 

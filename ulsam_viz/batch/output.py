@@ -1,4 +1,5 @@
-"""The folder of a run: what it holds while the run is under way, what of it counts after a kill, and the table at the end.
+"""The folder of a run: what it holds while the run is under way, what of it counts after a kill, and the table at the
+end.
 
     DIR/settings.json            what is asked; another run is refused
     DIR/pictures.parquet         the files that it is asked of; where others are found, only an update goes on
@@ -8,8 +9,8 @@
     DIR/attention.parquet        the table; it comes last, and the parts go then
     DIR/skipped.csv              files that are no pictures and folders that cannot be listed, and why
 
-No record of the progress is kept: it is what complete parts hold. An update turns the table back into parts, and takes out of
-them what is of files that went or changed; then it is a run like any other.
+No record of the progress is kept: it is what complete parts hold. An update turns the table back into parts, and takes
+out of them what is of files that went or changed; then it is a run like any other.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ class Summary:
 
 
 class _Held(NamedTuple):
-    """What parts hold of a file: where its row is, why it is skipped, if it is, its digest, and where its maps are, if they are kept."""
+    """What parts hold of a file: where its row is, why it is skipped, if it is, its digest, and where its maps are, if
+    they are kept.
+    """
 
     path: Path
     reason: str | None
@@ -96,8 +99,8 @@ class Output:
         """Claim the folder for this process and this run, as long as the context lasts.
 
         Raises:
-            BatchError: If it cannot be a folder, another process or another run has it, something of it is lost, or the pictures
-                are not those of the run and this is no update.
+            BatchError: If it cannot be a folder, another process or another run has it, something of it is lost, or the
+                pictures are not those of the run and this is no update.
         """
         with self._locked():
             self._claim()
@@ -111,7 +114,9 @@ class Output:
             raise BatchError(f"another process is at '{self.path}'; wait for it, or choose another folder") from error
         except OSError as error:
             why = "it is a file" if self.path.is_file() else error.strerror
-            raise BatchError(f"'{self.path}' cannot be the table's folder ({why}): choose another one (--out)") from error
+            raise BatchError(
+                f"'{self.path}' cannot be the table's folder ({why}): choose another one (--out)"
+            ) from error
 
     def _claim(self) -> None:
         """Write down what the run is of, or compare with what is there."""
@@ -119,10 +124,13 @@ class Output:
         if self.settings.exists():
             theirs = self._compare(ours)
             self._follow()
-            if theirs.get("folder") != ours["folder"]:  # the same pictures in another place, where the page shall find them
+            # the same pictures in another place, where the page shall find them
+            if theirs.get("folder") != ours["folder"]:
                 self._write_settings(ours)
         elif self.table.exists() or self.parts.exists():
-            raise BatchError(f"'{self.path}' holds a table or parts without their settings; choose another folder (--out)")
+            raise BatchError(
+                f"'{self.path}' holds a table or parts without their settings; choose another folder (--out)"
+            )
         else:
             self._write_record({})
             self._write_settings(ours)
@@ -132,7 +140,9 @@ class Output:
                 self.maps.mkdir(exist_ok=True)
 
     def _write_settings(self, settings: Mapping[str, Any]) -> None:
-        _replace(self.settings, lambda partial: partial.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8"))
+        _replace(
+            self.settings, lambda partial: partial.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+        )
 
     def _compare(self, ours: Mapping[str, Any]) -> Mapping[str, Any]:
         """Refuse a run with other settings, and return those that are there."""
@@ -142,7 +152,8 @@ class Output:
             raise self._broken(self.settings) from error
         if other := [_NAMES[key] for key in _NAMES if theirs.get(key) != ours[key]]:
             raise BatchError(
-                f"'{self.path}' holds a run of {' and '.join(other)}: give what it was begun with, or choose another folder (--out)"
+                f"'{self.path}' holds a run of {' and '.join(other)}: give what it was begun with, or choose another "
+                "folder (--out)"
             )
         return theirs
 
@@ -158,7 +169,8 @@ class Output:
         changes = known.changes(self.folder)
         if changes and not self.update:
             raise BatchError(
-                f"the pictures are not those that '{self.path}' was begun with: {changes}. Give --update to look at what is new or "
+                f"the pictures are not those that '{self.path}' was begun with: {changes}. Give --update to look at "
+                "what is new or "
                 "changed and to forget what is gone, or choose another folder (--out)"
             )
         if changes:
@@ -182,7 +194,9 @@ class Output:
         table = pq.ParquetFile(self.table)
         for number in range(table.num_row_groups):
             self.write_part(f"earlier-{number:05d}", implode(table.read_row_group(number), self.look, known.digests))
-        skipped = [{"picture": name, "reason": why, "digest": known.digests.get(name)} for name, why in self._read_skipped()]
+        skipped = [
+            {"picture": name, "reason": why, "digest": known.digests.get(name)} for name, why in self._read_skipped()
+        ]
         self.write_part("earlier-skipped", pa.Table.from_pylist(skipped, self.look.of_pictures))
         self.table.unlink()
 
@@ -201,7 +215,9 @@ class Output:
         return {*self.outdated.read_text().split()} if self.outdated.exists() else set()
 
     def _without_forgotten_maps(self, held: Mapping[str, _Held]) -> Mapping[str, _Held]:
-        """Copy maps that share a file with those of forgotten pictures to a file of their own, and return where all are then."""
+        """Copy maps that share a file with those of forgotten pictures to a file of their own, and return where all are
+        then.
+        """
         outdated, shards = self._read_outdated(), defaultdict(list)
         moved: dict[str, _Held] = {}
         for name in self.folder.names:
@@ -239,10 +255,14 @@ class Output:
 
     def write_part(self, name: str, pictures: pa.Table) -> None:
         """Write a part, whole or not at all; its maps must be there."""
-        _replace(self.parts / f"{name}.parquet", lambda partial: pq.write_table(pictures, partial, row_group_size=_GROUP))
+        _replace(
+            self.parts / f"{name}.parquet", lambda partial: pq.write_table(pictures, partial, row_group_size=_GROUP)
+        )
 
     def finish(self) -> Summary:
-        """Join the parts into the table, and list what was skipped; the parts go when all is there, and maps that no row names.
+        """Join the parts into the table, and list what was skipped.
+
+        The parts go when all is there, and maps that no row names.
 
         Raises:
             BatchError: If something that belongs to the table is lost or damaged.
@@ -268,7 +288,9 @@ class Output:
             write_csv(file, ("file", "reason"), ((n, held[n].reason) for n in self.folder.names if held[n].reason))
 
     def _write_table(self, partial: Path, held: Mapping[str, _Held]) -> None:
-        """Write the rows in the order of the pictures, a few at a time: parts of several machines, or of an update, interleave."""
+        """Write the rows in the order of the pictures, a few at a time: parts of several machines, or of an update,
+        interleave.
+        """
         schema, names = self.look.of_pictures, self.folder.names
         with pq.ParquetWriter(partial, self.look.of_table) as writer:
             for start in range(0, len(names), _GROUP):
@@ -322,7 +344,9 @@ def _shards_of(rows: pa.Table) -> set[str]:
 
 
 def shard_of(names: Sequence[str]) -> str:
-    """Return the name of a part with these pictures, and of the file with its maps: what is computed twice has the same."""
+    """Return the name of a part with these pictures, and of the file with its maps: what is computed twice has the
+    same.
+    """
     return f"part-{hashlib.sha256(chr(10).join(names).encode()).hexdigest()[:16]}"
 
 

@@ -42,8 +42,8 @@ class Folder:
 
     Attributes:
         root: A path, or an address such as ``s3://bucket/photos``.
-        files: By path below it with ``/``, sorted. Every file is one, whatever its ending: what is no picture is said to be none.
-            So is a folder that cannot be listed; its name ends in ``/``.
+        files: By path below it with ``/``, sorted. Every file is one, whatever its ending: what is no picture is said
+            to be none. So is a folder that cannot be listed; its name ends in ``/``.
     """
 
     root: str
@@ -56,7 +56,9 @@ class Folder:
 
     @classmethod
     def at(cls, root: str) -> Folder:
-        """List a folder, its subfolders too; what is hidden or left by programs (:func:`~..picture_files.is_ignored`) is left out.
+        """List a folder, its subfolders too.
+
+        What is hidden or left by programs (:func:`~..picture_files.is_ignored`) is left out.
 
         Raises:
             BatchError: If it is no folder, cannot be listed, or is empty.
@@ -67,7 +69,9 @@ class Folder:
         return cls(root if "://" in root else str(Path(root).resolve()), dict(sorted(files.items())))
 
     def with_unseen(self, known: Mapping[str, Stamp]) -> Folder:
-        """Return this folder with what an earlier run knows of its subfolders that cannot be listed now: nobody says that it is gone."""
+        """Return this folder with what an earlier run knows of its subfolders that cannot be listed now: nobody says
+        that it is gone.
+        """
         closed = tuple(name for name in self.files if name.endswith("/"))
         unseen = {name: stamp for name, stamp in known.items() if name.startswith(closed) and name not in self.files}
         return replace(self, files=dict(sorted({**self.files, **unseen}.items())))
@@ -95,8 +99,8 @@ def _is_folder(path: Path) -> bool:
 def _printable(names: Iterable[str]) -> dict[str, str]:
     """Return names as they can stand in a table, each once.
 
-    Bytes that are not UTF-8 are written ``\\xff``; :func:`read_file` refuses such a file. Where a file has just that name, a
-    number follows.
+    Bytes that are not UTF-8 are written ``\\xff``; :func:`read_file` refuses such a file. Where a file has just that
+    name, a number follows.
     """
     written = {name: os.fsencode(name).decode("utf-8", "backslashreplace") for name in sorted(names)}
     taken = {name for name, text in written.items() if name == text}
@@ -187,7 +191,8 @@ class Crops:
     Attributes:
         names: Of the files.
         reasons: Why a file cannot be used; "" where it can.
-        pixels: Shape (N, S, S, 3), uint8; zeros where there is no picture. A NumPy array, or a tensor between processes.
+        pixels: Shape (N, S, S, 3), uint8; zeros where there is no picture. A NumPy array, or a tensor between
+            processes.
         digests: SHA-256 of the files, "" of what cannot be read; none where the pictures are no files.
     """
 

@@ -1,7 +1,7 @@
 """Crops of pictures -> rows of the table: the one callable that every way of running shares.
 
-Inside a run, a row is a picture, with a list of what there is to say about its layers and subspaces; so whatever stops a run
-or deals its work out, a picture is there as a whole or not at all. :func:`explode` makes the table of it.
+Inside a run, a row is a picture, with a list of what there is to say about its layers and subspaces; so whatever stops
+a run or deals its work out, a picture is there as a whole or not at all. :func:`explode` makes the table of it.
 """
 
 from __future__ import annotations
@@ -147,18 +147,29 @@ class Rows:
         # A file that is no picture takes no answer: index None gives null.
         taken = pa.array([int(i) if ok else None for i, ok in zip(place, good, strict=True)], pa.int64())
         schema = look.of_pictures
-        columns = {"picture": pa.array(self.names), "reason": pa.array([reason or None for reason in self.reasons], pa.string())}
-        columns["digest"] = pa.array(self.digests, pa.string()) if self.digests else pa.nulls(len(self.names), pa.string())
+        columns = {
+            "picture": pa.array(self.names),
+            "reason": pa.array([reason or None for reason in self.reasons], pa.string()),
+        }
+        columns["digest"] = (
+            pa.array(self.digests, pa.string()) if self.digests else pa.nulls(len(self.names), pa.string())
+        )
         columns |= {key: pa.array(values, schema.field(key).type).take(taken) for key, values in answers.items()}
         each = len(next(iter(self.subspaces.values()))) // good.sum() if good.any() else 0
         offsets = pa.array(np.concatenate([[0], np.cumsum(good) * each]), pa.int32())
-        fields = [pa.array(self.subspaces[f.name], f.type, from_pandas=True) for f in look.subspaces]  # NaN becomes null
-        columns["subspaces"] = pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(fields, fields=list(look.subspaces)))
+        # NaN becomes null
+        fields = [pa.array(self.subspaces[f.name], f.type, from_pandas=True) for f in look.subspaces]
+        columns["subspaces"] = pa.ListArray.from_arrays(
+            offsets, pa.StructArray.from_arrays(fields, fields=list(look.subspaces))
+        )
         return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
 def explode(pictures: pa.Table, look: Look) -> pa.Table:
-    """Turn rows of pictures into rows of subspaces, of the schema ``look.of_table``; files that are no pictures give none."""
+    """Turn rows of pictures into rows of subspaces, of the schema ``look.of_table``.
+
+    Files that are no pictures give none.
+    """
     pictures = pictures.combine_chunks()
     lists = pictures["subspaces"].combine_chunks()
     outer = pictures.drop_columns(["reason", "digest", "subspaces"]).take(pc.list_parent_indices(lists))
@@ -212,7 +223,9 @@ class PictureRows:
         done = run_pass(self._network, x, temperature=self.look.variant.calibration.temperature)
         targets = [seen.top(1)[0] if self.look.target is None else self.look.target for seen in done.seen]
         layers = self._of_layers(x, done, targets)
-        subspaces = {key: np.concatenate([columns[key] for columns in layers.values()], 1).ravel() for key in _first(layers)}
+        subspaces = {
+            key: np.concatenate([columns[key] for columns in layers.values()], 1).ravel() for key in _first(layers)
+        }
         maps = {
             layer: np.stack([seen.maps[layer] for seen in done.seen]).astype(np.float16)
             for layer in (done.entering if self.look.maps else ())
@@ -273,7 +286,10 @@ def _measures(maps: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _agreements(maps: np.ndarray, attributions: list[np.ndarray], dead: np.ndarray) -> np.ndarray:
-    """Return the rank correlations of maps (N, g, H, W) with an attribution (S, S) a picture; NaN where a map is dead."""
+    """Return the rank correlations of maps (N, g, H, W) with an attribution (S, S) a picture.
+
+    NaN where a map is dead.
+    """
     side = maps.shape[-1]
     found = [measures.rank_correlations(own, block_means(a, side)) for own, a in zip(maps, attributions, strict=True)]
     return np.where(dead, np.nan, np.stack(found))

@@ -68,7 +68,9 @@ def run_batch(options: argparse.Namespace, *, device: str | None) -> str:
             quiet=options.json,
         )
     if not summary.pictures:
-        raise BatchError(f"none of the files ({summary.skipped:,}) could be used: {options.out / 'skipped.csv'} says why")
+        raise BatchError(
+            f"none of the files ({summary.skipped:,}) could be used: {options.out / 'skipped.csv'} says why"
+        )
     return json.dumps(asdict(summary)) if options.json else _sentences(summary, options)
 
 

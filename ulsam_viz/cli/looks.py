@@ -62,10 +62,13 @@ def run_inspect(
         settings: Of methods, other than the defaults: ``"integrated_gradients.steps=64"``.
         seed: Of methods that draw random numbers.
         ask: Questions about each picture, see :meth:`~.explanation.Explanation.ask`.
-        other: The picture that one of them takes attention from: a sample's name or a file; "" for the first other sample.
+        other: The picture that one of them takes attention from: a sample's name or a file; "" for the first other
+            sample.
         cropped: The pictures are crops for this network, which is to see all of each.
-        save: Folder that gets a folder of files for each picture. Of pictures with one name, the second's ends in ``-2``.
-        report: A file that ends in ``.html`` or ``.zip``, for one picture; else a folder that gets an HTML file for each.
+        save: Folder that gets a folder of files for each picture. Of pictures with one name, the second's ends in
+            ``-2``.
+        report: A file that ends in ``.html`` or ``.zip``, for one picture; else a folder that gets an HTML file for
+            each.
         as_json: Print one JSON document, and no progress.
 
     Raises:
@@ -89,7 +92,9 @@ def run_inspect(
         except ImageError as error:
             bad.append({"picture": str(path), "reason": str(error)})
             continue
-        seen = explain(decoded.image, variant, methods, wished, device=device, settings=chosen, seed=seed, cropped=cropped)
+        seen = explain(
+            decoded.image, variant, methods, wished, device=device, settings=chosen, seed=seed, cropped=cropped
+        )
         to = documents[i] if report else Path("report.html")
         own = seen.reported(picture=printable(path.name), file=str(path), asked=seen.ask(*ask, other=other), to=to.name)
         notes = {"notes": list(decoded.notes)} if decoded.notes else {}
@@ -118,10 +123,11 @@ def parse_settings(texts: Sequence[str], methods: Sequence[str]) -> dict[str, di
         name, _, value = text.partition("=")
         method, _, setting = name.partition(".")
         if method not in METHODS or method not in methods:
-            raise AttributionError(f"--set takes METHOD.SETTING=VALUE of one of the methods ({', '.join(methods)}), not '{text}'")
-        found.setdefault(method, {})[setting] = METHODS[method].read(
-            setting, value
-        )  # what is wrong is said before anything is computed
+            raise AttributionError(
+                f"--set takes METHOD.SETTING=VALUE of one of the methods ({', '.join(methods)}), not '{text}'"
+            )
+        # what is wrong is said before anything is computed
+        found.setdefault(method, {})[setting] = METHODS[method].read(setting, value)
     return found
 
 
@@ -146,11 +152,14 @@ def _documents(report: Path, names: Sequence[str]) -> list[Path]:
     if report.suffix.lower() not in KINDS:
         if re.fullmatch(r"\.[A-Za-z]{3,4}", report.suffix) and not report.is_dir():
             raise ValueError(
-                f"a report ends in {' or '.join(KINDS)}, and a folder of reports in nothing, not '{report.name}'; the HTML prints to PDF"
+                f"a report ends in {' or '.join(KINDS)}, and a folder of reports in nothing, not '{report.name}'; "
+                "the HTML prints to PDF"
             )
         return [report / f"{name}.html" for name in names]
     if len(names) > 1:
-        raise ValueError(f"'{report}' is one file and there are {len(names)} pictures: name a folder, which gets a file for each")
+        raise ValueError(
+            f"'{report}' is one file and there are {len(names)} pictures: name a folder, which gets a file for each"
+        )
     return [report]
 
 
@@ -192,7 +201,11 @@ def _as_text(record: dict[str, Any]) -> str:
     lines = [f"{record['picture']}: {said}", *(f"  {note}" for note in record.get("notes", ()))]
     for s in record["subspaces"]:
         agreement = "".join(f", {name} ρ {written('ρ', rho)}" for name, rho in s["agreement"].items())
-        like = "uniform" if s["dead"] else f"area {s['area']:.0%}, peak {s['peak']:.1f}x at row {s['row']}, column {s['column']}"
+        like = (
+            "uniform"
+            if s["dead"]
+            else f"area {s['area']:.0%}, peak {s['peak']:.1f}x at row {s['row']}, column {s['column']}"
+        )
         lines.append(f"  layer {s['layer']}, subspace {s['subspace']}: {like}{agreement}")
     lines += [f"  warning: {text}" for text in record["warnings"]]
     for one in record.get("asked", ()):
@@ -200,7 +213,10 @@ def _as_text(record: dict[str, Any]) -> str:
         lines += ["    " + text.replace("*", "") for text in one["words"]]  # emphasis is for pages
         for table in one["tables"]:
             lines += [f"    {table['caption']}:"] if table["caption"] else []
-            lines += ["    " + ", ".join(f"{key} {written(key, value)}" for key, value in row.items()) for row in table["rows"]]
+            lines += [
+                "    " + ", ".join(f"{key} {written(key, value)}" for key, value in row.items())
+                for row in table["rows"]
+            ]
     return "\n".join(lines)
 
 
@@ -212,7 +228,8 @@ def run_compare(
     Args:
         picture: A file.
         variant: Name of one of them; None is :func:`~ulsam_viz.zoo.variants.usual_variant`.
-        over: ``"groups"``: all at its position; ``"positions"``: all with its g; ``"modules"``: other papers' modules beside ULSAM.
+        over: ``"groups"``: all at its position; ``"positions"``: all with its g; ``"modules"``: other papers' modules
+            beside ULSAM.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         as_json: Print one JSON document.
 
@@ -226,7 +243,10 @@ def run_compare(
         print(f"ulsam_viz: nothing compares with {chosen.name} over {over}", file=sys.stderr)
     for note in decoded.notes:
         print(f"ulsam_viz: {note}", file=sys.stderr)
-    rows = [_compared(explain(decoded.image, v, (), device=device), v) for v in tqdm(compared, unit="network", disable=as_json)]
+    rows = [
+        _compared(explain(decoded.image, v, (), device=device), v)
+        for v in tqdm(compared, unit="network", disable=as_json)
+    ]
     if as_json:
         print(json.dumps({"picture": str(picture), "over": over, "networks": rows}, indent=1))
         return
@@ -238,7 +258,10 @@ def run_compare(
         )
         gain = f"{row['gain'][0]:.3f} to {row['gain'][1]:.3f}" if row["gain"] else ""
         answer = row["answer"].replace("_", " ")[:24]
-        line = f"{row['position']:32} {row['g'] or '':>3}  {answer:24} {row['probability']:6.1%} {area:>6} {peak:>7} {alike:>6}  {gain}"
+        line = (
+            f"{row['position']:32} {row['g'] or '':>3}  {answer:24} {row['probability']:6.1%} {area:>6} {peak:>7} "
+            f"{alike:>6}  {gain}"
+        )
         print(line.rstrip())
 
 
@@ -270,7 +293,10 @@ def _place_of(variant: Variant) -> str:
 
 
 def _gain_of(maps: np.ndarray, variant: Variant) -> np.ndarray:
-    """Return the gain over its mean, the one thing that compares between modules; of another paper's the map is just that."""
+    """Return the gain over its mean, the one thing that compares between modules.
+
+    Of another paper's the map is just that.
+    """
     if not _is_ulsam(variant):
         return measures.relative_attention(maps)
     gain = measures.gain_of(maps, variant.gain)

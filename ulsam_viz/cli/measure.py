@@ -32,7 +32,9 @@ def run_evaluate(options: argparse.Namespace, *, device: str) -> None:
     """
     variants = [get_variant(name, CHECKPOINTS if options.enter else None) for name in options.variant]
     if options.enter and not (options.data and all(v.base for v in variants)):
-        raise ValueError("--enter is for networks on a base that others trained, measured on pictures that --data names")
+        raise ValueError(
+            "--enter is for networks on a base that others trained, measured on pictures that --data names"
+        )
     for variant in variants:
         if len(variants) > 1 and not options.json:
             print(variant.name)
@@ -65,7 +67,8 @@ def _evaluate(variant: Variant, options: argparse.Namespace, *, device: str) -> 
     if options.json:
         print(
             json.dumps(
-                {"variant": variant.name, "measured": measured, "manifest": {k: recorded.get(k) for k in measured}}, indent=1
+                {"variant": variant.name, "measured": measured, "manifest": {k: recorded.get(k) for k in measured}},
+                indent=1,
             )
         )
         return
@@ -81,7 +84,10 @@ def _evaluate(variant: Variant, options: argparse.Namespace, *, device: str) -> 
     for layer, figures in measured["attention"].items():
         print(f"layer {layer}")
         for key, value in figures.items():
-            print(f"  {key:15} {value}\n  {'manifest':15} {recorded.get('attention', {}).get(layer, {}).get(key, UNKNOWN)}")
+            print(
+                f"  {key:15} {value}\n  {'manifest':15} "
+                f"{recorded.get('attention', {}).get(layer, {}).get(key, UNKNOWN)}"
+            )
 
 
 def _dataset_of(variant: Variant, data: Path | None) -> str:
@@ -119,7 +125,11 @@ def run_calibrate(options: argparse.Namespace) -> None:
         foreign = find_pictures("imagefolder", options.foreign, "test") if options.foreign else None
         variants = [v for v in chosen if v.classes == train.classes]
         gathered = partial(gather, train, held_out, foreign, count=options.pictures)
-    if not variants or any(v.classes != variants[0].classes for v in variants) or len(variants) < len(options.variant or ()):
+    if (
+        not variants
+        or any(v.classes != variants[0].classes for v in variants)
+        or len(variants) < len(options.variant or ())
+    ):
         unlike = [] if options.known else [v for v in chosen if v not in variants]
         difference = class_difference(unlike[0].classes, train.classes) if unlike else ""
         raise ValueError(
@@ -128,5 +138,6 @@ def run_calibrate(options: argparse.Namespace) -> None:
         )
     for variant, record in calibrate_zoo(variants, gathered):
         print(
-            f"{variant.name:42} temperature {record['temperature']:.3f}   ECE {record['ece']:.1f} % (best {record['ece_best']:.1f} %)"
+            f"{variant.name:42} temperature {record['temperature']:.3f}   ECE {record['ece']:.1f} % (best "
+            f"{record['ece_best']:.1f} %)"
         )

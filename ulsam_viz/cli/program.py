@@ -1,4 +1,6 @@
-"""The command line: ``ulsam-viz app | inspect | compare | batch | variants | add | remove | train | evaluate | calibrate``; in a checkout ``python -m ulsam_viz``."""
+"""The command line: ``ulsam-viz app | inspect | compare | batch | variants | add | remove | train | evaluate |
+calibrate``; in a checkout ``python -m ulsam_viz``.
+"""
 
 from __future__ import annotations
 
@@ -42,13 +44,19 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"ulsam_viz: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("ulsam_viz: stopped; a training or a batch goes on from what it saved with the same command", file=sys.stderr)
+        print(
+            "ulsam_viz: stopped; a training or a batch goes on from what it saved with the same command",
+            file=sys.stderr,
+        )
         return 130
     return 0
 
 
 def _nobody_reads() -> bool:
-    """Return whether stdout is a pipe that was closed; if so, what Python still writes there at its end goes nowhere."""
+    """Return whether stdout is a pipe that was closed.
+
+    If so, what Python still writes there at its end goes nowhere.
+    """
     try:
         print(flush=True)  # a line, for after an error nothing may be left to write
     except BrokenPipeError:
@@ -67,7 +75,10 @@ class _Command(argparse.ArgumentParser):
     late: Callable[[argparse.ArgumentParser], None] | None = None
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """Parse what the main parser hands to its command; ``parser`` of the result is this one, for errors that are found later."""
+        """Parse what the main parser hands to its command.
+
+        ``parser`` of the result is this one, for errors that are found later.
+        """
         if self.late:
             self.late(self)
             self.late = None
@@ -113,12 +124,20 @@ def _parser() -> argparse.ArgumentParser:
     variants.set_defaults(run=_variants)
     variants.add_argument("--json", action="store_true", help="print JSON, with the sha256 of each file")
     variants.add_argument(
-        "--write", type=Path, nargs="+", metavar="FILE", help="put the tables of accuracy and of maps between a document's marks"
+        "--write",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="put the tables of accuracy and of maps between a document's marks",
     )
 
-    add = _add_command(commands, "add", "enter a trained network of your own, to be shown beside the zoo's", _ADD_EXAMPLES)
+    add = _add_command(
+        commands, "add", "enter a trained network of your own, to be shown beside the zoo's", _ADD_EXAMPLES
+    )
     add.set_defaults(run=_add)
-    add.add_argument("file", type=Path, metavar="FILE", help="state dict: .safetensors, or .pt/.pth/.ckpt, of which nothing is run")
+    add.add_argument(
+        "file", type=Path, metavar="FILE", help="state dict: .safetensors, or .pt/.pth/.ckpt, of which nothing is run"
+    )
     add.add_argument(
         "--classes", type=Path, required=True, metavar="TXT", help="names of its classes, one a line, by output number"
     )
@@ -139,20 +158,35 @@ def _parser() -> argparse.ArgumentParser:
         "--stem-stride",
         type=int,
         choices=(1, 2),
-        help="what its first convolution divides the picture's sides by, which a file does not tell; only 2 can be shown",
+        help="what its first convolution divides the picture's sides by, which a file does not tell; only 2 can be "
+        "shown",
     )
     add.add_argument("--input-size", type=int, default=224, help="side of its input in pixels (default: 224)")
-    add.add_argument("--mean", type=float, nargs=3, metavar=("R", "G", "B"), help="of pixels in [0, 1] (default: ImageNet's)")
-    add.add_argument("--std", type=float, nargs=3, metavar=("R", "G", "B"), help="of pixels in [0, 1] (default: ImageNet's)")
+    add.add_argument(
+        "--mean", type=float, nargs=3, metavar=("R", "G", "B"), help="of pixels in [0, 1] (default: ImageNet's)"
+    )
+    add.add_argument(
+        "--std", type=float, nargs=3, metavar=("R", "G", "B"), help="of pixels in [0, 1] (default: ImageNet's)"
+    )
     add.add_argument("--crop", type=float, default=1.0, help="share of the shorter side that it sees (default: 1)")
-    add.add_argument("--interpolation", choices=("bicubic", "bilinear"), default="bicubic", help="of resizing (default: bicubic)")
-    add.add_argument("--to", type=Path, metavar="DIR", help="folder to keep it in (default: one where the system keeps your data)")
+    add.add_argument(
+        "--interpolation", choices=("bicubic", "bilinear"), default="bicubic", help="of resizing (default: bicubic)"
+    )
+    add.add_argument(
+        "--to", type=Path, metavar="DIR", help="folder to keep it in (default: one where the system keeps your data)"
+    )
 
-    remove = _add_command(commands, "remove", "remove a network that was entered with `add`, and its file", _REMOVE_EXAMPLES)
+    remove = _add_command(
+        commands, "remove", "remove a network that was entered with `add`, and its file", _REMOVE_EXAMPLES
+    )
     remove.set_defaults(run=_remove)
     remove.add_argument("name", metavar="NAME", help="from `variants`")
     remove.add_argument(
-        "--from", dest="folder", type=Path, metavar="DIR", help="folder that it is kept in, if `variants` does not list it"
+        "--from",
+        dest="folder",
+        type=Path,
+        metavar="DIR",
+        help="folder that it is kept in, if `variants` does not list it",
     )
 
     add_train(commands, run=_train)
@@ -185,7 +219,8 @@ def _app(options: argparse.Namespace) -> None:
 
     use_few_arenas()
 
-    # Streamlit reads `.streamlit/config.toml` beside the script: theme, limits and privacy are the same however the app is started.
+    # Streamlit reads `.streamlit/config.toml` beside the script: theme, limits and privacy are the same however the app
+    # is started.
     flags = [f"--server.port={options.port}"] if options.port else []
     if (address := _served_at(options.streamlit)) not in ("", "0.0.0.0", "::"):
         flags.append(f"--browser.serverAddress={address}")  # what is printed and opened
@@ -374,11 +409,20 @@ def _add_looks(commands: Any) -> None:
     inspect.late = _add_questions
     inspect.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE")
     inspect.add_argument(
-        "--methods", nargs="*", default=["grad_cam"], metavar="METHOD", help="attributions to set beside maps (default: grad_cam)"
+        "--methods",
+        nargs="*",
+        default=["grad_cam"],
+        metavar="METHOD",
+        help="attributions to set beside maps (default: grad_cam)",
     )
-    inspect.add_argument("--target", help="number or name of the class that they are for (default: each picture's own answer)")
     inspect.add_argument(
-        "--save", type=Path, metavar="DIR", help="a folder for each picture: maps as PNG and SVG, numbers as NPZ, settings as JSON"
+        "--target", help="number or name of the class that they are for (default: each picture's own answer)"
+    )
+    inspect.add_argument(
+        "--save",
+        type=Path,
+        metavar="DIR",
+        help="a folder for each picture: maps as PNG and SVG, numbers as NPZ, settings as JSON",
     )
     inspect.add_argument(
         "--report",
@@ -387,15 +431,22 @@ def _add_looks(commands: Any) -> None:
         help="a report: FILE.html, or FILE.zip with all its parts; for several pictures a folder",
     )
     inspect.add_argument(
-        "--set", nargs="+", default=[], metavar="METHOD.SETTING=VALUE", help="settings of methods other than their defaults"
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="METHOD.SETTING=VALUE",
+        help="settings of methods other than their defaults",
     )
     inspect.add_argument(
         "--cropped",
         action="store_true",
-        help="the pictures are what this network is to see, such as input.png of an archive, and not to be cropped again",
+        help="the pictures are what this network is to see, such as input.png of an archive, and not to be cropped "
+        "again",
     )
     inspect.add_argument("--seed", type=int, default=0, help="of methods that draw random numbers (default: 0)")
-    compare = _add_command(commands, "compare", "set many networks before one picture, a row for each", _COMPARE_EXAMPLES)
+    compare = _add_command(
+        commands, "compare", "set many networks before one picture, a row for each", _COMPARE_EXAMPLES
+    )
     compare.set_defaults(run=_compare)
     compare.add_argument("picture", type=Path, metavar="PICTURE")
     compare.add_argument(
@@ -458,15 +509,19 @@ def _inspect(options: argparse.Namespace) -> None:
 def _compare(options: argparse.Namespace) -> None:
     from .looks import run_compare
 
-    run_compare(options.picture, options.variant, over=options.over, device=_device(options.device), as_json=options.json)
+    run_compare(
+        options.picture, options.variant, over=options.over, device=_device(options.device), as_json=options.json
+    )
 
 
 def _add_batch(commands: Any) -> None:
     batch = commands.add_parser(
         "batch",
         help="write a table of the attention in all pictures of a folder; resumes where it was stopped",
-        description="Look at every picture of a folder through one variant. DIR/attention.parquet gets a row for each picture, layer\n"
-        "and subspace (counted from 0), DIR/maps the maps in float16, DIR/skipped.csv the files that are no pictures, and why.",
+        description="Look at every picture of a folder through one variant. DIR/attention.parquet gets a row for "
+        "each picture, layer\n"
+        "and subspace (counted from 0), DIR/maps the maps in float16, DIR/skipped.csv the files that are no "
+        "pictures, and why.",
         epilog=_BATCH_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -477,7 +532,11 @@ def _add_batch(commands: Any) -> None:
     batch.add_argument("--variant", required=True, metavar="NAME", help="a name from `variants`")
     batch.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the table, outside of FOLDER")
     batch.add_argument(
-        "--methods", nargs="*", default=["grad_cam"], metavar="METHOD", help="attributions to compare maps with (default: grad_cam)"
+        "--methods",
+        nargs="*",
+        default=["grad_cam"],
+        metavar="METHOD",
+        help="attributions to compare maps with (default: grad_cam)",
     )
     batch.add_argument("--target", help="number or name of the class to ask about (default: each picture's own answer)")
     batch.add_argument("--no-maps", action="store_true", help="do not keep the maps")
@@ -498,12 +557,14 @@ def _add_batch(commands: Any) -> None:
         nargs="?",
         const="local",
         metavar="ADDRESS",
-        help="compute on Ray Data (requirements-ray.txt): on this machine, or on the cluster at ADDRESS ('auto': the one this runs in)",
+        help="compute on Ray Data (requirements-ray.txt): on this machine, or on the cluster at ADDRESS ('auto': the "
+        "one this runs in)",
     )
     batch.add_argument(
         "--update",
         action="store_true",
-        help="go on with a table whose pictures have changed: look at new and changed ones, forget those that are gone, keep the rest",
+        help="go on with a table whose pictures have changed: look at new and changed ones, forget those that are "
+        "gone, keep the rest",
     )
     batch.add_argument("--json", action="store_true", help="print what was done as JSON, and no progress")
 
@@ -515,5 +576,6 @@ def _batch(options: argparse.Namespace) -> None:
 
     if not options.ray:
         options.workers = 1 if options.workers is None else options.workers
-        torch.set_num_threads(max(1, torch.get_num_threads() - max(0, options.workers)))  # the other cores load pictures
+        # the other cores load pictures
+        torch.set_num_threads(max(1, torch.get_num_threads() - max(0, options.workers)))
     print(run_batch(options, device=None if options.ray else _device(options.device)))

@@ -56,7 +56,9 @@ def _check(options: argparse.Namespace) -> None:
     ours, modules = typed(options, Recipe), typed(options, ModuleRecipe)
     if options.zoo:
         if options.download:
-            raise TrainingError("a list of runs takes its data as it lies there: download first, with a run of your own")
+            raise TrainingError(
+                "a list of runs takes its data as it lies there: download first, with a run of your own"
+            )
         refused, reason = {**ours, **modules}, "the runs of a list say their own settings: write them in the file"
     elif options.freeze_base:
         choose_base = {"backbone", "width", "init"}
@@ -73,7 +75,11 @@ def _check(options: argparse.Namespace) -> None:
     flags = [s.flags[0] for s in refused.values()]
     flags += ["--measure"] if options.measure and (options.zoo or not options.freeze_base) else []
     flags += ["--input-size"] if options.input_size and (options.zoo or options.freeze_base) else []
-    flags += [flag for flag, said in (("--name", options.name), ("--freeze-base", options.freeze_base)) if said and options.zoo]
+    flags += [
+        flag
+        for flag, said in (("--name", options.name), ("--freeze-base", options.freeze_base))
+        if said and options.zoo
+    ]
     if flags:
         raise TrainingError(f"{', '.join(flags)}: {reason}")
     if options.input_size:

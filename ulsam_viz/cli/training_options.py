@@ -1,4 +1,6 @@
-"""Options of the command line from the fields of a settings record: name, type, choices, default and help exist once, there."""
+"""Options of the command line from the fields of a settings record: name, type, choices, default and help exist once,
+there.
+"""
 
 from __future__ import annotations
 
@@ -107,7 +109,9 @@ def chosen(options: argparse.Namespace, record: type) -> dict[str, Any]:
     Raises:
         ValueError: For a notation that cannot be read; the message has an example.
     """
-    return {s.name: _read(s.hint, getattr(options, s.name)) for s in typed(options, record).values() if s.record is record}
+    return {
+        s.name: _read(s.hint, getattr(options, s.name)) for s in typed(options, record).values() if s.record is record
+    }
 
 
 def _read(hint: Any, value: Any) -> Any:
@@ -159,10 +163,14 @@ def _without_none(hint: Any) -> Any:
 
 
 def _texts(record: type) -> dict[str, str]:
-    """Read what each field is from ``Attributes:`` (or ``Args:``) of the docstrings of a record and its bases, without marks."""
+    """Read what each field is from ``Attributes:`` (or ``Args:``) of the docstrings of a record and its bases, without
+    marks.
+    """
     found: dict[str, str] = {}
     for part in reversed(record.__mro__):
-        section = re.search(r"^(?:Attributes|Args):\n(.*?)(?:^\S|\Z)", inspect.cleandoc(part.__doc__ or ""), re.M | re.S)
+        section = re.search(
+            r"^(?:Attributes|Args):\n(.*?)(?:^\S|\Z)", inspect.cleandoc(part.__doc__ or ""), re.M | re.S
+        )
         entries = re.findall(r"^    (\w[\w, ]*): (.*?)(?=^    \S|\Z)", section[1] if section else "", re.M | re.S)
         found |= {name: _plain(text) for names, text in entries for name in names.split(", ")}
     return found

@@ -38,7 +38,9 @@ def add_train(commands: Any, *, run: Run) -> None:
     train.set_defaults(run=run)
     train.late = _add_settings
     train.add_argument("--data", type=Path, required=True, help="folder of the dataset (with --zoo: of all datasets)")
-    train.add_argument("--zoo", type=Path, help="TOML file of runs, which say their own settings; what is done is skipped")
+    train.add_argument(
+        "--zoo", type=Path, help="TOML file of runs, which say their own settings; what is done is skipped"
+    )
     train.add_argument("--runs", type=Path, default=Path("runs"), help="folder that keeps runs (default: %(default)s)")
     train.add_argument("--name", help="name of the run's folder (default: from the settings)")
     train.add_argument("--download", action="store_true", help="fetch Caltech-101 through torchvision")
@@ -46,24 +48,30 @@ def add_train(commands: Any, *, run: Run) -> None:
     train.add_argument(
         "--freeze-base",
         action="store_true",
-        help="train the ULSAM modules alone, in the backbone as others trained it on ImageNet: efficientnet_lite0 from its package, "
+        help="train the ULSAM modules alone, in the backbone as others trained it on ImageNet: efficientnet_lite0 "
+        "from its package, "
         "mobilenet_v2 at width 1.0 with --init imagenet",
     )
     train.add_argument(
         "--measure",
         nargs="+",
         metavar="FOLDER:DATASET[:EVERY]",
-        help="with --freeze-base and --publish: pictures below --data to measure on, the first for the variant's figures",
+        help="with --freeze-base and --publish: pictures below --data to measure on, the first for the variant's "
+        "figures",
     )
     train.add_argument(
         "--input-size",
         type=int,
         metavar="N",
-        help="with --publish: side in pixels of the input that the network is measured and used at (default: the last stage's)",
+        help="with --publish: side in pixels of the input that the network is measured and used at (default: the "
+        "last stage's)",
     )
     train.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's)")
     train.add_argument(
-        "--publish", type=Path, metavar="DIR", help="enter the result in the zoo in DIR (with --zoo: default checkpoints)"
+        "--publish",
+        type=Path,
+        metavar="DIR",
+        help="enter the result in the zoo in DIR (with --zoo: default checkpoints)",
     )
 
 
@@ -87,12 +95,16 @@ def add_evaluate(commands: Any, *, run: Run) -> None:
     )
     evaluate.set_defaults(run=run)
     evaluate.add_argument("--variant", required=True, nargs="+", help="one or more names from `variants`")
-    evaluate.add_argument("--data", type=Path, help="folder of the dataset; without it, only the shipped samples are looked at")
+    evaluate.add_argument(
+        "--data", type=Path, help="folder of the dataset; without it, only the shipped samples are looked at"
+    )
     evaluate.add_argument(
         "--dataset",
         choices=("caltech101", "imagefolder", "numbered"),
-        help="imagefolder: one folder a class; for networks that know ImageNet's classes, folders of all its synsets, or of some with an "
-        "imagenet_index.tsv beside them; numbered: files that begin with their class number (default: what the variant was trained on; for those that know ImageNet's "
+        help="imagefolder: one folder a class; for networks that know ImageNet's classes, folders of all its "
+        "synsets, or of some with an "
+        "imagenet_index.tsv beside them; numbered: files that begin with their class number (default: what the "
+        "variant was trained on; for those that know ImageNet's "
         "classes numbered if there are such files)",
     )
     evaluate.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -100,7 +112,8 @@ def add_evaluate(commands: Any, *, run: Run) -> None:
     evaluate.add_argument(
         "--enter",
         action="store_true",
-        help="enter the figures in the manifest as the network's own, and keep those it had beside them; of networks on a base that others "
+        help="enter the figures in the manifest as the network's own, and keep those it had beside them; of networks "
+        "on a base that others "
         "trained",
     )
 
@@ -116,14 +129,23 @@ def add_calibrate(commands: Any, *, run: Run) -> None:
     calibrate.set_defaults(run=run)
     calibrate.add_argument("--data", type=Path, required=True, help="folder of the dataset that they were trained on")
     calibrate.add_argument("--dataset", choices=("caltech101", "imagefolder"), default="caltech101")
-    calibrate.add_argument("--foreign", type=Path, help="image folder of other subjects; its held-out part is looked at")
+    calibrate.add_argument(
+        "--foreign", type=Path, help="image folder of other subjects; its held-out part is looked at"
+    )
     calibrate.add_argument(
         "--known",
         metavar="FOLDER:DATASET",
-        help="calibrate the networks on a base that others trained: fitted on pictures of the dataset whose class has the name of one "
-        "of the base's, measured on these, e.g. photos:numbered; with Caltech-101 also how many of its pictures would be warned of",
+        help="calibrate the networks on a base that others trained: fitted on pictures of the dataset whose class "
+        "has the name of one "
+        "of the base's, measured on these, e.g. photos:numbered; with Caltech-101 also how many of its pictures "
+        "would be warned of",
     )
-    calibrate.add_argument("--variant", nargs="+", help="names from `variants` (default: all with the dataset's classes)")
     calibrate.add_argument(
-        "--pictures", type=int, default=1000, help="held-out pictures, and half as many of each other kind (default: 1000)"
+        "--variant", nargs="+", help="names from `variants` (default: all with the dataset's classes)"
+    )
+    calibrate.add_argument(
+        "--pictures",
+        type=int,
+        default=1000,
+        help="held-out pictures, and half as many of each other kind (default: 1000)",
     )

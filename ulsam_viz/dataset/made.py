@@ -1,4 +1,6 @@
-"""A table of pictures that are in memory: the same callable and the same columns as ``batch``, and nothing on a disk."""
+"""A table of pictures that are in memory: the same callable and the same columns as ``batch``, and nothing on a
+disk.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ BATCH = 4  # pictures in a pass: between two of them others have their turn
 
 
 def cut_of(preprocessing: Preprocessing) -> Preprocessing:
-    """Return what of a preprocessing decides the pixels that a network sees: all but the normalisation, which is the usual one."""
+    """Return what of a preprocessing decides the pixels that a network sees: all but the normalisation, which is the
+    usual one.
+    """
     usual = Preprocessing()
     return replace(preprocessing, mean=usual.mean, std=usual.std)
 
@@ -44,7 +48,8 @@ class Photographs:
         names: Of the files, with their folder where they came in one.
         pixels: As the shipped networks see them, shape (N, 224, 224, 3), uint8.
         others: As others see them: by cut (:func:`cut_of`), shape (N, S, S, 3), uint8.
-        files: Tell files apart: of each its whole name and its bytes, as one hash; nothing where they came from no file.
+        files: Tell files apart: of each its whole name and its bytes, as one hash; nothing where they came from no
+            file.
     """
 
     title: str
@@ -116,7 +121,9 @@ class KeptLooks:
 
 
 def batches(photographs: Photographs, variant: Variant) -> list[Crops]:
-    """Return the pictures as the passes take them, without their names: results are kept longer than a visitor's pictures."""
+    """Return the pictures as the passes take them, without their names: results are kept longer than a visitor's
+    pictures.
+    """
     pixels = photographs.crops(variant.preprocessing)
     starts = range(0, len(pixels), BATCH)
     parts = [pixels[i : i + BATCH] for i in starts]

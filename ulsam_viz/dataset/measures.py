@@ -40,10 +40,26 @@ _OF_PICTURES = "% of pictures"
 _AGREEMENT = "agreement_"
 _MEASURES = (
     Measure("peak", "Peak", "× uniform", help="The largest value of the map, in multiples of a uniform map."),
-    Measure("area", "Effective area", "% of places", 100, "exp(entropy) / places: 100 % is uniform, less is more concentrated."),
-    Measure("entropy", "Entropy", "bits", help="Its ceiling is log₂ of the number of places: compare within one layer size only."),
+    Measure(
+        "area",
+        "Effective area",
+        "% of places",
+        100,
+        "exp(entropy) / places: 100 % is uniform, less is more concentrated.",
+    ),
+    Measure(
+        "entropy",
+        "Entropy",
+        "bits",
+        help="Its ceiling is log₂ of the number of places: compare within one layer size only.",
+    ),
     Measure("redundancy", "Redundancy", "r", help="Mean correlation with the other maps of the layer."),
-    Measure("removed_logit", "Effect on the logit", "", help="Logit after the subspace's attention is taken away, less before."),
+    Measure(
+        "removed_logit",
+        "Effect on the logit",
+        "",
+        help="Logit after the subspace's attention is taken away, less before.",
+    ),
     Measure(
         "removed_probability",
         "Effect on the probability",
@@ -51,7 +67,13 @@ _MEASURES = (
         100,
         "Probability of the target after the subspace's attention is taken away, less before.",
     ),
-    Measure("removed_flips", "Answer changes", _OF_PICTURES, 100, "Another class is the most probable where it is taken away."),
+    Measure(
+        "removed_flips",
+        "Answer changes",
+        _OF_PICTURES,
+        100,
+        "Another class is the most probable where it is taken away.",
+    ),
     Measure("dead", "Uniform maps", _OF_PICTURES, 100, "The map prefers no place in the picture."),
     Measure("peak_row", "Row of the peak", "", help="Counted from 0 at the top; none where the map is uniform."),
     Measure("peak_column", "Column of the peak", "", help="Counted from 0 at the left; none where the map is uniform."),
@@ -64,7 +86,9 @@ def measure_of(column: str) -> Measure | None:
     if column.startswith(_AGREEMENT):
         name = column.removeprefix(_AGREEMENT)
         label = METHODS[name].label if name in METHODS else name
-        return Measure(column, f"Agreement with {label}", "ρ", help="Spearman's rank correlation of the map and the attribution.")
+        return Measure(
+            column, f"Agreement with {label}", "ρ", help="Spearman's rank correlation of the map and the attribution."
+        )
     return _BY_NAME.get(column)
 
 

@@ -1,4 +1,7 @@
-"""Opening a table: the folder that ``batch`` wrote, with its maps and, where they still are, its pictures; or a Parquet file alone."""
+"""Opening a table: the folder that ``batch`` wrote, with its maps and, where they still are, its pictures.
+
+Or a Parquet file alone.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +77,9 @@ class FolderLooks:
 
     def only(self, picture: int) -> FolderLooks:
         """Return one picture without the others."""
-        return replace(self, names=[self.names[picture]], shards=[self.shards[picture]], rows=self.rows[picture : picture + 1])
+        return replace(
+            self, names=[self.names[picture]], shards=[self.shards[picture]], rows=self.rows[picture : picture + 1]
+        )
 
     def maps(self, picture: int, layer: int) -> np.ndarray | None:
         """Return a layer's maps of a picture."""
@@ -100,7 +105,17 @@ class FolderLooks:
         path, name = self.maps_folder / f"{shard}.npz", f"layer_{layer}"
         try:
             return _read_all(path, name) if row is None else _read_row(path, name, row)
-        except (OSError, KeyError, ValueError, EOFError, MemoryError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error):
+        except (
+            OSError,
+            KeyError,
+            ValueError,
+            EOFError,
+            MemoryError,
+            RuntimeError,
+            struct.error,
+            zipfile.BadZipFile,
+            zlib.error,
+        ):
             return None
 
 
@@ -117,7 +132,8 @@ def _read_row(path: Path, name: str, row: int) -> np.ndarray:
     with path.open("rb") as file:
         with zipfile.ZipFile(file) as archive:
             member = archive.getinfo(f"{name}.npy")
-        file.seek(member.header_offset + 26)  # where the archive says how long the member's name and its extra field are
+        # where the archive says how long the member's name and its extra field are
+        file.seek(member.header_offset + 26)
         file.seek(sum(struct.unpack("<HH", file.read(4))), os.SEEK_CUR)
         np.lib.format.read_magic(file)
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
@@ -151,7 +167,9 @@ def open_folder(path: Path) -> Table:
     variant = str(settings.get("variant", "")) or _variant_of(rows)
     table = read_table(rows, title=path.resolve().name, key=stamp(path), variant=variant)
     shards, places = _places(rows, len(table.pictures))
-    looks = FolderLooks(str(settings.get("folder", "")), table.pictures, _preprocessing(variant), path / "maps", shards, places)
+    looks = FolderLooks(
+        str(settings.get("folder", "")), table.pictures, _preprocessing(variant), path / "maps", shards, places
+    )
     return replace(table, looks=looks)
 
 
@@ -178,7 +196,10 @@ def stamp(path: Path) -> str:
 
 
 def _read_rows(file: BinaryIO, name: str, *, most_rows: int, most_bytes: int) -> pa.Table:
-    """Return the columns that are known, those among them that say where a picture's maps are; texts stay in dictionaries."""
+    """Return the columns that are known, those among them that say where a picture's maps are.
+
+    Texts stay in dictionaries.
+    """
     try:
         about = pq.read_metadata(file)
         file.seek(0)
@@ -194,7 +215,9 @@ def _read_rows(file: BinaryIO, name: str, *, most_rows: int, most_bytes: int) ->
             raise TableError(f"'{name}' needs more than {most_bytes // 10**6} MB of memory")
         return opened.read(columns=wanted)
     except (pa.ArrowException, OSError, MemoryError, KeyError, UnicodeDecodeError) as error:
-        raise TableError(f"'{name}' is not a Parquet file that can be read: {(str(error) or 'damaged').splitlines()[0]}") from error
+        raise TableError(
+            f"'{name}' is not a Parquet file that can be read: {(str(error) or 'damaged').splitlines()[0]}"
+        ) from error
 
 
 def _is_plain(kind: pa.DataType) -> bool:

@@ -38,7 +38,10 @@ class Looks(Protocol):
         """Return a layer's maps, (g, H, W), float32; None where maps were not kept."""
 
     def all_maps(self, layer: int) -> Iterator[np.ndarray]:
-        """Return all pictures' maps of a layer, some at a time, (n, g, H, W), float16; nothing where they were not kept."""
+        """Return all pictures' maps of a layer, some at a time, (n, g, H, W), float16.
+
+        Nothing where they were not kept.
+        """
 
     @property
     def with_maps(self) -> int:
@@ -103,7 +106,8 @@ def read_table(rows: pa.Table, *, title: str, key: str, variant: str = "", looks
     """
     if missing := [name for name in _NEEDED if name not in rows.column_names]:
         raise TableError(
-            f"this is not a table of attention: it has no column '{missing[0]}' (`{program()} batch` writes such tables)"
+            f"this is not a table of attention: it has no column '{missing[0]}' (`{program()} batch` writes such "
+            "tables)"
         )
     if not rows.num_rows:
         raise TableError("the table is empty")
@@ -111,12 +115,16 @@ def read_table(rows: pa.Table, *, title: str, key: str, variant: str = "", looks
     numbers = {name: _as_numbers(name, rows[name]) for name in wanted_columns(rows.column_names) if name not in texts}
     each = _rows_of_a_picture(texts["picture"], rows.num_rows)
     count = rows.num_rows // each
-    places = [(int(layer), int(k)) for layer, k in zip(numbers["layer"][:each], numbers["subspace"][:each], strict=True)]
+    places = [
+        (int(layer), int(k)) for layer, k in zip(numbers["layer"][:each], numbers["subspace"][:each], strict=True)
+    ]
     for name, found in (("layer", [p[0] for p in places]), ("subspace", [p[1] for p in places])):
         if not np.array_equal(numbers[name].reshape(count, each), np.broadcast_to(found, (count, each))):
             raise TableError("its pictures do not all have the same layers and subspaces, in the same order")
     layers = _columns_of_layers(places)
-    words: dict[str, list[Any]] = {name: texts[name][::each].to_pylist() if name in texts else [None] * count for name in TEXTS}
+    words: dict[str, list[Any]] = {
+        name: texts[name][::each].to_pylist() if name in texts else [None] * count for name in TEXTS
+    }
     wanted = [name for name in numbers if measure_of(name)]
     known = numbers.get("probability")
     return Table(
@@ -194,6 +202,8 @@ def _columns_of_layers(places: Sequence[tuple[int, int]]) -> dict[int, list[int]
     layers: dict[int, dict[int, int]] = {}
     for position, (layer, subspace) in enumerate(places):
         layers.setdefault(layer, {})[subspace] = position
-    if sum(map(len, layers.values())) != len(places) or any(sorted(own) != list(range(len(own))) for own in layers.values()):
+    if sum(map(len, layers.values())) != len(places) or any(
+        sorted(own) != list(range(len(own))) for own in layers.values()
+    ):
         raise TableError("a picture has a subspace twice, or lacks one")
     return {layer: [own[k] for k in range(len(own))] for layer, own in sorted(layers.items())}

@@ -37,11 +37,16 @@ def spread_of(values: np.ndarray) -> Spread:
     high = np.minimum(low + 1, np.maximum(known - 1, 0))
     below, above = np.take_along_axis(ordered, low, 0), np.take_along_axis(ordered, high, 0)
     total = np.nansum(values, 0, dtype=np.float64)
-    return Spread(below + (above - below) * (positions - low), np.where(known, total / np.maximum(known, 1), np.nan), known)
+    return Spread(
+        below + (above - below) * (positions - low), np.where(known, total / np.maximum(known, 1), np.nan), known
+    )
 
 
 def extremes(values: np.ndarray, count: int) -> tuple[list[int], list[int]]:
-    """Return the pictures with the largest and the smallest of values (N,), the most extreme first; none is in both lists."""
+    """Return the pictures with the largest and the smallest of values (N,), the most extreme first.
+
+    None is in both lists.
+    """
     known = np.flatnonzero(~np.isnan(values))
     order = known[np.argsort(values[known], kind="stable")]
     count = min(count, (len(order) + 1) // 2)
@@ -49,7 +54,8 @@ def extremes(values: np.ndarray, count: int) -> tuple[list[int], list[int]]:
 
 
 def apart(x: np.ndarray, y: np.ndarray, most: int) -> np.ndarray:
-    """Return the pictures that a scatter of at most so many points shows, in their order: of those that lie together, one.
+    """Return the pictures that a scatter of at most so many points shows, in their order: of those that lie together,
+    one.
 
     Args:
         x, y: Shape (N,); a picture of which one of them is NaN has no point.
@@ -77,8 +83,8 @@ class Selectivity:
         counts: Pictures of each, shape (C,).
         means: Mean of the measure, shape (C, g); NaN where nothing is known.
         explained: Share of its variance over the pictures that lies between classes (eta squared), shape (g,).
-        chance: The 95th percentile of the largest of them where classes are shuffled over the pictures: one of many subspaces
-            would exceed its own level by chance.
+        chance: The 95th percentile of the largest of them where classes are shuffled over the pictures: one of many
+            subspaces would exceed its own level by chance.
         best: The class with the largest mean, as its place in ``classes``, shape (g,); -1 where nothing is known.
     """
 
@@ -91,7 +97,9 @@ class Selectivity:
 
 
 def selectivity(values: np.ndarray, folders: Sequence[str | None], *, seed: int = 0) -> Selectivity | None:
-    """Say how far values (N, g) depend on the folder of the picture; None where there are not two classes of two pictures each.
+    """Say how far values (N, g) depend on the folder of the picture.
+
+    None where there are not two classes of two pictures each.
 
     Args:
         values: A measure; NaN is left out.
@@ -147,9 +155,10 @@ class MeanMaps:
 
     Attributes:
         maps: Each summing to 1, shape (g, H, W), float32.
-        same: Share of the single maps' variation over places that their mean explains, shape (g,): 1 where every picture has
-            the same map, about 1 / N where pictures have nothing in common; NaN where all maps are uniform.
-        centre: Correlation of the mean map with nearness to the centre, shape (g,), from -1 to 1; NaN where it is uniform.
+        same: Share of the single maps' variation over places that their mean explains, shape (g,): 1 where every
+            picture has the same map, about 1 / N where pictures have nothing in common; NaN where all maps are uniform.
+        centre: Correlation of the mean map with nearness to the centre, shape (g,), from -1 to 1; NaN where it is
+            uniform.
         pictures: How many there are.
     """
 

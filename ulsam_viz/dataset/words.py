@@ -42,7 +42,10 @@ def said_of_classes(found: Selectivity) -> str:
     how = f"{100 * found.explained[most]:.0f} % of the variance, by chance up to {100 * found.chance:.0f} %"
     count = int(beyond.sum())
     many = "One subspace depends" if count == 1 else f"{count} of {len(able)} subspaces depend"
-    return f"{many} on the class beyond chance; most of all subspace {most + 1} ({how}), which is strongest for “{escape_markdown(found.classes[int(found.best[most])].replace('_', ' '))}”."
+    return (
+        f"{many} on the class beyond chance; most of all subspace {most + 1} ({how}), which is strongest for "
+        f"“{escape_markdown(found.classes[int(found.best[most])].replace('_', ' '))}”."
+    )
 
 
 def _subspaces(numbers: list[int]) -> str:

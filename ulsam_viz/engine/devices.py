@@ -28,7 +28,10 @@ class Gpu:
         self._resting_until = -float("inf")
 
     def trouble(self) -> str | None:
-        """Say why the GPU that PyTorch sees cannot be used now; None if it can. The first question tries it, others wait for that."""
+        """Say why the GPU that PyTorch sees cannot be used now; None if it can.
+
+        The first question tries it, others wait for that.
+        """
         with self._lock:
             if not self._tried:
                 self._broken = _try_cuda()
@@ -55,7 +58,9 @@ class Gpu:
 def _try_cuda() -> str | None:
     """Compute once on the GPU: a driver or card that PyTorch cannot use is found here, not in a visitor's view."""
     try:
-        torch.nn.functional.conv2d(torch.ones(1, 1, 4, 4, device="cuda"), torch.ones(1, 1, 3, 3, device="cuda")).sum().item()
+        torch.nn.functional.conv2d(
+            torch.ones(1, 1, 4, 4, device="cuda"), torch.ones(1, 1, 3, 3, device="cuda")
+        ).sum().item()
     except torch.cuda.OutOfMemoryError:
         return None  # it works, and may have room later
     except RuntimeError as error:

@@ -37,7 +37,8 @@ from .devices import Gpu
 from .scheduling import FairPool, Job, Kind
 
 T = TypeVar("T")
-# Of how many passes a computation has sent through the network by other ways than a call (0), and of its result so far (None).
+# Of how many passes a computation has sent through the network by other ways than a call (0), and of its result so far
+# (None).
 Pause = Callable[..., None]
 Work = Callable[[Any, Pause], T]  # on an AttentionNetwork, which a variant's Network is
 Run = Callable[[str, Job], T]  # on a device, as a job
@@ -85,17 +86,20 @@ class Engine:
     A visitor is anything hashable, such as a session's id. Equal computations run once for all who ask for them.
 
     Args:
-        workers: Computations at once on the CPU; by default as many as its cores have room for, each on as many threads as
-            PyTorch is set to. The app sets one (measured: the same throughput as two, without the spikes of
+        workers: Computations at once on the CPU; by default as many as its cores have room for, each on as many threads
+            as PyTorch is set to. The app sets one (measured: the same throughput as two, without the spikes of
             oversubscription); a program that calls :func:`ulsam_viz.explain` keeps its own setting.
         model_bytes: Memory for idle networks.
         result_bytes: Memory for results.
     """
 
-    def __init__(self, *, workers: int | None = None, model_bytes: int = 400 * 2**20, result_bytes: int = 200 * 2**20) -> None:
+    def __init__(
+        self, *, workers: int | None = None, model_bytes: int = 400 * 2**20, result_bytes: int = 200 * 2**20
+    ) -> None:
         workers = workers or max(1, _cores() // torch.get_num_threads())
         self._pools = {"cpu": FairPool(workers, "engine", _prepare_thread)}
-        self._pools["cuda"] = FairPool(1, "engine-gpu", _prepare_thread)  # a GPU does one thing at once; passes go in batches
+        # a GPU does one thing at once; passes go in batches
+        self._pools["cuda"] = FairPool(1, "engine-gpu", _prepare_thread)
         self._lock = threading.Lock()
         self._idle: OrderedDict[tuple[str, str], list[Any]] = OrderedDict()
         self._sizes: dict[tuple[str, str], int] = {}  # bytes of one network of each key
@@ -115,11 +119,15 @@ class Engine:
             return DeviceChoice("cpu" if trouble else "cuda", trouble)
         if wish == "auto":
             return DeviceChoice("cpu", None)
-        built = "PyTorch sees no CUDA GPU here" if torch.backends.cuda.is_built() else "this PyTorch is built without CUDA"
+        built = (
+            "PyTorch sees no CUDA GPU here" if torch.backends.cuda.is_built() else "this PyTorch is built without CUDA"
+        )
         return DeviceChoice("cpu", f"{built}; the CPU is used.")
 
     def really(self, future: Future[Any], chosen: DeviceChoice) -> DeviceChoice:
-        """Return the device that a finished computation was made on: the chosen one, or the CPU where the GPU was full."""
+        """Return the device that a finished computation was made on: the chosen one, or the CPU where the GPU was
+        full.
+        """
         with self._lock:
             return DeviceChoice("cpu", _FULL) if future in self._moved else chosen
 
@@ -145,10 +153,17 @@ class Engine:
         others: list[tuple[Any, torch.Tensor]] = []
         with self._lock:
             for asked in self._running.values():
-                if asked.picture is not None and asked.key[:2] == key[:2] and asked.key != key and len(others) < _GPU_BATCH - 1:
+                if (
+                    asked.picture is not None
+                    and asked.key[:2] == key[:2]
+                    and asked.key != key
+                    and len(others) < _GPU_BATCH - 1
+                ):
                     others.append((asked.key, asked.picture))
                     asked.picture = None
-        mine, *theirs = attend_each(model, torch.cat([tensor, *(picture for _, picture in others)]), temperature=temperature)
+        mine, *theirs = attend_each(
+            model, torch.cat([tensor, *(picture for _, picture in others)]), temperature=temperature
+        )
         for (other, _picture), seen in zip(others, theirs, strict=True):
             freeze(seen)
             with self._lock:
@@ -167,7 +182,10 @@ class Engine:
         seed: int = 0,
         visitor: Hashable = None,
     ) -> Future[Attribution]:
-        """Start one attribution; see :func:`ulsam_viz.analysis.attribution.attribute`. Those of few passes count as short."""
+        """Start one attribution; see :func:`ulsam_viz.analysis.attribution.attribute`.
+
+        Those of few passes count as short.
+        """
         chosen, values = METHODS.get(method), dict(settings or {})
         if chosen:
             values = chosen.complete(values)  # so that a default counts as itself, given or not
@@ -209,8 +227,8 @@ class Engine:
             variant: The network.
             device: ``"cpu"`` or ``"cuda"``.
             work: Called with a network of its own, and with a function to call between passes: short work goes first
-                then, and a computation that nobody waits for ends there. Passes that do not call the network itself, but
-                parts of it, are counted by that function's argument.
+                then, and a computation that nobody waits for ends there. Passes that do not call the network itself,
+                but parts of it, are counted by that function's argument.
             kind: SHORT for what takes milliseconds.
             visitor: Who asks, for fair turns.
         """
@@ -225,7 +243,8 @@ class Engine:
     def latency(
         self, variants: Sequence[Variant], device: str = "cpu", *, visitor: Hashable = None
     ) -> Future[Mapping[str, Latency]]:
-        """Start measuring the variants' times for one picture by turns, so that what else the machine does meets them all.
+        """Start measuring the variants' times for one picture by turns, so that what else the machine does meets them
+        all.
 
         The same variants are measured anew after some minutes. Between any two passes short work goes first.
 
@@ -267,7 +286,10 @@ class Engine:
         return asked.job.passes if asked else 0
 
     def so_far(self, future: Future[T]) -> T | None:
-        """Return the result that a computation has reached by now, of those that refine theirs; None before, and once it is done."""
+        """Return the result that a computation has reached by now, of those that refine theirs.
+
+        None before, and once it is done.
+        """
         with self._lock:
             asked = self._asked.get(future)
         return cast("T | None", asked.job.so_far) if asked else None
@@ -299,7 +321,9 @@ class Engine:
         def run(network: Work[T], device: str, job: Job) -> T:
             return self._with_network(variant, device, network, job)
 
-        return self._submit(key, partial(run, work), partial(run, on_cpu or work), kind=kind, visitor=visitor, picture=picture)
+        return self._submit(
+            key, partial(run, work), partial(run, on_cpu or work), kind=kind, visitor=visitor, picture=picture
+        )
 
     def _submit(
         self,
@@ -335,7 +359,9 @@ class Engine:
                 return future
             pool = self._pools[key[1]]
             if visitor and pool.waiting(visitor) >= _MOST_WAITING:
-                raise TooMuchError(f"You already wait for {_MOST_WAITING} computations; look at this again in a moment.")
+                raise TooMuchError(
+                    f"You already wait for {_MOST_WAITING} computations; look at this again in a moment."
+                )
             job = pool.submit(partial(self._run, key, run, on_cpu), kind=kind, visitor=visitor)
             self._running[key] = self._asked[job.future] = _Asked(key, job, pool, picture=picture)
             return job.future
@@ -384,8 +410,14 @@ class Engine:
         return value
 
     def _with_network(self, variant: Variant | GuestNetwork, device: str, work: Work[T], job: Job) -> T:
-        # A short job may run within a long one, in its thread: whatever mode that has set must not reach into this network.
-        with torch.inference_mode(False), torch.enable_grad(), float32_by_default(), self._borrow(variant, device) as model:
+        # A short job may run within a long one, in its thread: whatever mode that has set must not reach into this
+        # network.
+        with (
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            float32_by_default(),
+            self._borrow(variant, device) as model,
+        ):
             if job.kind is Kind.SHORT:
                 return work(model, lambda passes=0, so_far=None: None)
 

@@ -1,7 +1,7 @@
 """Return freed memory of a long-lived server to the system (glibc only).
 
-glibc keeps what was freed for the next allocation, in up to eight arenas a core, and gives little of it back: with sixteen
-visitors that came to 1.1 to 1.8 GB, more than all caches hold.
+glibc keeps what was freed for the next allocation, in up to eight arenas a core, and gives little of it back: with
+sixteen visitors that came to 1.1 to 1.8 GB, more than all caches hold.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def give_back() -> None:
 
 
 def keep_freed() -> None:
-    """Keep what is freed for what is asked for next: every batch asks for the same again (measured: a quarter of its time)."""
+    """Keep what is freed for what is asked for next: every batch asks for the same again (measured: a quarter of its
+    time).
+    """
     if c := _glibc():
         for setting in (_MMAP_THRESHOLD, _TRIM_THRESHOLD):
             c.mallopt(setting, 1 << 30)

@@ -23,7 +23,10 @@ class Kind(IntEnum):
 
 @dataclass(eq=False)
 class Job:
-    """A piece of work, and what becomes of it; ``passes`` is how far it says that it has come, ``so_far`` what it has by then."""
+    """A piece of work, and what becomes of it.
+
+    ``passes`` is how far it says that it has come, ``so_far`` what it has by then.
+    """
 
     work: Callable[[Job], Any]
     kind: Kind

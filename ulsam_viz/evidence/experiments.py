@@ -1,4 +1,6 @@
-"""What the experiments beside the zoo show: the normalised gain, other papers' modules, and attention from the start of training."""
+"""What the experiments beside the zoo show: the normalised gain, other papers' modules, and attention from the start of
+training.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ class Estimate:
 
     @property
     def cut(self) -> bool:
-        """Whether the interval reached below 0 and was cut there, as it would for figures that chance scatters widely."""
+        """Whether the interval reached below 0 and was cut there, as it would for figures that chance scatters
+        widely.
+        """
         return self.interval is not None and self.interval[0] == 0.0 < self.interval[1]
 
     def __str__(self) -> str:
@@ -78,8 +82,8 @@ def without_attention(variant: Variant, change: str = "off") -> Estimate:
     Args:
         variant: One whose effects were measured, at least of its first seed.
         change: One of :data:`~ulsam_viz.analysis.interventions.INTERVENTIONS`, or
-            :data:`~ulsam_viz.analysis.interventions.CONSTANT`, which is ``"uniform"`` where the module is ULSAM: its mean gain
-            is a constant anyway.
+            :data:`~ulsam_viz.analysis.interventions.CONSTANT`, which is ``"uniform"`` where the module is ULSAM: its
+            mean gain is a constant anyway.
     """
     records: list[Mapping[str, Any]] = [{"metrics": variant.metrics, "made_by": variant.made_by}, *variant.repeats]
     found = {}
@@ -108,8 +112,9 @@ def why_silent(published: Sequence[Estimate], normalised: Sequence[Estimate]) ->
         normalised: That of the normalised gain, for the same g and the same seeds.
 
     Returns:
-        ``"scale"`` if for every g the whole training leaves the published gain's effect below half of the other's, beyond
-        chance; ``"training"`` if for every g it is no longer below half; ``"open"`` otherwise, and with single seeds.
+        ``"scale"`` if for every g the whole training leaves the published gain's effect below half of the other's,
+        beyond chance; ``"training"`` if for every g it is no longer below half; ``"open"`` otherwise, and with single
+        seeds.
     """
     ratios_below = [p.mean < _MUCH_LESS * n.mean for p, n in zip(published, normalised, strict=True)]
     if not any(ratios_below):
@@ -124,13 +129,17 @@ def why_silent(published: Sequence[Estimate], normalised: Sequence[Estimate]) ->
 
 _WHY: dict[Verdict, str] = {
     "scale": "So short fine-tuning is not why the published gain hardly acts; its scale is.",
-    "training": "So the published gain acts when it is there from the start: short fine-tuning is why it hardly does in the zoo.",
+    "training": "So the published gain acts when it is there from the start: short fine-tuning is why it hardly does "
+    "in the zoo.",
     "open": "Whether its scale or short fine-tuning is why the published gain hardly acts stays open.",
 }
 
 
 def why_in_short(study: Sequence[Variant]) -> str:
-    """Say why the published gain hardly acts in the zoo, from the networks of the study "start"; empty without both gains."""
+    """Say why the published gain hardly acts in the zoo, from the networks of the study "start".
+
+    Empty without both gains.
+    """
     published, normalised = (of_gain(study, gain) for gain in GAINS)
     if not (published and normalised):
         return ""
@@ -153,13 +162,16 @@ def from_the_start(study: Sequence[Variant]) -> tuple[str, ...]:
     plain = next((v for v in study if v.placement is None), None)
     if not (published and normalised and plain):
         return ()
-    # With its mean kept: on grids as coarse as these the published gain's mean is far above 1, and that is no attention.
+    # With its mean kept: on grids as coarse as these the published gain's mean is far above 1, and that is no
+    # attention.
     effects = {gain: [without_attention(v, CONSTANT) for v in of_gain(study, gain)] for gain in GAINS}
     place = position_name(published[0])
     said = (
-        f"Modules {place} from the first step, {len(common_seeds(map(accuracy_of, published)))} trainings each: with the gain held at its mean "
+        f"Modules {place} from the first step, {len(common_seeds(map(accuracy_of, published)))} trainings each: with "
+        "the gain held at its mean "
         f"{_each(published, effects['published'])} % of the answers change with the published gain, "
-        f"{_each(normalised, effects['normalised'])} % with the normalised one. {_WHY[why_silent(effects['published'], effects['normalised'])]}"
+        f"{_each(normalised, effects['normalised'])} % with the normalised one. "
+        f"{_WHY[why_silent(effects['published'], effects['normalised'])]}"
     )
     accuracies = [accuracy_of(v) for v in (plain, *published, *normalised)]
     found = compare(accuracies, noise_of_seeds([a.by_seed for a in accuracies]))
@@ -182,7 +194,9 @@ def gain_may_act(zoo: Sequence[Variant]) -> tuple[str, ...]:
             continue
         assert placed[0].placement
         where = (placed[0].placement.layers, placed[0].placement.mode)
-        twins = [v for v in zoo if v.placement and (v.placement.layers, v.placement.mode) == where and v.gain == "published"]
+        twins = [
+            v for v in zoo if v.placement and (v.placement.layers, v.placement.mode) == where and v.gain == "published"
+        ]
         pairs = [(v, w) for v in placed for w in twins if v.groups == w.groups]
         if not pairs:
             continue
@@ -190,7 +204,8 @@ def gain_may_act(zoo: Sequence[Variant]) -> tuple[str, ...]:
         ratios = sorted(a / max(b, 0.01) for a, b in zip(ours, theirs, strict=True))
         sentences.append(
             f"{position_name(placed[0], gain=False).capitalize()}: attention taken away changes "
-            f"{_span(ours)} % of the answers with the normalised gain, {_span(theirs)} % as published: {ratios[0]:.0f} to {ratios[-1]:.0f} times as many. "
+            f"{_span(ours)} % of the answers with the normalised gain, {_span(theirs)} % as published: "
+            f"{ratios[0]:.0f} to {ratios[-1]:.0f} times as many. "
             f"{g_and_effect(placed)}"
         )
     return tuple(sentences)
@@ -204,7 +219,10 @@ def g_and_effect(placed: Sequence[Variant]) -> str:
     found = compare_effects(estimates)
     each = ", ".join(f"g = {v.groups}: {e}" for v, e in zip(placed, estimates, strict=True))
     chance = f"chance: {found.by_chance:.1f}" if found.by_chance is not None else "chance unknown"
-    return f"By g, over seeds ({each}): largest difference {found.largest:.1f} points ({chance}). {_OF_EFFECT[found.judged(SMALLEST_EFFECT)]}"
+    return (
+        f"By g, over seeds ({each}): largest difference {found.largest:.1f} points ({chance}). "
+        f"{_OF_EFFECT[found.judged(SMALLEST_EFFECT)]}"
+    )
 
 
 _OF_EFFECT: dict[JudgedDifference, str] = {
@@ -216,7 +234,8 @@ _OF_EFFECT: dict[JudgedDifference, str] = {
 
 
 def does_g_matter(placed: Sequence[Variant], start: Sequence[Variant] = ()) -> str:
-    """Answer whether g matters where attention may act, in the networks at hand: for what attention does, and for accuracy.
+    """Answer whether g matters where attention may act, in the networks at hand: for what attention does, and for
+    accuracy.
 
     Args:
         placed: Networks of one position with the normalised gain, by g, several seeds each; else the text is empty.
@@ -230,8 +249,10 @@ def does_g_matter(placed: Sequence[Variant], start: Sequence[Variant] = ()) -> s
     for_effect = _G_AND_EFFECT[found.judged(SMALLEST_EFFECT)]
     for_accuracy = "chance unknown" if accuracy.by_chance is None else _IN_SHORT[accuracy.judged(SMALLEST_TOP1)]
     said = (
-        f"In {placed[0].label}, fine-tuned with modules {position_name(placed[0])}, {for_effect}: taken away, it changes "
-        f"{estimates[0].mean:.1f} % of the answers at g = {placed[0].groups} and {estimates[-1].mean:.1f} % at g = {placed[-1].groups}. "
+        f"In {placed[0].label}, fine-tuned with modules {position_name(placed[0])}, {for_effect}: taken away, it "
+        "changes "
+        f"{estimates[0].mean:.1f} % of the answers at g = {placed[0].groups} and {estimates[-1].mean:.1f} % at g = "
+        f"{placed[-1].groups}. "
         f"Top-1 differs by {accuracy.largest:.2f} points between them: {for_accuracy}."
     )
     return " ".join(filter(None, (said, _g_from_the_start(start))))
@@ -252,7 +273,10 @@ _IN_SHORT: dict[JudgedDifference, str] = {
 
 
 def _g_from_the_start(start: Sequence[Variant]) -> str:
-    """Say whether g matters for what attention does in the study "start", with the normalised gain; empty where that is not known."""
+    """Say whether g matters for what attention does in the study "start", with the normalised gain.
+
+    Empty where that is not known.
+    """
     placed = of_gain(start, "normalised")
     estimates = [without_attention(v) for v in placed]
     if len(placed) < 2 or any(e.interval is None for e in estimates):
@@ -264,7 +288,8 @@ def _g_from_the_start(start: Sequence[Variant]) -> str:
     bears_out = "bears that out" if verdict == "matters" else "does not bear that out"
     return (
         f"The study of attention from the start ({placed[0].label}, modules {position_name(placed[0])}) {bears_out}: "
-        f"{_each(placed, estimates)} % of the answers, a largest difference of {found.largest:.1f} points, {_IN_SHORT[verdict]} "
+        f"{_each(placed, estimates)} % of the answers, a largest difference of {found.largest:.1f} points, "
+        f"{_IN_SHORT[verdict]} "
         f"({found.by_chance:.1f})."
     )
 
@@ -282,7 +307,8 @@ def g_and_accuracy(placed: Sequence[Variant]) -> str:
     said = f"Top-1 differs by {among.largest:.2f} points between group counts: {verdict} ({among.by_chance:.2f})."
     if control:
         gaps = [
-            statistics.fmean(a.by_seed[s] - rows[-1].by_seed[s] for s in a.by_seed.keys() & rows[-1].by_seed.keys()) for a in own
+            statistics.fmean(a.by_seed[s] - rows[-1].by_seed[s] for s in a.by_seed.keys() & rows[-1].by_seed.keys())
+            for a in own
         ]
         verdict = _IN_SHORT[Comparison(max(map(abs, gaps)), all_.by_chance).judged(SMALLEST_TOP1)]
         said += f" To the plain control it is {min(gaps):+.2f} to {max(gaps):+.2f}: {verdict} ({all_.by_chance:.2f})."
@@ -298,7 +324,9 @@ def _span(values: Sequence[float]) -> str:
 
 
 def modules_to_compare(zoo: Sequence[Variant], groups: int) -> list[Variant]:
-    """Return networks with a spatial map in one place: ULSAM with both gains, then other papers' modules; empty without those.
+    """Return networks with a spatial map in one place: ULSAM with both gains, then other papers' modules.
+
+    Empty without those.
 
     Args:
         zoo: Where ULSAM's networks are found.
@@ -313,7 +341,9 @@ def modules_to_compare(zoo: Sequence[Variant], groups: int) -> list[Variant]:
 
 
 def module_title(variant: Variant) -> str:
-    """Name what a network of the study "gain" carries: ``"CBAM (ECCV 2018)"``, ``"ULSAM, g = 4, normalised gain (ours)"``."""
+    """Name what a network of the study "gain" carries: ``"CBAM (ECCV 2018)"``, ``"ULSAM, g = 4, normalised gain
+    (ours)"``.
+    """
     p = variant.placement
     if p is None:
         return "none (plain control)"
@@ -345,7 +375,9 @@ def modules_compared(study: Sequence[Variant], zoo: Sequence[Variant]) -> list[V
 
 
 def modules_in_words(compared: Sequence[Variant]) -> tuple[str, ...]:
-    """Say whether any module's accuracy stands out, and which modules act, with their gain held at its mean or taken away."""
+    """Say whether any module's accuracy stands out, and which modules act, with their gain held at its mean or taken
+    away.
+    """
     if len(compared) < 2:
         return ()
     accuracies = [accuracy_of(v) for v in compared]
@@ -354,12 +386,15 @@ def modules_in_words(compared: Sequence[Variant]) -> tuple[str, ...]:
     most, least = max(placed, key=lambda p: p[1]), min(placed, key=lambda p: p[1])
     return (
         f"Top-1 of the {len(compared)}: {in_words(found)}",
-        f"With each channel's gain held at its mean, {most[0]} changes the most answers ({most[1]:.1f} %), {least[0]} the fewest ({least[1]:.1f} %). "
+        f"With each channel's gain held at its mean, {most[0]} changes the most answers ({most[1]:.1f} %), "
+        f"{least[0]} the fewest ({least[1]:.1f} %). "
         "Taking a gain away altogether also takes its mean, which for modules that end in a sigmoid is far from 1.",
     )
 
 
 NOT_TESTED = (
-    "Not tested: attention from the start on grids as fine as the zoo's 14 × 14 (here 8 × 8 and 4 × 4, where the published gain is larger: mean 1.016 and 1.063), full width, ImageNet, longer training, other places for other modules, and other budgets. Differences smaller than chance stay "
+    "Not tested: attention from the start on grids as fine as the zoo's 14 × 14 (here 8 × 8 and 4 × 4, where the "
+    "published gain is larger: mean 1.016 and 1.063), full width, ImageNet, longer training, other places for other "
+    "modules, and other budgets. Differences smaller than chance stay "
     "hidden, and the test pictures' own error is shared by all."
 )

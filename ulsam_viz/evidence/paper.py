@@ -14,7 +14,9 @@ GROUPS = (1, 2, 4, 8, 16)
 
 @dataclass(frozen=True)
 class PaperRow:
-    """One network of the paper: where its module is, millions of MACs where told, vanilla accuracy, and that for each g of :data:`GROUPS`."""
+    """One network of the paper: where its module is, millions of MACs where told, vanilla accuracy, and that for each g
+    of :data:`GROUPS`.
+    """
 
     backbone: str
     position: str
@@ -54,7 +56,11 @@ ACCURACY = (
         ((69.92, 89.25), (70.14, 89.67), (70.43, 89.92), (70.29, 89.96), (70.04, 89.98)),
     ),
     PaperRow(
-        "MobileNet-V2", "after 17", None, _V2, ((71.31, 90.28), (71.39, 90.34), (71.64, 90.27), (71.35, 90.36), (71.42, 90.43))
+        "MobileNet-V2",
+        "after 17",
+        None,
+        _V2,
+        ((71.31, 90.28), (71.39, 90.34), (71.64, 90.27), (71.35, 90.36), (71.42, 90.43)),
     ),
 )
 

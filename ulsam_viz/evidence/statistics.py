@@ -16,7 +16,8 @@ from ..analysis.verdicts import Verdict, judge
 from ..text.escaping import escape_markdown
 from ..zoo.variants import UNKNOWN, Variant, position_name
 
-# Points of top-1. The paper's own gains are tenths of a point, the largest 0.39; less than this is not worth choosing a network by.
+# Points of top-1. The paper's own gains are tenths of a point, the largest 0.39; less than this is not worth choosing a
+# network by.
 SMALLEST_TOP1 = 0.3
 # The largest difference over this share of what chance reaches is called borderline, not "no difference".
 BORDERLINE = 0.9
@@ -63,7 +64,11 @@ class Accuracy:
 
     def over(self, seeds: Collection[int]) -> Accuracy:
         """Return it over some of its seeds only: others' figures compare with those of the same seeds."""
-        own = dict.fromkeys(seeds, self.mean) if self.of_any_seed else {s: t for s, t in self.by_seed.items() if s in seeds}
+        own = (
+            dict.fromkeys(seeds, self.mean)
+            if self.of_any_seed
+            else {s: t for s, t in self.by_seed.items() if s in seeds}
+        )
         return replace(self, by_seed=own)
 
     def __bool__(self) -> bool:
@@ -89,7 +94,10 @@ def is_measured(variant: Variant) -> bool:
 
 
 def accuracy_of(variant: Variant) -> Accuracy:
-    """Return a variant's top-1 with all its seeds; nothing of a network that somebody entered, whose training is not known."""
+    """Return a variant's top-1 with all its seeds.
+
+    Nothing of a network that somebody entered, whose training is not known.
+    """
     if not is_measured(variant):
         return Accuracy({}, math.nan)
     found = _accuracy_from([{"metrics": variant.metrics, "made_by": variant.made_by}, *variant.repeats])
@@ -97,7 +105,9 @@ def accuracy_of(variant: Variant) -> Accuracy:
 
 
 def elsewhere(variants: Iterable[Variant]) -> list[list[Variant]]:
-    """Return networks with their figures on other test pictures, one list for each set of pictures that several were measured on."""
+    """Return networks with their figures on other test pictures, one list for each set of pictures that several were
+    measured on.
+    """
     seen: dict[str, list[Variant]] = {}
     for variant in (other for v in variants for other in v.elsewhere):
         seen.setdefault(variant.measured_on, []).append(variant)
@@ -126,7 +136,9 @@ def control_of(variant: Variant, variants: Sequence[Variant]) -> Accuracy | None
 
 
 def difference(a: Accuracy, b: Accuracy) -> float:
-    """Return how much a is above b, in points, over the seeds that both have: those saw the same pictures in the same order."""
+    """Return how much a is above b, in points, over the seeds that both have: those saw the same pictures in the same
+    order.
+    """
     common = common_seeds((a, b))
     return a.over(common).mean - b.over(common).mean if common else a.mean - b.mean
 
@@ -154,7 +166,10 @@ def seed_spread(variants: Sequence[Variant]) -> SeedSpread | None:
 
 
 def trained_anew(variants: Sequence[Variant]) -> str:
-    """Name what was trained with several seeds, e.g. ``"MobileNet-V1 0.5, plain and after 11"``: all that is known of chance."""
+    """Name what was trained with several seeds, e.g.
+
+    ``"MobileNet-V1 0.5, plain and after 11"``: all that is known of chance.
+    """
     several = [v for v in variants if v.repeats]
     places = {
         members[0].label: list(dict.fromkeys(position_name(v) if v.placement else "plain" for v in members))
@@ -167,8 +182,8 @@ def noise_of_differences(variants: Sequence[Variant]) -> SeedSpread | None:
     """Return how much chance moves the difference of two variants of one seed (over the square root of two).
 
     A seed fixes the order of the pictures and their augmentation, so part of what it does is the same for all variants
-    and drops out of their differences. What is left is the residual of the table variants x seeds, once the mean of each
-    variant and of each seed is taken off (a randomised block design).
+    and drops out of their differences. What is left is the residual of the table variants x seeds, once the mean of
+    each variant and of each seed is taken off (a randomised block design).
 
     Args:
         variants: Those with the same several seeds form the table; without two such, nothing is known: None.
@@ -215,14 +230,21 @@ class Comparison:
 
     @property
     def borderline(self) -> bool:
-        """Whether chance explains the difference, but hardly: it is more than :data:`BORDERLINE` of what chance reaches."""
+        """Whether chance explains the difference, but hardly: it is more than :data:`BORDERLINE` of what chance
+        reaches.
+        """
         return self.by_chance is not None and BORDERLINE * self.by_chance < self.largest <= self.by_chance
 
     def judged(self, smallest: float) -> JudgedDifference:
-        """Judge the difference against chance and the smallest size that matters; with single seeds it is within chance."""
+        """Judge the difference against chance and the smallest size that matters.
+
+        With single seeds it is within chance.
+        """
         if self.borderline:
             return "borderline"
-        return "within chance" if self.by_chance is None else judge(self.largest, chance=self.by_chance, smallest=smallest)
+        return (
+            "within chance" if self.by_chance is None else judge(self.largest, chance=self.by_chance, smallest=smallest)
+        )
 
 
 def compare(accuracies: Sequence[Accuracy], noise: SeedSpread | None) -> Comparison:
@@ -242,7 +264,9 @@ def compare(accuracies: Sequence[Accuracy], noise: SeedSpread | None) -> Compari
 
 @lru_cache
 def _studentized_range(counts: tuple[float, ...], freedom: int, draws: int = 40_000) -> float:
-    """Return the 95 % point of (range of means of so many draws) / (independent estimate of the deviation), by simulation."""
+    """Return the 95 % point of (range of means of so many draws) / (independent estimate of the deviation), by
+    simulation.
+    """
     rng = np.random.default_rng(0)
     means = rng.standard_normal((draws, len(counts))) / np.sqrt(counts)
     deviation = np.sqrt(rng.chisquare(freedom, draws) / freedom)
@@ -256,12 +280,18 @@ def in_words(comparison: Comparison) -> str:
         return f"{found}; with one seed each, nothing tells how much of it is chance."
     if comparison.beyond_chance:
         return (
-            f"{found}, more than other seeds would bring about (up to {comparison.by_chance:.2f} in 95 of 100 cases); other pictures could "
+            f"{found}, more than other seeds would bring about (up to {comparison.by_chance:.2f} in 95 of 100 "
+            "cases); other pictures could "
             "still order them otherwise."
         )
-    shown = "borderline, so a difference is neither shown nor ruled out" if comparison.borderline else "no difference can be seen"
+    shown = (
+        "borderline, so a difference is neither shown nor ruled out"
+        if comparison.borderline
+        else "no difference can be seen"
+    )
     return (
-        f"{found}. Networks of equal worth, trained from the same seeds, would differ by up to {comparison.by_chance:.2f} by chance "
+        f"{found}. Networks of equal worth, trained from the same seeds, would differ by up to "
+        f"{comparison.by_chance:.2f} by chance "
         f"in 95 of 100 cases: {shown}."
     )
 
@@ -269,8 +299,8 @@ def in_words(comparison: Comparison) -> str:
 def finding(placed: Sequence[Variant], everything: Sequence[Variant]) -> str:
     """Say what the accuracies of networks with modules, all of one mode, show beside their control's.
 
-    A control of the same base is one of those compared. That of networks that lost a layer comes from a base of its own; its
-    distance is told apart, because chance moves bases too and nothing here measures by how much.
+    A control of the same base is one of those compared. That of networks that lost a layer comes from a base of its
+    own; its distance is told apart, because chance moves bases too and nothing here measures by how much.
 
     Args:
         placed: The networks; empty gives an empty text.
@@ -287,13 +317,16 @@ def finding(placed: Sequence[Variant], everything: Sequence[Variant]) -> str:
     span = " to ".join(dict.fromkeys(f"{gap:+.1f}" for gap in (gaps[0], gaps[-1])))
     among = f"{in_words(compare(own, noise))} Their" if len(own) > 1 else "its"
     return (
-        f"{names}: {among} difference to {their} control at {control} is {span} points; that one was trained as long, but from another "
+        f"{names}: {among} difference to {their} control at {control} is {span} points; that one was trained as "
+        "long, but from another "
         "base, and by how much two bases differ by chance was not measured."
     )
 
 
 def findings(variants: Sequence[Variant], everything: Sequence[Variant]) -> list[str]:
-    """Say what the accuracies of one backbone's networks show: for each mode of placement, and where a position has several seeds."""
+    """Say what the accuracies of one backbone's networks show: for each mode of placement, and where a position has
+    several seeds.
+    """
     texts = []
     for (mode, gain), label in KINDS.items():
         placed = of_kind(variants, mode, gain)
@@ -323,7 +356,10 @@ def kind_of(variant: Variant) -> tuple[str, str]:
 
 
 def peers_of(variant: Variant, everything: Iterable[Variant]) -> list[Variant]:
-    """Return the networks with a variant's data and gain, plain ones included; the spread of their seeds is its noise level."""
+    """Return the networks with a variant's data and gain, plain ones included.
+
+    The spread of their seeds is its noise level.
+    """
     return [v for v in everything if v.dataset == variant.dataset and v.gain == variant.gain]
 
 
@@ -332,10 +368,12 @@ def _has_its_controls_base(variant: Variant) -> bool:
 
 
 def what_attention_does(variants: Sequence[Variant]) -> str:
-    """Say in Markdown, over the test set, what follows when whole networks lose their attention, or what it knows of places.
+    """Say in Markdown, over the test set, what follows when whole networks lose their attention, or what it knows of
+    places.
 
     Args:
-        variants: Those of one backbone and gain; those without such figures are passed over, and without any the text is empty.
+        variants: Those of one backbone and gain; those without such figures are passed over, and without any the text
+            is empty.
     """
     measured = [v.metrics for v in variants if "effects" in v.metrics and is_measured(v)]
     if not measured:
@@ -344,17 +382,23 @@ def what_attention_does(variants: Sequence[Variant]) -> str:
     def most(intervention: Intervention) -> str:
         flips = max(m["effects"][intervention]["flips"] for m in measured)
         moved = max(abs(m["effects"][intervention]["top1"] - m["top1"]) for m in measured)
-        return f"{flips:.1f} % of the {escape_markdown(variants[0].measured_on)} (top-1 moves by {moved:.1f} points at most)"
+        return (
+            f"{flips:.1f} % of the {escape_markdown(variants[0].measured_on)} (top-1 moves by {moved:.1f} points "
+            "at most)"
+        )
 
     gain = "" if variants[0].gain == "published" else "With the normalised gain: "
     return (
-        f"{gain}Take all attention away from any of these {len(measured)} networks, and its answer changes on at most {most('off')}. Make every map "
-        f"uniform: at most {most('uniform')}. Shuffle the places of every map (one order for each subspace): at most {most('shuffled')}."
+        f"{gain}Take all attention away from any of these {len(measured)} networks, and its answer changes on at "
+        f"most {most('off')}. Make every map "
+        f"uniform: at most {most('uniform')}. Shuffle the places of every map (one order for each subspace): at most "
+        f"{most('shuffled')}."
     )
 
 
 def conclusions(variants: Sequence[Variant], everything: Sequence[Variant], chosen: Variant) -> tuple[str, str, str]:
-    """Say in three sentences what the figures of one backbone allow to conclude: of accuracy, of attention, and what they leave open.
+    """Say in three sentences what the figures of one backbone allow to conclude: of accuracy, of attention, and what
+    they leave open.
 
     Args:
         variants: Those of one backbone.
@@ -375,7 +419,10 @@ def conclusions(variants: Sequence[Variant], everything: Sequence[Variant], chos
         span = " to ".join(dict.fromkeys(f"{gap:+.1f}" for gap in (gaps[0], gaps[-1])))
         return f"Instead of a layer: {span} points; chance between bases unknown.", attention, _OPEN
     comparison = compare([control, *map(accuracy_of, placed)], noise_of_differences(peers_of(chosen, everything)))
-    differs, by_chance = f"{KINDS[kind_of(chosen)]}, top-1 differs by {comparison.largest:.2f} points", comparison.by_chance
+    differs, by_chance = (
+        f"{KINDS[kind_of(chosen)]}, top-1 differs by {comparison.largest:.2f} points",
+        comparison.by_chance,
+    )
     if by_chance is None:
         return f"{differs}; one seed each, chance unknown.", attention, _OPEN
     said = {
@@ -397,7 +444,12 @@ _OPEN = "It stays open whether attention helps, and whether g matters."
 
 
 def _of_attention(variants: Sequence[Variant]) -> str:
-    dead = [share for v in variants for figures in v.metrics.get("attention", {}).values() for share in figures["dead_share"]]
+    dead = [
+        share
+        for v in variants
+        for figures in v.metrics.get("attention", {}).values()
+        for share in figures["dead_share"]
+    ]
     flips = [v.metrics["effects"]["off"]["flips"] for v in variants if "effects" in v.metrics]
     if not dead:
         return "No maps were measured."

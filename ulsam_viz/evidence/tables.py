@@ -1,4 +1,6 @@
-"""The zoo's figures as Markdown, for README, docs/results.md and the model card: `python -m ulsam_viz variants --write FILE`."""
+"""The zoo's figures as Markdown, for README, docs/results.md and the model card: `python -m ulsam_viz variants --write
+FILE`.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ from .statistics import (
 
 
 def write_tables(document: Path, variants: Sequence[Variant]) -> None:
-    """Put the tables of a zoo between a document's marks, from ``<!-- accuracy -->`` to ``<!-- /accuracy -->`` and so on.
+    """Put the tables of a zoo between a document's marks, from ``<!-- accuracy -->`` to ``<!-- /accuracy -->`` and so
+    on.
 
     Raises:
         ValueError: If the document has no mark of :data:`_TABLES`.
@@ -49,7 +52,10 @@ def write_tables(document: Path, variants: Sequence[Variant]) -> None:
 
 
 def summary_table(variants: Sequence[Variant]) -> str:
-    """Write one row for each backbone, set of test pictures and gain, modules after a layer; and the conclusion under them."""
+    """Write one row for each backbone, set of test pictures and gain, modules after a layer.
+
+    And the conclusion under them.
+    """
     rows, most, differ = [list(_SUMMARY)], dict.fromkeys(GAINS, 0.0), []
     for members in by_backbone(variants).values():
         for seen in (members, *elsewhere(members)):
@@ -59,16 +65,25 @@ def summary_table(variants: Sequence[Variant]) -> str:
                 control = control_of(placed[0], everything) if placed else None
                 if control is None:
                     continue
-                comparison = compare([control, *map(accuracy_of, placed)], noise_of_differences(peers_of(placed[0], everything)))
+                comparison = compare(
+                    [control, *map(accuracy_of, placed)], noise_of_differences(peers_of(placed[0], everything))
+                )
                 flips = max(v.metrics["effects"]["off"]["flips"] for v in placed if "effects" in v.metrics)
                 most[gain] = max(most[gain], flips)
                 name = f"{placed[0].label}, {placed[0].measured_on}"
                 differ += [f"{name} ({gain})"] if comparison.beyond_chance else []
-                figures = (f"{control.seeds[0]:.1f}", f"{comparison.largest:.2f}", _chance(comparison), f"{flips:.1f} %")
+                figures = (
+                    f"{control.seeds[0]:.1f}",
+                    f"{comparison.largest:.2f}",
+                    _chance(comparison),
+                    f"{flips:.1f} %",
+                )
                 rows.append([name, gain, str(len(placed)), *figures])
     conclusion = (
-        f"Taken away, attention changes at most {most['published']:.1f} % of a network's answers with the gain as published, "
-        f"and at most {most['normalised']:.1f} % with the normalised gain, which is ours. Where chance is known, top-1 differs "
+        f"Taken away, attention changes at most {most['published']:.1f} % of a network's answers with the gain as "
+        "published, "
+        f"and at most {most['normalised']:.1f} % with the normalised gain, which is ours. Where chance is known, "
+        "top-1 differs "
         f"by more than it explains in {'; '.join(differ) or 'none of the rows'}."
     )
     return f"{_table(rows)}\n\n{textwrap.fill(conclusion, 120)}"
@@ -85,7 +100,9 @@ def _chance(comparison: Comparison) -> str:
 
 
 def accuracy_tables(variants: Sequence[Variant]) -> str:
-    """Write a grid of top-1 for each backbone and set of test pictures, positions by g, and under it what the differences show."""
+    """Write a grid of top-1 for each backbone and set of test pictures, positions by g, and under it what the
+    differences show.
+    """
     parts = []
     for members in by_backbone(variants).values():
         for seen in (members, *elsewhere(members)):
@@ -125,9 +142,12 @@ def _spread_of_seeds(members: Sequence[Variant]) -> list[str]:
     if not (spread := seed_spread(members)):
         return []
     return [
-        f"Over {members[0].measured_on}, ± is the standard deviation over seeds; pooled over all that have several ({trained_anew(members)}) it is "
-        f"{spread.deviation:.2f} points. What chance does to differences is known from these alone, and taken to be the same elsewhere. "
-        f"The test set's own standard error, which all variants share, is {max(accuracy_of(v).standard_error for v in members):.1f} points."
+        f"Over {members[0].measured_on}, ± is the standard deviation over seeds; pooled over all that have several "
+        f"({trained_anew(members)}) it is "
+        f"{spread.deviation:.2f} points. What chance does to differences is known from these alone, and taken to be "
+        "the same elsewhere. "
+        "The test set's own standard error, which all variants share, is "
+        f"{max(accuracy_of(v).standard_error for v in members):.1f} points."
     ]
 
 
@@ -143,11 +163,17 @@ def experiment_tables(variants: Sequence[Variant]) -> str:
                 if placed[0].gain == "normalised" and len(placed[0].repeats) > 1
             ]
             for placed in by_position(members).values():
-                if placed[0].gain == "normalised" and (answer := studies.does_g_matter(placed, list_variants(study="start"))):
+                if placed[0].gain == "normalised" and (
+                    answer := studies.does_g_matter(placed, list_variants(study="start"))
+                ):
                     parts.append(answer)
     if compared := studies.modules_compared(list_variants(study="gain"), variants):
         where = f"{compared[0].label}, {position_name(compared[1])}, {len(compared[0].repeats) + 1} seeds each"
-        parts += [f"**Other modules in the same place ({where}):**", _modules_table(compared), *studies.modules_in_words(compared)]
+        parts += [
+            f"**Other modules in the same place ({where}):**",
+            _modules_table(compared),
+            *studies.modules_in_words(compared),
+        ]
     if start := list_variants(study="start"):
         place = f"{start[0].title} at {start[0].input_size} px"
         parts += [
@@ -167,7 +193,9 @@ def _modules_table(compared: Sequence[Variant]) -> str:
             f"+{(cost.macs - plain.macs) / 1e6:.3f} M",
             f"+{(cost.elementwise_bytes - plain.elementwise_bytes) / 1e6:.2f} MB",
         )
-        rows.append([studies.module_title(variant), *(added if variant.placement else ("", "", "")), *_figures(variant)])
+        rows.append(
+            [studies.module_title(variant), *(added if variant.placement else ("", "", "")), *_figures(variant)]
+        )
     return _table(rows)
 
 
@@ -193,7 +221,9 @@ def _figures(variant: Variant) -> list[str]:
 
 
 def map_table(variants: Sequence[Variant]) -> str:
-    """Write one row for each variant with attention: how alive, how wide, how peaked and how redundant its maps are, and what they do."""
+    """Write one row for each variant with attention: how alive, how wide, how peaked and how redundant its maps are,
+    and what they do.
+    """
     rows = [
         [
             "variant",

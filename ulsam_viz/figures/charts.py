@@ -18,7 +18,9 @@ _WRITTEN = {"text", "customdata", "ticktext", "name", "title"}  # keys of what a
 
 
 def figure(data: list[dict[str, Any]], **layout: Any) -> go.Figure:
-    """Make a figure with the margins and manners that all share; what it writes is text, not HTML, with its line breaks.
+    """Make a figure with the margins and manners that all share.
+
+    What it writes is text, not HTML, with its line breaks.
 
     Templates alone are left as they are: what goes into one from outside is escaped where it is written.
     """
@@ -38,7 +40,10 @@ def _as_text(value: Any, *, written: bool = False) -> Any:
 
 
 def _needs_no_escape(items: list[Any]) -> bool:
-    """Return whether no text of many (100,000 names of pictures) holds a sign, quickly; False where they are no texts."""
+    """Return whether no text of many (100,000 names of pictures) holds a sign, quickly.
+
+    False where they are no texts.
+    """
     try:
         return not re.search(r"[<&>%\n]", "".join(items))
     except TypeError:
@@ -78,7 +83,10 @@ def correlation_matrix(
     written = len(columns) <= 10
     heat = {
         "type": "heatmap",
-        "z": [[float(v) if ok else None for v, ok in zip(line, oks, strict=True)] for line, oks in zip(values, known, strict=True)],
+        "z": [
+            [float(v) if ok else None for v, ok in zip(line, oks, strict=True)]
+            for line, oks in zip(values, known, strict=True)
+        ],
         "x": list(range(len(columns))),
         "y": list(range(len(rows))),
         "customdata": [
@@ -90,7 +98,10 @@ def correlation_matrix(
         "xgap": 2,
         "ygap": 2,
         "text": [
-            [f"{v:+.2f}{'*' * bool(star)}" if ok and written else "" for v, ok, star in zip(line, oks, marks, strict=True)]
+            [
+                f"{v:+.2f}{'*' * bool(star)}" if ok and written else ""
+                for v, ok, star in zip(line, oks, marks, strict=True)
+            ]
             for line, oks, marks in zip(values, known, stars, strict=True)
         ],
         "texttemplate": "%{text}",

@@ -119,10 +119,11 @@ class Scaled:
 
 
 def scale_end(maps: np.ndarray) -> float:
-    """Return where the colours of a layer's maps (..., H, W) end, in multiples of uniform: at the power of two next to H.
+    """Return where the colours of a layer's maps (..., H, W) end, in multiples of uniform: at the power of two next to
+    H.
 
-    Peaks grow with the grid and with g. In each of the shipped networks, of 112 pictures at most 4, 17, 11 and 20 in 100 have
-    a peak beyond the end on grids of 7, 14, 28 and 56 places a side, and so many only at g = 16.
+    Peaks grow with the grid and with g. In each of the shipped networks, of 112 pictures at most 4, 17, 11 and 20 in
+    100 have a peak beyond the end on grids of 7, 14, 28 and 56 places a side, and so many only at g = 16.
     """
     return 2.0 ** round(math.log2(maps.shape[-2]))
 
@@ -133,9 +134,9 @@ def scale_maps(
     """Put the maps of all layers on one scale.
 
     ``uniform`` and ``gain`` share one colour scale over all layers and maps. Multiples of uniform are ratios, so their
-    scale is logarithmic, from 1/4 to :func:`scale_end`. ``raw`` has one for each layer, since raw values shrink with the
-    number of positions. The ends follow from the grids alone, never from the maps: pictures and numbers of subspaces
-    compare by eye. ``stretched`` uses each map's own range and invents contrast: a dead map stays flat.
+    scale is logarithmic, from 1/4 to :func:`scale_end`. ``raw`` has one for each layer, since raw values shrink with
+    the number of positions. The ends follow from the grids alone, never from the maps: pictures and numbers of
+    subspaces compare by eye. ``stretched`` uses each map's own range and invents contrast: a dead map stays flat.
 
     Args:
         attention: Maps by layer, each (g, H, W), each map summing to 1.
@@ -145,7 +146,10 @@ def scale_maps(
     """
     if scale == "uniform":
         high = max((scale_end(m) for m in attention.values()), default=1.0)
-        return {n: Scaled(m, 0.25, high, "× uniform", m[0].size, logarithmic=True, open_end=True) for n, m in attention.items()}
+        return {
+            n: Scaled(m, 0.25, high, "× uniform", m[0].size, logarithmic=True, open_end=True)
+            for n, m in attention.items()
+        }
     ends = {n: scale_end(m) / m[0].size for n, m in attention.items()}
     if scale == "gain":
         lines = {
@@ -156,7 +160,10 @@ def scale_maps(
         high = max((offset + factor * ends[n] for n, (offset, factor) in lines.items()), default=1.0)
         return {n: Scaled(m, low, high, "gain", lines[n][1], lines[n][0], open_end=True) for n, m in attention.items()}
     if scale == "raw":
-        return {n: Scaled(m, 0.0, max(ends.values()) if shared else ends[n], "A", open_end=True) for n, m in attention.items()}
+        return {
+            n: Scaled(m, 0.0, max(ends.values()) if shared else ends[n], "A", open_end=True)
+            for n, m in attention.items()
+        }
     stretched = {}
     for number, maps in attention.items():
         low, high = maps.min((1, 2), keepdims=True), maps.max((1, 2), keepdims=True)

@@ -50,7 +50,9 @@ def difference_matrix(
         "text": texts,
         "texttemplate": "%{text}",
         "customdata": [[[row, column] for column in columns] for row in rows],
-        "hovertemplate": "%{customdata[0]}, %{customdata[1]}: %{text}<br>%{z:+.2f} " + escape_plotly(unit) + "<extra></extra>",
+        "hovertemplate": "%{customdata[0]}, %{customdata[1]}: %{text}<br>%{z:+.2f} "
+        + escape_plotly(unit)
+        + "<extra></extra>",
         "hoverongaps": False,
         "colorbar": {
             "thickness": 8,
@@ -62,7 +64,14 @@ def difference_matrix(
         },
     }
     frames = [
-        {"type": "rect", "x0": x - 0.5, "x1": x + 0.5, "y0": y - 0.5, "y1": y + 0.5, "line": {"width": 2.5, "color": _CHOSEN}}
+        {
+            "type": "rect",
+            "x0": x - 0.5,
+            "x1": x + 0.5,
+            "y0": y - 0.5,
+            "y1": y + 0.5,
+            "line": {"width": 2.5, "color": _CHOSEN},
+        }
         for y, x in marked
     ]
     return figure(
@@ -106,9 +115,20 @@ def accuracy_dots(
         if control is not None:
             low, high, height = control - standard_error, control + standard_error, {"y0": i - 0.46, "y1": i + 0.46}
             bands.append(
-                {"type": "rect", "x0": low, "x1": high, **height, "line": {"width": 0}, "fillcolor": "rgba(110,130,145,0.18)"}
+                {
+                    "type": "rect",
+                    "x0": low,
+                    "x1": high,
+                    **height,
+                    "line": {"width": 0},
+                    "fillcolor": "rgba(110,130,145,0.18)",
+                }
             )
-            line = {"width": 3, "color": _CHOSEN} if (i, None) in marked else {"width": 1, "color": "rgba(110,130,145,0.8)"}
+            line = (
+                {"width": 3, "color": _CHOSEN}
+                if (i, None) in marked
+                else {"width": 1, "color": "rgba(110,130,145,0.8)"}
+            )
             bands.append({"type": "line", "x0": control, "x1": control, **height, "line": line})
             ends += [low, high]
     marks = {
@@ -128,7 +148,12 @@ def accuracy_dots(
         [marks],
         height=80 + 34 * len(rows),
         shapes=[band | {"layer": "below"} for band in bands],
-        xaxis={"fixedrange": True, "title": {"text": "top-1 %"}, "range": [min(ends) - 0.1, max(ends) + 0.1], "zeroline": False},
+        xaxis={
+            "fixedrange": True,
+            "title": {"text": "top-1 %"},
+            "range": [min(ends) - 0.1, max(ends) + 0.1],
+            "zeroline": False,
+        },
         yaxis=labelled(rows) | {"range": [len(rows) - 0.5, -0.5], "title": {"text": title}},
     )
 
@@ -173,7 +198,9 @@ def diverging_bars(
     if noise:
         band = {"type": "rect", "x0": noise[0], "x1": noise[1], "yref": "paper", "y0": 0, "y1": 1, "layer": "below"}
         shapes.append({**band, "line": {"width": 0}, "fillcolor": "rgba(110,130,145,0.22)"})
-    reach = 1.15 * max([abs(v) + (s or 0) for v, s in zip(values, spreads, strict=True)] + [*map(abs, noise or ()), 1e-6])
+    reach = 1.15 * max(
+        [abs(v) + (s or 0) for v, s in zip(values, spreads, strict=True)] + [*map(abs, noise or ()), 1e-6]
+    )
     return figure(
         [bars],
         height=60 + 28 * len(names),

@@ -15,7 +15,9 @@ _NUMBERED = 8  # subspaces of a layer that are all numbered; of more, the first,
 MANY = 4000  # points that a browser draws one by one; more are drawn by its graphics card, where it has one
 
 
-def spread_boxes(spreads: Mapping[int, np.ndarray], *, title: str, span: tuple[float, float] | None = None) -> go.Figure:
+def spread_boxes(
+    spreads: Mapping[int, np.ndarray], *, title: str, span: tuple[float, float] | None = None
+) -> go.Figure:
     """Draw a box for each subspace, layers side by side.
 
     Args:
@@ -27,7 +29,10 @@ def spread_boxes(spreads: Mapping[int, np.ndarray], *, title: str, span: tuple[f
         {
             "type": "box",
             "x": [place],
-            **{name: [float(v)] for name, v in zip(("lowerfence", "q1", "median", "q3", "upperfence"), values, strict=True)},
+            **{
+                name: [float(v)]
+                for name, v in zip(("lowerfence", "q1", "median", "q3", "upperfence"), values, strict=True)
+            },
             "name": f"Layer {layer}, subspace {k + 1}",
             "marker": {"color": subspace_colour(k, quantiles.shape[1])},
             "line": {"width": 1.5},
@@ -42,7 +47,10 @@ def spread_boxes(spreads: Mapping[int, np.ndarray], *, title: str, span: tuple[f
 
 
 def share_bars(shares: Mapping[int, np.ndarray], *, title: str, span: tuple[float, float] | None = None) -> go.Figure:
-    """Draw a bar for each subspace, layers side by side; arguments as for :func:`spread_boxes`, but values have shape (g,)."""
+    """Draw a bar for each subspace, layers side by side.
+
+    Arguments as for :func:`spread_boxes`, but values have shape (g,).
+    """
     bars = [
         {
             "type": "bar",
@@ -59,7 +67,10 @@ def share_bars(shares: Mapping[int, np.ndarray], *, title: str, span: tuple[floa
 
 
 def _places(values: Mapping[int, np.ndarray]) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Yield each layer with the place of its first subspace, and its values (..., g); between layers one place is free."""
+    """Yield each layer with the place of its first subspace, and its values (..., g).
+
+    Between layers one place is free.
+    """
     first = 0
     for layer, own in values.items():
         yield layer, first, own
@@ -69,7 +80,9 @@ def _places(values: Mapping[int, np.ndarray]) -> Iterator[tuple[int, int, np.nda
 def _of_layers(
     data: list[dict[str, Any]], values: Mapping[int, np.ndarray], title: str, span: tuple[float, float] | None
 ) -> go.Figure:
-    """Lay out boxes or bars: below each the number of its subspace, as far as there is room, and below those their layer."""
+    """Lay out boxes or bars: below each the number of its subspace, as far as there is room, and below those their
+    layer.
+    """
     names = {
         first + k: f"{k + 1}\nlayer {layer}" if k == (own.shape[-1] - 1) // 2 else str(k + 1)
         for layer, first, own in _places(values)
@@ -80,7 +93,13 @@ def _of_layers(
         data,
         height=340,
         bargap=0.3,
-        xaxis={"tickvals": list(names), "ticktext": list(names.values()), "tickangle": 0, "fixedrange": True, "showgrid": False},
+        xaxis={
+            "tickvals": list(names),
+            "ticktext": list(names.values()),
+            "tickangle": 0,
+            "fixedrange": True,
+            "showgrid": False,
+        },
         yaxis={"title": {"text": title}, "fixedrange": True, "zeroline": False, "automargin": True}
         | ({"range": [*span]} if span else {}),
     )
@@ -122,7 +141,14 @@ def picture_scatter(
     if marked is not None and not np.isnan([x[marked], y[marked]]).any():
         ring = {"size": 13, "color": "rgba(0,0,0,0)", "line": {"width": 2, "color": NEUTRAL}}
         data.append(
-            {"type": kind, "mode": "markers", "x": [float(x[marked])], "y": [float(y[marked])], "marker": ring, "hoverinfo": "skip"}
+            {
+                "type": kind,
+                "mode": "markers",
+                "x": [float(x[marked])],
+                "y": [float(y[marked])],
+                "marker": ring,
+                "hoverinfo": "skip",
+            }
         )
     axis = {"zeroline": False, "automargin": True}
     return figure(
@@ -137,7 +163,9 @@ def picture_scatter(
 
 
 def class_means(means: np.ndarray, classes: Sequence[str], columns: Sequence[str], *, unit: str) -> go.Figure:
-    """Draw the means of classes (C, g) as differences from each column's mean, in its standard deviations over the classes."""
+    """Draw the means of classes (C, g) as differences from each column's mean, in its standard deviations over the
+    classes.
+    """
     centre, spread = np.nanmean(means, 0), np.nanstd(means, 0)
     scores = (means - centre) / np.where(spread > 0, spread, np.nan)
     heat = {
@@ -156,7 +184,12 @@ def class_means(means: np.ndarray, classes: Sequence[str], columns: Sequence[str
         "hoverongaps": False,
         "xgap": 1,
         "ygap": 1,
-        "colorbar": {"thickness": 8, "len": 1, "outlinewidth": 0, "title": {"text": "SD over classes", "side": "right"}},
+        "colorbar": {
+            "thickness": 8,
+            "len": 1,
+            "outlinewidth": 0,
+            "title": {"text": "SD over classes", "side": "right"},
+        },
     }
     return figure(
         [heat],

@@ -12,8 +12,8 @@ from ..images.preprocessing import Crop
 from .colours import Scaled
 from .tiles import Display, attention_tile, attribution_tile, blend_tile, value_tile
 
-#: ``map``: on a scale, over the picture. ``signed`` and ``magnitude``: up to ``limit``, over the picture. ``blend``: the strongest
-#: of several. ``values``: by themselves. ``picture``: nothing over it.
+#: ``map``: on a scale, over the picture. ``signed`` and ``magnitude``: up to ``limit``, over the picture. ``blend``:
+#: the strongest of several. ``values``: by themselves. ``picture``: nothing over it.
 Kind = Literal["map", "signed", "magnitude", "blend", "values", "picture"]
 
 
@@ -59,7 +59,8 @@ class Drawing:
 def draw_map(scales: Mapping[str, Scaled], k: int, picture: Crop) -> Drawing:
     """Return map k of a layer over the picture; ``scales`` as from :func:`~ulsam_viz.figures.colours.all_scales`."""
     readings = {
-        name: Reading(_at(s.factor, k), _at(s.offset, k), s.low, s.high, s.unit, s.logarithmic) for name, s in scales.items()
+        name: Reading(_at(s.factor, k), _at(s.offset, k), s.low, s.high, s.unit, s.logarithmic)
+        for name, s in scales.items()
     }
     return Drawing("map", next(iter(scales.values())).maps[k], picture, readings)
 
@@ -78,7 +79,8 @@ def draw_picture(picture: Crop) -> Drawing:
 def draw_values(values: np.ndarray, ends: tuple[float, float] | None = None) -> Drawing:
     """Return a map's values (H, W) by themselves, from the smallest to the largest; about 0 where some are negative.
 
-    ``ends`` of the colours in place of these, where several maps are compared; from :func:`~ulsam_viz.figures.tiles.value_range`.
+    ``ends`` of the colours in place of these, where several maps are compared; from
+    :func:`~ulsam_viz.figures.tiles.value_range`.
     """
     return Drawing("values", values, ends=ends)
 

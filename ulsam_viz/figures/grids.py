@@ -9,7 +9,9 @@ import numpy as np
 from .colours import DIVERGING, colour_table
 
 
-def number_grid(values: np.ndarray, title: str, *, colours: str = "viridis", hue: str = "", limits: tuple[float, float]) -> str:
+def number_grid(
+    values: np.ndarray, title: str, *, colours: str = "viridis", hue: str = "", limits: tuple[float, float]
+) -> str:
     """Write a small map as a table.
 
     Args:

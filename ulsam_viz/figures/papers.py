@@ -29,8 +29,8 @@ class Legend:
 def as_printed(pixels: np.ndarray, title: str, scale: Legend | None = None) -> dict[str, bytes]:
     """Draw one tile, shape (S, S, 3), with its title and scale, as files by kind: ``"png"`` and ``"svg"``.
 
-    In the SVG text is text, so that a paper can set it anew. The same arguments give the same bytes. All have one size, so that
-    they stand beside each other, but where the text needs more.
+    In the SVG text is text, so that a paper can set it anew. The same arguments give the same bytes. All have one size,
+    so that they stand beside each other, but where the text needs more.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -45,7 +45,9 @@ def as_printed(pixels: np.ndarray, title: str, scale: Legend | None = None) -> d
         axes.set_title(textwrap.fill(title, _LINE), fontsize=8, pad=4)
         if scale:
             bar = figure.add_axes(((_SIDE + 0.2) / width, 0.1 / height, 0.12 / width, _SIDE / height))
-            bar.imshow(colour_table(scale.colours)[::-1, None], extent=(0, 1, 0, 1), aspect="auto", interpolation="none")
+            bar.imshow(
+                colour_table(scale.colours)[::-1, None], extent=(0, 1, 0, 1), aspect="auto", interpolation="none"
+            )
             bar.set_xticks([])
             bar.yaxis.tick_right()
             bar.yaxis.set_label_position("right")
@@ -55,6 +57,8 @@ def as_printed(pixels: np.ndarray, title: str, scale: Legend | None = None) -> d
         files = {}
         for kind in ("png", "svg"):
             buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, dpi=200, bbox_inches=canvas, metadata={"Date": None} if kind == "svg" else None)
+            figure.savefig(
+                buffer, format=kind, dpi=200, bbox_inches=canvas, metadata={"Date": None} if kind == "svg" else None
+            )
             files[kind] = buffer.getvalue()
     return files

@@ -50,7 +50,9 @@ def attention_tile(pixels: np.ndarray, fractions: np.ndarray, display: Display) 
     return _mix(grey(pixels), coloured, np.float32(display.opacity))
 
 
-def attribution_tile(pixels: np.ndarray, values: np.ndarray, limit: float, display: Display, *, signed: bool) -> np.ndarray:
+def attribution_tile(
+    pixels: np.ndarray, values: np.ndarray, limit: float, display: Display, *, signed: bool
+) -> np.ndarray:
     """Draw one attribution over the picture, on a scale that is symmetrical about 0 where it is signed.
 
     Args:
@@ -90,8 +92,12 @@ def blend_tile(pixels: np.ndarray, relative: np.ndarray, hues: list[str], displa
     return _mix(grey(pixels), coloured, alpha[..., None].astype(np.float32))
 
 
-def value_tile(values: np.ndarray, display: Display, *, side: int = 160, ends: tuple[float, float] | None = None) -> np.ndarray:
-    """Draw one map's values by themselves, cell by cell, from the smallest to the largest; about 0 where some are negative.
+def value_tile(
+    values: np.ndarray, display: Display, *, side: int = 160, ends: tuple[float, float] | None = None
+) -> np.ndarray:
+    """Draw one map's values by themselves, cell by cell, from the smallest to the largest.
+
+    About 0 where some are negative.
 
     Args:
         values: Shape (H, W).
@@ -137,7 +143,9 @@ def mosaic(maps: np.ndarray, display: Display, *, least_side: int = 160) -> np.n
 
 
 def attribution_limit(values: np.ndarray) -> float:
-    """Return the end of an attribution's colour scale: the 99.5th percentile of magnitudes, so one pixel does not set it."""
+    """Return the end of an attribution's colour scale: the 99.5th percentile of magnitudes, so one pixel does not set
+    it.
+    """
     return float(np.percentile(np.abs(values), 99.5))
 
 

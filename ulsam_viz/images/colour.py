@@ -13,7 +13,8 @@ _D50 = (0.9642, 1.0, 0.8249)  # the white point of every ICC profile
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 _D65 = (0.3127, 0.3290)
 _SRGB = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
-# Code points of ITU-T H.273, which AVIF and PNG may name instead of a profile: primaries, and gammas (None: sRGB's curve).
+# Code points of ITU-T H.273, which AVIF and PNG may name instead of a profile: primaries, and gammas (None: sRGB's
+# curve).
 _PRIMARIES = {1: _SRGB, 9: (0.708, 0.292, 0.170, 0.797, 0.131, 0.046), 12: (0.680, 0.320, 0.265, 0.690, 0.150, 0.060)}
 _GAMMAS = {1: None, 4: 2.2, 5: 2.8, 6: None, 8: 1.0, 13: None, 14: None, 15: None}
 
@@ -67,7 +68,10 @@ def _probe(mode: str) -> Image.Image | None:
 
 
 def profile_of_codes(primaries: int, transfer: int) -> bytes:
-    """Return the profile that two code points of ITU-T H.273 stand for; b"" for sRGB, and for those that have none (HDR)."""
+    """Return the profile that two code points of ITU-T H.273 stand for.
+
+    B"" for sRGB, and for those that have none (HDR).
+    """
     if primaries not in _PRIMARIES or transfer not in _GAMMAS:
         return b""
     return matrix_profile(_GAMMAS[transfer], (*_D65, *_PRIMARIES[primaries]))

@@ -60,7 +60,8 @@ def decode(data: bytes, *, draft: int | None = None) -> Decoded:
 
     Args:
         data: The whole file.
-        draft: A JPEG may be decoded at a half, a quarter or an eighth of its size, as long as both sides keep so many pixels.
+        draft: A JPEG may be decoded at a half, a quarter or an eighth of its size, as long as both sides keep so many
+            pixels.
 
     Raises:
         ImageError: If it cannot be shown.
@@ -74,7 +75,9 @@ def decode(data: bytes, *, draft: int | None = None) -> Decoded:
     except ImageError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise ImageError(f"The picture is too large; at most {MAX_PIXELS // 10**6} million pixels can be read.") from error
+        raise ImageError(
+            f"The picture is too large; at most {MAX_PIXELS // 10**6} million pixels can be read."
+        ) from error
     except UnidentifiedImageError as error:
         raise ImageError(
             "This is not a picture in a format that can be read here (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF)."
@@ -120,7 +123,9 @@ def _decode(data: bytes, draft: int | None) -> Decoded:
 
 def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
-        raise ImageError(f"The picture has {width} x {height} pixels; at most {MAX_PIXELS // 10**6} million can be read.")
+        raise ImageError(
+            f"The picture has {width} x {height} pixels; at most {MAX_PIXELS // 10**6} million can be read."
+        )
     if width < 8 or height < 8:
         raise ImageError(f"The picture has {width} x {height} pixels; at least 8 x 8 are needed.")
     if max(width, height) > 50 * min(width, height):
@@ -146,7 +151,10 @@ def _pixels(image: Image.Image) -> _Pixels:
 
 
 def _deep_png(image: Image.Image, data: bytes) -> _Pixels | None:
-    """Load a PNG of 16 bits, all of them: Pillow gives the upper 8, where it does not clip; None for any other picture."""
+    """Load a PNG of 16 bits, all of them: Pillow gives the upper 8, where it does not clip.
+
+    None for any other picture.
+    """
     kind = image.tile[0].args if isinstance(image, ImageFile) and image.format == "PNG" and image.tile else None
     if not isinstance(kind, str) or kind not in _PNG_KINDS:
         return None
@@ -176,7 +184,11 @@ def _deep_tiff(data: bytes, directory: tiff.Directory, samples: tiff.Samples) ->
     values = tiff.read_samples(data, directory, samples)
     alpha = values[..., samples.colours] if samples.alpha else None
     return _of_values(
-        values[..., : samples.colours], alpha, samples.bits, white_is_0=samples.photometric == 0, multiplied=samples.alpha == 1
+        values[..., : samples.colours],
+        alpha,
+        samples.bits,
+        white_is_0=samples.photometric == 0,
+        multiplied=samples.alpha == 1,
     )
 
 

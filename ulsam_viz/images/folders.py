@@ -19,12 +19,22 @@ ENDINGS = (
     *(".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".avif", ".avifs"),
 )
 # What systems and programs leave in folders of pictures, beside names that begin with a dot.
-_LEFT_BY_PROGRAMS = {"__MACOSX", "__pycache__", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
+_LEFT_BY_PROGRAMS = {
+    "__MACOSX",
+    "__pycache__",
+    "@eaDir",
+    "#recycle",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "lost+found",
+}
 _JOINERS = "\u200c\u200d"  # without which words of some scripts are written wrongly
 
 
 def is_ignored(name: str) -> bool:
-    """Return whether a file or folder is no content of its folder: hidden (``.git``, ``._1.jpg``), or left by a program (``__MACOSX``)."""
+    """Return whether a file or folder is no content of its folder: hidden (``.git``, ``._1.jpg``), or left by a program
+    (``__MACOSX``).
+    """
     return name.startswith(".") or name in _LEFT_BY_PROGRAMS
 
 
@@ -45,8 +55,8 @@ class Walk:
 
     Attributes:
         root: The folder.
-        closed: Subfolders that could not be listed, by path below the root (``"a/b"``; the root itself is ``"."``), with the
-            system's reason; complete when all files have been taken.
+        closed: Subfolders that could not be listed, by path below the root (``"a/b"``; the root itself is ``"."``),
+            with the system's reason; complete when all files have been taken.
     """
 
     root: Path
@@ -62,7 +72,11 @@ class Walk:
         visited.add(real)
         try:
             with os.scandir(folder) as listed:
-                entries = [(entry.is_symlink(), entry.name, _is_folder(entry)) for entry in listed if not is_ignored(entry.name)]
+                entries = [
+                    (entry.is_symlink(), entry.name, _is_folder(entry))
+                    for entry in listed
+                    if not is_ignored(entry.name)
+                ]
         except OSError as error:
             self.closed[folder.relative_to(self.root).as_posix()] = error.strerror or str(error)
             return
@@ -81,7 +95,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def without_symbols(text: str, *, kept: str) -> str:
-    """Replace each run of other characters by ``_``: letters stay with their marks (``é`` in two characters, ``की``), and digits.
+    """Replace each run of other characters by ``_``: letters stay with their marks (``é`` in two characters, ``की``),
+    and digits.
 
     Args:
         text: Any text.
@@ -115,5 +130,7 @@ def print_alike(name: str) -> str:
 
 
 def file_key(name: str) -> str:
-    """Return what is equal for names that are one file on some system: those that differ in case, or in how accents are stored."""
+    """Return what is equal for names that are one file on some system: those that differ in case, or in how accents are
+    stored.
+    """
     return print_alike(print_alike(name).casefold())

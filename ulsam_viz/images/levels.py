@@ -1,4 +1,6 @@
-"""Values of more than 8 bits, or of none -> 8 bits, so that the picture can be seen, and a sentence where that was a choice."""
+"""Values of more than 8 bits, or of none -> 8 bits, so that the picture can be seen, and a sentence where that was a
+choice.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,9 @@ _ROWS = 64  # at a time: a large picture would need its memory many times over
 def to_eight_bits(values: np.ndarray, bits: int = 16) -> tuple[np.ndarray, str]:
     """Scale values to 0 ... 255.
 
-    A usual range (0 to 1 for floats, 0 to 255, 0 to 65535, or what the bits hold) is taken where the values fill at least a
-    quarter of it. Others are shown from their least to their largest: 12-bit data in 16 bits would be nearly black.
+    A usual range (0 to 1 for floats, 0 to 255, 0 to 65535, or what the bits hold) is taken where the values fill at
+    least a quarter of it. Others are shown from their least to their largest: 12-bit data in 16 bits would be nearly
+    black.
 
     Args:
         values: Whole numbers or floats, of any shape from two axes on.
@@ -32,7 +35,9 @@ def to_eight_bits(values: np.ndarray, bits: int = 16) -> tuple[np.ndarray, str]:
     scaled = _scale(values, first, last)
     return (
         scaled,
-        "" if usual is not None else f"The picture's values reach from {low:g} to {high:g}, and are shown over that range.",
+        ""
+        if usual is not None
+        else f"The picture's values reach from {low:g} to {high:g}, and are shown over that range.",
     )
 
 

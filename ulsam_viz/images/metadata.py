@@ -1,4 +1,5 @@
-"""Takes files apart: pixels on the one hand, on the other what is known about them, of which nothing ever costs the pixels.
+"""Takes files apart: pixels on the one hand, on the other what is known about them, of which nothing ever costs the
+pixels.
 
 Decoders read all of a file's metadata and refuse the file for one bad piece. Here it is taken out before, and of it the
 colour profile and the orientation are read alone.
@@ -19,7 +20,21 @@ from .tiff import ORIENTATION, PROFILE, XMP, Directory, without_metadata
 _MOST_PROFILE = 16_000_000
 _JFIF = b"\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0"
 # Brands of ISO/IEC 23008-12: still pictures and sequences of HEVC, and of what else such a file may hold.
-_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"heif", b"mif1", b"mif2", b"msf1", b"miaf"}
+_HEIC_BRANDS = {
+    b"heic",
+    b"heix",
+    b"heim",
+    b"heis",
+    b"hevc",
+    b"hevx",
+    b"hevm",
+    b"hevs",
+    b"heif",
+    b"mif1",
+    b"mif2",
+    b"msf1",
+    b"miaf",
+}
 _HEIC_BRANDS |= {b"avci", b"avcs", b"jpgs", b"vvic", b"vvis", b"evbi", b"evbs", b"j2ki", b"j2is", b"MiHE", b"MiHB"}
 
 
@@ -91,7 +106,10 @@ def _jpeg(data: bytes) -> Parts:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield code, start and end of a JPEG's segments; the last begins with its first scan, and goes on to the file's end."""
+    """Yield code, start and end of a JPEG's segments.
+
+    The last begins with its first scan, and goes on to the file's end.
+    """
     at = 2
     while 0 <= (at := data.find(b"\xff", at)) < len(data) - 3:
         code = data[at + 1]
@@ -124,7 +142,8 @@ def _png(data: bytes) -> Parts:
             sizes: Mapping[bytes, range] = {b"\0": range(2, 3), b"\2": range(6, 7), b"\3": range(1, 257)}
             depth, colour_type = about.get(b"IHDR", b"")[8:9], about.get(b"IHDR", b"")[9:10]
             if len(body) in sizes.get(colour_type, ()):
-                if colour_type == b"\0" and depth in b"\2\4":  # Pillow scales greys to 8 bits, but not the one that is clear
+                # Pillow scales greys to 8 bits, but not the one that is clear
+                if colour_type == b"\0" and depth in b"\2\4":
                     body = bytes([0, (body[1] * (85 if depth == b"\2" else 17)) & 255])
                 kept.append(_chunk(kind, body))
         elif whole:
@@ -215,11 +234,16 @@ def _webp(data: bytes) -> Parts:
         at += 8 + length + length % 2
     body = b"WEBP" + b"".join(kept)
     pixels = b"RIFF" + struct.pack("<I", len(body)) + body
-    return Parts(pixels, about.get(b"ICCP", b""), orientation_of(about.get(b"EXIF"), about.get(b"XMP ", b"")), frames > 1)
+    return Parts(
+        pixels, about.get(b"ICCP", b""), orientation_of(about.get(b"EXIF"), about.get(b"XMP ", b"")), frames > 1
+    )
 
 
 def _avif(data: bytes) -> Parts:
-    """Take what begins as an AVIF does; its orientation is a property of the picture, which EXIF's copy never overrules."""
+    """Take what begins as an AVIF does.
+
+    Its orientation is a property of the picture, which EXIF's copy never overrules.
+    """
     size = min(max(int.from_bytes(data[:4], "big"), 12), 256)
     brands = {data[8:12], *(data[i : i + 4] for i in range(16, size, 4))}
     if not brands & {b"avif", b"avis"}:

@@ -1,4 +1,6 @@
-"""An uploaded file -> an upright sRGB picture (:mod:`.decoding`) -> the network's input, and the very crop that it saw."""
+"""An uploaded file -> an upright sRGB picture (:mod:`.decoding`) -> the network's input, and the very crop that it
+saw.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ class Preprocessing:
         return pixels.to(torch.float32, copy=True).sub_(mean).div_(std)  # in place: a batch is 10 MB
 
     def in_grey_levels(self, change: float) -> float:
-        """Return how many of a picture's 255 grey levels a change in normalised units is, in the channel where it is most."""
+        """Return how many of a picture's 255 grey levels a change in normalised units is, in the channel where it is
+        most.
+        """
         return 255 * max(self.std) * change
 
 
@@ -90,15 +94,16 @@ class Square:
             The nearest square in hundredths that lies in the picture.
 
         Raises:
-            ValueError: If these are not three finite numbers, or not a square in the picture. What leaves it by no more than
-                a hundredth is only rounded.
+            ValueError: If these are not three finite numbers, or not a square in the picture. What leaves it by no more
+                than a hundredth is only rounded.
         """
         try:
             top, left, side = map(float, values)
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError("a crop is three numbers: top, left and side") from error
         high, wide = cls._room(side, size) if math.isfinite(side) else (math.nan, math.nan)
-        if not (cls.SMALLEST <= side <= 1 and 0 <= top <= high + 0.01 and 0 <= left <= wide + 0.01):  # NaN is not, either
+        # NaN is not, either
+        if not (cls.SMALLEST <= side <= 1 and 0 <= top <= high + 0.01 and 0 <= left <= wide + 0.01):
             raise ValueError("a crop is a square that lies in the picture")
         return cls(*(round(v, 2) for v in (min(top, high), min(left, wide), side)))
 
@@ -180,8 +185,8 @@ def prepare(image: Image.Image, preprocessing: Preprocessing) -> ModelInput:
 def decode_image(data: bytes) -> Image.Image:
     """Decode an uploaded file.
 
-    Colours are converted to sRGB by the file's colour profile, EXIF orientation is applied, transparency is composited on
-    white, more than 8 bits are scaled, and of an animation the first frame is taken, of a file with pages the first.
+    Colours are converted to sRGB by the file's colour profile, EXIF orientation is applied, transparency is composited
+    on white, more than 8 bits are scaled, and of an animation the first frame is taken, of a file with pages the first.
 
     Args:
         data: The whole file: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
@@ -190,6 +195,7 @@ def decode_image(data: bytes) -> Image.Image:
         An upright RGB picture, fully loaded.
 
     Raises:
-        ImageError: For anything else: no picture, damaged or cut short, too large, an unknown format. The message says which.
+        ImageError: For anything else: no picture, damaged or cut short, too large, an unknown format. The message says
+            which.
     """
     return decode(data).image

@@ -23,7 +23,8 @@ class Sample:
         source: Who made it, where it is from.
         licence: Under which it may be passed on.
         notice: What to look at.
-        box: Around the subject: top, left, bottom, right, in fractions of the centre square; None where there is no one subject.
+        box: Around the subject: top, left, bottom, right, in fractions of the centre square; None where there is no one
+            subject.
     """
 
     path: Path

@@ -1,8 +1,9 @@
 """TIFF: its directory, the same file without metadata, and values of kinds that Pillow does not read.
 
-Pillow reads TIFFs of 8 bits. Of others it knows some (16-bit grey, but as a negative where 0 is white; 32-bit whole numbers,
-but signed) and refuses most (floats in colour, float64, 16-bit grey with transparency). libtiff, which Pillow brings, unpacks
-them all: here it is handed a directory that calls the same bytes a picture of 8 bits, and NumPy makes values of them.
+Pillow reads TIFFs of 8 bits. Of others it knows some (16-bit grey, but as a negative where 0 is white; 32-bit whole
+numbers, but signed) and refuses most (floats in colour, float64, 16-bit grey with transparency). libtiff, which Pillow
+brings, unpacks them all: here it is handed a directory that calls the same bytes a picture of 8 bits, and NumPy makes
+values of them.
 """
 
 from __future__ import annotations
@@ -19,14 +20,32 @@ from PIL import Image
 from .errors import DAMAGED, ImageError
 
 (WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIPS, ORIENTATION, SAMPLES) = (256, 257, 258, 259, 262, 273, 274, 277)
-(STRIP_ROWS, STRIP_BYTES, PLANAR, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES) = (278, 279, 284, 317, 322, 323, 324, 325)
+(STRIP_ROWS, STRIP_BYTES, PLANAR, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES) = (
+    278,
+    279,
+    284,
+    317,
+    322,
+    323,
+    324,
+    325,
+)
 (FILL_ORDER, KIND, EXTRA, FORMAT, XMP, PROFILE) = (266, 254, 338, 339, 700, 34675)
 # What decoding needs: also fax options, the palette, inks, JPEG tables, old JPEG, YCbCr.
 _NEEDED = {*range(WIDTH, 260), PHOTOMETRIC, FILL_ORDER, STRIPS, *range(SAMPLES, 280), PLANAR, 292, 293, PREDICTOR, 320}
 _NEEDED |= {*range(TILE_WIDTH, 326), 332, EXTRA, FORMAT, 347, *range(512, 522), *range(529, 533)}
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _WHOLE = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
-_LOSSLESS = {1, 5, 8, 32773, 32946, 34925, 50000}  # none, LZW, deflate, PackBits, LZMA, Zstandard: bytes come out as they went in
+# none, LZW, deflate, PackBits, LZMA, Zstandard: bytes come out as they went in
+_LOSSLESS = {
+    1,
+    5,
+    8,
+    32773,
+    32946,
+    34925,
+    50000,
+}
 _COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # by photometric interpretation
 _MOST_BYTES = 320_000_000
 _MOST_PIXELS = 80_000_000  # Pillow warns above 89 million
@@ -122,7 +141,9 @@ def without_metadata(data: bytes, directory: Directory) -> bytes:
 
 
 def _whole(tags: Mapping[int, Sequence[int]], order: str) -> dict[int, Entry]:
-    return {tag: Entry(4, len(numbers), struct.pack(f"{order}{len(numbers)}I", *numbers)) for tag, numbers in tags.items()}
+    return {
+        tag: Entry(4, len(numbers), struct.pack(f"{order}{len(numbers)}I", *numbers)) for tag, numbers in tags.items()
+    }
 
 
 def _with_directory(data: bytes, entries: Mapping[int, Entry], order: str) -> bytes:
@@ -222,7 +243,9 @@ def read_samples(data: bytes, directory: Directory, samples: Samples) -> np.ndar
     found = []
     for i in range(planes):
         own = slice(i * across * down, (i + 1) * across * down)
-        pieces = _Pieces(row, height, across, samples.height if across == 1 and TILES not in directory.entries else down * height)
+        pieces = _Pieces(
+            row, height, across, samples.height if across == 1 and TILES not in directory.entries else down * height
+        )
         raw = _unpack(data, directory, pieces, places[own], sizes[own])
         values = _values(raw.reshape(-1, across, row), width * each, each, directory, samples)
         found.append(values.reshape(len(raw), -1, each)[: samples.height, : samples.width])
@@ -241,7 +264,9 @@ class _Pieces(NamedTuple):
     height: int
 
 
-def _unpack(data: bytes, directory: Directory, pieces: _Pieces, places: Sequence[int], sizes: Sequence[int]) -> np.ndarray:
+def _unpack(
+    data: bytes, directory: Directory, pieces: _Pieces, places: Sequence[int], sizes: Sequence[int]
+) -> np.ndarray:
     """Let libtiff unpack strips or tiles as if they were a picture of 8 bits; shape (rows, bytes)."""
     fill_order = directory.number(FILL_ORDER, 1)
     bundle = 4 if pieces.row % 4 == 0 and fill_order == 1 else 1  # bytes that are called a pixel: CMYK or grey
@@ -261,17 +286,24 @@ def _unpack(data: bytes, directory: Directory, pieces: _Pieces, places: Sequence
         tags |= {TILE_WIDTH: (pieces.row // bundle,), TILE_HEIGHT: (pieces.rows,), TILES: places, TILE_BYTES: sizes}
     else:
         tags |= {STRIPS: places, STRIP_ROWS: (pieces.rows,), STRIP_BYTES: sizes}
-    with Image.open(io.BytesIO(_with_directory(data, _whole(tags, directory.order), directory.order)), formats=("TIFF",)) as image:
+    with Image.open(
+        io.BytesIO(_with_directory(data, _whole(tags, directory.order), directory.order)), formats=("TIFF",)
+    ) as image:
         return np.asarray(image).reshape(pieces.height, width)
 
 
 def _values(raw: np.ndarray, count: int, each: int, directory: Directory, samples: Samples) -> np.ndarray:
-    """Make values of bytes, shape (rows, pieces beside each other, bytes) -> (rows, pieces, values), predictors undone."""
+    """Make values of bytes, shape (rows, pieces beside each other, bytes) -> (rows, pieces, values), predictors
+    undone.
+    """
     predictor, order, size = directory.number(PREDICTOR, 1), directory.order, samples.bits // 8
     if samples.bits % 8:
         return _unpacked_bits(raw, count, samples.bits)
-    if predictor == 3:  # Adobe's technical note 3: differences of bytes, all first bytes of a row before all second ones
-        sums = np.cumsum(raw.reshape(*raw.shape[:2], -1, each), axis=2, dtype=np.uint8).reshape(*raw.shape[:2], size, count)
+    # Adobe's technical note 3: differences of bytes, all first bytes of a row before all second ones
+    if predictor == 3:
+        sums = np.cumsum(raw.reshape(*raw.shape[:2], -1, each), axis=2, dtype=np.uint8).reshape(
+            *raw.shape[:2], size, count
+        )
         raw, order = np.ascontiguousarray(sums.swapaxes(2, 3)).reshape(raw.shape), ">"
     kind = "u" if predictor == 2 else samples.kind
     values = np.ascontiguousarray(raw).view(f"{order}{kind}{size}").astype(f"={kind}{size}")

@@ -1,1 +1,4 @@
-"""The lesson: its words, its formulas with their numbers, probe pictures, quiz, and a hand-out; shared by page and print."""
+"""The lesson: its words, its formulas with their numbers, probe pictures, quiz, and a hand-out.
+
+Shared by page and print.
+"""

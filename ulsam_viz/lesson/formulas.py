@@ -77,7 +77,8 @@ def _depthwise(s: Stages, d: Derivation) -> tuple[str, str]:
     w = s.weights
     return (
         r"w_i \, F_i + b_i",
-        rf"{number(float(w.depthwise[d.channel]))} \cdot {_factor(d.values['features'])} {_signed(float(w.depthwise_bias[d.channel]))}",
+        rf"{number(float(w.depthwise[d.channel]))} \cdot {_factor(d.values['features'])} "
+        rf"{_signed(float(w.depthwise_bias[d.channel]))}",
     )
 
 
@@ -88,7 +89,8 @@ def _norm(before: Stage, of_subspaces: bool) -> _Writer:
         i = "k" if of_subspaces else "i"
         return (
             rf"\gamma_{i} \, \frac{{x - \mu_{i}}}{{\sqrt{{\sigma_{i}^2 + \varepsilon}}}} + \beta_{i}",
-            rf"{number(float(norm.weight[index]))} \cdot \frac{{{number(d.values[before])} {_signed(-mean)}}}{{\sqrt{{{number(variance)} {_signed(norm.eps)}}}}} "
+            rf"{number(float(norm.weight[index]))} \cdot \frac{{{number(d.values[before])} "
+            rf"{_signed(-mean)}}}{{\sqrt{{{number(variance)} {_signed(norm.eps)}}}}} "
             rf"{_signed(float(norm.bias[index]))}",
         )
 
@@ -117,7 +119,9 @@ def _pooled(s: Stages, d: Derivation) -> tuple[str, str]:
 def _pointwise(s: Stages, d: Derivation) -> tuple[str, str]:
     bias = float(s.weights.pointwise_bias[d.subspace])
     shown, rest = d.terms[:_SHOWN_TERMS], d.terms[_SHOWN_TERMS:]
-    lines = [rf"\underbrace{{{number(t.weight)} \cdot {_factor(t.value)}}}_{{\text{{channel {t.channel}}}}}" for t in shown]
+    lines = [
+        rf"\underbrace{{{number(t.weight)} \cdot {_factor(t.value)}}}_{{\text{{channel {t.channel}}}}}" for t in shown
+    ]
     if rest:
         lines.append(rf"\underbrace{{{_factor(math.fsum(t.product for t in rest))}}}_{{\text{{{len(rest)} others}}}}")
     # Two products a line, so that a phone shows them whole.
@@ -138,7 +142,8 @@ def _attention(s: Stages, d: Derivation) -> tuple[str, str]:
     shift = rf" {_signed(-d.shift)}" if d.shift else ""
     return (
         rf"\frac{{e^{{\ell_k(r, c){over}}}}}{{\sum_{{p}} e^{{\ell_k(p){over}}}}}",
-        rf"\frac{{e^{{{number(scaled)}{shift}}}}}{{{number(d.denominator)}}} = \frac{{{number(d.exponential)}}}{{{number(d.denominator)}}}",
+        rf"\frac{{e^{{{number(scaled)}{shift}}}}}{{{number(d.denominator)}}} = "
+        rf"\frac{{{number(d.exponential)}}}{{{number(d.denominator)}}}",
     )
 
 
@@ -155,7 +160,10 @@ def _normalised_gain(s: Stages, d: Derivation) -> tuple[str, str]:
     less = (" - 1", "1 + ") if s.switches.residual else ("", "")
     times = s.switches.strength if s.switches.strength != 1 else None
     if times is None and s.switches.residual:  # as it is written everywhere else
-        return r"\frac{1 + H W A_k}{2}", rf"\frac{{1 + {s.attention[0].size} \cdot {number(d.values['attention'])}}}{{2}}"
+        return (
+            r"\frac{1 + H W A_k}{2}",
+            rf"\frac{{1 + {s.attention[0].size} \cdot {number(d.values['attention'])}}}{{2}}",
+        )
     half, numbers = (
         rf"\frac{{H W A_k{less[0]}}}{{2}}",
         rf"\frac{{{s.attention[0].size} \cdot {number(d.values['attention'])}{less[0]}}}{{2}}",
@@ -182,7 +190,10 @@ _WRITERS: dict[Stage, _Writer] = {
     "output": _output,
 }
 
-_NORM = "x: the value before; μ, σ²: mean and variance over the training pictures; γ, β: learnt scale and shift; ε: keeps the root from 0."
+_NORM = (
+    "x: the value before; μ, σ²: mean and variance over the training pictures; γ, β: learnt scale and shift; ε: "
+    "keeps the root from 0."
+)
 _LEGENDS: dict[Stage, str] = {
     "features": "F: what enters the module.",
     "depthwise": "F: the value of channel i here; w, b: its weight and bias.",

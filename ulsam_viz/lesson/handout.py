@@ -1,4 +1,6 @@
-"""The lesson on paper: one self-contained HTML file, pictures inside, formulas as MathML, which browsers draw themselves."""
+"""The lesson on paper: one self-contained HTML file, pictures inside, formulas as MathML, which browsers draw
+themselves.
+"""
 
 from __future__ import annotations
 
@@ -62,12 +64,18 @@ def write_handout(paper: Paper) -> str:
             chapter = section.chapter
             body.append(f"<h2>{html.escape(chapter)}</h2>")
         body.append(_section(number, section))
-    cards = "".join(f"<dt>“{html.escape(claim)}”</dt><dd>{markdown_to_html(truth)}</dd>" for claim, truth in paper.cards)
+    cards = "".join(
+        f"<dt>“{html.escape(claim)}”</dt><dd>{markdown_to_html(truth)}</dd>" for claim, truth in paper.cards
+    )
     body.append(f"<h2>Sentences that sound right</h2><dl>{cards}</dl><h2>Questions</h2>")
     for number, (question, answers, _) in enumerate(paper.quiz, start=1):
         options = "".join(f"<li>{html.escape(a)}</li>" for a in answers)
-        body.append(f"<section><p><b>{number}.</b> {html.escape(question)}</p><ol class=answers>{options}</ol></section>")
-    reasons = "".join(f"<p><b>{number}.</b> {html.escape(reason)}</p>" for number, (*_, reason) in enumerate(paper.quiz, start=1))
+        body.append(
+            f"<section><p><b>{number}.</b> {html.escape(question)}</p><ol class=answers>{options}</ol></section>"
+        )
+    reasons = "".join(
+        f"<p><b>{number}.</b> {html.escape(reason)}</p>" for number, (*_, reason) in enumerate(paper.quiz, start=1)
+    )
     body.append(f'<div class="reasons"><h2>Answers</h2>{reasons}</div>')
     return document(paper.title, body)
 

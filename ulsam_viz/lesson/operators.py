@@ -21,7 +21,8 @@ def operator(stages: Stages, derivation: Derivation, stage: Stage) -> str:
         stage: Any but the first, the features.
 
     Returns:
-        HTML: a formula as MathML, and a drawing: the window of the max-pool, the weights of the pointwise sum, or the graph of
+        HTML: a formula as MathML, and a drawing: the window of the max-pool, the weights of the pointwise sum, or the
+            graph of
         what the operator makes of one number.
     """
     symbols = convert(formula(stages, derivation, stage).symbols, display="block")
@@ -54,7 +55,8 @@ def _bars(weights: np.ndarray, own: int) -> str:
     limit = max(float(np.abs(weights).max()), 1e-12)
     step, middle = _WIDTH / len(weights), _HEIGHT / 2
     bars = "".join(
-        f'<rect x="{i * step:.2f}" y="{min(middle, middle - w / limit * middle):.2f}" width="{0.8 * step:.2f}" height="{abs(w) / limit * middle:.2f}" '
+        f'<rect x="{i * step:.2f}" y="{min(middle, middle - w / limit * middle):.2f}" width="{0.8 * step:.2f}" '
+        f'height="{abs(w) / limit * middle:.2f}" '
         f'fill="{"var(--hue)" if i == own else "currentColor"}" opacity="{1 if i == own else 0.55}"/>'
         for i, w in enumerate(weights.tolist())
     )
@@ -81,7 +83,10 @@ def _graph(before: np.ndarray, after: np.ndarray, place: tuple[int, int], *, exp
         xs, ys = even, np.exp(np.interp(even, xs, np.log(np.maximum(ys, 1e-300))))
     points = " ".join(f"{a:.2f},{b:.2f}" for a, b in map(at, xs, ys))
     (across, down), (u, v) = at(0, 0), at(float(before[place]), float(after[place]))
-    axes = f'<path d="M0 {down:.2f}H{_WIDTH}M{across:.2f} 0V{_HEIGHT}" stroke="currentColor" stroke-width="0.5" opacity="0.6" fill="none"/>'
+    axes = (
+        f'<path d="M0 {down:.2f}H{_WIDTH}M{across:.2f} 0V{_HEIGHT}" stroke="currentColor" stroke-width="0.5" '
+        'opacity="0.6" fill="none"/>'
+    )
     line = f'<polyline points="{points}" fill="none" stroke="var(--hue)" stroke-width="2"/>'
     dot = f'<circle cx="{u:.2f}" cy="{v:.2f}" r="3" fill="#d1495b" stroke="#fff" stroke-width="1"/>'
     return _drawn(axes + line + dot, f"{before[place]:.4g} becomes {after[place]:.4g}")

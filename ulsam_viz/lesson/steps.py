@@ -57,7 +57,8 @@ class Facts:
         """What the gain is."""
         if self.normalised:
             return (
-                "Features are multiplied by the *normalised gain* (1 + H·W·A) / 2: ours, not the paper's 1 + A, which hardly acts."
+                "Features are multiplied by the *normalised gain* (1 + H·W·A) / 2: ours, not the paper's 1 + A, "
+                "which hardly acts."
             )
         return "Features are multiplied by the *gain* 1 + A: gentle, however dramatic the map looks."
 
@@ -66,10 +67,15 @@ class Facts:
         """What its parts do, and its mean."""
         if self.normalised:
             return (
-                f"H·W·A = {self.places} · A is the attention in multiples of uniform. Its mean is 1, so the gain's mean is 1 too, whatever the picture: a place "
-                "that is attended to is strengthened, others are weakened, down to a half. The half that stays is the *residual*."
+                f"H·W·A = {self.places} · A is the attention in multiples of uniform. Its mean is 1, so the gain's "
+                "mean is 1 too, whatever the picture: a place "
+                "that is attended to is strengthened, others are weakened, down to a half. The half that stays is "
+                "the *residual*."
             )
-        return f"The 1, the *residual*, keeps them: A alone is tiny. The gain's mean is 1 + 1/{self.places} = {self.mean_gain:.4f}, whatever the picture."
+        return (
+            f"The 1, the *residual*, keeps them: A alone is tiny. The gain's mean is 1 + 1/{self.places} = "
+            f"{self.mean_gain:.4f}, whatever the picture."
+        )
 
     @property
     def little_changes(self) -> str:
@@ -81,7 +87,10 @@ class Facts:
         """How the mean gain depends on the grid."""
         if self.normalised:
             return "but the normalised gain's mean is 1 on every grid."
-        return "the mean gain is 1.005 at 14 × 14, and 1.0003 at 56 × 56. The fewer places there are, the larger the mean gain."
+        return (
+            "the mean gain is 1.005 at 14 × 14, and 1.0003 at 56 × 56. The fewer places there are, the larger the "
+            "mean gain."
+        )
 
     @property
     def claim_of_mean(self) -> str:
@@ -95,11 +104,13 @@ class Facts:
         """What is true instead."""
         if self.normalised:
             return (
-                f"The mean is 1 because A sums to 1 over {self.places} places and is multiplied by {self.places}. What is given to one place is taken from the "
+                f"The mean is 1 because A sums to 1 over {self.places} places and is multiplied by {self.places}. "
+                "What is given to one place is taken from the "
                 "others: the differences between places act, not their mean."
             )
         return (
-            f"A softmax sums to 1 over {self.places} places, so the mean of A is 1/{self.places} and the mean gain 1 + 1/{self.places}. It cannot be otherwise; "
+            f"A softmax sums to 1 over {self.places} places, so the mean of A is 1/{self.places} and the mean gain 1 "
+            f"+ 1/{self.places}. It cannot be otherwise; "
             "only the distribution over places is free."
         )
 
@@ -117,8 +128,14 @@ class Facts:
     def sharing(self) -> str:
         """Who shares a map."""
         if self.size == 1:
-            return f"with g = {self.g} = m these are one and the same here; with fewer subspaces, all channels of one get the same gain."
-        return f"the {self.size} channels of subspace {self.k} all get the same gain. With g = {self.m} each channel would have its own."
+            return (
+                f"with g = {self.g} = m these are one and the same here; with fewer subspaces, all channels of "
+                "one get the same gain."
+            )
+        return (
+            f"the {self.size} channels of subspace {self.k} all get the same gain. With g = {self.m} each channel "
+            "would have its own."
+        )
 
     @property
     def share_of_macs(self) -> float:
@@ -157,38 +174,46 @@ STEPS = (
         "why",
         "Why attention",
         _IDEA,
-        "*Spatial attention* multiplies features by a little more in some places of the picture than in others. Each map says where, for one group of features.",
-        "A small network has few features, and by itself treats all places alike. *ULSAM* (Ultra-Lightweight Subspace Attention Module, Saini et al. 2020) needs {f.module_macs:.2f} million "
+        "*Spatial attention* multiplies features by a little more in some places of the picture than in others. Each "
+        "map says where, for one group of features.",
+        "A small network has few features, and by itself treats all places alike. *ULSAM* (Ultra-Lightweight "
+        "Subspace Attention Module, Saini et al. 2020) needs {f.module_macs:.2f} million "
         "multiply-accumulates (MACs) for it, {f.share_of_macs:.2f} % of this network's {f.macs:.0f} million.",
     ),
     Step(
         "channels",
         "The channels of a layer",
         _IDEA,
-        "Layer {f.layer} describes the picture by {f.m} *channels*, each a map of {f.h} × {f.w} places: how much of one learnt feature is where.",
+        "Layer {f.layer} describes the picture by {f.m} *channels*, each a map of {f.h} × {f.w} places: how much of "
+        "one learnt feature is where.",
         "What a channel has learnt to answer to can only be guessed from where it is strong.",
     ),
     Step(
         "subspaces",
         "Splitting into subspaces",
         _IDEA,
-        "ULSAM cuts the {f.m} channels, in their order, into g = {f.g} *subspaces* of {f.size}. Each gets **one** attention map, which all its channels share.",
-        "Nobody sorts the channels first: training has to make the best of the cut. Move g: every stop is a network of its own.",
+        "ULSAM cuts the {f.m} channels, in their order, into g = {f.g} *subspaces* of {f.size}. Each gets **one** "
+        "attention map, which all its channels share.",
+        "Nobody sorts the channels first: training has to make the best of the cut. Move g: every stop is a network "
+        "of its own.",
     ),
     Step(
         "depthwise",
         "Depthwise weight",
         _THROUGH,
         "Each channel is multiplied by a weight of its own, and a bias is added: a 1 × 1 *depthwise* convolution.",
-        "It looks at one channel and one place at a time, so it costs one multiplication a value. Channel {f.channel} of subspace {f.k} is followed.",
+        "It looks at one channel and one place at a time, so it costs one multiplication a value. Channel "
+        "{f.channel} of subspace {f.k} is followed.",
         "depthwise",
     ),
     Step(
         "batchnorm",
         "BatchNorm",
         _THROUGH,
-        "*BatchNorm* subtracts the channel's mean and divides by its standard deviation, then scales and shifts by two learnt numbers.",
-        "Mean and deviation were measured over the training pictures. In use it is one scale and one shift, so together with the step before it is a single multiplication and addition.",
+        "*BatchNorm* subtracts the channel's mean and divides by its standard deviation, then scales and shifts by "
+        "two learnt numbers.",
+        "Mean and deviation were measured over the training pictures. In use it is one scale and one shift, so "
+        "together with the step before it is a single multiplication and addition.",
         "normed",
     ),
     Step(
@@ -196,7 +221,8 @@ STEPS = (
         "ReLU",
         _THROUGH,
         "*ReLU* sets what is negative to 0.",
-        "With the weight before it, which may be negative, each channel chooses what counts: where its feature is strong, "
+        "With the weight before it, which may be negative, each channel chooses what counts: where its feature is "
+        "strong, "
         "or where it is weak.",
         "rectified",
     ),
@@ -205,14 +231,16 @@ STEPS = (
         "Max-pool",
         _THROUGH,
         "Each place takes the largest value of itself and its 8 neighbours: spots grow to 3 × 3.",
-        "A feature that is near counts, too; at the border there are fewer neighbours. Before the softmax, it is the only step where neighbours meet.",
+        "A feature that is near counts, too; at the border there are fewer neighbours. Before the softmax, it is the "
+        "only step where neighbours meet.",
         "pooled",
     ),
     Step(
         "pointwise",
         "Pointwise sum",
         _THROUGH,
-        "From the channels of subspace {f.k}, {f.size} here, comes **one** number per place: a weighted sum, a 1 × 1 *pointwise* convolution.",
+        "From the channels of subspace {f.k}, {f.size} here, comes **one** number per place: a weighted sum, a 1 × 1 "
+        "*pointwise* convolution.",
         "Channels with a positive weight call for attention, those with a negative one speak against it.",
         "pointwise",
     ),
@@ -229,7 +257,8 @@ STEPS = (
         "ReLU of the map",
         _THROUGH,
         "ReLU once more: all places below 0 become equal.",
-        "If that happens everywhere, the map will be uniform for this picture: a *dead* map, which expresses no preference. The sandbox begins with one.",
+        "If that happens everywhere, the map will be uniform for this picture: a *dead* map, which expresses no "
+        "preference. The sandbox begins with one.",
         "logits",
     ),
     Step(
@@ -238,7 +267,9 @@ STEPS = (
         _THROUGH,
         "*Softmax* raises e to each value, then divides by the sum over all {f.places} places.",
         "No preference is "
-        "1/{f.places} everywhere; that is why maps are shown in *multiples of uniform*. Each place competes with all others. (Dividing by a *temperature* first would sharpen the map or even it out; a sigmoid would weigh each place by itself: see Experiments.)",
+        "1/{f.places} everywhere; that is why maps are shown in *multiples of uniform*. Each place competes with all "
+        "others. (Dividing by a *temperature* first would sharpen the map or even it out; a sigmoid would weigh each "
+        "place by itself: see Experiments.)",
         "attention",
     ),
     Step(
@@ -253,7 +284,8 @@ STEPS = (
         "output",
         "Output and joining",
         _THROUGH,
-        "Every channel of subspace {f.k} is multiplied by the same gain map. Before and after are on one scale: {f.little_changes}",
+        "Every channel of subspace {f.k} is multiplied by the same gain map. Before and after are on one scale: "
+        "{f.little_changes}",
         "The {f.g} subspaces are put together in their old order, and layer {f.layer} hands on "
         "{f.m} channels as before: a module can be put in anywhere.",
         "output",
@@ -263,7 +295,8 @@ STEPS = (
         "What changes with g",
         _WHOLE,
         "More subspaces give more maps, from fewer channels each.",
-        "Parameters hardly change (three numbers a map), MACs not at all. Whether the maps become more varied, or only more, "
+        "Parameters hardly change (three numbers a map), MACs not at all. Whether the maps become more varied, or "
+        "only more, "
         "is seen here, for the picture at hand. Accuracy does not follow g: see Evidence.",
     ),
     Step(
@@ -279,13 +312,15 @@ STEPS = (
         _WHOLE,
         "The table sets ULSAM beside other attention modules of a layer of this size. But MACs do not tell the time.",
         "Most of ULSAM's steps count none and still read and write every value, and "
-        "equal MACs can take very different times. So the time is measured, step by step: as the paper's code does it, and rewritten.",
+        "equal MACs can take very different times. So the time is measured, step by step: as the paper's code does "
+        "it, and rewritten.",
     ),
     Step(
         "reading",
         "How to read a map, and how not to",
         _WHOLE,
-        "A map says where a group of features is made stronger, by how much. It does not say why the network answered, or that the place mattered.",
+        "A map says where a group of features is made stronger, by how much. It does not say why the network "
+        "answered, or that the place mattered.",
         "Six sentences that sound right are below, with what is true instead.",
     ),
 )
@@ -293,7 +328,10 @@ STEPS = (
 
 @dataclass(frozen=True)
 class Misconception:
-    """A sentence that sounds right, and what is true; ``{f.name}`` as in :class:`Step`, ``{n.name}`` for live numbers."""
+    """A sentence that sounds right, and what is true.
+
+    ``{f.name}`` as in :class:`Step`, ``{n.name}`` for live numbers.
+    """
 
     claim: str
     truth: str
@@ -302,7 +340,8 @@ class Misconception:
 MISCONCEPTIONS = (
     Misconception(
         "The bright places are the important ones.",
-        "Bright means: the gain is larger there, at most {peak_gain:.3f} for subspace {f.k}. Whether that matters is another question{effect}.",
+        "Bright means: the gain is larger there, at most {peak_gain:.3f} for subspace {f.k}. Whether that matters is "
+        "another question{effect}.",
     ),
     Misconception(
         "Each channel has its own attention map.",
@@ -310,7 +349,9 @@ MISCONCEPTIONS = (
     ),
     Misconception(
         "The attention looks for the class.",
-        "The map is computed before any class is: it is the same whichever class you ask about (choose another target in the sidebar: the maps above stay). An *attribution* belongs to a class; it is computed afterwards, and stands beside the maps on Inspect.",
+        "The map is computed before any class is: it is the same whichever class you ask about (choose another "
+        "target in the sidebar: the maps above stay). An *attribution* belongs to a class; it is computed "
+        "afterwards, and stands beside the maps on Inspect.",
     ),
     Misconception(
         "{f.claim_of_mean}",
@@ -318,11 +359,14 @@ MISCONCEPTIONS = (
     ),
     Misconception(
         "More subspaces are better.",
-        "They are more maps from fewer channels. Our trainings: {differences} In the paper's ImageNet tables g changes top-1 by at most {paper_range:.1f} points at one place, and no g is best everywhere.",
+        "They are more maps from fewer channels. Our trainings: {differences} In the paper's ImageNet tables g "
+        "changes top-1 by at most {paper_range:.1f} points at one place, and no g is best everywhere.",
     ),
     Misconception(
         "Few parameters and few MACs mean fast.",
-        "Only if every MAC took the same time, and nothing else any. Written as in the paper's code this module takes many times longer than rewritten, for the same sums: calls that use the processor badly, and pools and norms that count no "
+        "Only if every MAC took the same time, and nothing else any. Written as in the paper's code this module "
+        "takes many times longer than rewritten, for the same sums: calls that use the processor badly, and pools "
+        "and norms that count no "
         "MAC at all. See the measured steps under “What it costs”.",
     ),
 )
@@ -369,7 +413,8 @@ QUIZ = (
             "The subspace is switched off: its features are multiplied by 0.0051",
         ),
         2,
-        "1/196 = 0.0051 is what a softmax over 196 places gives without any preference. The features pass with the even gain 1.0051.",
+        "1/196 = 0.0051 is what a softmax over 196 places gives without any preference. The features pass with the "
+        "even gain 1.0051.",
         "softmax",
     ),
     Question(
@@ -381,7 +426,8 @@ QUIZ = (
             "The pointwise weights are computed anew from each picture",
         ),
         1,
-        "Where every value is below 0 for a picture, the ReLU makes all places equal, and equal values get equal weights. The weights are the same for every picture.",
+        "Where every value is below 0 for a picture, the ReLU makes all places equal, and equal values get equal "
+        "weights. The weights are the same for every picture.",
         "map-relu",
     ),
     Question(
@@ -400,7 +446,8 @@ QUIZ = (
             "Only the subspace that stands for cups changes",
         ),
         0,
-        "Attention lies inside the network and is computed before any class is. Attributions are computed afterwards, for a class, and do change.",
+        "Attention lies inside the network and is computed before any class is. Attributions are computed "
+        "afterwards, for a class, and do change.",
         "reading",
     ),
     Question(
@@ -412,7 +459,8 @@ QUIZ = (
             "Nothing: with the same MACs the times must be equal up to noise",
         ),
         1,
-        "The measured steps show it: time does not follow the MACs. DW and PW count the same, and take very different times; norms, ReLUs, pool and gain count none, but each reads and writes every value.",
+        "The measured steps show it: time does not follow the MACs. DW and PW count the same, and take very "
+        "different times; norms, ReLUs, pool and gain count none, but each reads and writes every value.",
         "cost",
     ),
 )

@@ -1,11 +1,11 @@
 """ULSAM modules in any network: :func:`insert_ulsam`.
 
-Each named submodule S of a copy is replaced by a small module with two children, ``layer`` (S itself) and ``attention``. The
-host's code stays as it is and calls them in S's place. Maps go from inside the host's pass to who asked for them by a context
-variable, so nothing is stored on a module: several threads may use one network at once.
+Each named submodule S of a copy is replaced by a small module with two children, ``layer`` (S itself) and
+``attention``. The host's code stays as it is and calls them in S's place. Maps go from inside the host's pass to who
+asked for them by a context variable, so nothing is stored on a module: several threads may use one network at once.
 
-Keys of the state dict are the host's own, but for the named submodules: ``features.13.weight`` is ``features.13.layer.weight``,
-and beside it stands ``features.13.attention.depthwise.weight``.
+Keys of the state dict are the host's own, but for the named submodules: ``features.13.weight`` is
+``features.13.layer.weight``, and beside it stands ``features.13.attention.depthwise.weight``.
 """
 
 from __future__ import annotations
@@ -33,16 +33,20 @@ def insert_ulsam(
 
     Args:
         model: Any network; it is copied, never changed. Weights, modes and what needs gradients stay as they are.
-        groups: By name of a submodule, as ``model.named_modules()`` gives it, the number of subspaces of the module after it.
+        groups: By name of a submodule, as ``model.named_modules()`` gives it, the number of subspaces of the module
+            after it.
         gain: Of all modules, see :data:`~ulsam_viz.models.ulsam.Gain`.
-        example: What one pass takes, shape (N, C, H, W), to find each output's shape; by default one picture (1, 3, 224, 224).
+        example: What one pass takes, shape (N, C, H, W), to find each output's shape; by default one picture (1, 3,
+            224, 224).
 
     Returns:
-        The copy. New modules stand on the device, and have the precision, of what they follow; they are in training mode where it is.
+        The copy. New modules stand on the device, and have the precision, of what they follow; they are in training
+        mode where it is.
 
     Raises:
-        InsertionError: For a name that the host does not have, does not call, or calls several times in a pass, for an output
-            that is not (N, C, H, W), and for groups that do not divide its channels; the message lists what fits.
+        InsertionError: For a name that the host does not have, does not call, or calls several times in a pass, for an
+            output that is not (N, C, H, W), and for groups that do not divide its channels; the message lists what
+            fits.
         ValueError: For an unknown gain.
 
     Example:
@@ -138,22 +142,25 @@ _WATCHED: ContextVar[_Pass | None] = ContextVar("watched", default=None)
 
 
 class AttendedModel(nn.Module):
-    """Any network with ULSAM modules in it; :func:`insert_ulsam` makes one. It is an :class:`~.attention_network.AttentionNetwork`.
+    """Any network with ULSAM modules in it; :func:`insert_ulsam` makes one.
 
-    Called, it does what the host does, and returns what the host returns. Layers are called by the names of the submodules that
-    the modules follow. It trains, is copied, saved and compiled as any module is; its state dict has the host's keys (see the top
-    of this file) without a prefix of its own.
+    It is an :class:`~.attention_network.AttentionNetwork`.
+
+    Called, it does what the host does, and returns what the host returns. Layers are called by the names of the
+    submodules that the modules follow. It trains, is copied, saved and compiled as any module is; its state dict has
+    the host's keys (see the top of this file) without a prefix of its own.
 
     Args:
         host: With its :class:`AttendedLayer`\\ s; it is kept, not copied.
         places: By name, where in the host each of them stands, in the order of a pass.
         last_place: The submodule with the last output that has places.
-        classes: Number of logits; 0 if the output is something else, which attributions and effects cannot be asked for.
+        classes: Number of logits; 0 if the output is something else, which attributions and effects cannot be asked
+            for.
 
     Attributes:
         num_classes: The same number.
-        own_layout: Whether pictures are brought into PyTorch's own memory layout first, so that a host may call ``view`` on its
-            features; the inference form does so.
+        own_layout: Whether pictures are brought into PyTorch's own memory layout first, so that a host may call
+            ``view`` on its features; the inference form does so.
     """
 
     def __init__(self, host: nn.Module, places: Mapping[str, str], last_place: str, classes: int) -> None:
@@ -230,7 +237,9 @@ class AttendedModel(nn.Module):
         return *self.forward_with_attention(x), None
 
     def restart_at(self, x: Tensor, layer: str) -> Restart:
-        """Run pictures (N, 3, H, W), and keep what enters a module; what follows is whole passes with one output replaced.
+        """Run pictures (N, 3, H, W), and keep what enters a module.
+
+        What follows is whole passes with one output replaced.
 
         Raises:
             ValueError: If no module follows that submodule.
@@ -245,7 +254,9 @@ class AttendedModel(nn.Module):
             lambda output: self._replaced(x, layer, output),
         )
 
-    def _changed(self, x: Tensor, layer: str, features: Tensor, module: Any, changes: Changes) -> tuple[Tensor, dict[Any, Tensor]]:
+    def _changed(
+        self, x: Tensor, layer: str, features: Tensor, module: Any, changes: Changes
+    ) -> tuple[Tensor, dict[Any, Tensor]]:
         """Run a pass whose gains are changed from a layer on."""
         later = self.attended[self.attended.index(layer) :]
         changes = {name: change for name, change in changes.items() if name in later}

@@ -1,7 +1,8 @@
 """The interface between the program and a network that carries attention modules.
 
-Our own :class:`~ulsam_viz.models.network.Network` meets it fast, by restarts at a layer; :class:`~ulsam_viz.models.adapter.AttendedModel`
-meets it for any module, by whole passes. What is computed from either is the same.
+Our own :class:`~ulsam_viz.models.network.Network` meets it fast, by restarts at a layer;
+:class:`~ulsam_viz.models.adapter.AttendedModel` meets it for any module, by whole passes. What is computed from either
+is the same.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from .ulsam import apply_gain
 
 #: What a network calls a layer that carries a module: ours by its number, a foreign one by its submodule's name.
 Layer = int | str
-#: By layer: a function of the module's gain minus 1, (N, g, H, W), that returns what replaces it. With the published gain
-#: that is a function of the maps themselves. It may return several pictures for one.
+#: By layer: a function of the module's gain minus 1, (N, g, H, W), that returns what replaces it. With the published
+#: gain that is a function of the maps themselves. It may return several pictures for one.
 Changes = Mapping[Any, Callable[[Tensor], Tensor]]
 AS_TRAINED: Changes = {}
 
@@ -79,7 +80,9 @@ class AttentionNetwork(Protocol):
         ...
 
     def look(self, x: Tensor, /) -> tuple[Tensor, dict[Any, Tensor], Tensor | None]:
-        """Run one pass: logits and maps, and the features (N, C, H', W') whose mean a linear classifier reads, if one does."""
+        """Run one pass: logits and maps, and the features (N, C, H', W') whose mean a linear classifier reads, if one
+        does.
+        """
         ...
 
     def restart_at(self, x: Tensor, layer: Any, /) -> Restart:

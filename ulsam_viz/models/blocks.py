@@ -21,7 +21,8 @@ class ReLU6(nn.ReLU):
 
 
 class SameConv2d(nn.Conv2d):
-    """Convolution with TensorFlow's "same" padding: ceil(side / stride) outputs, and what is uneven is padded at the end.
+    """Convolution with TensorFlow's "same" padding: ceil(side / stride) outputs, and what is uneven is padded at the
+    end.
 
     PyTorch pads both sides alike, so where the stride is 2 and the side even its windows lie one pixel earlier.
     """
@@ -78,13 +79,23 @@ class InvertedResidual(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, outputs: int, *, stride: int, expansion: int, kernel: int = 3, eps: float = 1e-5, same: bool = False
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        stride: int,
+        expansion: int,
+        kernel: int = 3,
+        eps: float = 1e-5,
+        same: bool = False,
     ) -> None:
         super().__init__()
         hidden = inputs * expansion
         self.skip = stride == 1 and inputs == outputs
         self.expand = ConvNorm(inputs, hidden, activation=ReLU6, eps=eps) if expansion > 1 else nn.Identity()
-        self.filter = ConvNorm(hidden, hidden, kernel, stride=stride, groups=hidden, activation=ReLU6, eps=eps, same=same)
+        self.filter = ConvNorm(
+            hidden, hidden, kernel, stride=stride, groups=hidden, activation=ReLU6, eps=eps, same=same
+        )
         self.project = ConvNorm(hidden, outputs, activation=None, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:

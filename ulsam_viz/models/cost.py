@@ -34,7 +34,8 @@ class Cost:
         params: Trainable parameters; BatchNorm and biases included, as in the paper's figures.
         macs: Multiply-accumulates of convolutions and the classifier ("FLOPs" in the paper's tables).
         elementwise_bytes: Bytes that all other steps (norms, ReLUs, pooling, softmax, gains, skips) read and write in
-            float32 when each runs by itself: the part of the time that neither figure above shows. Of attention modules, ULSAM
+            float32 when each runs by itself: the part of the time that neither figure above shows. Of attention
+                modules, ULSAM
             and others alike, every operator's tensors are counted as it runs.
     """
 
@@ -47,13 +48,15 @@ def count_cost(model: nn.Module, input_size: int = 224, *, example: Tensor | Non
     """Count the cost of a network as trained (an optimised network counts the same: it is the same function).
 
     Of this package's own networks, every step is a module, and counts as one. Of any other, such as
-    :func:`~ulsam_viz.models.adapter.insert_ulsam` returns, PyTorch's operators are counted, those inside its functions too:
-    their bytes come out a little otherwise (a norm also reads its statistics), parameters and multiply-accumulates the same.
+    :func:`~ulsam_viz.models.adapter.insert_ulsam` returns, PyTorch's operators are counted, those inside its functions
+    too: their bytes come out a little otherwise (a norm also reads its statistics), parameters and multiply-accumulates
+    the same.
 
     Args:
         model: Any network; it is not changed, and if it is one of this package's own not run either.
         input_size: Side of the square input in pixels.
-        example: One picture that another network takes, shape (1, C, H, W), if not (1, 3, ``input_size``, ``input_size``).
+        example: One picture that another network takes, shape (1, C, H, W), if not (1, 3, ``input_size``,
+            ``input_size``).
     """
     if not isinstance(model, Network):
         return _count_operators(model, torch.zeros(1, 3, input_size, input_size) if example is None else example)
@@ -83,7 +86,8 @@ def count_cost(model: nn.Module, input_size: int = 224, *, example: Tensor | Non
         logits = twin.classify(features)
     for hook in hooks:
         hook.remove()
-    moved += features.numel() + twin.classifier.in_features * len(logits)  # the mean over all places, which is no module
+    # the mean over all places, which is no module
+    moved += features.numel() + twin.classifier.in_features * len(logits)
     moved += sum(_elements_moved(twin.attention[str(number)], *maps_of.shape[-2:]) for number, maps_of in maps.items())
     params = sum(p.numel() for p in twin.parameters())
     return Cost(params, macs, moved * 4)
@@ -120,7 +124,10 @@ def untrained(variant: Variant) -> Network:
 
 
 class _Traffic(TorchDispatchMode):
-    """Counts the elements that operators read and write; convolutions are counted by their MACs, and views move nothing."""
+    """Counts the elements that operators read and write.
+
+    Convolutions are counted by their MACs, and views move nothing.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,7 +140,9 @@ class _Traffic(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if not func.is_view and func is not torch.ops.aten.convolution.default:
-            self.elements += sum(value.numel() for value in tree_leaves((args, kwargs, result)) if isinstance(value, Tensor))
+            self.elements += sum(
+                value.numel() for value in tree_leaves((args, kwargs, result)) if isinstance(value, Tensor)
+            )
         return result
 
 
@@ -150,7 +159,8 @@ def _elements_moved(module: nn.Module, height: int, width: int) -> int:
 def _fill_with_zeros(module: nn.Module) -> None:
     """Give a module that was built on the meta device zeros on the CPU.
 
-    Fresh weights would draw random numbers, and a pass on the meta device would import PyTorch's compiler, which takes seconds.
+    Fresh weights would draw random numbers, and a pass on the meta device would import PyTorch's compiler, which takes
+    seconds.
     """
     for value in module.to_empty(device="cpu").state_dict().values():
         value.zero_()
@@ -158,7 +168,9 @@ def _fill_with_zeros(module: nn.Module) -> None:
 
 @lru_cache(maxsize=64)
 def module_elementwise_bytes(channels: int, groups: int, height: int, width: int, gain: Gain = "published") -> int:
-    """Return the bytes that one ULSAM module's element-wise steps move, as :func:`count_cost` counts them for all modules."""
+    """Return the bytes that one ULSAM module's element-wise steps move, as :func:`count_cost` counts them for all
+    modules.
+    """
     with torch.device("meta"):
         module = ULSAM(channels, groups, gain).eval()
     _fill_with_zeros(module)
@@ -184,12 +196,15 @@ class Latency:
 
 @torch.inference_mode()
 def measure_latencies(
-    models: Mapping[str, tuple[Network, int]], *, repeats: int = LATENCY_REPEATS, pause: Callable[[], None] = lambda: None
+    models: Mapping[str, tuple[Network, int]],
+    *,
+    repeats: int = LATENCY_REPEATS,
+    pause: Callable[[], None] = lambda: None,
 ) -> dict[str, Latency]:
     """Time one picture through each of several networks by turns, with the calling thread's settings.
 
-    What else the machine does meets all of them, so the figures of one call compare with each other, and with those of no
-    other call. Each turn is a pass that brings the network back into the caches, and one that is timed.
+    What else the machine does meets all of them, so the figures of one call compare with each other, and with those of
+    no other call. Each turn is a pass that brings the network back into the caches, and one that is timed.
 
     Args:
         models: Networks in eval mode, with the side of their square input in pixels; ReLUs may overwrite their input.
@@ -198,7 +213,9 @@ def measure_latencies(
     """
     times: dict[str, list[float]] = {name: [] for name in models}
     inputs = {
-        name: torch.zeros(1, 3, size, size, dtype=torch.float32, device=model.device).contiguous(memory_format=torch.channels_last)
+        name: torch.zeros(1, 3, size, size, dtype=torch.float32, device=model.device).contiguous(
+            memory_format=torch.channels_last
+        )
         for name, (model, size) in models.items()
     }
     with ExitStack() as stack:

@@ -1,4 +1,5 @@
-"""EfficientNet-Lite0: a compact network of MobileNet-V2's blocks, without squeeze-and-excitation, trained by its authors on ImageNet.
+"""EfficientNet-Lite0: a compact network of MobileNet-V2's blocks, without squeeze-and-excitation, trained by its
+authors on ImageNet.
 
 It is EfficientNet-B0 made for edge devices: ReLU6 throughout, stem and head of fixed size. Its padding and norms are
 TensorFlow's, where it was trained.
@@ -18,7 +19,9 @@ _EPS = 1e-3
 
 
 class EfficientNetLite0(Network):
-    """EfficientNet-Lite0: a stem and 16 inverted residual blocks, layers 1 to 17, and a 1x1 convolution before the pool."""
+    """EfficientNet-Lite0: a stem and 16 inverted residual blocks, layers 1 to 17, and a 1x1 convolution before the
+    pool.
+    """
 
     backbone = "efficientnet_lite0"
     title = "EfficientNet-Lite0"
@@ -51,7 +54,9 @@ class EfficientNetLite0(Network):
         for expansion, kernel, outputs, repeats, first_stride in cls.STAGES:
             for repeat in range(repeats):
                 stride = first_stride if repeat == 0 else 1
-                block = InvertedResidual(inputs, outputs, stride=stride, expansion=expansion, kernel=kernel, eps=_EPS, same=True)
+                block = InvertedResidual(
+                    inputs, outputs, stride=stride, expansion=expansion, kernel=kernel, eps=_EPS, same=True
+                )
                 number = len(layers) + 1
                 layers[number] = block
                 shapes[number] = (outputs, block.skip)

@@ -50,7 +50,8 @@ def export_program(network: Any, example: Tensor) -> torch.export.ExportedProgra
             the only size that there is.
 
     Returns:
-        The program; its ``module()`` takes pictures of the example's size, and returns what :class:`LogitsAndMaps` does.
+        The program; its ``module()`` takes pictures of the example's size, and returns what :class:`LogitsAndMaps`
+        does.
     """
     form = LogitsAndMaps(network, example)
     several = example if len(example) > 1 else example.repeat(2, 1, 1, 1)
@@ -77,7 +78,8 @@ def export_onnx(network: Any, example: Tensor, path: str | Path, *, opset: int =
     form = _Flat(network, example)
     names = ["logits", *(f"maps_{layer}" for layer in form.shapes)]
     with warnings.catch_warnings():
-        # That sizes are followed as numbers is meant; and the exporter that needs no further package is called the old one.
+        # That sizes are followed as numbers is meant; and the exporter that needs no further package is called the old
+        # one.
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(

@@ -81,7 +81,9 @@ class Seen:
             return "stands in several places of the host"
         if self.calls[name] != 1:
             return (
-                f"is called {self.calls[name]} times in a pass, and a module has one map" if self.calls[name] else "is not called"
+                f"is called {self.calls[name]} times in a pass, and a module has one map"
+                if self.calls[name]
+                else "is not called"
             )
         if name not in self.outputs:
             return "does not return one tensor"
@@ -134,7 +136,10 @@ def _shape_of(output: Tensor) -> tuple[int, int, int]:
 
 @torch.no_grad()
 def look_into(model: nn.Module, example: Tensor | None) -> Seen:
-    """Run an example through a copy of a network, which is thrown away with its hooks; arguments as of :func:`places_of`."""
+    """Run an example through a copy of a network, which is thrown away with its hooks.
+
+    Arguments as of :func:`places_of`.
+    """
     twin = copy.deepcopy(model).eval()
     some = next((t for t in chain(twin.parameters(), twin.buffers()) if t.is_floating_point()), torch.zeros(()))
     x = torch.zeros(1, 3, 224, 224, dtype=some.dtype) if example is None else example

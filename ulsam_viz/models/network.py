@@ -27,8 +27,8 @@ class Placement:
         layers: Layers that carry a module, in the paper's numbering (the stem is 1), in any order; kept sorted.
         groups: Number of subspaces g of every module.
         mode: ``"after"`` follows the named layer; ``"instead"`` replaces it, where its output has its input's shape.
-        gain: ``"published"`` multiplies features by 1 + A; ``"normalised"`` by (1 + H W A) / 2, whose mean is 1, which is this
-            project's, not the paper's.
+        gain: ``"published"`` multiplies features by 1 + A; ``"normalised"`` by (1 + H W A) / 2, whose mean is 1, which
+            is this project's, not the paper's.
         module: ``"ulsam"``, or another paper's, which has no groups (1) and a gain of its own.
 
     Raises:
@@ -58,9 +58,13 @@ class Placement:
             raise ValueError(f"'{self.module}' has no groups and no other gain: they are ULSAM's")
 
     def as_record(self) -> dict[str, Any]:
-        """Write it down for records; what is as published goes without saying, as in all records before there was anything else."""
+        """Write it down for records; what is as published goes without saying, as in all records before there was
+        anything else.
+        """
         return {
-            key: value for key, value in asdict(self).items() if (key, value) not in (("gain", "published"), ("module", "ulsam"))
+            key: value
+            for key, value in asdict(self).items()
+            if (key, value) not in (("gain", "published"), ("module", "ulsam"))
         }
 
 
@@ -190,8 +194,8 @@ class Network(nn.Module):
             x: Normalised pictures, shape (N, 3, H, W).
 
         Returns:
-            Features and maps as of :meth:`features_with_attention`, and by layer the features (N, m, H_l, W_l) that enter its
-            module.
+            Features and maps as of :meth:`features_with_attention`, and by layer the features (N, m, H_l, W_l) that
+            enter its module.
         """
         entering: dict[int, Tensor] = {}
         features, maps = self._from_layer(1, x, entering=entering)
@@ -200,7 +204,10 @@ class Network(nn.Module):
     def _from_layer(
         self, first: int, x: Tensor, changes: Changes = AS_TRAINED, *, entering: dict[int, Tensor] | None = None
     ) -> tuple[Tensor, dict[int, Tensor]]:
-        """Run layers from ``first`` on, each with its module, and the head; what enters modules goes to ``entering``."""
+        """Run layers from ``first`` on, each with its module, and the head.
+
+        What enters modules goes to ``entering``.
+        """
         maps: dict[int, Tensor] = {}
         for number in range(first, self.last_layer + 1):
             x = self._layer(number, x)
@@ -225,7 +232,9 @@ class Network(nn.Module):
             ValueError: If that layer carries none.
         """
         if str(number) not in self.attention:
-            raise ValueError(f"layer {number} carries no attention module; those that do: {', '.join(self.attention) or 'none'}")
+            raise ValueError(
+                f"layer {number} carries no attention module; those that do: {', '.join(self.attention) or 'none'}"
+            )
         return self.attention[str(number)]
 
     def before_attention(self, x: Tensor, number: int) -> Tensor:
@@ -240,16 +249,20 @@ class Network(nn.Module):
         """Run features (N, m, H_l, W_l) that leave the module of layer ``number`` to logits (N, classes)."""
         return self.classify(self._from_layer(number + 1, features)[0])
 
-    def from_attention(self, features: Tensor, number: int, changes: Changes = AS_TRAINED) -> tuple[Tensor, dict[int, Tensor]]:
+    def from_attention(
+        self, features: Tensor, number: int, changes: Changes = AS_TRAINED
+    ) -> tuple[Tensor, dict[int, Tensor]]:
         """Run the rest of the network, from the module of a layer on; the one way to see it with other attention.
 
         Args:
             features: What enters that module, shape (N, m, H_l, W_l).
             number: The layer's number.
-            changes: What the gains have beyond 1 in place of their own, here and in later layers: 0 is gain 1, -1 is gain 0.
+            changes: What the gains have beyond 1 in place of their own, here and in later layers: 0 is gain 1, -1 is
+                gain 0.
 
         Returns:
-            Logits (N, classes), and by layer, from this one on, the maps, or what was put in the place of the gain beyond 1.
+            Logits (N, classes), and by layer, from this one on, the maps, or what was put in the place of the gain
+            beyond 1.
         """
         attended, own = self._attend(number, features, changes)
         x, later = self._from_layer(number + 1, attended, changes)
@@ -285,13 +298,18 @@ class Network(nn.Module):
 
 
 def _attention_modules(shapes: dict[int, tuple[int, bool]], placement: Placement | None) -> dict[int, nn.Module]:
-    """Build one module for each placed layer; ``shapes`` gives each layer's output channels and if it keeps its shape."""
+    """Build one module for each placed layer.
+
+    ``shapes`` gives each layer's output channels and if it keeps its shape.
+    """
     if placement is None:
         return {}
     modules: dict[int, nn.Module] = {}
     for number in placement.layers:
         if number not in shapes or number == 1:
-            raise ValueError(f"there is no layer {number} to carry a module: this network's blocks are 2 to {max(shapes)}")
+            raise ValueError(
+                f"there is no layer {number} to carry a module: this network's blocks are 2 to {max(shapes)}"
+            )
         channels, keeps_shape = shapes[number]
         if placement.mode == "instead" and not keeps_shape:
             fitting = ", ".join(str(n) for n, (_, keeps) in shapes.items() if keeps)
@@ -310,7 +328,9 @@ def _attention_modules(shapes: dict[int, tuple[int, bool]], placement: Placement
 
 def _initialise(model: Network) -> None:
     """He initialisation for the backbone; ULSAM keeps PyTorch's default, under which its maps stay alive."""
-    if next(model.parameters()).is_meta:  # there is nothing to set, and PyTorch would import its compiler for that: seconds
+    if next(
+        model.parameters()
+    ).is_meta:  # there is nothing to set, and PyTorch would import its compiler for that: seconds
         return
     inside_attention = {id(m) for m in model.attention.modules()}
     for module in model.modules():

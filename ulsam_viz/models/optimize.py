@@ -25,18 +25,18 @@ M = TypeVar("M", bound=nn.Module)
 def optimize(network: M) -> M:
     """Fold BatchNorm into convolutions, replace ULSAM by its fast form, store convolutions' weights channels_last.
 
-    BatchNorm is folded where nothing can come between: into the convolution before it in an ``nn.Sequential``. What has hooks,
-    was replaced by something else or stands in several places stays as it is. Every non-linearity stays its own module, so
-    attributions that look for them stay right; gradients with respect to the input agree with the trained network's within
-    float error. A ULSAM module by itself needs none of this: in eval mode it is fast.
+    BatchNorm is folded where nothing can come between: into the convolution before it in an ``nn.Sequential``. What has
+    hooks, was replaced by something else or stands in several places stays as it is. Every non-linearity stays its own
+    module, so attributions that look for them stay right; gradients with respect to the input agree with the trained
+    network's within float error. A ULSAM module by itself needs none of this: in eval mode it is fast.
 
     Args:
         network: Any trained network; it is copied, never changed.
 
     Returns:
-        A network in eval mode whose parameters need no gradients. Its convolutions give features in channels_last, so code
-        between them that calls ``view`` on features needs ``reshape`` or ``flatten``; a network that was adapted by
-        :func:`~ulsam_viz.models.adapter.insert_ulsam` keeps PyTorch's own layout instead.
+        A network in eval mode whose parameters need no gradients. Its convolutions give features in channels_last, so
+        code between them that calls ``view`` on features needs ``reshape`` or ``flatten``; a network that was adapted
+        by :func:`~ulsam_viz.models.adapter.insert_ulsam` keeps PyTorch's own layout instead.
     """
     fast = copy.deepcopy(network).eval()
     places = Counter(module for _, module in fast.named_modules(remove_duplicate=False))
@@ -72,9 +72,14 @@ class FoldedNorm(nn.Identity):
 
 def _fold_norms(steps: nn.Sequential, places: Counter[nn.Module]) -> None:
     for (before, conv), (after, norm) in pairwise(list(steps._modules.items())):
-        if not (isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)) or norm.training or norm.running_mean is None:
+        if (
+            not (isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d))
+            or norm.training
+            or norm.running_mean is None
+        ):
             continue
-        if type(conv) not in (nn.Conv2d, SameConv2d) or type(norm) is not nn.BatchNorm2d:  # others may compute otherwise
+        # others may compute otherwise
+        if type(conv) not in (nn.Conv2d, SameConv2d) or type(norm) is not nn.BatchNorm2d:
             continue
         if not any(places[part] > 1 or has_hooks(part) for part in (conv, norm)):
             folded = FoldedNorm(norm.num_features, conv.bias is not None).eval()
@@ -97,8 +102,8 @@ def undo_folding(network: nn.Module) -> None:
 def relus_in_place(model: AttentionNetwork) -> Iterator[None]:
     """Let every ReLU overwrite its input meanwhile: one pass over memory and one allocation less for each.
 
-    Only for computations that look at no ReLU by hooks, and only on a network that no other thread uses. A foreign network stays
-    as it is: it may use a ReLU's input again.
+    Only for computations that look at no ReLU by hooks, and only on a network that no other thread uses. A foreign
+    network stays as it is: it may use a ReLU's input again.
     """
     own = model.modules() if isinstance(model, Network) else ()
     with _set_in_place([module for module in own if isinstance(module, nn.ReLU) and not module.inplace], True):
@@ -107,7 +112,10 @@ def relus_in_place(model: AttentionNetwork) -> Iterator[None]:
 
 @contextmanager
 def nothing_in_place(model: AttentionNetwork) -> Iterator[None]:
-    """Let no activation overwrite its input meanwhile, for computations that look at both by hooks; in a network of one's own."""
+    """Let no activation overwrite its input meanwhile, for computations that look at both by hooks.
+
+    In a network of one's own.
+    """
     with _set_in_place([module for module in model.modules() if vars(module).get("inplace") is True], False):
         yield
 

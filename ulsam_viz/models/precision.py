@@ -1,4 +1,6 @@
-"""Exact arithmetic: float32 whatever a program's default is, not rounded to TensorFloat-32, and sums that repeat themselves."""
+"""Exact arithmetic: float32 whatever a program's default is, not rounded to TensorFloat-32, and sums that repeat
+themselves.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from torch.overrides import TorchFunctionMode
 
 
 class _Held:
-    """Settings of the whole process that several threads may hold at once: the first one changes them, the last one puts them back.
+    """Settings of the whole process that several threads may hold at once: the first one changes them, the last one
+    puts them back.
 
     Args:
         change: Changes them, and returns what puts them back.
@@ -55,7 +58,10 @@ def _multiply_whole() -> Callable[[], None]:
 def _repeat() -> Callable[[], None]:
     cudnn, workspace = torch.backends.cudnn, "CUBLAS_WORKSPACE_CONFIG"
     before, benchmark = os.environ.get(workspace), cudnn.benchmark
-    enabled, warn_only = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    enabled, warn_only = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
 
     def put_back() -> None:
         if before is None:
@@ -75,11 +81,13 @@ _whole, _repeating = _Held(_multiply_whole), _Held(_repeat)
 
 @contextmanager
 def whole_float32() -> Iterator[None]:
-    """Multiply float32 as float32 on a GPU, and leave the process's settings as they were once no thread needs that any more.
+    """Multiply float32 as float32 on a GPU, and leave the process's settings as they were once no thread needs that any
+    more.
 
-    Effects of attention are differences of about a thousandth of a logit: TensorFloat-32 rounds them away. PyTorch keeps
-    this setting for the whole process, so what other threads compute on a GPU meanwhile is exact, and slower, too; nothing
-    on a CPU changes. A thread that reads ``allow_tf32`` meanwhile gets PyTorch's error about mixed settings.
+    Effects of attention are differences of about a thousandth of a logit: TensorFloat-32 rounds them away. PyTorch
+    keeps this setting for the whole process, so what other threads compute on a GPU meanwhile is exact, and slower,
+    too; nothing on a CPU changes. A thread that reads ``allow_tf32`` meanwhile gets PyTorch's error about mixed
+    settings.
     """
     with _whole():
         yield
@@ -87,7 +95,8 @@ def whole_float32() -> Iterator[None]:
 
 @contextmanager
 def repeatable() -> Iterator[None]:
-    """Let a GPU compute the same bits each time, and leave the process's settings as they were once no thread needs that any more.
+    """Let a GPU compute the same bits each time, and leave the process's settings as they were once no thread needs
+    that any more.
 
     Raises:
         RuntimeError: From PyTorch, where a step within has no such form.
@@ -98,10 +107,12 @@ def repeatable() -> Iterator[None]:
 
 @contextmanager
 def float32_by_default() -> Iterator[None]:
-    """Make new tensors float32 where nothing says otherwise, in this thread alone, and leave the process's default as it is.
+    """Make new tensors float32 where nothing says otherwise, in this thread alone, and leave the process's default as
+    it is.
 
-    A program that calls this one may have set another default with ``torch.set_default_dtype``, which holds for all threads: to
-    change it, even for a moment, would change what those compute. Captum, too, makes tensors that depend on it.
+    A program that calls this one may have set another default with ``torch.set_default_dtype``, which holds for all
+    threads: to change it, even for a moment, would change what those compute. Captum, too, makes tensors that depend on
+    it.
     """
     if torch.get_default_dtype() is torch.float32:
         yield
@@ -110,15 +121,20 @@ def float32_by_default() -> Iterator[None]:
         yield
 
 
-#: Functions that make a tensor of the default dtype; of the second ones only where the values given are Python's floats.
-_MAKERS = frozenset({torch.zeros, torch.ones, torch.empty, torch.eye, torch.rand, torch.randn, torch.linspace, torch.logspace})
+#: Functions that make a tensor of the default dtype; of the second ones only where the values given are Python's
+#: floats.
+_MAKERS = frozenset(
+    {torch.zeros, torch.ones, torch.empty, torch.eye, torch.rand, torch.randn, torch.linspace, torch.logspace}
+)
 _MAKERS_FROM_VALUES = frozenset({torch.tensor, torch.as_tensor, torch.scalar_tensor, torch.full, torch.arange})
 
 
 class _Float32(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if kwargs.get("dtype") is None and (func in _MAKERS or (func in _MAKERS_FROM_VALUES and _is_of_floats(func, args, kwargs))):
+        if kwargs.get("dtype") is None and (
+            func in _MAKERS or (func in _MAKERS_FROM_VALUES and _is_of_floats(func, args, kwargs))
+        ):
             kwargs = kwargs | {"dtype": torch.float32}
         return func(*args, **kwargs)
 

@@ -13,11 +13,13 @@ grouped convolution reads exactly the G channels of subspace k.
 In eval mode, where no gradient is asked for, both run as a few element-wise steps on the CPU: :class:`ULSAM` folds its
 norms at each call, so it is never behind its weights, and :class:`FastULSAM` did so once.
 
-Precision: a gain 1 + A lies about 0.5 % above 1 at 14x14, and a step of bfloat16 is 0.4 to 0.8 %. So both forms compute in
-the precision of their weights whatever autocast says, and return features in it; the next layer's autocast casts again.
+Precision: a gain 1 + A lies about 0.5 % above 1 at 14x14, and a step of bfloat16 is 0.4 to 0.8 %. So both forms compute
+in the precision of their weights whatever autocast says, and return features in it; the next layer's autocast casts
+again.
 
-The gain 1 + A is in the mean hardly more than 1: A sums to 1 over H * W places, so that mean is 1 + 1 / (H * W). The *normalised* gain
-(1 + H * W * A) / 2 has mean 1 whatever the grid, and runs from a half to far above. It is this project's, not the paper's.
+The gain 1 + A is in the mean hardly more than 1: A sums to 1 over H * W places, so that mean is 1 + 1 / (H * W). The
+*normalised* gain (1 + H * W * A) / 2 has mean 1 whatever the grid, and runs from a half to far above. It is this
+project's, not the paper's.
 
 Deviation: the authors' code sets BatchNorm's momentum to 0.9, which in PyTorch means "nearly the last batch
 only"; this module keeps PyTorch's 0.1. State dicts stay convertible both ways in meaning.
@@ -38,7 +40,8 @@ from torch.jit import is_scripting, is_tracing, unused  # type: ignore[attr-defi
 from torch.nn import functional
 from torch.nn.modules.module import _has_any_global_hook
 
-#: What maps become of features: ``"published"`` is the paper's 1 + A, ``"normalised"`` this project's (1 + H * W * A) / 2.
+#: What maps become of features: ``"published"`` is the paper's 1 + A, ``"normalised"`` this project's (1 + H * W * A) /
+#: 2.
 Gain = Literal["published", "normalised"]
 GAINS: tuple[Gain, ...] = get_args(Gain)
 
@@ -46,9 +49,9 @@ GAINS: tuple[Gain, ...] = get_args(Gain)
 class ULSAM(nn.Module):
     """Subspace attention, every step of the equations its own module.
 
-    In eval mode, where neither the input nor a parameter asks for a gradient, the steps run folded and in place on the CPU:
-    the same outputs many times as fast. The parts themselves run wherever somebody looks at them (hooks, compilers, tracers,
-    transforms such as ``vmap``) or one of them was replaced.
+    In eval mode, where neither the input nor a parameter asks for a gradient, the steps run folded and in place on the
+    CPU: the same outputs many times as fast. The parts themselves run wherever somebody looks at them (hooks,
+    compilers, tracers, transforms such as ``vmap``) or one of them was replaced.
 
     Args:
         channels: Channels m of the input.
@@ -135,7 +138,8 @@ class ULSAM(nn.Module):
         ``.conv_point``, ``.bn_point``. Joined along the channels, they are this module's four layers.
 
         Args:
-            state_dict: The reference module's state dict; a prefix before ``subspaces.`` is allowed, other keys are not.
+            state_dict: The reference module's state dict; a prefix before ``subspaces.`` is allowed, other keys are
+                not.
 
         Returns:
             A module in eval mode, in the dtype of the given weights, with outputs equal to the reference's.
@@ -146,15 +150,24 @@ class ULSAM(nn.Module):
         parts = _reference_subspaces(state_dict)
         expected = {f"{layer}.{name}" for layer in ("conv_dws", "conv_point") for name in ("weight", "bias")}
         expected |= {
-            f"{layer}.{name}" for layer in ("bn_dws", "bn_point") for name in ("weight", "bias", "running_mean", "running_var")
+            f"{layer}.{name}"
+            for layer in ("bn_dws", "bn_point")
+            for name in ("weight", "bias", "running_mean", "running_var")
         }
         optional = {"bn_dws.num_batches_tracked", "bn_point.num_batches_tracked"}
         for k, part in parts.items():
             if wrong := (part.keys() ^ expected) - (optional & part.keys()):
-                raise ValueError(f"subspace {k} of the state dict has missing or unknown keys: {', '.join(sorted(wrong))}")
+                raise ValueError(
+                    f"subspace {k} of the state dict has missing or unknown keys: {', '.join(sorted(wrong))}"
+                )
 
         renamed = {}
-        names = {"conv_dws": "depthwise", "bn_dws": "depthwise_norm", "conv_point": "pointwise", "bn_point": "pointwise_norm"}
+        names = {
+            "conv_dws": "depthwise",
+            "bn_dws": "depthwise_norm",
+            "conv_point": "pointwise",
+            "bn_point": "pointwise_norm",
+        }
         for key in sorted(expected):
             layer, name = key.split(".")
             try:
@@ -176,7 +189,10 @@ class ULSAM(nn.Module):
 
 
 def _reference_subspaces(state_dict: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
-    """Return the reference module's tensors by subspace and by the rest of their keys; ValueError where a key is of none."""
+    """Return the reference module's tensors by subspace and by the rest of their keys.
+
+    ValueError where a key is of none.
+    """
     parts: dict[int, dict[str, Tensor]] = {}
     prefixes = set()
     for key, value in state_dict.items():
@@ -200,9 +216,9 @@ _KINDS = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d, nn.Conv2d, nn.BatchN
 class FastULSAM(nn.Module):
     """ULSAM in inference form: folded once, and fast with a gradient for the input too.
 
-    Where no gradient is asked for, every step works in place on two buffers of the input's size, along whichever dimension is
-    contiguous in memory. Otherwise the same steps are differentiable with respect to the input, and each non-linearity is its
-    own module, so attributions through this form are right.
+    Where no gradient is asked for, every step works in place on two buffers of the input's size, along whichever
+    dimension is contiguous in memory. Otherwise the same steps are differentiable with respect to the input, and each
+    non-linearity is its own module, so attributions through this form are right.
 
     Args:
         module: A trained module; it is read, never changed.
@@ -243,7 +259,9 @@ class FastULSAM(nn.Module):
                 return _maps_in_place(x, self.scale, self.shift, self.weight, self.bias)
             n, m, h, w = x.shape
             # Its gradient takes one pass with channels_last; in the other layout it is slow.
-            z = self.depthwise_relu(torch.addcmul(self.shift, x, self.scale).contiguous(memory_format=torch.channels_last))
+            z = self.depthwise_relu(
+                torch.addcmul(self.shift, x, self.scale).contiguous(memory_format=torch.channels_last)
+            )
             z = functional.max_pool2d(z, 3, stride=1, padding=1)
             logits = self.weight @ z.reshape(n, self.groups, m // self.groups, h * w) + self.bias  # (N, g, 1, H*W)
             return self.softmax(self.pointwise_relu(logits)).view(n, self.groups, h, w)
@@ -272,7 +290,11 @@ def transparent_module(channels: int, groups: int, gain: Gain = "published") -> 
         module = ULSAM(channels, groups, gain)
     module = module.to_empty(device="cpu").float().eval()
     for name, value in module.state_dict().items():
-        value.fill_(1 if name in ("depthwise.weight", "pointwise.weight") or name.endswith(("norm.weight", "running_var")) else 0)
+        value.fill_(
+            1
+            if name in ("depthwise.weight", "pointwise.weight") or name.endswith(("norm.weight", "running_var"))
+            else 0
+        )
     module.state_dict()["pointwise.weight"].div_(channels // groups)
     module.depthwise_norm.eps = module.pointwise_norm.eps = 0.0
     return module
@@ -326,16 +348,27 @@ def fold(module: ULSAM, dtype: torch.dtype | None = None) -> Folded | None:
 
     Returns:
         Scale and shift of each channel, shape (m, 1, 1) each; weights of the sum over each group, (g, 1, G), and a bias
-        (g, 1, 1). None if the parts are not those that ``__init__`` made: one was replaced, set otherwise, or has a hook.
+        (g, 1, 1). None if the parts are not those that ``__init__`` made: one was replaced, set otherwise, or has a
+        hook.
     """
     parts: Any = module._modules.values()
     if tuple(map(type, parts)) != _KINDS or any(map(has_hooks, parts)) or _has_any_global_hook():
         return None
     depthwise, depthwise_norm, _, pool, pointwise, pointwise_norm, _, softmax = parts
-    if (pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode, softmax.dim) != (3, 1, 1, 1, False, -1):
+    if (pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode, softmax.dim) != (
+        3,
+        1,
+        1,
+        1,
+        False,
+        -1,
+    ):
         return None
     folded: list[Tensor] = []
-    for conv, norm, groups in ((depthwise, depthwise_norm, module.channels), (pointwise, pointwise_norm, module.groups)):
+    for conv, norm, groups in (
+        (depthwise, depthwise_norm, module.channels),
+        (pointwise, pointwise_norm, module.groups),
+    ):
         settings = (conv.in_channels, conv.out_channels, conv.groups, conv.kernel_size, conv.stride, conv.padding)
         if settings != (module.channels, groups, groups, (1, 1), (1, 1), (0, 0)):
             return None
@@ -369,7 +402,9 @@ def _asks_for_gradient(x: Tensor) -> bool:
 
 
 def _is_eager(x: Tensor) -> bool:
-    """Whether steps may run in place: on values of this very tensor, where no compiler, tracer, vmap or jvp looks on."""
+    """Whether steps may run in place: on values of this very tensor, where no compiler, tracer, vmap or jvp looks
+    on.
+    """
     return (
         type(x) is Tensor
         and not torch.compiler.is_compiling()
@@ -392,7 +427,11 @@ def _raised(x: Tensor, module: nn.Module) -> Tensor:
 
 
 def _without_autocast(x: Tensor) -> AbstractContextManager[object]:
-    if isinstance(x, Tensor) and torch.amp.is_autocast_available(x.device.type) and torch.is_autocast_enabled(x.device.type):
+    if (
+        isinstance(x, Tensor)
+        and torch.amp.is_autocast_available(x.device.type)
+        and torch.is_autocast_enabled(x.device.type)
+    ):
         return torch.autocast(x.device.type, enabled=False)
     return nullcontext()
 
@@ -400,8 +439,8 @@ def _without_autocast(x: Tensor) -> AbstractContextManager[object]:
 def _maps_in_place(x: Tensor, scale: Tensor, shift: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Compute the maps (N, g, H, W) from what :func:`fold` returns; x (N, m, H, W) is read, not changed.
 
-    The 3x3 max-pool is separable, so four maxima of shifted views replace ``max_pool2d``, which is up to a hundred times
-    slower on the CPU.
+    The 3x3 max-pool is separable, so four maxima of shifted views replace ``max_pool2d``, which is up to a hundred
+    times slower on the CPU.
     """
     steps = _logits_channels_last if _is_channels_last(x) else _logits_contiguous
     logits = steps(x, scale, shift, weight, bias)  # (N, g, H*W)
@@ -419,7 +458,9 @@ def _logits_channels_last(x: Tensor, scale: Tensor, shift: Tensor, weight: Tenso
     groups, _, size = weight.shape
     rows = weight.new_zeros(groups, groups, size)
     rows.diagonal(dim1=0, dim2=1).copy_(weight.squeeze(1).T)
-    return torch.baddbmm(bias.view(1, -1, 1), rows.view(1, groups, m).expand(n, -1, -1), z.view(n, h * w, m).transpose(1, 2))
+    return torch.baddbmm(
+        bias.view(1, -1, 1), rows.view(1, groups, m).expand(n, -1, -1), z.view(n, h * w, m).transpose(1, 2)
+    )
 
 
 def _logits_contiguous(x: Tensor, scale: Tensor, shift: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -437,7 +478,10 @@ def _logits_contiguous(x: Tensor, scale: Tensor, shift: Tensor, weight: Tensor, 
 
 
 def _max_of_three(x: Tensor, dim: int, *, out: Tensor) -> None:
-    """Write the maximum of each element and its two neighbours along a dimension; at the ends there is one neighbour."""
+    """Write the maximum of each element and its two neighbours along a dimension.
+
+    At the ends there is one neighbour.
+    """
     last = x.shape[dim] - 1
     before, after = x.narrow(dim, 0, last), x.narrow(dim, 1, last)
     torch.maximum(before, after, out=out.narrow(dim, 1, last))

@@ -20,9 +20,12 @@ FLOAT_NOISE = 5e-5
 NINTH = 2.51
 #: Beside what maps are measured, for people.
 AGAINST_WHAT = (
-    "Smooth maps (attention, Grad-CAM, occlusion) are ranked among random maps as coarse as they are, on 7 × 7 or 14 × 14 values; any "
-    "other, whose first pixels lie scattered, among those of 14 × 14 and random orders of single pixels, since scattered pixels spoil "
-    "any picture, wherever they are. Equal values stand in a random order. Better beyond chance: made for 5 random maps in 100."
+    "Smooth maps (attention, Grad-CAM, occlusion) are ranked among random maps as coarse as they are, on 7 × 7 or 14 "
+    "× 14 values; any "
+    "other, whose first pixels lie scattered, among those of 14 × 14 and random orders of single pixels, since "
+    "scattered pixels spoil "
+    "any picture, wherever they are. Equal values stand in a random order. Better beyond chance: made for 5 random "
+    "maps in 100."
 )
 _CURVES = ("insertion", "deletion")
 
@@ -39,7 +42,8 @@ def what_it_does(k: int, name: str, off: float, shuffled: tuple[float, float], *
         k: Number of the subspace, from 0.
         name: The target class; the sentence is Markdown, in which it is escaped.
         off: Change of the logit without the attention; like all of them against the network as trained.
-        shuffled: Its change with the places shuffled: the mean, and how far from it one more shuffle may fall by chance.
+        shuffled: Its change with the places shuffled: the mean, and how far from it one more shuffle may fall by
+            chance.
         smallest: Change of a logit below which none matters.
         dead: The map is uniform.
     """
@@ -49,7 +53,9 @@ def what_it_does(k: int, name: str, off: float, shuffled: tuple[float, float], *
     little = f", less than the {smallest:.3f} that could matter" if abs(off) < smallest else ""
     does = f"Without subspace {k + 1}'s attention the logit of “{name}” moves by {off:+.4f}{little}"
     if dead:
-        return f"{does}. It is uniform for this picture: there are no places to shuffle, the gain is the same everywhere."
+        return (
+            f"{does}. It is uniform for this picture: there are no places to shuffle, the gain is the same everywhere."
+        )
     mean, spread = shuffled
     elsewhere = f"{does}; with its places shuffled, by {mean - spread:+.4f} to {mean + spread:+.4f}"
     verdict = judge(mean, chance=spread, smallest=smallest)
@@ -61,12 +67,14 @@ def what_it_does(k: int, name: str, off: float, shuffled: tuple[float, float], *
 
 
 def who_is_better(scores: Mapping[str, Faithfulness], baselines: Baselines) -> str:
-    """Say which maps find what matters better than random ones, in insertion and in deletion, and whether a centred spot does, too."""
+    """Say which maps find what matters better than random ones, in insertion and in deletion, and whether a centred
+    spot does, too.
+    """
     ranked = {name: standings(score, baselines) for name, score in scores.items()}
-    found = [
-        f"in {what} {_listed([f'{name} (rank {ranks[i]})' for name, ranks in ranked.items() if ranks[i].better]) or 'no map'}"
-        for i, what in enumerate(_CURVES)
-    ]
+    found = []
+    for i, what in enumerate(_CURVES):
+        better = [f"{name} (rank {ranks[i]})" for name, ranks in ranked.items() if ranks[i].better]
+        found.append(f"in {what} {_listed(better) or 'no map'}")
     also = [what for what, own in zip(_CURVES, standings(baselines.centre, baselines), strict=True) if own.better]
     centre = f" So is a spot in the centre, which ignores the network, in {_listed(also)}." if also else ""
     return f"Better than random maps beyond chance: {'; '.join(found)}.{centre}"
@@ -84,7 +92,8 @@ def faithful_rows(scores: Mapping[str, Faithfulness], baselines: Baselines) -> l
 def baseline_rows(baselines: Baselines) -> list[dict[str, Any]]:
     """Return a row for the centred spot, and one with the means of each kind of random maps."""
     means = [
-        {"map": f"{len(scores)} {kind} (mean)"} | {what: float(np.mean([getattr(s, what) for s in scores])) for what in _CURVES}
+        {"map": f"{len(scores)} {kind} (mean)"}
+        | {what: float(np.mean([getattr(s, what) for s in scores])) for what in _CURVES}
         for kind, scores in _kinds(baselines)
     ]
     return [_ranked_row("spot in the centre", baselines.centre, baselines), *means]

@@ -1,6 +1,7 @@
 """Questions about a view: how each is computed, and the names that its answers have in files.
 
-The page asks one at a time, of the layer that is looked at; :func:`ask` asks those that need no further choice of every layer.
+The page asks one at a time, of the layer that is looked at; :func:`ask` asks those that need no further choice of every
+layer.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class Topic:
 
     Attributes:
         kind: Of the question.
-        parts: What it is about, each by what it is: a layer's name, a subspace's number (from 0), a class's number, a place.
+        parts: What it is about, each by what it is: a layer's name, a subspace's number (from 0), a class's number, a
+            place.
         text: The same as a name in files, such as ``"shapley_layer_11_class_cup"``; it is never read back.
         other: The picture that attention was taken from, as ``--other`` takes it; "" where none was.
     """
@@ -98,7 +100,8 @@ class View:
         attributions: By method.
         methods: Settings of those, of each those that differ from the defaults, or all.
         seed: Of those.
-        other: The picture that attention is taken from, as ``--other`` takes it; "" for the first sample that is another one.
+        other: The picture that attention is taken from, as ``--other`` takes it; "" for the first sample that is
+            another one.
     """
 
     network: Variant | GuestNetwork
@@ -120,7 +123,11 @@ def topic_of(name: Name, classes: Sequence[str]) -> Topic:
         classes: Names by number.
     """
     kind, *values = name
-    known = {what: value for what, value in zip(_PARTS.get(str(kind), ()), values, strict=False) if what and value is not None}
+    known = {
+        what: value
+        for what, value in zip(_PARTS.get(str(kind), ()), values, strict=False)
+        if what and value is not None
+    }
     other = known.pop("other", ("",))
     text = "_".join([str(kind), *(f"{what}_{_written(what, value, classes)}" for what, value in known.items())])
     return Topic(str(kind), tuple(known.items()), text, other[0])  # type: ignore[index]
@@ -130,7 +137,9 @@ def _written(what: str, value: Any, classes: Sequence[str]) -> str:
     """Write a part for files: classes by name, subspaces counted from 1."""
     if what == "class":
         return classes[value]
-    return str(value + 1) if what == "subspace" else "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return (
+        str(value + 1) if what == "subspace" else "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    )
 
 
 def ask(view: View, questions: Sequence[str]) -> dict[Topic, Any]:
@@ -155,7 +164,10 @@ def asked_by(found: Collection[Topic], view: View) -> tuple[list[str], bool]:
     """Return the questions that give these answers again, and whether those are all of them."""
     if not found:
         return [], True
-    gives = {question: {topic_of(name, view.network.classes) for name, _ in _parts_of(question, view)} for question in QUESTIONS}
+    gives = {
+        question: {topic_of(name, view.network.classes) for name, _ in _parts_of(question, view)}
+        for question in QUESTIONS
+    }
     questions = [question for question, topics in gives.items() if topics & set(found)]
     return questions, set(found) <= set().union(*(gives[question] for question in questions))
 
@@ -195,7 +207,8 @@ def other_picture(name: str, preprocessing: Preprocessing) -> OtherPicture:
     path = sample.path if sample else Path(name)
     if not path.is_file():
         raise ValueError(
-            f"there is no file '{name}', and no sample of that name; samples: {', '.join(s.path.stem for s in list_samples())}"
+            f"there is no file '{name}', and no sample of that name; samples: "
+            f"{', '.join(s.path.stem for s in list_samples())}"
         )
     return OtherPicture(name, prepare(decode_image(path.read_bytes()), preprocessing))
 
@@ -206,7 +219,13 @@ def ablation(view: View, layer: Any, other: OtherPicture) -> Part:
     def work(model: Any, pause: Pause) -> list[effects.Effect]:
         temperature = view.network.calibration.temperature
         return effects.ablate(
-            model, view.crop.tensor, layer=layer, target=view.target, other=other.crop.tensor, temperature=temperature, pause=pause
+            model,
+            view.crop.tensor,
+            layer=layer,
+            target=view.target,
+            other=other.crop.tensor,
+            temperature=temperature,
+            pause=pause,
         )
 
     return ("ablate", layer, view.target, (other.name, other.crop.key)), work
@@ -227,7 +246,14 @@ def source(view: View, layer: Any, subspace: int, method: str, place: tuple[int,
     def work(model: Any, pause: Pause) -> Attribution:
         pre = view.network.preprocessing
         return attribute_attention(
-            model, view.crop.tensor, layer=layer, subspace=subspace, method=method, preprocessing=pre, place=place, pause=pause
+            model,
+            view.crop.tensor,
+            layer=layer,
+            subspace=subspace,
+            method=method,
+            preprocessing=pre,
+            place=place,
+            pause=pause,
         )
 
     return ("source", layer, subspace, method, *place), work
@@ -258,7 +284,9 @@ def places(view: View, layer: Any) -> Part:
     if len(own) > 1:
         maps["mean of the subspaces"] = own.mean(0)
     maps |= {METHODS[name].label: a.values for name, a in view.attributions.items()}
-    made_by = tuple(sorted((name, tuple(METHODS[name].complete(view.methods.get(name, {})).items())) for name in view.attributions))
+    made_by = tuple(
+        sorted((name, tuple(METHODS[name].complete(view.methods.get(name, {})).items())) for name in view.attributions)
+    )
 
     def work(model: Any, pause: Pause) -> Mapping[str, faithfulness.Faithfulness]:
         return faithfulness.measure(model, view.crop.tensor, maps, pause=pause, **_ways(view))

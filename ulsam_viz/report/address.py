@@ -15,7 +15,10 @@ PLAIN = "plain"
 
 
 def backbone_label(variant: Variant) -> str:
-    """Return e.g. ``"V1-0.5"`` for MobileNet-V1 of width 0.5; the user's own networks stand beside those, each by its name."""
+    """Return e.g. ``"V1-0.5"`` for MobileNet-V1 of width 0.5.
+
+    The user's own networks stand beside those, each by its name.
+    """
     return variant.name if variant.own else BACKBONES[variant.backbone].short_of(variant.width)
 
 

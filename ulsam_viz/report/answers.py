@@ -120,7 +120,9 @@ def _answer(topic: Topic, result: Any, report: Report) -> Answered:
 def _about(what: str, value: Any, report: Report) -> str:
     if what == "class":
         return f"class “{report.sheet.classes[value]}”"
-    return f"{what} {value + 1 if what == 'subspace' else '–'.join(map(str, value)) if isinstance(value, tuple) else value}"
+    if what == "subspace":
+        return f"{what} {value + 1}"
+    return f"{what} {'–'.join(map(str, value)) if isinstance(value, tuple) else value}"
 
 
 _Written = tuple[Sequence[str], Sequence[tuple[str, Sequence[Mapping[str, Any]]]], Sequence[Attribution]]
@@ -145,20 +147,31 @@ def _shared(_: Topic, result: ShapleyValues, __: Report) -> _Written:
         {"subspace": str(k), "Shapley value": float(value), "standard error": error}
         for k, (value, error) in enumerate(zip(result.values, errors, strict=True), 1)
     ]
-    how = f"All {result.coalitions} coalitions were evaluated" if result.exact else "Sampled orders, with standard errors"
-    text = f"Each subspace's fair share of what the whole attention does, in logits. They sum to {result.values.sum():+.5f}; the logit with all attention less the logit with none is {result.total:+.5f}. {how}."
+    how = (
+        f"All {result.coalitions} coalitions were evaluated" if result.exact else "Sampled orders, with standard errors"
+    )
+    text = (
+        "Each subspace's fair share of what the whole attention does, in logits. They sum to "
+        f"{result.values.sum():+.5f}; the logit with all attention less the logit with none is {result.total:+.5f}. "
+        f"{how}."
+    )
     return [text], [("", rows)], ()
 
 
 def _through(_: Topic, result: ThroughSubspaces, __: Report) -> _Written:
     rows = [{"subspace": str(k), "contribution": float(part)} for k, part in enumerate(result.parts, 1)]
-    text = f"Gradient × activation behind the module, by group: a first-order estimate, about features and not attention. The groups sum to {result.parts.sum():+.4f}, all channels together to {result.total:+.4f}."
+    text = (
+        "Gradient × activation behind the module, by group: a first-order estimate, about features and not "
+        f"attention. The groups sum to {result.parts.sum():+.4f}, all channels together to {result.total:+.4f}."
+    )
     return [text], [("", rows)], ()
 
 
 def _sources(topic: Topic, result: Attribution, _: Report) -> _Written:
     place = f"row {topic.part('row')}, column {topic.part('column')}"
-    text = f"Which pixels make the subspace attend to {place}, by {METHODS[result.method].label}. No class is asked for."
+    text = (
+        f"Which pixels make the subspace attend to {place}, by {METHODS[result.method].label}. No class is asked for."
+    )
     return [text, *([result.warning] if result.warning else [])], (), [result]
 
 
@@ -166,7 +179,11 @@ def _faithful(topic: Topic, result: Mapping[str, Faithfulness], report: Report) 
     target = topic.part("class")
     beside = next((r for t, r in report.asked.items() if t.kind == "baselines" and t.part("class") == target), None)
     if beside is None:  # what a page keeps is bounded
-        return (), [("", [{"map": name, "insertion": s.insertion, "deletion": s.deletion} for name, s in result.items()])], ()
+        return (
+            (),
+            [("", [{"map": name, "insertion": s.insertion, "deletion": s.deletion} for name, s in result.items()])],
+            (),
+        )
     return [who_is_better(result, beside)], [("", faithful_rows(result, beside))], ()
 
 
@@ -194,7 +211,11 @@ def _unfaithful(_: Topic, result: Mapping[str, Infidelity], __: Report) -> _Writ
 def _sensitive(topic: Topic, result: Mapping[str, float] | Sequence[float], _: Report) -> _Written:
     by_name = result if isinstance(result, Mapping) else {METHODS[topic.part("of")].label: result[0]}
     rows = [{"map": name, "max-sensitivity": float(value)} for name, value in by_name.items()]
-    return ["The largest relative change of the map under invisible noise: less is steadier, not truer."], [("", rows)], ()
+    return (
+        ["The largest relative change of the map under invisible noise: less is steadier, not truer."],
+        [("", rows)],
+        (),
+    )
 
 
 def _shuffled(topic: Topic, result: Sequence[SanityCheck], report: Report) -> _Written:
@@ -217,7 +238,8 @@ def _covered(_: Topic, result: Sequence[Attention], report: Report) -> _Written:
     if len(moved) > 2:
         elsewhere = f"by {np.mean(moved[1:]):+.3f} ± {np.std(moved[1:], ddof=1):.3f} (standard deviation)"
         words = [
-            f"A box of this size at {len(moved) - 1} other places moves the logit of “{escape_markdown(report.sheet.classes[target])}” {elsewhere}; this one by {moved[0]:+.3f}."
+            f"A box of this size at {len(moved) - 1} other places moves the logit of "
+            f"“{escape_markdown(report.sheet.classes[target])}” {elsewhere}; this one by {moved[0]:+.3f}."
         ]
     return words, [("", _compared(report, before, result[0].logits))], ()
 
@@ -231,7 +253,9 @@ def _without_each(_: Topic, result: np.ndarray, __: Report) -> _Written:
 
 
 def _anything(topic: Topic, result: Any, _: Report) -> _Written:
-    """Write an answer without a description of its own: plain values as they are, arrays by their key in the archive."""
+    """Write an answer without a description of its own: plain values as they are, arrays by their key in the
+    archive.
+    """
     arrays: dict[str, np.ndarray] = {}
     rows: list[dict[str, Any]] = []
 

@@ -102,7 +102,9 @@ def write_report(report: Report, path: Path) -> Path:
         OSError: If it cannot be written; it names this file, whichever step failed.
     """
     if path.suffix.lower() not in KINDS:
-        raise ValueError(f"a report is a file that ends in {' or '.join(KINDS)}, not '{path.name}'; the HTML prints to PDF")
+        raise ValueError(
+            f"a report is a file that ends in {' or '.join(KINDS)}, not '{path.name}'; the HTML prints to PDF"
+        )
     data = as_zip(report, path.stem) if path.suffix.lower() == ".zip" else as_bytes(as_html(report))
     beside = path.with_name(f"{path.name}.partial")
     try:

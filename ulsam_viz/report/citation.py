@@ -1,4 +1,7 @@
-"""What to cite: the paper whose module is shown, and this program. ``CITATION.cff`` says the same, which a test compares."""
+"""What to cite: the paper whose module is shown, and this program.
+
+``CITATION.cff`` says the same, which a test compares.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,12 @@ class Work:
     @property
     def bibtex(self) -> str:
         """Its entry."""
-        lines = [("title", f"{{{self.title}}}"), ("author", " and ".join(self.authors)), *self.fields, ("year", str(self.year))]
+        lines = [
+            ("title", f"{{{self.title}}}"),
+            ("author", " and ".join(self.authors)),
+            *self.fields,
+            ("year", str(self.year)),
+        ]
         return f"@{self.kind}{{{self.key},\n" + "".join(f"  {name} = {{{value}}},\n" for name, value in lines) + "}\n"
 
 

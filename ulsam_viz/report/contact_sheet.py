@@ -18,7 +18,12 @@ from PIL.PngImagePlugin import PngInfo
 from ..images.folders import without_symbols
 
 _MARGIN, _TEXT, _GAP = 24, 40, 14
-_HEADING, _BAR, _LINE = 30, 36, 20  # heights: of a row's heading, of its colour bars with their ticks, of a line of text
+# heights: of a row's heading, of its colour bars with their ticks, of a line of text
+_HEADING, _BAR, _LINE = (
+    30,
+    36,
+    20,
+)
 _BAR_STEP, _LEAST_WIDTH = 400, 760
 _INK, _SOFT = (28, 39, 48), (92, 104, 112)
 
@@ -35,7 +40,9 @@ class Panel:
 
 @dataclass(frozen=True)
 class ColourBar:
-    """A colour scale: its colours from low to high, shape (n, 3), uint8, ticks (position in [0, 1], label), and its unit."""
+    """A colour scale: its colours from low to high, shape (n, 3), uint8, ticks (position in [0, 1], label), and its
+    unit.
+    """
 
     colours: np.ndarray
     ticks: Sequence[tuple[float, str]]
@@ -90,7 +97,11 @@ def as_png(title: str, lines: Sequence[str], rows: Sequence[Row], *, address: st
         top += _BAR if row.bars else 0
         for i, panel in enumerate(row.panels):
             _draw_panel(
-                sheet, draw, panel, (_MARGIN + i % columns * (side + _GAP), top + i // columns * (side + _TEXT + _GAP)), fonts[13]
+                sheet,
+                draw,
+                panel,
+                (_MARGIN + i % columns * (side + _GAP), top + i // columns * (side + _TEXT + _GAP)),
+                fonts[13],
             )
         y += row.height(side, columns)
     source = PngInfo()
@@ -107,7 +118,9 @@ def as_image(pixels: np.ndarray, about: PngInfo | None = None) -> bytes:
 
 @lru_cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Return DejaVu Sans, which matplotlib carries and captum needs anyway: Pillow's font has no ×, −, ≤ and no accents."""
+    """Return DejaVu Sans, which matplotlib carries and captum needs anyway: Pillow's font has no ×, −, ≤ and no
+    accents.
+    """
     import matplotlib
 
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)

@@ -24,11 +24,14 @@ from .record import Report, versions
 from .result import attribution_legend
 
 _STYLE = """
-figure { width: 42mm; } .many figure { width: 28mm; } .view { display: flex; flex-wrap: wrap; gap: 2mm 8mm; align-items: flex-start; } .view figure { width: 56mm; }
-@media screen and (max-width: 600px) { figure, .many figure { width: calc(50% - 1.5mm); } .view figure { width: 100%; } }
+figure { width: 42mm; } .many figure { width: 28mm; }
+  .view { display: flex; flex-wrap: wrap; gap: 2mm 8mm; align-items: flex-start; } .view figure { width: 56mm; }
+@media screen and (max-width: 600px) { figure, .many figure { width: calc(50% - 1.5mm); } .view figure { width: 100%; }
+  }
 """
 _LEGEND = (
-    "Attention lies inside the network and knows no class. An attribution is computed afterwards, for one class. A bright place has not decided "
+    "Attention lies inside the network and knows no class. An attribution is computed afterwards, for one class. A "
+    "bright place has not decided "
     "anything; that a map and an attribution agree does not mean that attention caused the answer."
 )
 
@@ -58,15 +61,25 @@ def _view(report: Report) -> str:
     sheet = report.sheet
     side = len(sheet.pixels)
     picture = Figure(
-        png_uri(sheet.pixels), "The picture", f"as the network sees it, {side} × {side} pixels", alt=f"The picture: {sheet.picture}"
+        png_uri(sheet.pixels),
+        "The picture",
+        f"as the network sees it, {side} × {side} pixels",
+        alt=f"The picture: {sheet.picture}",
     )
     top = [int(n) for n in np.argsort(-sheet.probabilities, kind="stable")[:5]]
     rows = [
-        (sheet.classes[n] + (" (target)" if n == sheet.target else ""), f"{sheet.probabilities[n]:.1%}", f"{sheet.logits[n]:.3f}")
+        (
+            sheet.classes[n] + (" (target)" if n == sheet.target else ""),
+            f"{sheet.probabilities[n]:.1%}",
+            f"{sheet.logits[n]:.3f}",
+        )
         for n in dict.fromkeys([*top, sheet.target])
     ]
     answers = table(("answer", "probability", "logit"), rows, caption="What the network says")
-    return f'<section><div class="view">{figures([picture])}<div>{answers}<p class=small>{_safe(_calibrated(report))}</p>{_note(report.source)}</div></div></section>'
+    return (
+        f'<section><div class="view">{figures([picture])}<div>{answers}<p '
+        f"class=small>{_safe(_calibrated(report))}</p>{_note(report.source)}</div></div></section>"
+    )
 
 
 def _calibrated(report: Report) -> str:
@@ -91,7 +104,8 @@ def _attention(report: Report) -> list[str]:
         legend = scale_bar(Legend(report.display.colours, scaled.ticks, scaled.unit))
         many = " class=many" if g > 8 else ""
         parts.append(
-            f"<h2>Attention, layer {_safe(str(layer))}</h2><p class=small>g = {g}, {height} × {width} places; each map sums to 1.</p>"
+            f"<h2>Attention, layer {_safe(str(layer))}</h2><p class=small>g = {g}, {height} × {width} places; each "
+            "map sums to 1.</p>"
         )
         parts.append(f"{legend}<div{many}>{figures(tiles)}</div>")
     return parts or ["<p>The network carries no attention module: there are no maps.</p>"]
@@ -103,7 +117,9 @@ def _attributions(report: Report) -> str:
         return ""
     name = report.sheet.classes[report.sheet.target]
     tiles = figures([_attribution(report, a, f"for “{name}”") for a in own.values()])
-    rows = [(METHODS[method].label, _set_to(report, method), METHODS[method].source, _delta(a)) for method, a in own.items()]
+    rows = [
+        (METHODS[method].label, _set_to(report, method), METHODS[method].source, _delta(a)) for method, a in own.items()
+    ]
     listed = table(("method", "settings", "paper", "convergence delta"), rows)
     intro = f"Red speaks for the class, blue against; each is on its own scale. {_LEGEND}"
     warned = "".join(f"<p>{_safe(a.warning)}</p>" for a in own.values() if a.warning)
@@ -149,7 +165,11 @@ def _measures(report: Report) -> str:
         for m in found
     ]
     head = ("layer, subspace", "area", "peak (× uniform)", "at row, column", "entropy (bits)", "redundancy")
-    note = "Area: the share of places that a map effectively attends to. Redundancy: its mean correlation with the layer's other maps. ρ: Spearman's rank correlation with the attribution, on the map's grid. Rows and columns count from 0."
+    note = (
+        "Area: the share of places that a map effectively attends to. Redundancy: its mean correlation with the "
+        "layer's other maps. ρ: Spearman's rank correlation with the attribution, on the map's grid. Rows and "
+        "columns count from 0."
+    )
     return f"<h2>Measures</h2>{table(head, rows)}{_agreements(found)}{_removals(found)}<p class=small>{note}</p>"
 
 
@@ -214,7 +234,9 @@ def _making(report: Report) -> str:
         if {"top1", "top5"} <= metrics.keys()
         else None,
         "these pictures": network.get("about_pictures"),
-        **{f"on {on}": f"{m['top1']} %, {m['top5']} %. {m['chosen']}" for on, m in network.get("elsewhere", {}).items()},
+        **{
+            f"on {on}": f"{m['top1']} %, {m['top5']} %. {m['chosen']}" for on, m in network.get("elsewhere", {}).items()
+        },
         "sha256 of its file": network.get("sha256"),
         "base": network.get("base"),
         "sha256 of the base": network.get("base_sha256"),
@@ -222,7 +244,8 @@ def _making(report: Report) -> str:
     made = {
         "device": report.made_with.get("device"),
         "seed of methods": report.made_with.get("seed"),
-        "maps drawn": f"{report.scale}, {report.display.colours}, opacity {report.display.opacity:g}{', smoothed' if report.display.smooth else ''}",
+        "maps drawn": f"{report.scale}, {report.display.colours}, opacity "
+        f"{report.display.opacity:g}{', smoothed' if report.display.smooth else ''}",
         "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
     }
     parts = ["<h2>How it was made</h2>", _facts(known | made)]

@@ -1,4 +1,6 @@
-"""Documents to read and to print: one self-contained HTML file each, on a screen light or dark, on paper always light."""
+"""Documents to read and to print: one self-contained HTML file each, on a screen light or dark, on paper always
+light.
+"""
 
 from __future__ import annotations
 
@@ -18,31 +20,50 @@ STYLE = """
 @media screen and (prefers-color-scheme: dark) {
   :root { --ink: #e4eaee; --soft: #a3b2bc; --line: #34434d; --page: #121a20; --link: #7cc0ea; color-scheme: dark; }
 }
-@page { size: A4; margin: 14mm 15mm 16mm; @bottom-right { content: counter(page) " / " counter(pages); font: 8pt system-ui, sans-serif; color: #51606b; } }
+@page { size: A4; margin: 14mm 15mm 16mm; @bottom-right { content: counter(page) " / " counter(pages);
+  font: 8pt system-ui, sans-serif; color: #51606b; } }
 html { background: var(--page); -webkit-text-size-adjust: 100%; }
-body { font: 11pt/1.45 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 190mm; margin: 8mm auto; padding: 0 6mm;
-  font-variant-numeric: tabular-nums; overflow-wrap: break-word; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-h1 { font-size: 19pt; line-height: 1.2; margin: 0 0 2mm; } h2 { font-size: 14pt; margin: 8mm 0 1mm; border-bottom: 1px solid var(--line); }
-h3 { font-size: 11.5pt; margin: 5mm 0 1mm; } p { margin: 1mm 0 2mm; } h1, h2, h3, dt, caption { break-after: avoid; } dd { break-inside: avoid; } a { color: var(--link); }
+body { font: 11pt/1.45 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 190mm;
+  margin: 8mm auto; padding: 0 6mm;
+  font-variant-numeric: tabular-nums; overflow-wrap: break-word; print-color-adjust: exact;
+  -webkit-print-color-adjust: exact; }
+h1 { font-size: 19pt; line-height: 1.2; margin: 0 0 2mm; }
+  h2 { font-size: 14pt; margin: 8mm 0 1mm; border-bottom: 1px solid var(--line); }
+h3 { font-size: 11.5pt; margin: 5mm 0 1mm; } p { margin: 1mm 0 2mm; } h1, h2, h3, dt, caption { break-after: avoid; }
+  dd { break-inside: avoid; } a { color: var(--link); }
 section { break-inside: avoid; } .figures { display: flex; flex-wrap: wrap; gap: 3mm; margin: 2mm 0; }
 figure { margin: 0; width: 30mm; font-size: 8pt; line-height: 1.25; break-inside: avoid; } figure.wide { width: 75mm; }
-.picture { position: relative; } .mark { position: absolute; box-sizing: border-box; border: 1.5px solid #fff; outline: 1.5px solid #d1495b; }
+.picture { position: relative; } .mark { position: absolute; box-sizing: border-box; border: 1.5px solid #fff;
+  outline: 1.5px solid #d1495b; }
 figure img { width: 100%; display: block; border: 1px solid var(--line); box-sizing: border-box; }
-figcaption { margin-top: 0.7mm; } figcaption b i { forced-color-adjust: none; display: inline-block; width: 2.2mm; height: 2.2mm; margin-right: 1mm; }
-.bar { position: relative; display: flex; gap: 3mm; align-items: flex-start; font-size: 8pt; line-height: 1.25; color: var(--soft); margin: 1mm 0 2mm; break-after: avoid; }
-.bar div { position: relative; width: 70mm; max-width: 75%; height: 7mm; } .bar img { width: 100%; height: 2.5mm; display: block; border: 0; }
-.bar span { position: absolute; top: 3mm; transform: translateX(-50%); white-space: nowrap; } figure .bar div { width: 100%; max-width: none; height: 6mm; }
-.bar span.first { transform: none; } .bar span.last { transform: translateX(-100%); } figure .bar { display: block; margin: 0.7mm 0 0; }
+figcaption { margin-top: 0.7mm; } figcaption b i { forced-color-adjust: none; display: inline-block; width: 2.2mm;
+  height: 2.2mm; margin-right: 1mm; }
+.bar { position: relative; display: flex; gap: 3mm; align-items: flex-start; font-size: 8pt; line-height: 1.25;
+  color: var(--soft); margin: 1mm 0 2mm; break-after: avoid; }
+.bar div { position: relative; width: 70mm; max-width: 75%; height: 7mm; }
+  .bar img { width: 100%; height: 2.5mm; display: block; border: 0; }
+.bar span { position: absolute; top: 3mm; transform: translateX(-50%); white-space: nowrap; }
+  figure .bar div { width: 100%; max-width: none; height: 6mm; }
+.bar span.first { transform: none; } .bar span.last { transform: translateX(-100%); }
+  figure .bar { display: block; margin: 0.7mm 0 0; }
 math { font-size: 11pt; } .formula { margin: 1.5mm 0; overflow-x: auto; }
-.scroll { overflow-x: auto; margin: 1mm 0 2mm; } table { border-collapse: collapse; font-size: 9.5pt; } tr { break-inside: avoid; }
-caption { text-align: left; font-weight: 600; padding: 0.5mm 0; white-space: nowrap; } thead th { border-bottom: 1px solid var(--line); vertical-align: bottom; }
-td, th { padding: 0.5mm 4mm 0.5mm 0; text-align: right; vertical-align: top; } td:first-child, th:first-child, .words { text-align: left; } tbody th { font-weight: 400; }
-table.words td { text-align: left; overflow-wrap: anywhere; } table.words th { white-space: nowrap; color: var(--soft); }
-dt { font-weight: 600; margin-top: 2mm; } dd { margin: 0 0 1mm 4mm; } ol.answers { list-style: upper-alpha; margin: 1mm 0 2mm; }
-pre { font: 9pt/1.4 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; border: 1px solid var(--line); padding: 2mm; margin: 1mm 0 2mm; }
+.scroll { overflow-x: auto; margin: 1mm 0 2mm; } table { border-collapse: collapse; font-size: 9.5pt; }
+  tr { break-inside: avoid; }
+caption { text-align: left; font-weight: 600; padding: 0.5mm 0; white-space: nowrap; }
+  thead th { border-bottom: 1px solid var(--line); vertical-align: bottom; }
+td, th { padding: 0.5mm 4mm 0.5mm 0; text-align: right; vertical-align: top; }
+  td:first-child, th:first-child, .words { text-align: left; } tbody th { font-weight: 400; }
+table.words td { text-align: left; overflow-wrap: anywhere; }
+  table.words th { white-space: nowrap; color: var(--soft); }
+dt { font-weight: 600; margin-top: 2mm; } dd { margin: 0 0 1mm 4mm; }
+  ol.answers { list-style: upper-alpha; margin: 1mm 0 2mm; }
+pre { font: 9pt/1.4 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere;
+  border: 1px solid var(--line); padding: 2mm; margin: 1mm 0 2mm; }
 .small { font-size: 9pt; color: var(--soft); }
-@media print { body { margin: 0; padding: 0; max-width: none; } .reasons { break-before: page; } .scroll, .formula { overflow: visible; } a { color: inherit; } }
-@media screen and (max-width: 600px) { body { padding: 0 4mm; margin: 4mm auto; } table.words th { white-space: normal; } }
+@media print { body { margin: 0; padding: 0; max-width: none; } .reasons { break-before: page; }
+  .scroll, .formula { overflow: visible; } a { color: inherit; } }
+@media screen and (max-width: 600px) { body { padding: 0 4mm; margin: 4mm auto; }
+  table.words th { white-space: normal; } }
 """
 
 
@@ -91,7 +112,8 @@ def _figure(figure: Figure) -> str:
         top, left, height, width = (f"{100 * v:.2f}%" for v in figure.mark)
         mark = f'<i class="mark" style="top:{top};left:{left};height:{height};width:{width}"></i>'
     return (
-        f'<figure{" class=wide" if figure.wide else ""}><div class=picture><img src="{figure.source}" alt="{html.escape(figure.alt or figure.name)}">{mark}</div>'
+        f'<figure{" class=wide" if figure.wide else ""}><div class=picture><img src="{figure.source}" '
+        f'alt="{html.escape(figure.alt or figure.name)}">{mark}</div>'
         f"{scale_bar(figure.scale) if figure.scale else ''}"
         f"<figcaption><b>{swatch}{html.escape(figure.name)}</b><br>{html.escape(figure.note)}</figcaption></figure>"
     )
@@ -118,7 +140,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = 
         others = "".join(f"<td{kind}>{_cell(c)}</td>" for c, kind in zip(cells, kinds[1:], strict=True))
         lines.append(f'<tr><th scope="row">{html.escape(first)}</th>{others}</tr>')
     named = f"<caption>{html.escape(caption)}</caption>" if caption else ""
-    return f'<div class="scroll"><table>{named}<thead><tr>{top}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+    return (
+        f'<div class="scroll"><table>{named}<thead><tr>{top}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+    )
 
 
 def _cell(text: str) -> str:

@@ -17,15 +17,17 @@ def measured_in(report: Report) -> list[dict[str, Any]]:
     """Measure every subspace of a report; with what its removal does to the target, where the report was asked that.
 
     Returns:
-        As :func:`measured`; and ``removed_logit``, ``removed_probability`` and ``removed_flips``, as `batch` has them, where any
-        layer's effects are known: None for those of another layer.
+        As :func:`measured`; and ``removed_logit``, ``removed_probability`` and ``removed_flips``, as `batch` has them,
+        where any layer's effects are known: None for those of another layer.
     """
     sheet = report.sheet
     found = measured(sheet.attention, {name: a.values for name, a in sheet.attributions.items()})
     removed = {
         (layer, e.subspace + 1): e
         for topic, effects in report.asked.items()
-        if topic.kind == "ablate" and (layer := topic.part("layer")) in sheet.attention and topic.part("class") == sheet.target
+        if topic.kind == "ablate"
+        and (layer := topic.part("layer")) in sheet.attention
+        and topic.part("class") == sheet.target
         for e in effects
         if e.change == "off" and e.subspace is not None
     }
@@ -49,8 +51,8 @@ def measured(attention: Mapping[Any, np.ndarray], attributions: Mapping[str, np.
 
     Returns:
         A row for each: plain values. Subspaces count from 1, rows and columns from 0; the area is a share, the peak a
-        multiple of uniform, the entropy in bits; redundancy is the mean correlation with the layer's other maps, an agreement
-        Spearman's rank correlation. What is not defined is None: for a dead map, too, where its peak lies.
+        multiple of uniform, the entropy in bits; redundancy is the mean correlation with the layer's other maps, an
+        agreement Spearman's rank correlation. What is not defined is None: for a dead map, too, where its peak lies.
     """
     rows = []
     for layer, maps in attention.items():

@@ -24,7 +24,9 @@ def as_csv(report: Report) -> dict[str, bytes]:
     found = measured_in(report)
     plain = [name for name in found[0] if name != "agreement"] if found else []
     return {
-        "answers.csv": _file(("class_number", "class", "logit", "probability"), ((n, *c) for n, c in enumerate(classes))),
+        "answers.csv": _file(
+            ("class_number", "class", "logit", "probability"), ((n, *c) for n, c in enumerate(classes))
+        ),
         "measures.csv": _file(
             (*plain, *(f"agreement_{m}" for m in methods)),
             ((*(m[name] for name in plain), *(m["agreement"][n] for n in methods)) for m in found),
@@ -62,7 +64,9 @@ def _cells(values: np.ndarray) -> Iterable[tuple[tuple[int, ...], str]]:
 
 
 def _asked(report: Report) -> Iterable[tuple[str, str, Any]]:
-    """Give every number of what was asked, with its key in the NPZ or in the settings, and its place in an array (from 0)."""
+    """Give every number of what was asked, with its key in the NPZ or in the settings, and its place in an array (from
+    0).
+    """
     arrays: dict[str, np.ndarray] = {}
     found = report.found(arrays)
     for name, value in found.items():

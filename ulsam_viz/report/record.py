@@ -108,7 +108,11 @@ def _counted_from_1(result: Any) -> Any:
 
 def record_of(network: Variant | GuestNetwork) -> dict[str, Any]:
     """Return a network's record as plain values: architecture, training, metrics and the checkpoint's sha256."""
-    known = {"name": network.name, "preprocessing": asdict(network.preprocessing), "temperature": network.calibration.temperature}
+    known = {
+        "name": network.name,
+        "preprocessing": asdict(network.preprocessing),
+        "temperature": network.calibration.temperature,
+    }
     if isinstance(network, GuestNetwork):
         return known | {"classes": f"{len(network.classes):,}", "precision": network.precision}
     return known | {
@@ -140,7 +144,9 @@ def complete(methods: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, An
 
 def versions() -> dict[str, str]:
     """Return the versions of the libraries that compute."""
-    return {"ulsam_viz": __version__, "python": platform.python_version()} | {n: v for n in _PACKAGES if (v := _version(n))}
+    return {"ulsam_viz": __version__, "python": platform.python_version()} | {
+        n: v for n in _PACKAGES if (v := _version(n))
+    }
 
 
 def _version(package: str) -> str:
@@ -158,7 +164,9 @@ def sample_of(file: str) -> Sample | None:
 def address_to(
     network: Variant | GuestNetwork, methods: Mapping[str, Mapping[str, Any]], target: str, sample: Sample | None
 ) -> tuple[str, str]:
-    """Return the address of a view, below that of the app, and what to do with it; "" for networks that the app does not offer.
+    """Return the address of a view, below that of the app, and what to do with it.
+
+    "" for networks that the app does not offer.
 
     Args:
         network: Of the view.
@@ -203,7 +211,10 @@ def _python_of(
     cropped: bool,
     report: str,
 ) -> str:
-    """Write the Python that computes a view of a live model again; it calls the model ``network``, its class names ``classes``."""
+    """Write the Python that computes a view of a live model again.
+
+    It calls the model ``network``, its class names ``classes``.
+    """
     numbered = network.classes == tuple(map(str, range(len(network.classes))))
     settings = {name: changed for name, own in methods.items() if (changed := METHODS[name].changed(own))}
     arguments = [
@@ -253,14 +264,29 @@ def command_of(
     """
     if isinstance(network, GuestNetwork):
         asked = [*map(repr, ask), *([f"other={other!r}"] if ask and other else [])]
-        return _python_of(network, methods, picture=picture, target=target, seed=seed, asked=asked, cropped=cropped, report=report)
+        return _python_of(
+            network, methods, picture=picture, target=target, seed=seed, asked=asked, cropped=cropped, report=report
+        )
     name = network.classes[target]
     # Digits are read as a class's number, a dash as an option, and of two classes with one name the first is meant.
-    wished = name if not name.isdecimal() and not name.startswith("-") and network.classes.index(name) == target else str(target)
+    wished = (
+        name
+        if not name.isdecimal() and not name.startswith("-") and network.classes.index(name) == target
+        else str(target)
+    )
     changed = [
-        f"{method}.{name}={value}" for method, own in methods.items() for name, value in METHODS[method].changed(own).items()
+        f"{method}.{name}={value}"
+        for method, own in methods.items()
+        for name, value in METHODS[method].changed(own).items()
     ]
-    words = [*program().split(), "inspect", _as_file(picture), *(["--cropped"] if cropped else []), "--variant", network.name]
+    words = [
+        *program().split(),
+        "inspect",
+        _as_file(picture),
+        *(["--cropped"] if cropped else []),
+        "--variant",
+        network.name,
+    ]
     words += ["--methods", *methods, *(["--set", *changed] if changed else []), "--target", wished]
     words += ["--seed", str(seed)] if seed else []
     words += ["--other", _as_file(other)] if other else []
@@ -285,5 +311,8 @@ def command_note_of(network: Variant | GuestNetwork, *, picture: str = "") -> st
         return " ".join(filter(None, (picture, live)))
     own = ""
     if network.own and network.path is None:
-        own = f"The network is one of your own: enter it first, with `{entering(network)}` (classes.txt: its classes, one a line)."
+        own = (
+            f"The network is one of your own: enter it first, with `{entering(network)}` (classes.txt: its "
+            "classes, one a line)."
+        )
     return " ".join(filter(None, (picture, own)))

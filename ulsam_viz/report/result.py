@@ -25,9 +25,12 @@ if TYPE_CHECKING:
 
 #: What an archive says about itself, under ``settings``.
 READING = (
-    "Layers have the paper's numbers. Where an array has one entry for each subspace, the first entry is subspace 1; in names and settings, "
-    "subspaces and the items of lists count from 1, rows and columns from 0, as on the page. attention_N: maps of layer N, (subspaces, rows, columns), "
-    "each summing to 1. attribution_M: of method M, (rows, columns) of the picture. examined_Q: answers to question Q about the view."
+    "Layers have the paper's numbers. Where an array has one entry for each subspace, the first entry is subspace 1; "
+    "in names and settings, "
+    "subspaces and the items of lists count from 1, rows and columns from 0, as on the page. attention_N: maps of "
+    "layer N, (subspaces, rows, columns), "
+    "each summing to 1. attribution_M: of method M, (rows, columns) of the picture. examined_Q: answers to question "
+    "Q about the view."
 )
 _COLUMNS = 4
 _DISPLAY = Display()
@@ -122,7 +125,13 @@ class Sheet:
             **{f"attribution_{name}": a.values for name, a in self.attributions.items()},
         }
         deltas = {name: a.delta for name, a in self.attributions.items()}
-        about = {"reading": READING, "network": self.network, "picture": self.picture, **settings, "convergence_delta": deltas}
+        about = {
+            "reading": READING,
+            "network": self.network,
+            "picture": self.picture,
+            **settings,
+            "convergence_delta": deltas,
+        }
         return as_npz(own | dict(arrays or {}), about)
 
     def figure(self, what: Any = None) -> Figure:
@@ -138,7 +147,9 @@ class Sheet:
         if what in self.attributions:
             return self._attribution_figure(what)
         if what not in self.attention:
-            raise KeyError(f"no layer or method '{what}': there are {', '.join(map(str, [*self.attention, *self.attributions]))}")
+            raise KeyError(
+                f"no layer or method '{what}': there are {', '.join(map(str, [*self.attention, *self.attributions]))}"
+            )
         return self._attention_figure(what)
 
     def _attention_figure(self, layer: Any) -> Figure:
@@ -148,7 +159,9 @@ class Sheet:
         scaled = self.scaled()[layer]
         g, columns = len(scaled.maps), min(len(scaled.maps), _COLUMNS)
         names = [f"Subspace {k + 1}: {map_note(m)}" for k, m in enumerate(scaled.maps)]
-        figure = make_subplots(-(-g // columns), columns, subplot_titles=names, horizontal_spacing=0.02, vertical_spacing=0.08)
+        figure = make_subplots(
+            -(-g // columns), columns, subplot_titles=names, horizontal_spacing=0.02, vertical_spacing=0.08
+        )
         traces = [
             go.Heatmap(
                 z=np.log2(np.maximum(ratios, 2.0**-8)),
@@ -189,13 +202,16 @@ class Sheet:
             settings: What else is written to ``settings.json`` and into the archive.
 
         Returns:
-            The files: ``input.png``, the very pixels that the network saw; ``sheet.png``; for the picture and each map and
+            The files: ``input.png``, the very pixels that the network saw; ``sheet.png``; for the picture and each map
+                and
             attribution a PNG and an SVG, with its scale; ``numbers.npz``; ``settings.json``.
         """
         folder.mkdir(parents=True, exist_ok=True)
         about = {"title": self.title, "answers": self.answers, "target": self.classes[self.target], **(settings or {})}
         files = {"input.png": as_image(self.pixels), "sheet.png": self.png(), "numbers.npz": self.npz(about)}
-        files["settings.json"] = (json.dumps({"network": self.network, "picture": self.picture, **about}, indent=1) + "\n").encode()
+        files["settings.json"] = (
+            json.dumps({"network": self.network, "picture": self.picture, **about}, indent=1) + "\n"
+        ).encode()
         files |= self.pictures()
         for name, data in files.items():
             (folder / name).write_bytes(data)
@@ -208,19 +224,25 @@ class Sheet:
             legend = Legend(display.colours, scaled.ticks, scaled.unit)
             for k, fractions in enumerate(scaled.fractions):
                 title = f"Layer {layer}, subspace {k + 1}: {map_note(scaled.maps[k])}"
-                name = not_taken(file_name(f"attention-{layer}-{k + 1}"), {*map(file_key, drawn)}, form="{}-{}", key=file_key)
+                name = not_taken(
+                    file_name(f"attention-{layer}-{k + 1}"), {*map(file_key, drawn)}, form="{}-{}", key=file_key
+                )
                 drawn[name] = as_printed(attention_tile(self.pixels, fractions, display), title, legend)
         for name, own in self.attributions.items():
             limit = attribution_limit(own.values)
             tile = attribution_tile(self.pixels, own.values, limit, display, signed=own.signed)
             title = f"{METHODS[name].label}: {self.classes[self.target]}"
-            drawn[f"attribution-{name}"] = as_printed(tile, title, attribution_legend(limit, display, signed=own.signed))
+            drawn[f"attribution-{name}"] = as_printed(
+                tile, title, attribution_legend(limit, display, signed=own.signed)
+            )
         return {f"{name}.{kind}": data for name, files in drawn.items() for kind, data in files.items()}
 
 
 def attribution_legend(limit: float, display: Display, *, signed: bool) -> Legend:
     """Return the scale of an attribution's tile, whose colours end at a limit."""
-    ends = [(0.0, f"{-limit:.3g}"), (0.5, "0"), (1.0, f"{limit:.3g}")] if signed else [(0.0, "0"), (1.0, f"{limit:.3g}")]
+    ends = (
+        [(0.0, f"{-limit:.3g}"), (0.5, "0"), (1.0, f"{limit:.3g}")] if signed else [(0.0, "0"), (1.0, f"{limit:.3g}")]
+    )
     return Legend(DIVERGING if signed else display.colours, ends)
 
 

@@ -1,7 +1,7 @@
 """Text from outside, written so that it is read as text: class names, file names, addresses, manifests, tables.
 
-Streamlit reads labels, captions, help texts and messages as Markdown, and Plotly reads a little HTML: a class that is called
-``![](https://host/x.png)`` would make every visitor's browser fetch that address.
+Streamlit reads labels, captions, help texts and messages as Markdown, and Plotly reads a little HTML: a class that is
+called ``![](https://host/x.png)`` would make every visitor's browser fetch that address.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ _JOINER = "\u2060"  # WORD JOINER: has no width, and allows no line break
 # What CommonMark, its tables of links, strike-through and formulas begin with. Inside of a word "_" means nothing.
 _SIGNS = re.compile(r"[\\`*\[\]<>&$~|{}#]|(?<![^\W_])_|_(?![^\W_])")
 _FIRST = re.compile(r"^([-+=]|\d+(?=[.)]))")  # a list, or the line below a heading, where the text begins a line
-# Streamlit looks for these after backslashes are gone, so only a character in between keeps them apart: addresses, ":smile:",
-# ":material/home:" and ":red", arrows such as "->".
+# Streamlit looks for these after backslashes are gone, so only a character in between keeps them apart: addresses,
+# ":smile:", ":material/home:" and ":red", arrows such as "->".
 _SHORTHAND = re.compile(
     r"(?<=http)(?=s?:)|(?<=www)(?=\.)|(?=@)|(?<=:)(?=[^\W\d]|[\w+-]+:)|(?<=[-<>~])(?=[-=>])", flags=re.IGNORECASE
 )
 
 
 def escape_markdown(text: str) -> str:
-    """Write text so that Markdown, as Streamlit reads it, shows it letter by letter; white space becomes single spaces."""
+    """Write text so that Markdown, as Streamlit reads it, shows it letter by letter.
+
+    White space becomes single spaces.
+    """
     apart = _SHORTHAND.sub(_JOINER, re.sub(r"\s+", " ", text))
     return _FIRST.sub(r"\1\\" if apart[:1].isdigit() else r"\\\1", _SIGNS.sub(r"\\\g<0>", apart))
 
@@ -35,7 +38,9 @@ def markdown_code(text: str) -> str:
 
 
 def markdown_to_html(text: str) -> str:
-    """Write the sparse Markdown of our sentences as HTML: ``*emphasis*``, ``**strong**``, and what :func:`escape_markdown` wrote."""
+    """Write the sparse Markdown of our sentences as HTML: ``*emphasis*``, ``**strong**``, and what
+    :func:`escape_markdown` wrote.
+    """
     kept: list[str] = []
 
     def keep(match: re.Match[str]) -> str:

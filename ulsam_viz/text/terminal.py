@@ -45,8 +45,8 @@ _SPELLED = {
 def write_readably() -> None:
     """Let stdout and stderr of this process replace characters that their encoding lacks, instead of raising.
 
-    ``ρ`` becomes ``rho``, ``×`` becomes ``x``, ``é`` becomes ``e``, and what has no such spelling an escape as in ``\\u4e2d``.
-    A stream that is no text file of Python's (a notebook's) stays as it is.
+    ``ρ`` becomes ``rho``, ``×`` becomes ``x``, ``é`` becomes ``e``, and what has no such spelling an escape as in
+    ``\\u4e2d``. A stream that is no text file of Python's (a notebook's) stays as it is.
     """
     codecs.register_error(_HANDLER, _readable)
     for stream in (sys.stdout, sys.stderr):

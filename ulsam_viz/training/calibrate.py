@@ -14,7 +14,14 @@ from filelock import FileLock
 from torch import Tensor
 from tqdm import tqdm
 
-from ..analysis.calibration import FALSE_ALARMS, calibration_error, deciles, fit_temperature, probabilities_of, spread_of
+from ..analysis.calibration import (
+    FALSE_ALARMS,
+    calibration_error,
+    deciles,
+    fit_temperature,
+    probabilities_of,
+    spread_of,
+)
 from ..images.preprocessing import Preprocessing
 from ..models.network import Network
 from ..models.optimize import optimize
@@ -25,9 +32,9 @@ from .evaluate import batches_of
 from .publish import replace
 from .subjects import OUTSIDE_IMAGENET
 
-# The networks have seen every training picture many times and are far surer of them than of any other. Small random crops
-# (ImageNet's usual ones, at least 8 % of the picture) make them as hard as new pictures are: the shipped networks, trained
-# on crops of 40 % and more, are right on 74 to 76 % of these, and on 77 to 79 % of held-out pictures.
+# The networks have seen every training picture many times and are far surer of them than of any other. Small random
+# crops (ImageNet's usual ones, at least 8 % of the picture) make them as hard as new pictures are: the shipped
+# networks, trained on crops of 40 % and more, are right on 74 to 76 % of these, and on 77 to 79 % of held-out pictures.
 _SMALLEST_CROP = 0.08
 _JITTER = 0.3
 _SEED = 1
@@ -65,13 +72,16 @@ def gather(
         held_out: The part that they were not.
         foreign: Pictures of other subjects; its folders that are named like a class of the networks are left out.
         preprocessing: Size and normalisation.
-        count: Held-out pictures; all are held in memory. An error of calibration takes more of them than a temperature does.
+        count: Held-out pictures; all are held in memory. An error of calibration takes more of them than a temperature
+            does.
     """
     train, held_out = _thinned(train, count // 2), _thinned(held_out, count)
     others: Sequence[Tensor] = ()
     if foreign:
         kept = [i for i, label in enumerate(foreign.labels) if foreign.classes[label] not in train.classes]
-        strange = Pictures(tuple(foreign.files[i] for i in kept), tuple(foreign.labels[i] for i in kept), foreign.classes)
+        strange = Pictures(
+            tuple(foreign.files[i] for i in kept), tuple(foreign.labels[i] for i in kept), foreign.classes
+        )
         others = list(batches_of(_thinned(strange, count // 2), preprocessing, _BATCH))
     return Material(
         list(_crops(train, preprocessing)),
@@ -90,7 +100,8 @@ def gather_for_base(
     others: Mapping[str, Pictures] | None = None,
     count: int = 1000,
 ) -> Material:
-    """Read pictures for networks on a base that others trained: at most ``count`` known ones, and half as many of each other kind.
+    """Read pictures for networks on a base that others trained: at most ``count`` known ones, and half as many of each
+    other kind.
 
     The base has not seen the pictures that its temperature is fitted on, so they are taken whole.
 
@@ -98,7 +109,8 @@ def gather_for_base(
         shared: Pictures to fit on, with the base's class numbers; see :func:`sharing`.
         known: Pictures to measure on, likewise.
         preprocessing: The base's.
-        others: Further pictures by what they are, to count how many would be warned of; the first show none of the classes.
+        others: Further pictures by what they are, to count how many would be warned of; the first show none of the
+            classes.
         count: All are held in memory.
     """
     shared, known = _thinned(shared, count // 2), _thinned(known, count)
@@ -131,7 +143,9 @@ def sharing(pictures: Pictures, classes: Sequence[str]) -> Pictures:
     number_of = {plain(name): number for number, name in enumerate(classes)}
     kept = [i for i, label in enumerate(pictures.labels) if plain(pictures.classes[label]) in number_of]
     if not kept:
-        raise DataError(f"no class of these pictures has the name of one of the base's: {first_names(pictures.classes)}")
+        raise DataError(
+            f"no class of these pictures has the name of one of the base's: {first_names(pictures.classes)}"
+        )
     numbers = [number_of[plain(pictures.classes[pictures.labels[i]])] for i in kept]
     return Pictures(tuple(pictures.files[i] for i in kept), tuple(numbers), tuple(classes))
 
@@ -144,9 +158,12 @@ def measure(model: Network, material: Material) -> dict[str, Any]:
         material: Pictures of its preprocessing.
 
     Returns:
-        The manifest's record ``calibration``: ``temperature``, ``ece`` (%, known ones), ``ece_best`` (%, with the temperature
-        that suits the known pictures themselves best: what no rule could beat by much), ``pictures`` (count of fitted ones,
-        known and foreign ones), and ``known``, ``foreign`` and ``warned``, see :class:`~ulsam_viz.zoo.variants.Calibration`.
+        The manifest's record ``calibration``: ``temperature``, ``ece`` (%, known ones), ``ece_best`` (%, with the
+        temperature
+        that suits the known pictures themselves best: what no rule could beat by much), ``pictures`` (count of fitted
+            ones,
+        known and foreign ones), and ``known``, ``foreign`` and ``warned``, see
+        :class:`~ulsam_viz.zoo.variants.Calibration`.
     """
     temperature = round(fit_temperature(_logits(model, material.fitted), material.fitted_labels), 3)
     logits, labels = _logits(model, material.known), material.known_labels
@@ -203,7 +220,9 @@ def _enter(path: Path, name: str, calibration: dict[str, Any]) -> None:
 def _thinned(pictures: Pictures, count: int) -> Pictures:
     """Keep every so many-th picture, ``count`` at most, so that all classes keep their share."""
     chosen = sorted({int(i) for i in np.linspace(0, len(pictures.files) - 1, count).round()})
-    return Pictures(tuple(pictures.files[i] for i in chosen), tuple(pictures.labels[i] for i in chosen), pictures.classes)
+    return Pictures(
+        tuple(pictures.files[i] for i in chosen), tuple(pictures.labels[i] for i in chosen), pictures.classes
+    )
 
 
 def _crops(pictures: Pictures, preprocessing: Preprocessing) -> Iterator[Tensor]:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 _NAMED = 5  # classes that a message names
 
 
-def class_difference(expected: Sequence[str], found: Sequence[str], missing: str = "missing", extra: str = "not expected") -> str:
+def class_difference(
+    expected: Sequence[str], found: Sequence[str], missing: str = "missing", extra: str = "not expected"
+) -> str:
     """Say which classes differ: ``"missing: a, b; not expected: c"``; "" where the same are there, in whatever order.
 
     Args:

@@ -68,16 +68,22 @@ class Split:
     rule: str
 
     def __str__(self) -> str:
-        """Say what is there: ``"101 classes, 8,677 pictures: 5,818 to train on, 2,859 held out (every third of each class)"``."""
+        """Say what is there: ``"101 classes, 8,677 pictures: 5,818 to train on, 2,859 held out (every third of each
+        class)"``.
+        """
         count, held_out = len(self.train.files), len(self.held_out.files)
-        return f"{len(self.train.classes):,} classes, {count + held_out:,} pictures: {count:,} to train on, {held_out:,} held out ({self.rule})"
+        return (
+            f"{len(self.train.classes):,} classes, {count + held_out:,} pictures: {count:,} to train on, "
+            f"{held_out:,} held out ({self.rule})"
+        )
 
 
 def find_split(dataset: str, root: Path, *, download: bool = False) -> Split:
     """List a dataset that is to be trained on; see :func:`find_pictures`.
 
     Raises:
-        DataError: If the folder does not hold what the name promises, its parts have different classes, or there is one class alone.
+        DataError: If the folder does not hold what the name promises, its parts have different classes, or there is one
+            class alone.
     """
     folder = _folder_of(dataset, root, download=download)
     if _has_parts(dataset, root):
@@ -89,7 +95,8 @@ def find_split(dataset: str, root: Path, *, download: bool = False) -> Split:
         train, held_out, rule = _part(every, "train"), _part(every, "test"), "every third of each class"
     if len(train.classes) < 2:
         raise DataError(
-            f"'{folder}' has one class alone, '{train.classes[0]}': name the folder that holds the folders of all classes"
+            f"'{folder}' has one class alone, '{train.classes[0]}': name the folder that holds the folders of all "
+            "classes"
         )
     return Split(train, held_out, rule)
 
@@ -117,8 +124,8 @@ def find_pictures(dataset: str, root: Path, part: Part, *, download: bool = Fals
 
     Caltech-101 and a plain image folder are split by a rule that anyone can repeat: in each class, files sorted by
     name, every third one (the 3rd, 6th, ...) is held out. A folder that holds ``train`` and ``val`` is split by them.
-    Pictures are told by their ending, or by their content where they have none (:func:`~..picture_files.is_picture`); what is
-    hidden or left by programs counts for nothing.
+    Pictures are told by their ending, or by their content where they have none (:func:`~..picture_files.is_picture`);
+    what is hidden or left by programs counts for nothing.
 
     Args:
         dataset: ``"caltech101"`` (torchvision's layout) or ``"imagefolder"`` (one folder a class).
@@ -151,12 +158,14 @@ def _folder_of(dataset: str, root: Path, *, download: bool) -> Path:
         folder = next((c for c in candidates if (c / "accordion").is_dir()), None)
         if folder is None:
             raise DataError(
-                f"no Caltech-101 in '{root}': expected '{candidates[0]}', which `train --download` fetches; for a dataset of your own, "
+                f"no Caltech-101 in '{root}': expected '{candidates[0]}', which `train --download` fetches; for a "
+                "dataset of your own, "
                 "a folder a class, pass --dataset imagefolder"
             )
         if download and (found := len(_list_folder(folder).files)) != _CALTECH_PICTURES:
             raise DataError(
-                f"the download is not whole: {found:,} of {_CALTECH_PICTURES:,} pictures in '{folder}'; delete that folder and try again"
+                f"the download is not whole: {found:,} of {_CALTECH_PICTURES:,} pictures in '{folder}'; delete that "
+                "folder and try again"
             )
         return folder
     if dataset == "imagefolder":
@@ -175,10 +184,13 @@ def _list_folder(folder: Path) -> Pictures:
         raise DataError(f"'{folder}' holds {' and '.join(classes)}, which are no classes: name its parts train and val")
     of_class = [_pictures_below(folder / name) for name in classes]
     if not any(of_class):
-        raise DataError(f"no pictures in '{folder}': expected one folder a class, with files that end in {', '.join(ENDINGS)}")
+        raise DataError(
+            f"no pictures in '{folder}': expected one folder a class, with files that end in {', '.join(ENDINGS)}"
+        )
     if empty := [name for name, files in zip(classes, of_class, strict=True) if not files]:
         raise DataError(
-            f"classes without a picture in '{folder}': {first_names(empty)}; put pictures there ({', '.join(ENDINGS)}), or remove "
+            f"classes without a picture in '{folder}': {first_names(empty)}; put pictures there "
+            f"({', '.join(ENDINGS)}), or remove "
             f"{'these folders' if len(empty) > 1 else 'this folder'}"
         )
     labels = [label for label, files in enumerate(of_class) for _ in files]
@@ -211,11 +223,14 @@ def _part(pictures: Pictures, part: Part) -> Pictures:
         of_class[label] = of_class.get(label, 0) + 1
         if (of_class[label] % _HELD_OUT_EVERY == 0) == (part == "test"):
             chosen.append(i)
-    return Pictures(tuple(pictures.files[i] for i in chosen), tuple(pictures.labels[i] for i in chosen), pictures.classes)
+    return Pictures(
+        tuple(pictures.files[i] for i in chosen), tuple(pictures.labels[i] for i in chosen), pictures.classes
+    )
 
 
 def read_rgb(path: Path) -> Image.Image:
-    """Open a training picture as the app does, shrunk to a shorter side of at most 256 pixels (to fit a dataset in memory).
+    """Open a training picture as the app does, shrunk to a shorter side of at most 256 pixels (to fit a dataset in
+    memory).
 
     Raises:
         DataError: If it cannot be decoded; the message names the file.
@@ -226,7 +241,9 @@ def read_rgb(path: Path) -> Image.Image:
         raise DataError(f"'{path}' cannot be used: {error} Take it out of the folder.") from error
     if (shorter := min(rgb.size)) > _KEEP_SHORTER_SIDE:
         scale = _KEEP_SHORTER_SIDE / shorter
-        rgb = rgb.resize((round(rgb.width * scale), round(rgb.height * scale)), Image.Resampling.BICUBIC, reducing_gap=3)
+        rgb = rgb.resize(
+            (round(rgb.width * scale), round(rgb.height * scale)), Image.Resampling.BICUBIC, reducing_gap=3
+        )
     return rgb
 
 
@@ -319,7 +336,9 @@ def all_batches(
                 yield [(epoch, int(i), size) for i in order[b * batch : (b + 1) * batch][part]]
 
     prefetch = 4 if workers else None
-    yield from DataLoader(data, batch_sampler=addresses(), num_workers=workers, prefetch_factor=prefetch, pin_memory=pinned)
+    yield from DataLoader(
+        data, batch_sampler=addresses(), num_workers=workers, prefetch_factor=prefetch, pin_memory=pinned
+    )
 
 
 def jitter(pixels: Tensor, rng: torch.Generator, *, strength: float, batch: int, part: slice = slice(None)) -> Tensor:

@@ -69,7 +69,9 @@ class Team:
         model.dropout = WholeBatchDropout(model.dropout.p, self)
         if sync_batchnorm:
             self.share_norms(model)
-        return nn.parallel.DistributedDataParallel(model, device_ids=[model.device] if model.device.type == "cuda" else None)
+        return nn.parallel.DistributedDataParallel(
+            model, device_ids=[model.device] if model.device.type == "cuda" else None
+        )
 
     def share_norms(self, model: nn.Module) -> None:
         """Let every BatchNorm of a network, in place, take its statistics over the batches of all processes."""
@@ -81,7 +83,10 @@ class Team:
             synchronise_norms(model)
 
     def share_gradients(self, model: nn.Module) -> None:
-        """Give every parameter the mean of its gradients over the processes, where no wrapper does; all of them must call it."""
+        """Give every parameter the mean of its gradients over the processes, where no wrapper does.
+
+        All of them must call it.
+        """
         if self.size > 1:
             for parameter in model.parameters():
                 if parameter.grad is not None:
@@ -103,7 +108,8 @@ def joined_team(device: str) -> Iterator[tuple[Team, str]]:
     """Join the processes that ``torchrun`` started, if it did.
 
     Args:
-        device: ``"cpu"`` (processes talk through gloo) or ``"cuda"`` (NCCL; each process takes the GPU of its local rank).
+        device: ``"cpu"`` (processes talk through gloo) or ``"cuda"`` (NCCL; each process takes the GPU of its local
+            rank).
 
     Yields:
         The team, and this process's own device.
@@ -155,7 +161,9 @@ class _SumOverProcesses(torch.autograd.Function):
 
 
 class SyncBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation by the statistics of the whole batch, for the CPU, where torch's own SyncBatchNorm is refused."""
+    """Batch normalisation by the statistics of the whole batch, for the CPU, where torch's own SyncBatchNorm is
+    refused.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise (N, C, H, W), this process's part of the batch; in float32, whatever the input is in."""

@@ -1,4 +1,6 @@
-"""A trained variant on labelled pictures: accuracy, calibration, how alive its maps are, and what its attention does."""
+"""A trained variant on labelled pictures: accuracy, calibration, how alive its maps are, and what its attention
+does.
+"""
 
 from __future__ import annotations
 
@@ -37,13 +39,14 @@ def evaluate(
         quiet: No progress bar.
 
     Returns:
-        ``pictures`` (count), ``top1``, ``top5`` (%), ``ece`` (expected calibration error of the softmax itself, 15 bins, %), and
+        ``pictures`` (count), ``top1``, ``top5`` (%), ``ece`` (expected calibration error of the softmax itself, 15
+        bins, %), and
         ``attention``: for each layer with a module, lists with one figure a subspace: ``dead_share``,
         ``effective_area``, ``peak`` (mean over pictures, multiples of uniform), and one ``redundancy`` (mean pairwise
         correlation of live maps; None for g = 1). With modules also ``effects``: for each of
-        :data:`~ulsam_viz.analysis.interventions.INTERVENTIONS` the ``top1`` of the network so changed, ``flips`` (% of the
-        pictures whose answer it changes) and ``probability`` (mean absolute change of the true class's, in points); for
-        other papers' modules also of :data:`~ulsam_viz.analysis.interventions.CONSTANT`.
+        :data:`~ulsam_viz.analysis.interventions.INTERVENTIONS` the ``top1`` of the network so changed, ``flips`` (% of
+        the pictures whose answer it changes) and ``probability`` (mean absolute change of the true class's, in points);
+        for other papers' modules also of :data:`~ulsam_viz.analysis.interventions.CONSTANT`.
 
     Reference:
         Guo et al., "On Calibration of Modern Neural Networks", ICML 2017 (ECE).
@@ -55,7 +58,9 @@ def evaluate(
     if any(isinstance(model.attention_of(layer), Gate) for layer in model.attended):
         changed[CONSTANT] = hold(_mean_excess(model, batches_of(pictures, preprocessing, batch)))
     after: dict[str, list[Tensor]] = {name: [] for name in changed}
-    for x in tqdm(batches_of(pictures, preprocessing, batch), total=-(-len(labels) // batch), disable=quiet, unit="batch"):
+    for x in tqdm(
+        batches_of(pictures, preprocessing, batch), total=-(-len(labels) // batch), disable=quiet, unit="batch"
+    ):
         x = x.to(device, memory_format=torch.channels_last)
         if model.attended:
             start = model.restart_at(x, model.attended[0])  # the same under every intervention
@@ -68,7 +73,9 @@ def evaluate(
         for layer, m in maps.items():
             per_layer.setdefault(layer, []).append(m.float().cpu().numpy())
     probabilities = torch.cat(logits).softmax(1).numpy()
-    effects = {name: _effect(probabilities, torch.cat(parts).softmax(1).numpy(), labels) for name, parts in after.items()}
+    effects = {
+        name: _effect(probabilities, torch.cat(parts).softmax(1).numpy(), labels) for name, parts in after.items()
+    }
     return {
         **_accuracy_figures(probabilities, labels),
         "attention": {str(layer): _attention_figures(np.concatenate(parts)) for layer, parts in per_layer.items()},
@@ -94,7 +101,9 @@ def accuracy(
 ) -> dict[str, Any]:
     """Measure ``pictures``, ``top1``, ``top5`` and ``ece`` alone; see :func:`evaluate`."""
     device = model.device
-    batches = tqdm(batches_of(pictures, preprocessing, batch), total=-(-len(pictures.labels) // batch), disable=quiet, unit="batch")
+    batches = tqdm(
+        batches_of(pictures, preprocessing, batch), total=-(-len(pictures.labels) // batch), disable=quiet, unit="batch"
+    )
     probabilities = torch.cat([model(x.to(device)).float().softmax(1).cpu() for x in batches])
     return _accuracy_figures(probabilities.numpy(), np.array(pictures.labels))
 

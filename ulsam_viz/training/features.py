@@ -1,4 +1,5 @@
-"""What a frozen base makes of augmented pictures, computed once and kept on disk: modules behind it are trained from there.
+"""What a frozen base makes of augmented pictures, computed once and kept on disk: modules behind it are trained from
+there.
 
 One pass of the base gives the features that enter every layer that will carry a module. They are kept as float16 in
 memory-mapped arrays, one row for each copy of each picture; never all in memory.
@@ -162,11 +163,16 @@ def _make(recipe: FeatureRecipe, data_root: Path, folder: Path, execution: Execu
         to_answer += part.files if source.targets == "base" else ()
         offset += count
     np.savez(
-        folder / "rows.npz", labels=np.array(labels, np.int64), soft=np.array(soft, np.int64), pictures=np.array(pictures, np.int64)
+        folder / "rows.npz",
+        labels=np.array(labels, np.int64),
+        soft=np.array(soft, np.int64),
+        pictures=np.array(pictures, np.int64),
     )
     if not (folder / "answers.npy").exists():
         answers = (
-            _answers(network, to_answer, base.preprocessing, execution) if to_answer else np.zeros((1, len(classes)), np.float16)
+            _answers(network, to_answer, base.preprocessing, execution)
+            if to_answer
+            else np.zeros((1, len(classes)), np.float16)
         )
         _replace(folder / "answers.npy", answers)
     everything = Pictures(tuple(f for p in parts for f in p.files), (0,) * offset, classes)
@@ -216,7 +222,14 @@ def _extract(
     loader = DataLoader(
         data, batch_sampler=batches, num_workers=execution.workers, prefetch_factor=4 if execution.workers else None
     )
-    bar = tqdm(total=len(addresses), initial=begin, disable=execution.quiet, desc="features of the base", unit="img", mininterval=2)
+    bar = tqdm(
+        total=len(addresses),
+        initial=begin,
+        disable=execution.quiet,
+        desc="features of the base",
+        unit="img",
+        mininterval=2,
+    )
     for number, (pixels, _) in enumerate(loader):
         colours = torch.Generator().manual_seed(recipe.seed * 1_000_003 + begin // _BATCH + number)
         x = preprocessing.normalize(pixels.to(execution.device).contiguous(memory_format=torch.channels_last))

@@ -86,7 +86,9 @@ class RunFolder:
         record = {**record, "recipe": {**record["recipe"], "precision": precision_of(record)}}
         ours = {"recipe": self.settings, **self.origin}
         if other := [key for key, value in ours.items() if record.get(key) != value]:
-            classes = class_difference(record.get("classes") or (), self.origin["classes"]) if "classes" in other else ""
+            classes = (
+                class_difference(record.get("classes") or (), self.origin["classes"]) if "classes" in other else ""
+            )
             names = {"recipe": "recipe", "init_sha256": "start weights", "pictures": "data", "classes": "data"}
             differing = " and ".join(dict.fromkeys(names[key] for key in other))
             differing += f" ({classes})" if classes else ""

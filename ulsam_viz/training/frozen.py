@@ -1,4 +1,6 @@
-"""ULSAM modules trained in a frozen base: the base's own weights never change, and what a run leaves is the modules alone."""
+"""ULSAM modules trained in a frozen base: the base's own weights never change, and what a run leaves is the modules
+alone.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +39,8 @@ class ModuleRecipe:
     Attributes:
         base: A key of :data:`~ulsam_viz.zoo.pretrained.BASES`; it stays as it is.
         placement: The modules, after layers; None for the base as it is, which needs no training.
-        sources: The mixture of pictures, below the data's folder; targets are their "labels" or the answers of the "base" itself,
-            e.g. tiny-imagenet-200:imagefolder:labels caltech101:caltech101:base:4.
+        sources: The mixture of pictures, below the data's folder; targets are their "labels" or the answers of the
+            "base" itself, e.g. tiny-imagenet-200:imagefolder:labels caltech101:caltech101:base:4.
         feature_layers: Layers whose features are computed in one go, for this run and others; the placement's first
             among them.
         epochs: Passes over all copies of all pictures.
@@ -67,7 +69,9 @@ class ModuleRecipe:
         if self.placement and self.placement.mode != "after":
             raise ValueError("a frozen base keeps all its layers: modules come after layers, not instead of them")
         if self.placement and self.first_layer not in self.feature_layers:
-            raise ValueError(f"features are computed of layers {self.feature_layers}, layer {self.first_layer} not among them")
+            raise ValueError(
+                f"features are computed of layers {self.feature_layers}, layer {self.first_layer} not among them"
+            )
         if self.epochs < 1 or self.batch < 2:
             raise ValueError("there is at least one epoch, and a batch has at least two rows, for BatchNorm")
 
@@ -111,11 +115,13 @@ class ModuleRecipe:
         }
 
 
-def train_modules(recipe: ModuleRecipe, data_root: Path, out: Path, *, features_folder: Path, execution: Execution) -> Path:
+def train_modules(
+    recipe: ModuleRecipe, data_root: Path, out: Path, *, features_folder: Path, execution: Execution
+) -> Path:
     """Train modules, or go on where a killed run of the same recipe stood.
 
-    Writes to ``out`` what :func:`~ulsam_viz.training.loop.train` writes; the weights are those of the modules alone. Every process
-    of a team calls this function; the features are computed by the one that leads.
+    Writes to ``out`` what :func:`~ulsam_viz.training.loop.train` writes; the weights are those of the modules alone.
+    Every process of a team calls this function; the features are computed by the one that leads.
 
     Args:
         recipe: Settings of the run.
@@ -128,7 +134,8 @@ def train_modules(recipe: ModuleRecipe, data_root: Path, out: Path, *, features_
         The path of the weights.
 
     Raises:
-        TrainingError: If ``out`` holds another run, the batch cannot be split among the team, or the loss is no longer finite.
+        TrainingError: If ``out`` holds another run, the batch cannot be split among the team, or the loss is no longer
+            finite.
         InUseError: If another process is at ``out``, or is computing the features.
     """
     team = execution.team
@@ -221,7 +228,10 @@ def _finish(
 
 
 def _orders(recipe: ModuleRecipe, features: Features, skip: int) -> Iterator[np.ndarray]:
-    """Yield the rows of every step from ``skip`` on; they depend on (seed, epoch) alone, so a resumed run repeats them."""
+    """Yield the rows of every step from ``skip`` on.
+
+    They depend on (seed, epoch) alone, so a resumed run repeats them.
+    """
     per_epoch = len(features.trained) // recipe.batch
     for epoch in range(skip // per_epoch, recipe.epochs):
         rng = np.random.default_rng((recipe.seed, epoch))
@@ -231,7 +241,10 @@ def _orders(recipe: ModuleRecipe, features: Features, skip: int) -> Iterator[np.
 
 
 def _loss(network: Network, features: Features, rows: np.ndarray, recipe: ModuleRecipe, device: str) -> Tensor:
-    """Return the mean cross-entropy of some rows; a network without modules goes on behind the place where they would be."""
+    """Return the mean cross-entropy of some rows.
+
+    A network without modules goes on behind the place where they would be.
+    """
     x = features.read(recipe.first_layer, rows).to(device)
     targets = features.targets(rows, smoothing=recipe.label_smoothing).to(device)
     if network.placement:

@@ -34,7 +34,8 @@ _LOG_EVERY_STEPS = 20
 
 @dataclass(frozen=True)
 class Execution:
-    """How a run is carried out. It changes a run's speed, and its result only as far as rounding and BatchNorm's batches do.
+    """How a run is carried out. It changes a run's speed, and its result only as far as rounding and BatchNorm's
+    batches do.
 
     On the same device, a run that was killed and goes on gives the bits of one that was not.
 
@@ -60,7 +61,9 @@ class Execution:
         return self.device.startswith("cuda")
 
 
-def train(recipe: Recipe, pictures: Pictures, out: Path, *, init: Path | None = None, execution: Execution = Execution()) -> Path:
+def train(
+    recipe: Recipe, pictures: Pictures, out: Path, *, init: Path | None = None, execution: Execution = Execution()
+) -> Path:
     """Train a network, or go on where a killed run of the same recipe stood.
 
     Writes to ``out``: ``state.pt`` (to resume from; removed at the end), ``log.csv``, and when done
@@ -77,8 +80,8 @@ def train(recipe: Recipe, pictures: Pictures, out: Path, *, init: Path | None = 
         The path of the weights. A run that is already done is returned as it is.
 
     Raises:
-        TrainingError: If ``out`` holds a run of another recipe, start or data, the weights do not fit, or the loss is no
-            longer finite.
+        TrainingError: If ``out`` holds a run of another recipe, start or data, the weights do not fit, or the loss is
+            no longer finite.
         InUseError: If another process is at ``out``.
     """
     execution = execution or Execution()
@@ -165,7 +168,9 @@ def _train(recipe: Recipe, pictures: Pictures, folder: RunFolder, init: Path | N
                 raise TrainingError(f"the loss is {value} at step {step}: lower the learning rate ({recipe.peak_lr})")
             if log:
                 log.write(step=step, epoch=epoch, size=sizes[epoch], lr=f"{rate:.6g}", loss=f"{value:.6g}")
-            bar.set_description(f"{folder.path.name} epoch {epoch + 1}/{recipe.epochs} at {sizes[epoch]} px, loss {value:.2f}")
+            bar.set_description(
+                f"{folder.path.name} epoch {epoch + 1}/{recipe.epochs} at {sizes[epoch]} px, loss {value:.2f}"
+            )
         if team.leads and time.monotonic() - last_save > execution.save_seconds:
             last_save = time.monotonic()
             folder.save_state(
@@ -189,7 +194,9 @@ def _train_step(
     step: int,
     part: slice,
 ) -> Tensor:
-    """Take one optimizer step; every draw (dropout, colours) depends on (seed, step) alone, so a resumed run repeats it."""
+    """Take one optimizer step; every draw (dropout, colours) depends on (seed, step) alone, so a resumed run repeats
+    it.
+    """
     torch.manual_seed(recipe.seed * 1_000_003 + step)
     colours = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
     x = Preprocessing().normalize(pixels.contiguous(memory_format=torch.channels_last))

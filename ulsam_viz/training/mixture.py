@@ -25,8 +25,8 @@ class Source:
     Attributes:
         data: Its folder below the data root.
         dataset: ``"caltech101"`` or ``"imagefolder"``, see :func:`~ulsam_viz.training.data.find_pictures`.
-        targets: ``"labels"``, where its classes are among the base's; ``"base"``: what the frozen network itself answers
-            for the whole picture.
+        targets: ``"labels"``, where its classes are among the base's; ``"base"``: what the frozen network itself
+            answers for the whole picture.
         copies: Augmented copies of each picture.
     """
 
@@ -83,7 +83,8 @@ def parse_source(text: str) -> Source:
         return Source(data, dataset, targets, *map(int, parts[3:]))  # type: ignore[arg-type]
     except (ValueError, TypeError) as error:
         raise ValueError(
-            f"a part of a mixture is FOLDER:DATASET:TARGETS[:COPIES], for instance caltech101:caltech101:base:4, not '{text}'"
+            "a part of a mixture is FOLDER:DATASET:TARGETS[:COPIES], for instance caltech101:caltech101:base:4, not "
+            f"'{text}'"
         ) from error
 
 
@@ -98,7 +99,9 @@ def parse_test(text: str) -> TestSet:
         data, dataset, every = parts if len(parts) == 3 else (*parts, "1")
         return TestSet(data, dataset, int(every))
     except ValueError as error:
-        raise ValueError(f"what to measure on is FOLDER:DATASET[:EVERY], for instance photos:numbered, not '{text}'") from error
+        raise ValueError(
+            f"what to measure on is FOLDER:DATASET[:EVERY], for instance photos:numbered, not '{text}'"
+        ) from error
 
 
 def is_numbered(path: Path) -> bool:
@@ -109,12 +112,12 @@ def is_numbered(path: Path) -> bool:
 def find_numbered(dataset: str, root: Path, part: Part, classes: Sequence[str]) -> Pictures:
     """List a dataset with the class numbers of a base, wherever its classes are among them.
 
-    Folders are matched by name; folders of synsets by ``imagenet_index.tsv`` beside them (synset, tab, number); and where
-    all thousand synsets of ImageNet are there, by their order.
+    Folders are matched by name; folders of synsets by ``imagenet_index.tsv`` beside them (synset, tab, number); and
+    where all thousand synsets of ImageNet are there, by their order.
 
     Args:
-        dataset: As for :func:`~ulsam_viz.training.data.find_pictures`; also ``"numbered"``: one folder of files that begin
-            with their class number, ``007_rooster.jpg``.
+        dataset: As for :func:`~ulsam_viz.training.data.find_pictures`; also ``"numbered"``: one folder of files that
+            begin with their class number, ``007_rooster.jpg``.
         root: Its folder.
         part: ``"train"`` or ``"test"``.
         classes: The base's class names.
@@ -133,9 +136,13 @@ def find_numbered(dataset: str, root: Path, part: Part, classes: Sequence[str]) 
     if (index := root / _INDEX).is_file():
         with index.open(newline="", encoding="utf-8") as file:
             number_of |= {synset: int(number) for synset, number in csv.reader(file, delimiter="\t")}
-    elif len(pictures.classes) == len(classes) == 1000 and all(re.fullmatch(r"n\d{8}", name) for name in pictures.classes):
+    elif len(pictures.classes) == len(classes) == 1000 and all(
+        re.fullmatch(r"n\d{8}", name) for name in pictures.classes
+    ):
         number_of = {synset: number for number, synset in enumerate(pictures.classes)}
     if unknown := [name for name in pictures.classes if name not in number_of]:
-        raise DataError(f"{len(unknown):,} classes of '{root}' are none of the base's: {first_names(unknown)} (no {_INDEX} there)")
+        raise DataError(
+            f"{len(unknown):,} classes of '{root}' are none of the base's: {first_names(unknown)} (no {_INDEX} there)"
+        )
     numbers = [number_of[pictures.classes[label]] for label in pictures.labels]
     return Pictures(pictures.files, tuple(numbers), tuple(classes))

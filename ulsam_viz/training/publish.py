@@ -65,7 +65,8 @@ def publish(
         The new record.
 
     Raises:
-        ValueError: If the held-out part is empty or has other classes than the run, or the zoo has others for this dataset.
+        ValueError: If the held-out part is empty or has other classes than the run, or the zoo has others for this
+            dataset.
     """
     made_by = json.loads((run / "run.json").read_text(encoding="utf-8"))
     recipe, classes = made_by["recipe"], made_by.pop("classes")
@@ -113,8 +114,8 @@ def publish_modules(
 
     Args:
         run: Folder of a finished run of :func:`~ulsam_viz.training.frozen.train_modules`.
-        tests: What to measure on; the first gives the variant's figures, the others stand beside them: whole for the sets of
-            :data:`~ulsam_viz.zoo.test_sets.KNOWN_SETS`, accuracy alone for any other.
+        tests: What to measure on; the first gives the variant's figures, the others stand beside them: whole for the
+            sets of :data:`~ulsam_viz.zoo.test_sets.KNOWN_SETS`, accuracy alone for any other.
         data_root: Folder of their data.
         checkpoints: Folder of the zoo.
         role: Variants enter with their weights, repeats with their figures alone.
@@ -135,7 +136,9 @@ def publish_modules(
     load_weights(network, weights, load_base(base.name))
     network = optimize(network.eval()).to(device)
     main, *others = tests
-    metrics = _measure(network, main.find(data_root, classes), base.preprocessing, quiet=quiet) | {"measured_on": main.title}
+    metrics = _measure(network, main.find(data_root, classes), base.preprocessing, quiet=quiet) | {
+        "measured_on": main.title
+    }
     metrics["others"] = [
         {
             "measured_on": t.title,
@@ -229,8 +232,8 @@ def _enter(
 def enter_figures(manifest: Path, name: str, figures: Mapping[str, Any], title: str) -> None:
     """Enter figures on other test pictures as a variant's own; those it had become the first of its ``others``.
 
-    Its calibration keeps the temperature alone, because all else in it was measured on the pictures before; ``calibrate --known``
-    measures that again.
+    Its calibration keeps the temperature alone, because all else in it was measured on the pictures before; ``calibrate
+    --known`` measures that again.
 
     Args:
         manifest: The zoo's file; nothing else in it is changed.
@@ -277,7 +280,10 @@ def lineage(run: Path) -> dict[str, Any]:
 
 
 def _same_run(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    """Return whether two repeats are of the same variant, seed and precision; the later one then replaces the earlier."""
+    """Return whether two repeats are of the same variant, seed and precision.
+
+    The later one then replaces the earlier.
+    """
     ours, theirs = ((r["name"], r["made_by"]["recipe"]["seed"], precision_of(r["made_by"])) for r in (a, b))
     return ours == theirs
 

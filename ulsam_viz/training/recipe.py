@@ -18,8 +18,8 @@ Stages = tuple[tuple[int, int], ...]
 class Recipe:
     """Settings of one run; together with the data and the code they determine the weights.
 
-    Each is an option of ``train``, whose type, default and help are those that stand here (:mod:`.options`). The defaults train
-    a network from random weights on Caltech-101.
+    Each is an option of ``train``, whose type, default and help are those that stand here (:mod:`.options`). The
+    defaults train a network from random weights on Caltech-101.
 
     Attributes:
         backbone: Family of the network.
@@ -35,8 +35,8 @@ class Recipe:
         min_area: Smallest share of the picture that a random crop keeps.
         jitter: Largest relative change of brightness, contrast and saturation.
         seed: Of initialisation, order and augmentation.
-        init: Weights to start from, a safetensors file, of which the record keeps the name; ``"imagenet"``: torchvision's of
-            MobileNet-V2 1.0, downloaded once; None: random ones.
+        init: Weights to start from, a safetensors file, of which the record keeps the name; ``"imagenet"``:
+            torchvision's of MobileNet-V2 1.0, downloaded once; None: random ones.
         precision: Of training, on a GPU without TensorFloat-32; ``"bfloat16"`` runs the forward pass in autocast.
     """
 
@@ -61,7 +61,9 @@ class Recipe:
             raise ValueError(f"unknown backbone '{self.backbone}': use {' or '.join(BACKBONES)}")
         for epochs, size in self.stages:
             if epochs < 1 or size < 32 or size % 32:
-                raise ValueError(f"a stage has at least one epoch and a side that is a multiple of 32, not {epochs} x {size}")
+                raise ValueError(
+                    f"a stage has at least one epoch and a side that is a multiple of 32, not {epochs} x {size}"
+                )
         if self.batch < 2:
             raise ValueError("batch must be at least 2, for BatchNorm")
         if self.precision not in ("float32", "bfloat16"):
@@ -94,7 +96,9 @@ def parse_stages(text: str) -> Stages:
     try:
         return tuple((int(epochs), int(size)) for epochs, size in (stage.split("x") for stage in text.split(",")))
     except ValueError as error:
-        raise ValueError(f"--stages is EPOCHSxSIDE[,EPOCHSxSIDE...], for instance 20x128,6x192, not '{text}'") from error
+        raise ValueError(
+            f"--stages is EPOCHSxSIDE[,EPOCHSxSIDE...], for instance 20x128,6x192, not '{text}'"
+        ) from error
 
 
 def stages_text(stages: Stages) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-#: Neither the subject itself, nor a kind of it, nor what it is a kind of, is one of ImageNet-1K's classes. Left out are those where one
-#: may argue: bonsai (pot), ceiling_fan (electric fan), ewer (pitcher), ketch (yawl), minaret (mosque), pagoda (stupa), watch
-#: (digital watch), wild_cat (lynx, tiger cat) and windsor_chair (other chairs).
+#: Neither the subject itself, nor a kind of it, nor what it is a kind of, is one of ImageNet-1K's classes. Left out are
+#: those where one may argue: bonsai (pot), ceiling_fan (electric fan), ewer (pitcher), ketch (yawl), minaret (mosque),
+#: pagoda (stupa), watch (digital watch), wild_cat (lynx, tiger cat) and windsor_chair (other chairs).
 OUTSIDE_IMAGENET = frozenset(
     [
         "Faces",

@@ -53,13 +53,13 @@ class PlannedRun:
 def read_zoo_file(path: Path) -> list[PlannedRun]:
     """Read the runs of a zoo file, in order. One that is not there is looked for among those that ship, by its name.
 
-    A run takes the file's ``[defaults]`` where it says nothing; with ``freeze_base``, which trains modules in a frozen base,
-    its ``[frozen_defaults]``. ``groups``, ``seed``, ``module`` and ``layers`` may be lists
-    (of lists, for ``layers``): the entry then stands for one run each, in all combinations, and its name holds ``{g}``,
-    ``{seed}``, ``{module}`` and ``{layers}``. With ``publish = true`` the first of several seeds enters the zoo with its weights, the
-    others with their figures alone; with ``"figures"`` those of the first do so too. With ``study`` all of that belongs to an
-    experiment beside the zoo. Figures alone has also a plain network with ``publish = "control of instead"``, which is what
-    networks with modules instead of layers are compared with.
+    A run takes the file's ``[defaults]`` where it says nothing; with ``freeze_base``, which trains modules in a frozen
+    base, its ``[frozen_defaults]``. ``groups``, ``seed``, ``module`` and ``layers`` may be lists (of lists, for
+    ``layers``): the entry then stands for one run each, in all combinations, and its name holds ``{g}``, ``{seed}``,
+    ``{module}`` and ``{layers}``. With ``publish = true`` the first of several seeds enters the zoo with its weights,
+    the others with their figures alone; with ``"figures"`` those of the first do so too. With ``study`` all of that
+    belongs to an experiment beside the zoo. Figures alone has also a plain network with ``publish = "control of
+    instead"``, which is what networks with modules instead of layers are compared with.
 
     Raises:
         TrainingError: If the file cannot be read, names an unknown setting, or starts a run from a later one.
@@ -80,7 +80,9 @@ def read_zoo_file(path: Path) -> list[PlannedRun]:
         if not isinstance(layers[0], list):
             layers = [layers]
         for seed, places, module, g in itertools.product(seeds, layers, modules, groups):
-            run = _planned(entry | {"seed": seed, "layers": places, "module": module, "groups": g}, seed != seeds[0], path)
+            run = _planned(
+                entry | {"seed": seed, "layers": places, "module": module, "groups": g}, seed != seeds[0], path
+            )
             if run.init and not _is_checkpoint(run.init) and run.init not in {r.name for r in runs}:
                 raise TrainingError(f"'{path}': run '{run.name}' starts from '{run.init}', which is not an earlier run")
             runs.append(run)
@@ -124,7 +126,9 @@ def _planned_modules(
     if role and not tests:
         raise ValueError("what is published is measured: name its test sets")
     sources = tuple(Source(**source) for source in entry.pop("mixture"))
-    recipe = ModuleRecipe(entry.pop("freeze_base"), placement, sources, feature_layers=tuple(entry.pop("feature_layers")), **entry)
+    recipe = ModuleRecipe(
+        entry.pop("freeze_base"), placement, sources, feature_layers=tuple(entry.pop("feature_layers")), **entry
+    )
     return PlannedRun(name, recipe, "", None, role, study, tests=tests)
 
 
@@ -155,7 +159,10 @@ def train_zoo(path: Path, data_root: Path, runs_folder: Path, checkpoints: Path,
                 _carry_out(run, folder, init, data_root, execution)
                 if run.role and team.leads and not _is_published(folder, checkpoints, run.study):
                     record = _publish(run, folder, data_root, checkpoints, run.role, execution.device)
-                    print(f"{run.name}: top-1 {record['metrics']['top1']} %, top-5 {record['metrics']['top5']} %", flush=True)
+                    print(
+                        f"{run.name}: top-1 {record['metrics']['top1']} %, top-5 {record['metrics']['top5']} %",
+                        flush=True,
+                    )
         if len(waiting) == len(pending):
             time.sleep(5)
         pending = waiting
@@ -171,10 +178,18 @@ def _carry_out(run: PlannedRun, folder: Path, init: Path | None, data_root: Path
     if isinstance(run.recipe, ModuleRecipe):
         train_modules(run.recipe, data_root, folder, features_folder=folder.parent, execution=execution)
     else:
-        train(run.recipe, find_split(run.recipe.dataset, data_root / run.data).train, folder, init=init, execution=execution)
+        train(
+            run.recipe,
+            find_split(run.recipe.dataset, data_root / run.data).train,
+            folder,
+            init=init,
+            execution=execution,
+        )
 
 
-def _publish(run: PlannedRun, folder: Path, data_root: Path, checkpoints: Path, role: Role, device: str) -> dict[str, Any]:
+def _publish(
+    run: PlannedRun, folder: Path, data_root: Path, checkpoints: Path, role: Role, device: str
+) -> dict[str, Any]:
     if isinstance(run.recipe, ModuleRecipe):
         return publish_modules(folder, run.tests, data_root, checkpoints, role=role, study=run.study, device=device)
     held_out = find_pictures(run.recipe.dataset, data_root / run.data, "test")
@@ -183,7 +198,9 @@ def _publish(run: PlannedRun, folder: Path, data_root: Path, checkpoints: Path, 
 
 @contextmanager
 def _claimed(folder: Path, init: Path | None, team: Team) -> Iterator[bool]:
-    """Keep others out of a run and yield True in all processes of the team, or False: others are at it or at its start."""
+    """Keep others out of a run and yield True in all processes of the team, or False: others are at it or at its
+    start.
+    """
     with ExitStack() as stack:
         claimed = init is None or init.exists()
         if team.leads and claimed:

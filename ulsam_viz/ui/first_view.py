@@ -1,4 +1,6 @@
-"""The first view: what the app opens on, computed beforehand, is on the screen while torch and the network are being loaded."""
+"""The first view: what the app opens on, computed beforehand, is on the screen while torch and the network are being
+loaded.
+"""
 
 from __future__ import annotations
 
@@ -63,21 +65,27 @@ class FirstView:
 def read_first_view(file: Path = FILE) -> FirstView:
     """Read what ``python -m assets.make_first_view`` wrote."""
     record = json.loads(file.read_text(encoding="utf-8"))
-    settings: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in record["preprocessing"].items()}
+    settings: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in record["preprocessing"].items()
+    }
     answers = [Answer(**answer) for answer in record["answers"]]
     maps = np.array(record["maps"], dtype=np.float32)
     return FirstView(**(record | {"preprocessing": Preprocessing(**settings), "answers": answers, "maps": maps}))
 
 
 def is_first_view() -> bool:
-    """Return whether a visitor in a browser has just opened the app, and asks for nothing else than what it opens on."""
+    """Return whether a visitor in a browser has just opened the app, and asks for nothing else than what it opens
+    on.
+    """
     first = _BEGUN not in st.session_state
     st.session_state[_BEGUN] = True
     return first and bool(st.context.headers) and not st.query_params and opens_on_it()
 
 
 def opens_on_it() -> bool:
-    """Return whether the app will open on the network that the view was computed with: no other zoo, and its base installed."""
+    """Return whether the app will open on the network that the view was computed with: no other zoo, and its base
+    installed.
+    """
     if os.environ.get("ULSAM_VIZ_CHECKPOINTS"):
         return False
     try:
@@ -96,7 +104,9 @@ def show_first_view() -> None:
         st.subheader("Picture")
     head, maps = st.container(), st.container()
     with head, st.container(horizontal=True, vertical_alignment="center", gap="small"), st.container(width="stretch"):
-        show_strip(view.sample.title, crop, view.network, view.about, view.answers, key="answer", on_target=_take_target)
+        show_strip(
+            view.sample.title, crop, view.network, view.about, view.answers, key="answer", on_target=_take_target
+        )
     with maps, st.container():
         layer = Layer(view.layer, view.channels, view.maps)
         show_layer(layer, all_scales({view.layer: view.maps})[view.layer], crop, chosen=None, alone=True)

@@ -17,8 +17,8 @@ PATHS = ("", *(title.lower() for title in TITLES[1:]), TITLES[0].lower())
 def app_pages() -> list[StreamlitPage]:
     """Return the pages in order.
 
-    Their functions run as part of the app's script, not as scripts of their own: Streamlit takes what another script's controls
-    wrote out of the address when the page changes, and Back would find it gone.
+    Their functions run as part of the app's script, not as scripts of their own: Streamlit takes what another script's
+    controls wrote out of the address when the page changes, and Back would find it gone.
     """
     return [_page(title, path) for title, path in zip(TITLES, PATHS, strict=False)]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError
 from importlib import import_module
 
-# Plotly looks at pandas wherever it finds it, in a thread too in which another has only begun to import it: two first visitors
-# of a server would meet an error. Here the import is whole before any page draws.
+# Plotly looks at pandas wherever it finds it, in a thread too in which another has only begun to import it: two first
+# visitors of a server would meet an error. Here the import is whole before any page draws.
 import pandas  # noqa: F401
 import streamlit as st
 import torch
@@ -22,7 +22,9 @@ from .run.session import is_full, is_there, pending
 from .run.state import keep_choices
 
 # Each page is `show` of the module `page` in the folder of its title.
-_SHOWS: dict[str, Callable[[], None]] = {title: import_module(f".{title.lower()}.page", __package__).show for title in TITLES}
+_SHOWS: dict[str, Callable[[], None]] = {
+    title: import_module(f".{title.lower()}.page", __package__).show for title in TITLES
+}
 
 
 def show_page(title: str) -> None:

@@ -1,1 +1,3 @@
-"""Trained networks: their records and files, pretrained backbones, the user's own networks and checkpoints of others."""
+"""Trained networks: their records and files, pretrained backbones, the user's own networks and checkpoints of
+others.
+"""

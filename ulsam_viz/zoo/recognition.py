@@ -12,7 +12,14 @@ from ..models.backbones import BACKBONES
 from ..models.network import Mode, Network, Placement
 from ..models.others import OTHERS
 from ..models.ulsam import GAINS, Gain
-from .other_layouts import STEM_KEEPS_SIZE, Recognised, check_pictures, not_understood, recognise_foreign, width_candidates
+from .other_layouts import (
+    STEM_KEEPS_SIZE,
+    Recognised,
+    check_pictures,
+    not_understood,
+    recognise_foreign,
+    width_candidates,
+)
 from .variants import CheckpointError
 
 __all__ = ["Recognised", "recognise"]
@@ -45,7 +52,9 @@ def recognise(
         CheckpointError: If it is none of the networks known here; the message says which keys were not understood.
     """
     metadata = metadata or {}
-    named = metadata.get("gain") or ("normalised" if metadata.get("variant", "").endswith("-normalised") else "published")
+    named = metadata.get("gain") or (
+        "normalised" if metadata.get("variant", "").endswith("-normalised") else "published"
+    )
     if named not in GAINS:
         raise CheckpointError(f"its metadata names the gain '{named[:40]}'; there are {', '.join(GAINS)}")
     used: Gain = gain or ("normalised" if named == "normalised" else "published")
@@ -65,14 +74,20 @@ def recognise(
 
 
 def _is_ours(tensors: Mapping[str, Tensor]) -> bool:
-    """Return whether names are those of :class:`~ulsam_viz.models.network.Network`: layers count from 1, the classifier is one."""
-    first = any(key.startswith("layers.1.") for key in tensors) and not any(key.startswith("layers.0.") for key in tensors)
+    """Return whether names are those of :class:`~ulsam_viz.models.network.Network`: layers count from 1, the classifier
+    is one.
+    """
+    first = any(key.startswith("layers.1.") for key in tensors) and not any(
+        key.startswith("layers.0.") for key in tensors
+    )
     return first and "classifier.weight" in tensors
 
 
 def _as_trained_here(key: str) -> str:
     """Name a tensor of ours that :func:`~ulsam_viz.models.adapter.insert_ulsam` renamed as it was before."""
-    return re.sub(r"^layers\.(\d+)\.attention\.", r"attention.\1.", re.sub(r"^layers\.(\d+)\.layer\.", r"layers.\1.", key))
+    return re.sub(
+        r"^layers\.(\d+)\.attention\.", r"attention.\1.", re.sub(r"^layers\.(\d+)\.layer\.", r"layers.\1.", key)
+    )
 
 
 def _recognise_ours(tensors: Mapping[str, Tensor], *, gain: Gain, layers: Sequence[int] | None) -> Recognised:
@@ -91,9 +106,13 @@ def _recognise_ours(tensors: Mapping[str, Tensor], *, gain: Gain, layers: Sequen
 def _network_of(tensors: Mapping[str, Tensor]) -> tuple[type[Network], float]:
     """Find the backbone whose names are nearest, and the width that has these shapes."""
     trunk = {key: value for key, value in tensors.items() if key.startswith(("layers.", "head."))}
-    replaced = {key.split(".")[1] for key in tensors if key.startswith("attention.")} - {key.split(".")[1] for key in trunk}
+    replaced = {key.split(".")[1] for key in tensors if key.startswith("attention.")} - {
+        key.split(".")[1] for key in trunk
+    }
     usual = {network: _shapes_at(network, 1.0) for network in BACKBONES.values()}
-    expected = {n: {key for key in shapes if key.split(".")[1] not in replaced or key[0] == "h"} for n, shapes in usual.items()}
+    expected = {
+        n: {key for key in shapes if key.split(".")[1] not in replaced or key[0] == "h"} for n, shapes in usual.items()
+    }
     nearest = min(expected, key=lambda n: len(trunk.keys() - expected[n]))
     alike = [n for n, names in expected.items() if trunk.keys() == names] or [nearest]
     for network in alike:
@@ -135,9 +154,13 @@ def _placement_of(tensors: Mapping[str, Tensor], network: type[Network], width: 
             parts.setdefault(int(number[:9]), {})[name] = value
     if not parts:
         return None
-    replaced = {n for n in parts if not any(key.startswith(f"layers.{n}.") for key in tensors)} if len(parts) <= 32 else set()
+    replaced = (
+        {n for n in parts if not any(key.startswith(f"layers.{n}.") for key in tensors)} if len(parts) <= 32 else set()
+    )
     if replaced and replaced != parts.keys():
-        raise CheckpointError("some of its modules replace a layer and others follow one; a network here has them all alike")
+        raise CheckpointError(
+            "some of its modules replace a layer and others follow one; a network here has them all alike"
+        )
     mode: Mode = "instead" if replaced else "after"
     first = parts[min(parts)]
     try:
@@ -149,5 +172,7 @@ def _placement_of(tensors: Mapping[str, Tensor], network: type[Network], width: 
         with torch.device("meta"):
             network(width, 1, placement)
     except (ValueError, StopIteration, TypeError) as error:
-        raise CheckpointError(f"its modules do not fit its layers: {error or 'they are of no kind known here'}") from error
+        raise CheckpointError(
+            f"its modules do not fit its layers: {error or 'they are of no kind known here'}"
+        ) from error
     return placement

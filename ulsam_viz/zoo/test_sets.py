@@ -1,4 +1,6 @@
-"""The test sets of networks on a base that others trained: what each is called in a figure's record, and how it was chosen."""
+"""The test sets of networks on a base that others trained: what each is called in a figure's record, and how it was
+chosen.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +30,17 @@ KNOWN_SETS = (
         "flickr-photos",
         "numbered",
         "CC BY photographs from Flickr",
-        "These photographs have ImageNet's labels and are no part of ImageNet. They were chosen for the NIPS 2017 competition on adversarial examples "
-        "(every second picture of its development set), so they are easier than ImageNet's validation set: no claim about ImageNet.",
+        "These photographs have ImageNet's labels and are no part of ImageNet. They were chosen for the NIPS 2017 "
+        "competition on adversarial examples "
+        "(every second picture of its development set), so they are easier than ImageNet's validation set: no claim "
+        "about ImageNet.",
     ),
     KnownSet(
         "imagenet-photos",
         "numbered",
         "training photographs of the base",
-        "These photographs, one of every second class, are from ImageNet's training part, on which the base was trained, so their figures are "
+        "These photographs, one of every second class, are from ImageNet's training part, on which the base was "
+        "trained, so their figures are "
         "too good for new pictures.",
     ),
 )

@@ -1,6 +1,7 @@
 """A user's networks: checkpoints read in memory, and networks entered beside the zoo.
 
-A file may come from anywhere. It is read by :mod:`.files`, recognised by :mod:`.recognition`, and run once before anybody sees it.
+A file may come from anywhere. It is read by :mod:`.files`, recognised by :mod:`.recognition`, and run once before
+anybody sees it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,16 @@ from ..models.ulsam import Gain
 from .checkpoint_files import MAX_BYTES, read_weights, shortened
 from .live_model import ONE_OUTPUT
 from .recognition import Recognised, recognise
-from .variants import MANIFEST_FORMAT, CheckpointError, Variant, build_network, get_variant, list_variants, load_weights, own_folder
+from .variants import (
+    MANIFEST_FORMAT,
+    CheckpointError,
+    Variant,
+    build_network,
+    get_variant,
+    list_variants,
+    load_weights,
+    own_folder,
+)
 from .wrappers import Kind
 
 #: The largest input that is tried: a pass takes a second or two then.
@@ -41,7 +51,8 @@ class OwnNetwork:
 
     Attributes:
         variant: Its record; without metrics, and without a path as long as it is in memory alone.
-        network: In eval mode, float32, on the CPU, in training form; :func:`~ulsam_viz.models.optimize.optimize` makes it fast.
+        network: In eval mode, float32, on the CPU, in training form; :func:`~ulsam_viz.models.optimize.optimize` makes
+            it fast.
         weights: Our names -> tensors as a checkpoint of ours holds them, float16 or float32.
         layout: Whose names its tensors had, for people.
         notes: What was assumed, a sentence each.
@@ -76,14 +87,18 @@ def read_checkpoint(
         gain: Of its ULSAM modules; None takes what the file says, or the published one.
         layers: Layers of its modules, where the file leaves them open.
         eps: Of the norms of other people's files, if not 1e-5.
-        kind: Which weights are taken where the file holds raw ones and their average: ``"raw"`` or ``"ema"``, the default.
-        stem_stride: What its first convolution divides the picture's sides by; a file does not tell, and only 2 can be shown.
+        kind: Which weights are taken where the file holds raw ones and their average: ``"raw"`` or ``"ema"``, the
+            default.
+        stem_stride: What its first convolution divides the picture's sides by; a file does not tell, and only 2 can be
+            shown.
 
     Returns:
-        The network and its record, after keys, shapes, dtypes and values were checked and one picture of noise went through.
+        The network and its record, after keys, shapes, dtypes and values were checked and one picture of noise went
+        through.
 
     Raises:
-        CheckpointError: If the file cannot be used, with the reason in one sentence. Nothing else is raised for what a file holds.
+        CheckpointError: If the file cannot be used, with the reason in one sentence. Nothing else is raised for what a
+            file holds.
     """
     tensors = read_weights(data, filename, kind=kind)
     shown = shortened(PurePath(filename).name)
@@ -99,7 +114,9 @@ def read_checkpoint(
             input_size=preprocessing.input_size,
             stem_stride=stem_stride,
         )
-        variant = _variant(data, filename, found, _class_names(classes, found.classes), preprocessing, eps, tensors.taken)
+        variant = _variant(
+            data, filename, found, _class_names(classes, found.classes), preprocessing, eps, tensors.taken
+        )
         weights = _as_kept(found.weights)
         network = build_network(variant)
         load_weights(network, weights, dtype=next(iter(weights.values())).dtype)
@@ -110,13 +127,19 @@ def read_checkpoint(
     except MemoryError as error:
         raise CheckpointError(f"'{shown}' cannot be used: it needs more memory than there is") from error
     except Exception as error:  # shapes of others' making meet code that was not written for them
-        raise CheckpointError(f"'{shown}' cannot be used: its tensors do not fit together ({type(error).__name__})") from error
-    return OwnNetwork(variant, network, weights, found.layout, (*([tensors.note] if tensors.note else []), *found.notes))
+        raise CheckpointError(
+            f"'{shown}' cannot be used: its tensors do not fit together ({type(error).__name__})"
+        ) from error
+    return OwnNetwork(
+        variant, network, weights, found.layout, (*([tensors.note] if tensors.note else []), *found.notes)
+    )
 
 
 def _check_preprocessing(preprocessing: Preprocessing, eps: float | None) -> None:
     if preprocessing.input_size > MAX_INPUT:
-        raise CheckpointError(f"its input of {preprocessing.input_size} px is too large; at most {MAX_INPUT} px can be shown")
+        raise CheckpointError(
+            f"its input of {preprocessing.input_size} px is too large; at most {MAX_INPUT} px can be shown"
+        )
     if not all(map(math.isfinite, (*preprocessing.mean, *preprocessing.std))) or min(preprocessing.std) <= 0:
         raise CheckpointError("its mean and std must be finite numbers, and std above 0")
     if eps is not None and not 0 <= eps < 1:
@@ -178,7 +201,9 @@ def _dtype_of(weights: Mapping[str, Tensor]) -> str:
 def _as_kept(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors of a checkpoint of ours: float16 if all are, else float32, each with bytes of its own."""
     dtype = getattr(torch, _dtype_of(weights))
-    return {key: value.detach().to(dtype).clone(memory_format=torch.contiguous_format) for key, value in weights.items()}
+    return {
+        key: value.detach().to(dtype).clone(memory_format=torch.contiguous_format) for key, value in weights.items()
+    }
 
 
 def _try_out(network: Network, size: int) -> None:
@@ -204,7 +229,8 @@ def read_classes(file: Path) -> tuple[str, ...]:
         lines.pop()
     if not lines or not all(lines):
         raise CheckpointError(
-            f"'{file}' must hold one class name a line, by output number; {'line ' + str(lines.index('') + 1) + ' is empty' if lines else 'it holds none'}"
+            f"'{file}' must hold one class name a line, by output number; "
+            f"{'line ' + str(lines.index('') + 1) + ' is empty' if lines else 'it holds none'}"
         )
     return tuple(lines)
 
@@ -268,7 +294,12 @@ def _enter(read: OwnNetwork, wish: str | None, folder: Path) -> OwnNetwork:
             path = folder / f"{name}.safetensors"
             made_by = {**read.variant.made_by, "added": datetime.now(UTC).isoformat(timespec="seconds")}
             variant = replace(
-                read.variant, name=name, dataset=name, path=path, sha256=hashlib.sha256(data).hexdigest(), made_by=made_by
+                read.variant,
+                name=name,
+                dataset=name,
+                path=path,
+                sha256=hashlib.sha256(data).hexdigest(),
+                made_by=made_by,
             )
             manifest["classes"][name] = list(variant.classes)
             manifest["variants"].append(_record(variant))

@@ -43,7 +43,10 @@ STUDIES = ("gain", "start")
 
 
 class CheckpointError(ValueError):
-    """A manifest or checkpoint that is missing, damaged or not what it says; the message names the file and the reason."""
+    """A manifest or checkpoint that is missing, damaged or not what it says.
+
+    The message names the file and the reason.
+    """
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,10 @@ class Calibration:
     """What is known of a network's answers; :mod:`ulsam_viz.training.calibrate` measures it.
 
     Attributes:
-        temperature: Divides the logits before the softmax, so that probabilities are right as often as they say; 1 leaves
-            them as they are.
-        ece: Expected calibration error on the test pictures with that temperature, in %; None where it was not measured.
+        temperature: Divides the logits before the softmax, so that probabilities are right as often as they say; 1
+            leaves them as they are.
+        ece: Expected calibration error on the test pictures with that temperature, in %; None where it was not
+            measured.
         known: How far calibrated answers to the test pictures are spread (entropy, nats): smallest, deciles, largest.
         foreign: The same for pictures that show none of the classes; empty where there were none.
         warned: For other pictures, what they are and how many of them, in %, get the warning that no class may fit.
@@ -78,23 +82,26 @@ class Variant:
         classes: Class names by output number.
         preprocessing: Size and normalisation of its input.
         metrics: Figures on its test pictures: ``top1``, ``top5`` (%), ``ece``, ``pictures`` and which they are
-            (``measured_on``; by default held-out pictures of its dataset), and ``attention`` by layer. An own network's may all
+            (``measured_on``; by default held-out pictures of its dataset), and ``attention`` by layer. An own network's
+            may all
             be missing: see :meth:`figure`.
         made_by: Data, recipe, seed, code version and time of the training run.
         dataset: What it was trained on, which names the classes.
         path: The checkpoint file; None where the network is its base and nothing else, and where only figures are kept.
         sha256: Of the checkpoint file, or of the base's.
-        base: Name of the frozen base, see :data:`~ulsam_viz.zoo.pretrained.BASES`: the file then holds the modules alone. None
-            where it holds the whole network.
+        base: Name of the frozen base, see :data:`~ulsam_viz.zoo.pretrained.BASES`: the file then holds the modules
+            alone. None where it holds the whole network.
         base_sha256: Of the base that the modules were trained in; "" without one.
-        repeats: Records (``metrics``, ``made_by``) of the same training with other seeds, whose weights do not ship; those
-            that were measured on the same pictures.
-        elsewhere: The same network with its figures on other test pictures, and the repeats that were measured on those:
-            figures of different pictures are never pooled.
-        control: Where the plain variant is not the control, the records of the plain network that is, one a seed: trained as
-            long from the same start (normalised gain), or as long from a base of its own (modules instead of layers).
+        repeats: Records (``metrics``, ``made_by``) of the same training with other seeds, whose weights do not ship;
+            those that were measured on the same pictures.
+        elsewhere: The same network with its figures on other test pictures, and the repeats that were measured on
+            those: figures of different pictures are never pooled.
+        control: Where the plain variant is not the control, the records of the plain network that is, one a seed:
+            trained as long from the same start (normalised gain), or as long from a base of its own (modules instead of
+            layers).
         calibration: How its logits become probabilities, and what they tell of unknown subjects.
-        own: The user entered it, see :mod:`ulsam_viz.zoo.user_networks`; its dataset is then its own name, so it is pooled with no other.
+        own: The user entered it, see :mod:`ulsam_viz.zoo.user_networks`; its dataset is then its own name, so it is
+            pooled with no other.
         weights: The tensors themselves, where the network is in memory alone.
         dtype: Of the file's tensors: ``"float16"``, which all of the zoo have, or an own network's ``"float32"``.
     """
@@ -122,7 +129,10 @@ class Variant:
 
     @property
     def key(self) -> str:
-        """What results may be kept by: equal keys, the same answers. (A wrong manifest may give two networks one file.)"""
+        """What results may be kept by: equal keys, the same answers.
+
+        (A wrong manifest may give two networks one file.)
+        """
         return f"{self.name} {self.sha256} {self.calibration.temperature}"
 
     @property
@@ -218,7 +228,9 @@ def pictures_of(metrics: Mapping[str, Any]) -> str:
 
 
 def own_folder() -> Path:
-    """Return where the user's own networks are kept: ``ULSAM_VIZ_OWN``, or a folder where the system keeps a user's data."""
+    """Return where the user's own networks are kept: ``ULSAM_VIZ_OWN``, or a folder where the system keeps a user's
+    data.
+    """
     if named := os.environ.get("ULSAM_VIZ_OWN"):
         return Path(named)
     home = Path(os.path.expanduser("~"))
@@ -232,7 +244,9 @@ def own_folder() -> Path:
 
 
 def folders() -> list[Path]:
-    """Return all folders with networks: the zoo, others that ``ULSAM_VIZ_CHECKPOINTS`` names, and the user's own if it is there."""
+    """Return all folders with networks: the zoo, others that ``ULSAM_VIZ_CHECKPOINTS`` names, and the user's own if it
+    is there.
+    """
     own = own_folder()
     found = [CHECKPOINTS, *_MORE, *([own] if os.path.exists(own / "manifest.json") else [])]
     return list(dict.fromkeys(found))
@@ -244,11 +258,12 @@ def list_variants(folder: Path | None = None, *, study: str | None = None) -> li
     Args:
         folder: Folder with ``manifest.json`` and the checkpoints it names; None for the zoo and what stands beside it.
             A folder beside the zoo whose manifest is damaged is left out, and :func:`problems` says why.
-        study: Networks of an experiment beside the zoo, some of which are figures alone: ``"gain"``, ``"start"``; the zoo's
-            own otherwise.
+        study: Networks of an experiment beside the zoo, some of which are figures alone: ``"gain"``, ``"start"``; the
+            zoo's own otherwise.
 
     Returns:
-        All variants: those with weights of their own, then those on a base; by backbone and width, the plain control first, then by
+        All variants: those with weights of their own, then those on a base; by backbone and width, the plain control
+            first, then by
         mode, layers and groups.
 
     Raises:
@@ -329,11 +344,17 @@ def _order(variant: Variant) -> tuple[Any, ...]:
         variant.backbone,
         variant.width,
         p is not None,
-        *((p.mode, p.module != "ulsam", p.gain != "published", len(p.layers), p.layers, p.groups, p.module) if p else ()),
+        *(
+            (p.mode, p.module != "ulsam", p.gain != "published", len(p.layers), p.layers, p.groups, p.module)
+            if p
+            else ()
+        ),
     )
 
 
-def _variant_from(record: Mapping[str, Any], part: Mapping[str, Any], manifest: Mapping[str, Any], folder: Path) -> Variant:
+def _variant_from(
+    record: Mapping[str, Any], part: Mapping[str, Any], manifest: Mapping[str, Any], folder: Path
+) -> Variant:
     file, base = record["file"], record.get("base")
     if file is None and base is None and part is manifest:
         raise ValueError(f"'{record['name']}' has neither a file nor a base")
@@ -350,7 +371,9 @@ def _variant_from(record: Mapping[str, Any], part: Mapping[str, Any], manifest: 
         raise ValueError(f"'{record['name']}' has no {', '.join(sorted(missing))}")
     placement, dataset = placement_from(record["placement"]), record["classes"]
     repeats = [
-        r for r in part.get("repeats", []) if r["name"] == record["name"] and _differ_by_seed(r["made_by"], record["made_by"])
+        r
+        for r in part.get("repeats", [])
+        if r["name"] == record["name"] and _differ_by_seed(r["made_by"], record["made_by"])
     ]
     variant = Variant(
         name=str(record["name"]),
@@ -372,11 +395,14 @@ def _variant_from(record: Mapping[str, Any], part: Mapping[str, Any], manifest: 
         own=own,
         dtype=dtype,
     )
-    others = [metrics for metrics in record["metrics"].get("others", ()) if "attention" in metrics]  # others have accuracies alone
+    # others have accuracies alone
+    others = [metrics for metrics in record["metrics"].get("others", ()) if "attention" in metrics]
     return replace(variant, elsewhere=tuple(_with_figures(variant, metrics, repeats) for metrics in others))
 
 
-def _measured_on_the_same(metrics: Mapping[str, Any], repeats: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+def _measured_on_the_same(
+    metrics: Mapping[str, Any], repeats: Sequence[Mapping[str, Any]]
+) -> tuple[Mapping[str, Any], ...]:
     """Return the records of repeats whose figures are of the same pictures."""
     return tuple(r for r in repeats if pictures_of(r["metrics"]) == pictures_of(metrics))
 
@@ -417,15 +443,21 @@ def _calibration_from(record: Mapping[str, Any]) -> Calibration:
 
 
 def _differ_by_seed(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Return whether two runs have the same start, data and settings, and other seeds: only then is their spread a noise level."""
+    """Return whether two runs have the same start, data and settings, and other seeds: only then is their spread a
+    noise level.
+    """
     ours, theirs = (
-        {**run["recipe"], "seed": None, "init_sha256": run["init_sha256"], "precision": precision_of(run)} for run in (a, b)
+        {**run["recipe"], "seed": None, "init_sha256": run["init_sha256"], "precision": precision_of(run)}
+        for run in (a, b)
     )
     return ours == theirs and a["recipe"]["seed"] != b["recipe"]["seed"]
 
 
 def precision_of(run: Mapping[str, Any]) -> str:
-    """Return the precision that a run was trained in; older records name it beside the recipe, the oldest not at all."""
+    """Return the precision that a run was trained in.
+
+    Older records name it beside the recipe, the oldest not at all.
+    """
     precision: str = run["recipe"].get("precision") or run.get("precision", "float32")
     return precision
 
@@ -455,7 +487,8 @@ def get_variant(name: str, folder: Path | None = None) -> Variant:
 def usual_variant() -> Variant:
     """Return the network that commands take where none is named, and the app opens on: of those that are there.
 
-    It knows most classes, and its modules stand where its backbone's usually do, with 4 groups; or as near to that as there is.
+    It knows most classes, and its modules stand where its backbone's usually do, with 4 groups; or as near to that as
+    there is.
 
     Raises:
         CheckpointError: If there is no network at all.
@@ -474,7 +507,8 @@ def usual_variant() -> Variant:
 
 
 def home_of(variant: Variant) -> tuple[Path, str]:
-    """Return the folder whose manifest holds a variant, and its name there, which is another where two zoos use one name.
+    """Return the folder whose manifest holds a variant, and its name there, which is another where two zoos use one
+    name.
 
     Raises:
         CheckpointError: If no folder that is shown holds it.
@@ -502,14 +536,16 @@ def build_network(variant: Variant) -> Network:
         with torch.device("meta"):
             return BACKBONES[variant.backbone](variant.width, len(variant.classes), variant.placement)
     except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
-        raise CheckpointError(f"variant '{variant.name}' cannot be used: no such network can be built ({error})") from error
+        raise CheckpointError(
+            f"variant '{variant.name}' cannot be used: no such network can be built ({error})"
+        ) from error
 
 
 def load_network(variant: Variant) -> Network:
     """Load a variant's weights into its training form.
 
-    The sha256 of the file and of the base, keys, shapes, dtype (float16; of own networks float32, too) and finiteness are
-    verified before a value is used.
+    The sha256 of the file and of the base, keys, shapes, dtype (float16; of own networks float32, too) and finiteness
+    are verified before a value is used.
 
     Returns:
         The network in eval mode, float32, on the CPU.
@@ -581,7 +617,9 @@ def load_weights(
             raise refuse(f"its checkpoint has values that are not finite in '{key}'")
     own_values = {key: value.float() for key, value in weights.items()}
     # Copies: a host that trains on must not change the base of all others.
-    network.load_state_dict(own_values | {key: value.clone() for key, value in inherited.items()} | counters, assign=True)
+    network.load_state_dict(
+        own_values | {key: value.clone() for key, value in inherited.items()} | counters, assign=True
+    )
 
 
 def load_variant(name: str, device: str | torch.device = "cpu") -> Network:
@@ -602,7 +640,10 @@ def load_variant(name: str, device: str | torch.device = "cpu") -> Network:
 
 
 def top1_standard_error(variant: Variant) -> float:
-    """Return one standard error of the variant's top-1, in points: the binomial sqrt(p (1 - p) / n); NaN where that is unknown."""
+    """Return one standard error of the variant's top-1, in points: the binomial sqrt(p (1 - p) / n).
+
+    NaN where that is unknown.
+    """
     if not {"top1", "pictures"} <= variant.metrics.keys():
         return math.nan
     p, n = variant.metrics["top1"] / 100, variant.metrics["pictures"]

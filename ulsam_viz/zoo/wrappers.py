@@ -1,4 +1,6 @@
-"""What training scripts put around a state dict: dictionaries, prefixes of names, and averages (EMA) beside the raw weights."""
+"""What training scripts put around a state dict: dictionaries, prefixes of names, and averages (EMA) beside the raw
+weights.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +33,12 @@ def choose_weights(found: object, wish: Kind | None = None) -> tuple[dict[str, T
 
     Args:
         found: What a file holds: a state dict, or a dictionary around one or two.
-        wish: Which are taken where raw ones and their average are there; None is the average, by which most scripts measure.
+        wish: Which are taken where raw ones and their average are there; None is the average, by which most scripts
+            measure.
 
     Returns:
-        Tensors by name, without what wrappers put before the names; which were taken, None where there was no choice; and a
-        sentence that says so, or "".
+        Tensors by name, without what wrappers put before the names; which were taken, None where there was no choice;
+        and a sentence that says so, or "".
 
     Raises:
         CheckpointError: If there is no state dict, or not the one that was wished for.
@@ -53,7 +56,8 @@ def choose_weights(found: object, wish: Kind | None = None) -> tuple[dict[str, T
     return (
         tensors,
         taken,
-        f"It holds raw weights and their average (EMA); the {title} were taken (to choose: --weights {other}, or “Its weights” on the page).",
+        f"It holds raw weights and their average (EMA); the {title} were taken (to choose: --weights {other}, or "
+        "“Its weights” on the page).",
     )
 
 
@@ -90,7 +94,9 @@ def _unwrapped(found: Mapping[Any, Any]) -> Mapping[Any, Any] | None:
 
 def _split_names(found: Mapping[Any, Any]) -> dict[Kind, Mapping[Any, Any]]:
     """Split one state dict whose names begin with ``model.`` and ``model_ema.``, as Lightning's do."""
-    averaged = {key: value for key, value in found.items() if isinstance(key, str) and _is_average(key.partition(".")[0])}
+    averaged = {
+        key: value for key, value in found.items() if isinstance(key, str) and _is_average(key.partition(".")[0])
+    }
     rest = {key: value for key, value in found.items() if key not in averaged}
     averaged = {key.partition(".")[2]: value for key, value in averaged.items() if "." in key}
     if not averaged or not rest:
@@ -111,8 +117,8 @@ def _tensors_of(found: Mapping[Any, Any]) -> dict[str, Tensor]:
 def plain_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Strip the prefixes that compilers, parallel wrappers and enclosing modules add to names, in any nesting.
 
-    ``_orig_mod.`` and ``module.`` go wherever they stand; ``model.`` and the like where all names begin so. Where two names would
-    become one, they stay as they are. Counters of averaging are left out.
+    ``_orig_mod.`` and ``module.`` go wherever they stand; ``model.`` and the like where all names begin so. Where two
+    names would become one, they stay as they are. Counters of averaging are left out.
     """
     kept = {k: v for k, v in tensors.items() if not (v.ndim == 0 and k.rpartition(".")[2] in _COUNTERS)}
     names = {key: _without(key.split(".")) for key in kept}

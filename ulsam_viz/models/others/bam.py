@@ -4,8 +4,8 @@
     Ms(x) = BN(conv1x1(conv3x3(conv3x3(conv1x1(x)))))                m -> m / 16 ... -> 1; the 3x3 ones with dilation 4
     out   = x + sigmoid(Mc + Ms) * x
 
-Between the layers of both branches stand BatchNorm and ReLU, as in the authors' code, of which the equations say nothing.
-(That code multiplies Mc and Ms; the paper adds them, and so does this.)
+Between the layers of both branches stand BatchNorm and ReLU, as in the authors' code, of which the equations say
+nothing. (That code multiplies Mc and Ms; the paper adds them, and so does this.)
 """
 
 from __future__ import annotations

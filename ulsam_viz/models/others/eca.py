@@ -1,6 +1,7 @@
 """ECA: Wang, Wu, Zhu, Li, Zuo, Hu, "ECA-Net", CVPR 2020, arXiv:1910.03151, equations 8 and 12.
 
-s = sigmoid(conv1d over channels(mean of x over places));  out = s * x       its kernel: the odd number next to (log2(m) + 1) / 2
+s = sigmoid(conv1d over channels(mean of x over places));  out = s * x       its kernel: the odd number next to (log2(m)
++ 1) / 2
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What modules of other papers have in common: features times a gain, which may differ by channel, by place or by both."""
+"""What modules of other papers have in common: features times a gain, which may differ by channel, by place or by
+both.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ class Gate(nn.Module):
     def attention(self, x: Tensor) -> Tensor:
         """Return where the gain is large, shape (N, 1, H, W): its mean over channels, scaled to sum to 1.
 
-        Times H * W it is the gain relative to its mean, which compares with ULSAM's; uniform where only channels are weighed.
+        Times H * W it is the gain relative to its mean, which compares with ULSAM's; uniform where only channels are
+        weighed.
         """
         return _shares(self.gate(x).expand_as(x))
 

@@ -13,7 +13,9 @@ from ..run.state import keep
 from ..widgets.tiles import Tile, show_tiles
 
 
-def choose_box(scene: Scene, name: str, heading: str, start: Box, *, of_picture: bool = False, covered: bool = False) -> Box:
+def choose_box(
+    scene: Scene, name: str, heading: str, start: Box, *, of_picture: bool = False, covered: bool = False
+) -> Box:
     """Let the visitor choose a rectangle of the crop, at least one pixel large.
 
     Args:
@@ -27,7 +29,10 @@ def choose_box(scene: Scene, name: str, heading: str, start: Box, *, of_picture:
     side = scene.variant.input_size
     picture = st.container()
     if of_picture and st.session_state.get(f"{name}-of") not in (None, scene.crop.key):
-        st.session_state[f"{name}-rows"], st.session_state[f"{name}-columns"] = (start.top, start.bottom), (start.left, start.right)
+        st.session_state[f"{name}-rows"], st.session_state[f"{name}-columns"] = (
+            (start.top, start.bottom),
+            (start.left, start.right),
+        )
     st.session_state[f"{name}-of"] = scene.crop.key
     rows = st.slider("Rows", 0, side, (start.top, start.bottom), key=keep(f"{name}-rows"), bind="query-params")
     columns = st.slider("Columns", 0, side, (start.left, start.right), key=keep(f"{name}-columns"), bind="query-params")
@@ -40,7 +45,9 @@ def choose_box(scene: Scene, name: str, heading: str, start: Box, *, of_picture:
                     name,
                     heading,
                     note="draw with the pointer, or move the sliders",
-                    drawing=draw_picture(cover(scene.crop, box, scene.variant.preprocessing) if covered else scene.crop),
+                    drawing=draw_picture(
+                        cover(scene.crop, box, scene.variant.preprocessing) if covered else scene.crop
+                    ),
                     role="picture",
                     ask="box",
                     mark=(top / side, left / side, (box.bottom - top) / side, (box.right - left) / side),
@@ -54,7 +61,9 @@ def choose_box(scene: Scene, name: str, heading: str, start: Box, *, of_picture:
 
 
 def cover(crop: ModelInput, box: Box, preprocessing: Preprocessing) -> ModelInput:
-    """Return the picture with a rectangle in the mean colour that inputs are normalised by, which is 0 to the network."""
+    """Return the picture with a rectangle in the mean colour that inputs are normalised by, which is 0 to the
+    network.
+    """
     pixels, tensor = crop.pixels.copy(), crop.tensor.clone()
     pixels[box.top : box.bottom, box.left : box.right] = np.round(255 * np.array(preprocessing.mean))
     tensor[:, :, box.top : box.bottom, box.left : box.right] = 0

@@ -56,7 +56,9 @@ def choose_crop(key: str, whole: Image.Image) -> Square | None:
 
 
 def _is_new_address() -> bool:
-    """Return whether the visitor opened the address, or went back or forward to it: else it says what this page wrote there."""
+    """Return whether the visitor opened the address, or went back or forward to it: else it says what this page wrote
+    there.
+    """
     first = not st.session_state.get("crop-read")
     st.session_state["crop-read"] = True
     return first or address.has_walked()
@@ -74,7 +76,10 @@ def _take_address(crops: dict[str, Square], key: str, size: tuple[int, int]) -> 
 
 
 def _choose(crops: dict[str, Square], key: str, values: Sequence[Any], size: tuple[int, int]) -> None:
-    """Make a square a picture's crop, or none where it is the centre; raise ValueError where it is no square of the picture."""
+    """Make a square a picture's crop, or none where it is the centre.
+
+    Raise ValueError where it is no square of the picture.
+    """
     square = Square.read(values, size)
     crops.pop(key, None)
     if square != Square.centre(size):

@@ -16,7 +16,13 @@ from ..run.scene import View
 from ..widgets import script
 
 _HERE = Path(script.__file__).parent
-_DEFAULT: Mapping[str, Any] = {"scale": "uniform", "colours": "viridis", "opacity": 0.65, "smooth": False, "blend": False}
+_DEFAULT: Mapping[str, Any] = {
+    "scale": "uniform",
+    "colours": "viridis",
+    "opacity": 0.65,
+    "smooth": False,
+    "blend": False,
+}
 _STATE = "display"
 
 
@@ -30,7 +36,11 @@ def current_view() -> View:
         _write_address()
         for name in ("scale", "colours"):
             if name in asked and asked[name] != state[_STATE][name]:
-                say_missing(f"There are no {name} “{asked[name]}”" if name == "colours" else f"There is no {name} “{asked[name]}”")
+                say_missing(
+                    f"There are no {name} “{asked[name]}”"
+                    if name == "colours"
+                    else f"There is no {name} “{asked[name]}”"
+                )
     chosen = state[_STATE]
     return View(chosen["scale"], chosen["blend"], Display(chosen["colours"], chosen["opacity"], chosen["smooth"]))
 

@@ -15,14 +15,14 @@ from ..run.state import keep
 def choose_by_id(widget: Callable[..., object], label: str, names: Mapping[str, str], *, key: str, **look: Any) -> str:
     """Show a choice whose address is an id, so that its names can change and addresses stay.
 
-    Streamlit writes into the address what an option is called. So a selectbox of ids, which nobody sees, is what the address
-    knows, and the visitor's control follows it and moves it.
+    Streamlit writes into the address what an option is called. So a selectbox of ids, which nobody sees, is what the
+    address knows, and the visitor's control follows it and moves it.
 
     Args:
         widget: What shows the choice, e.g. ``st.segmented_control``.
         label: Its label, which is not shown.
-        names: What the options are called, by id; the first is the default. An address may hold a name in place of the id,
-            as addresses once did.
+        names: What the options are called, by id; the first is the default. An address may hold a name in place of the
+            id, as addresses once did.
         key: Of the id in the session and in the address; the visitor's control has ``{key}-shown``.
         look: Further arguments of ``widget``.
 

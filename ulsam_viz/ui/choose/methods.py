@@ -27,7 +27,8 @@ def choose_methods(variant: Variant, said: DeltaGenerator) -> dict[str, dict[str
         said: Container for messages about values in the address that do not exist; the controls may be hidden.
     """
     st.subheader(
-        "Attribution", help="Post-hoc methods, by Captum: which pixels speak for one class. Not the same thing as attention."
+        "Attribution",
+        help="Post-hoc methods, by Captum: which pixels speak for one class. Not the same thing as attention.",
     )
     missing = take_all_missing("methods", list(METHODS), lambda name: METHODS[name].label)
     chosen = st.pills(

@@ -42,7 +42,8 @@ def choose_variant(variants: Sequence[Variant], *, place: DeltaGenerator | None 
         without: ``"position"`` or ``"g"``: out of sight where it has no effect; its state and its address stay.
     """
     st.subheader("Network")
-    by_knowledge = sorted(variants, key=lambda v: (v.own, -len(v.classes)))  # first the one that knows most of what people bring
+    # first the one that knows most of what people bring
+    by_knowledge = sorted(variants, key=lambda v: (v.own, -len(v.classes)))
     backbones = list(dict.fromkeys(backbone_label(v) for v in by_knowledge))
     asked = st.query_params.get("net", "")
     if asked in backbones and asked != escape_markdown(asked) and "net" not in st.session_state:
@@ -68,9 +69,12 @@ def choose_variant(variants: Sequence[Variant], *, place: DeltaGenerator | None 
     # The explanations stand in one place behind the sliders: each of them would be a stop of the keyboard before g.
     st.caption(
         "Every stop is a network of its own.",
-        help="**Position**: the layer that the attention module follows, or replaces (“instead”), in the paper's numbering: the stem is layer 1. "
-        f"“None” is the same network without attention{trained}.  \n**g**: the layer's channels are split into g groups of neighbours; each "
-        "gets one attention map.  \n**Gain**: what maps become of features. As published, 1 + A, in the mean hardly above 1. Normalised, (1 + H·W·A) / 2, with mean 1: ours, "
+        help="**Position**: the layer that the attention module follows, or replaces (“instead”), in the paper's "
+        "numbering: the stem is layer 1. "
+        f"“None” is the same network without attention{trained}.  \n**g**: the layer's channels are split into g "
+        "groups of neighbours; each "
+        "gets one attention map.  \n**Gain**: what maps become of features. As published, 1 + A, in the mean hardly "
+        "above 1. Normalised, (1 + H·W·A) / 2, with mean 1: ours, "
         f"not the paper's; attention may then act.  \n{_knowledge(by_knowledge)}",
     )
     return variant
@@ -82,7 +86,12 @@ def _knowledge(variants: Sequence[Variant]) -> str:
 
 
 def choose_module(
-    of_backbone: Sequence[Variant], *, name: str = "", near: Variant | None = None, without: str = "", horizontal: bool = False
+    of_backbone: Sequence[Variant],
+    *,
+    name: str = "",
+    near: Variant | None = None,
+    without: str = "",
+    horizontal: bool = False,
 ) -> Variant:
     """Show position, g and gain of one backbone's variants.
 
@@ -96,9 +105,8 @@ def choose_module(
     if without:
         st.html(f"<style>.st-key-{name}{without} {{ display: none; }}</style>")
     backbone = backbone_label(of_backbone[0])
-    sliders = st.container(
-        horizontal=horizontal, width=300 if horizontal else "stretch"
-    )  # the gain is chosen before, and stands below: most visitors leave it as published
+    # the gain is chosen before, and stands below: most visitors leave it as published
+    sliders = st.container(horizontal=horizontal, width=300 if horizontal else "stretch")
     of_backbone = _of_gain(of_backbone, name=name, near=near)
     with sliders:
         return _choose_place(of_backbone, backbone, name=name, near=near, without=without)
@@ -112,16 +120,23 @@ def gain_asked(name: str) -> str | None:
 
 
 def _of_gain(of_backbone: Sequence[Variant], *, name: str, near: Variant | None) -> list[Variant]:
-    """Let the visitor choose a gain where networks of several were trained; return those of that gain, and the plain one."""
+    """Let the visitor choose a gain where networks of several were trained.
+
+    Return those of that gain, and the plain one.
+    """
     gains = sorted({v.gain for v in of_backbone}, key=GAINS.index)
     gain: str = gains[0]
     if len(gains) > 1:
         ids = dict.fromkeys([near.gain, *gains] if near else gains)
-        gain = choose_by_id(st.segmented_control, "Gain", {id: _GAINS[id] for id in ids}, key=f"{name}gain", required=True)
+        gain = choose_by_id(
+            st.segmented_control, "Gain", {id: _GAINS[id] for id in ids}, key=f"{name}gain", required=True
+        )
     return [v for v in of_backbone if v.placement is None or v.gain == gain]
 
 
-def _choose_place(of_backbone: Sequence[Variant], backbone: str, *, name: str, near: Variant | None, without: str) -> Variant:
+def _choose_place(
+    of_backbone: Sequence[Variant], backbone: str, *, name: str, near: Variant | None, without: str
+) -> Variant:
     positions = sorted(
         {position_label(v): v for v in of_backbone}.items(),
         key=lambda item: (item[1].placement is not None, *_position_order(item[1])),
@@ -173,7 +188,9 @@ def _say_what_does_not_divide(of_backbone: Sequence[Variant], here: Sequence[Var
     placement = here[0].placement
     if missing and placement:
         counts = {channels_of(here[0], layer) for layer in placement.layers}
-        if whys := [f"{channels} channels do not divide by {g}" for g in missing for channels in sorted(counts) if channels % g]:
+        if whys := [
+            f"{channels} channels do not divide by {g}" for g in missing for channels in sorted(counts) if channels % g
+        ]:
             st.caption(f"{'; '.join(whys)}.")
 
 

@@ -48,10 +48,13 @@ def show_own_network() -> None:
             key="own-file",
             max_upload_size=most,
             on_change=_take_file,
-            help=f"A state dict of MobileNet-V1 or V2 with ULSAM modules: of this project, of the reference module, of `insert_ulsam`. It is read in memory, for this "
+            help="A state dict of MobileNet-V1 or V2 with ULSAM modules: of this project, of the reference module, "
+            "of `insert_ulsam`. It is read in memory, for this "
             f"session alone; nothing in it is run. To keep a network: `{program()} add FILE --classes classes.txt`.",
         )
-        st.text_area("Classes", key="own-classes", placeholder="one name a line; empty: numbers", height=80, on_change=_take)
+        st.text_area(
+            "Classes", key="own-classes", placeholder="one name a line; empty: numbers", height=80, on_change=_take
+        )
         left, right = st.columns(2)
         left.selectbox("Its gain", ["as the file says", *GAINS], key="own-gain", on_change=_take)
         right.text_input(
@@ -83,7 +86,9 @@ def show_own_network() -> None:
 
 
 def _take_file() -> None:
-    """Take what the uploader holds now: a network, or nothing, where its file was removed or is about to be replaced."""
+    """Take what the uploader holds now: a network, or nothing, where its file was removed or is about to be
+    replaced.
+    """
     if isinstance(st.session_state.get("own-file"), UploadedFile):
         _take()
     elif shown := st.session_state.pop("own-shown", None):

@@ -46,4 +46,6 @@ def pasted(report: Any) -> bytes:
     try:
         return base64.b64decode(sent, validate=True)  # type: ignore[arg-type]
     except (TypeError, ValueError, binascii.Error) as error:
-        raise ImageError("What was pasted did not arrive as a picture; paste it again, or upload it as a file.") from error
+        raise ImageError(
+            "What was pasted did not arrive as a picture; paste it again, or upload it as a file."
+        ) from error

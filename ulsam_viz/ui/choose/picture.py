@@ -31,7 +31,8 @@ from .paste import pasted, show_paste
 _THUMBNAIL = Preprocessing(input_size=96)
 _KEPT_SIDE = 1024  # pixels, of the shorter side
 _KEPT_LONGER = 3072
-_NAMED = re.compile(r"\(((own|table)-[0-9a-f]{16})\)$")  # at the end of a name in the address: uploaded, or from a table
+# at the end of a name in the address: uploaded, or from a table
+_NAMED = re.compile(r"\(((own|table)-[0-9a-f]{16})\)$")
 _LOST = {
     "own": "The uploaded picture is no longer here: upload it again",
     "table": "The table's picture is no longer here: open it on Dataset again",
@@ -64,13 +65,17 @@ def _thumbnail_of(image: Image.Image) -> str:
 
 
 def choose_picture() -> Picture:
-    """Show the samples and the ways to upload a picture; the one chosen last is shown. A bad file changes nothing else."""
+    """Show the samples and the ways to upload a picture; the one chosen last is shown.
+
+    A bad file changes nothing else.
+    """
     st.subheader("Picture")
     held = st.file_uploader(
         "Upload a photograph",
         key="upload",
         max_upload_size=MAX_BYTES // 10**6,
-        help="JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF, whatever its name ends in. The network sees one square of it: the centre, or your crop. Your pictures stay in memory "
+        help="JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF, whatever its name ends in. The network sees one square of it: "
+        "the centre, or your crop. Your pictures stay in memory "
         "while you are here and ten minutes more, never on a disk.",
         on_change=_take_upload,
     )
@@ -88,7 +93,9 @@ def choose_picture() -> Picture:
         st.caption(note)
     samples = {s.path.stem: s for s in list_samples()}
     own = _own_pictures()
-    names = {key: f"{picture.name} ({key})" for key, picture in own.items()} | {key: s.title for key, s in samples.items()}
+    names = {key: f"{picture.name} ({key})" for key, picture in own.items()} | {
+        key: s.title for key, s in samples.items()
+    }
     strip_place = st.container()
     default = next(iter(samples))
     missing = address.take_missing(
@@ -110,8 +117,13 @@ def choose_picture() -> Picture:
         address.say_missing(f"{lost}; {title} is shown")
         st.query_params.pop("crop", None)  # it was the other picture's
     with strip_place:
-        strip = [Tile(k, p.name, source=_thumbnail_of(p.image), selectable=True, selected=k == chosen) for k, p in own.items()]
-        strip += [Tile(k, s.title, source=_thumbnail(s), selectable=True, selected=k == chosen) for k, s in samples.items()]
+        strip = [
+            Tile(k, p.name, source=_thumbnail_of(p.image), selectable=True, selected=k == chosen)
+            for k, p in own.items()
+        ]
+        strip += [
+            Tile(k, s.title, source=_thumbnail(s), selectable=True, selected=k == chosen) for k, s in samples.items()
+        ]
         show_tiles(strip, width=40, key="strip", small=True, on_select=_choose_of_strip)
     if chosen in own:
         picture, whole = Picture(own[chosen].image, own[chosen].name, chosen, None), own[chosen].whole
@@ -132,7 +144,9 @@ def _choose_of_strip() -> None:
 
 
 def _own_pictures() -> dict[str, Upload]:
-    """Return the visitor's own pictures that are still kept, the one that the address names among them, and one of a table."""
+    """Return the visitor's own pictures that are still kept, the one that the address names among them, and one of a
+    table.
+    """
     state, named = st.session_state, _NAMED.search(address.wish("picture") or "")
     keys: list[str] = state.setdefault("own", [])
     borrowed: dict[str, Upload] = {key: own for key, own in state.get("borrowed", {}).items() if lent().is_open(key)}
@@ -144,9 +158,8 @@ def _own_pictures() -> dict[str, Upload]:
             borrowed = {named[1]: found}
     state["borrowed"] = borrowed
     own = {key: found for key in keys if (found := uploads().get(key, visitor()))} | borrowed
-    if (
-        named and named[1] in own and address.has_walked()
-    ):  # Streamlit has read the address before, and knew only what was offered then
+    # Streamlit has read the address before, and knew only what was offered then
+    if named and named[1] in own and address.has_walked():
         state["picture"] = named[1]
     return own
 
@@ -155,7 +168,8 @@ def _take_upload() -> None:
     """Take what the uploader holds now: a picture to look at, nothing, or a bad file."""
     state, upload = st.session_state, st.session_state["upload"]
     state["upload_error"] = state["upload_note"] = ""
-    if not isinstance(upload, UploadedFile):  # removed, or about to be replaced: then the browser first takes the old file away
+    # removed, or about to be replaced: then the browser first takes the old file away
+    if not isinstance(upload, UploadedFile):
         state["taken_away"] = _take_away()
         return
     # Under load, the browser's taking away and its bringing arrive as one.
@@ -206,7 +220,10 @@ def _take_nameless(way: str, data: bytes) -> None:
 
 
 def _take_bytes(data: bytes, name: str) -> str | None:
-    """Make a file the picture that is looked at, and return its key; None for a bad one, which is said and changes nothing."""
+    """Make a file the picture that is looked at, and return its key.
+
+    None for a bad one, which is said and changes nothing.
+    """
     state = st.session_state
     state["upload_error"] = state["upload_note"] = ""
     try:
@@ -224,7 +241,9 @@ def _take_bytes(data: bytes, name: str) -> str | None:
 
 
 def own_key(name: str, data: bytes, kind: str = "own") -> str:
-    """Return an upload's key, made from its name and bytes: of two visitors with the same file neither learns the other's name for it."""
+    """Return an upload's key, made from its name and bytes: of two visitors with the same file neither learns the
+    other's name for it.
+    """
     return f"{kind}-" + hashlib.sha256(name.encode() + b"\0" + data).hexdigest()[:16]
 
 
@@ -261,7 +280,9 @@ def shrunk(image: Image.Image, name: str) -> Upload:
 
 
 def plain(file_name: str) -> str:
-    """Make a file's name safe to show: letters with their marks, digits and a little punctuation, at most 60 of them."""
+    """Make a file's name safe to show: letters with their marks, digits and a little punctuation, at most 60 of
+    them.
+    """
     end = without_symbols(file_name, kept="_ .()-")[-60:]
     return end.lstrip("".join(c for c in end if unicodedata.category(c)[0] == "M"))  # whose letter was cut off
 

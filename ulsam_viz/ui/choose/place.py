@@ -65,7 +65,9 @@ def choose_subspace(scene: Scene, *, label_visibility: Literal["visible", "colla
     places = {subspace_name(n, i): (n, i) for n, maps in scene.attention.maps.items() for i in range(len(maps))}
     st.session_state[_KEY] = subspace_name(*selection(scene))
     # Not bound to the address: Streamlit leaves out what stands first, and here that differs from looking at none.
-    chosen = st.selectbox("Subspace", list(places), key=_KEY, on_change=_follow_control, label_visibility=label_visibility)
+    chosen = st.selectbox(
+        "Subspace", list(places), key=_KEY, on_change=_follow_control, label_visibility=label_visibility
+    )
     return places[chosen]
 
 

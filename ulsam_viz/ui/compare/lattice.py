@@ -1,4 +1,6 @@
-"""The maps of many networks on one scale: rows of group counts, children under their parents, or positions side by side."""
+"""The maps of many networks on one scale: rows of group counts, children under their parents, or positions side by
+side.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,13 @@ _TILE = 160  # px, the most: five rows then fit a window
 _BESIDE = {1: 6, 2: 4, 4: 2}  # positions in one row, by g; wherever it is larger, one
 _ADDRESS = "large"
 _HELP = (
-    "All maps are on one colour scale. Point at a place, or focus a tile and use the arrow keys, to read every map there; click one to "
+    "All maps are on one colour scale. Point at a place, or focus a tile and use the arrow keys, to read every map "
+    "there; click one to "
     "enlarge it. The networks were trained separately, so maps need not agree. "
 )
 _NESTED = (
-    "A map stands under the one whose channels it splits: subspace 1 of g = 2 holds the channels of subspaces 1 and 2 of g = 4."
+    "A map stands under the one whose channels it splits: subspace 1 of g = 2 holds the channels of subspaces "
+    "1 and 2 of g = 4."
 )
 
 
@@ -89,7 +93,9 @@ def show_lattice(rows: Sequence[Row], crop: ModelInput, *, by_groups: bool) -> N
                     _large(placed[i], scales[i], k, crop)
 
 
-def _row(row: Row, scales: Mapping[str, Scaled], crop: ModelInput, columns: int, *, first: bool, by_groups: bool) -> None:
+def _row(
+    row: Row, scales: Mapping[str, Scaled], crop: ModelInput, columns: int, *, first: bool, by_groups: bool
+) -> None:
     key = f"row-{row.variant.name}-{row.layer}"
     tiles = [
         map_tile(
@@ -128,7 +134,11 @@ def _large(row: Row, scales: Mapping[str, Scaled], k: int, crop: ModelInput) -> 
         left, right = st.columns([2, 1], gap="medium")
         with left:
             picture = Tile(
-                "picture", "The picture", drawing=draw_picture(crop), role="picture", alt="The picture as the networks see it"
+                "picture",
+                "The picture",
+                drawing=draw_picture(crop),
+                role="picture",
+                alt="The picture as the networks see it",
             )
             show_tiles([map_tile(scales, k, crop, id="large"), picture], columns=2, key="large", arrive=_id(row, k))
         row_number, column = np.unravel_index(int(this.argmax()), this.shape)

@@ -30,9 +30,12 @@ def show_modules(compared: Sequence[Variant], crop: ModelInput, device: DeviceCh
     engine = default_engine()
     futures = {v.key: engine.attend(crop, v, device.device, visitor=visitor()) for v in compared}
     st.caption(
-        f"{compared[0].label}, one module {position_name(compared[0], gain=False)}. Gain relative to its mean: 1 is no preference.",
-        help="What each module multiplies features by at a place, over the mean of all places; of channel gains the mean over channels. "
-        "All maps are on one scale, from half to twice the mean. SE and ECA weigh channels alone: their maps would be flat. "
+        f"{compared[0].label}, one module {position_name(compared[0], gain=False)}. Gain relative to its mean: 1 is "
+        "no preference.",
+        help="What each module multiplies features by at a place, over the mean of all places; of channel gains the "
+        "mean over channels. "
+        "All maps are on one scale, from half to twice the mean. SE and ECA weigh channels alone: their maps would "
+        "be flat. "
         "Costs, accuracy and effects of all modules are on the page Evidence.",
     )
     rows: list[dict[str, object]] = []
@@ -45,7 +48,11 @@ def show_modules(compared: Sequence[Variant], crop: ModelInput, device: DeviceCh
         (maps,) = seen.maps.values()  # one module each
         scaled, title, top = relative_gain(maps, variant), module_title(variant), seen.top(1)[0]
         _show_row(
-            variant, scaled, crop, heading=f"{title} · {pretty(variant.classes[top])} {seen.probabilities[top]:.1%}", first=not rows
+            variant,
+            scaled,
+            crop,
+            heading=f"{title} · {pretty(variant.classes[top])} {seen.probabilities[top]:.1%}",
+            first=not rows,
         )
         ratios = scaled.values
         rows.append(
@@ -67,14 +74,17 @@ def show_modules(compared: Sequence[Variant], crop: ModelInput, device: DeviceCh
             "smallest": number("smallest gain / mean", format="%.3f"),
             "largest": number("largest gain / mean", format="%.3f"),
             "spread": number(
-                "spread over places", format="%.3f", help="Standard deviation of gain / mean over the places, mean over the maps"
+                "spread over places",
+                format="%.3f",
+                help="Standard deviation of gain / mean over the places, mean over the maps",
             ),
         },
     )
 
 
 def relative_gain(maps: np.ndarray, variant: Variant) -> Scaled:
-    """Put maps (g, H, W), each summing to 1, on the scale of gain over mean gain: the one thing that compares between modules.
+    """Put maps (g, H, W), each summing to 1, on the scale of gain over mean gain: the one thing that compares between
+    modules.
 
     A map of another paper's module is its gain over the gain's sum, so H * W times it is the ratio already.
     """
@@ -86,7 +96,9 @@ def relative_gain(maps: np.ndarray, variant: Variant) -> Scaled:
     uniform = np.full_like(maps, 1 / places)
     mean = float(measures.gain_of(uniform, variant.gain).mean())
     offset = float(measures.gain_of(np.zeros_like(maps[:1]), variant.gain).mean())
-    return Scaled(maps, low, high, unit, (mean - offset) * places / mean, offset / mean, logarithmic=True, open_end=True)
+    return Scaled(
+        maps, low, high, unit, (mean - offset) * places / mean, offset / mean, logarithmic=True, open_end=True
+    )
 
 
 def _show_row(variant: Variant, scaled: Scaled, crop: ModelInput, *, heading: str, first: bool) -> None:
@@ -105,4 +117,6 @@ def _show_row(variant: Variant, scaled: Scaled, crop: ModelInput, *, heading: st
         )
         for k in range(g)
     ]
-    show_tiles(tiles, width=190, heading=heading, legend=map_legend(scales) if first else None, key=f"module-{variant.name}")
+    show_tiles(
+        tiles, width=190, heading=heading, legend=map_legend(scales) if first else None, key=f"module-{variant.name}"
+    )

@@ -35,13 +35,15 @@ _WAYS = {_GROUP_COUNTS: "Group counts", _POSITIONS: "Positions", _TWO: "Two side
 #: What has no effect on a way of comparing, is not in sight there.
 _WITHOUT = {_GROUP_COUNTS: "g", _POSITIONS: "position", _TWO: "", _MODULES: "position"}
 # The picture stays in sight while the page scrolls below it: what sticks is the wrapper that Streamlit lays around a
-# container, for the container itself fills its wrapper and has nowhere to go. The theme's colours are no variables outside of components.
+# container, for the container itself fills its wrapper and has nowhere to go. The theme's colours are no variables
+# outside of components.
 _STYLE = """
 <style>
 .st-key-compare {{ gap: 0.5rem; }}
 .st-key-lattice {{ gap: 0.25rem; }}
 .st-key-lattice [data-testid="stHorizontalBlock"] {{ gap: 0.5rem 0.75rem; }}
-:has(> .st-key-compare-head) {{ position: sticky; top: 3.7rem; z-index: 90; padding-bottom: 4px; background: {background}; }}
+:has(> .st-key-compare-head) {{ position: sticky; top: 3.7rem; z-index: 90; padding-bottom: 4px;
+  background: {background}; }}
 @media (max-width: 640px) {{
   .st-key-compare-head, :has(> .st-key-compare-head) {{ display: contents; }}
   .st-key-sides [data-testid="stHorizontalBlock"]:has(> [data-testid="stColumn"]) {{ flex-wrap: nowrap; gap: 0.5rem; }}
@@ -56,7 +58,9 @@ _STYLE = """
 def show() -> None:
     """Draw the page."""
     everything = open_page("compare")
-    st.html(_STYLE.format(background=st.get_option(f"theme.{st.context.theme.type or 'light'}.backgroundColor") or "Canvas"))
+    st.html(
+        _STYLE.format(background=st.get_option(f"theme.{st.context.theme.type or 'light'}.backgroundColor") or "Canvas")
+    )
     with st.container(key="compare"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small", key="compare-head"):
             strip = st.container(width="stretch", key="compare-picture")
@@ -87,11 +91,18 @@ def show() -> None:
         elif way == _GROUP_COUNTS and not chosen.placement:
             st.info("The plain control carries no attention: choose a position to compare group counts there.")
         else:
-            _show_many(_variants(everything, chosen, by_groups=way == _GROUP_COUNTS), crop, device, by_groups=way == _GROUP_COUNTS)
+            _show_many(
+                _variants(everything, chosen, by_groups=way == _GROUP_COUNTS),
+                crop,
+                device,
+                by_groups=way == _GROUP_COUNTS,
+            )
 
 
 def _show_picture(picture: Picture, crop: ModelInput, chosen: Variant, way: str) -> None:
-    where = {_GROUP_COUNTS: f", {position_name(chosen)}", _POSITIONS: f", g = {chosen.groups}", _TWO: "", _MODULES: ""}[way]
+    where = {_GROUP_COUNTS: f", {position_name(chosen)}", _POSITIONS: f", g = {chosen.groups}", _TWO: "", _MODULES: ""}[
+        way
+    ]
     show_strip(
         picture.name,
         crop,

@@ -53,7 +53,9 @@ class Side:
     @property
     def short(self) -> str:
         """Position and g, as a heading has room for."""
-        return f"{position_name(self.variant)}, g = {self.variant.groups}" if self.variant.placement else "plain control"
+        return (
+            f"{position_name(self.variant)}, g = {self.variant.groups}" if self.variant.placement else "plain control"
+        )
 
     @property
     def heading(self) -> str:
@@ -78,7 +80,11 @@ def choose_second(everything: Sequence[Variant], first: Variant, place: DeltaGen
     backbones = list(dict.fromkeys(backbone_label(v) for v in everything))
     missing = take_missing(f"{_NAME}net", backbones, str, backbone_label(first))
     backbone = st.selectbox(
-        "Its backbone", backbones, index=backbones.index(backbone_label(first)), key=keep(f"{_NAME}net"), bind="query-params"
+        "Its backbone",
+        backbones,
+        index=backbones.index(backbone_label(first)),
+        key=keep(f"{_NAME}net"),
+        bind="query-params",
     )
     if missing:
         say_missing(f"There is no network “{missing}”; {backbone} is shown")
@@ -115,10 +121,14 @@ def show_two(
     picture, crop, chosen = first
     other, title = second
     image = picture.image if title == _SAME else next(sample_image(s) for s in list_samples() if s.title == title)
-    other_crop = crop if title == _SAME and other.preprocessing == chosen.preprocessing else prepare(image, other.preprocessing)
+    other_crop = (
+        crop if title == _SAME and other.preprocessing == chosen.preprocessing else prepare(image, other.preprocessing)
+    )
     engine = default_engine()
     try:
-        futures = [engine.attend(c, v, device.device, visitor=visitor()) for c, v in ((crop, chosen), (other_crop, other))]
+        futures = [
+            engine.attend(c, v, device.device, visitor=visitor()) for c, v in ((crop, chosen), (other_crop, other))
+        ]
         passes = [result_of(future) for future in futures]
     except CheckpointError as error:
         st.error(escape_markdown(str(error)))
@@ -165,12 +175,17 @@ def _show_side(i: int, side: Side, scales: Mapping[str, Scaled] | None, differen
 
 
 def _show_over(both: tuple[Side, Side], scaled: Mapping[int, Mapping[str, Scaled]]) -> None:
-    """Draw each map of the second over the first one's, divided by a line that the visitor moves; means where g differs."""
+    """Draw each map of the second over the first one's, divided by a line that the visitor moves.
+
+    Means where g differs.
+    """
     first, second = both
     each = len(first.last) == len(second.last)
     if not each:
         gains = {i: side.variant.gain for i, side in enumerate(both)}
-        scaled = all_scales({i: side.last.mean(0, keepdims=True) for i, side in enumerate(both)}, shared=True, gains=gains)
+        scaled = all_scales(
+            {i: side.last.mean(0, keepdims=True) for i, side in enumerate(both)}, shared=True, gains=gains
+        )
     count = len(first.last) if each else 1
     names = [side.short for side in both] if first.short != second.short else [side.picture for side in both]
     if len({*names}) == 1:
@@ -205,7 +220,8 @@ def _show_difference(both: tuple[Side, Side], differences: np.ndarray | None) ->
     a, b = first.last, second.last
     if differences is None:
         st.caption(
-            f"The maps lie on different grids ({a.shape[1]} × {a.shape[2]} and {b.shape[1]} × {b.shape[2]}): they have no difference."
+            f"The maps lie on different grids ({a.shape[1]} × {a.shape[2]} and {b.shape[1]} × {b.shape[2]}): they "
+            "have no difference."
         )
         return
     each = len(a) == len(b)
@@ -228,7 +244,8 @@ def _show_difference(both: tuple[Side, Side], differences: np.ndarray | None) ->
         + (
             "The same network: differences come from the picture alone."
             if first.variant is second.variant
-            else "Subspace k of one network and of the other were trained apart: only the numbers of their channels are the same."
+            else "Subspace k of one network and of the other were trained apart: only the numbers of their channels "
+            "are the same."
             if each
             else f"With {len(a)} and {len(b)} subspaces, only the means over subspaces can be compared."
         ),

@@ -49,7 +49,11 @@ def show(shown: Sequence[Shown], room: Sequence[DeltaGenerator], layer: int, mea
 def _show_table(found: Selectivity, measure: Measure) -> None:
     rows = []
     for k in range(found.means.shape[1]):
-        order = [c for c in np.argsort(-np.nan_to_num(found.means[:, k], nan=-np.inf)).tolist() if not np.isnan(found.means[c, k])]
+        order = [
+            c
+            for c in np.argsort(-np.nan_to_num(found.means[:, k], nan=-np.inf)).tolist()
+            if not np.isnan(found.means[c, k])
+        ]
         rows.append(
             {
                 "subspace": k + 1,
@@ -65,7 +69,8 @@ def _show_table(found: Selectivity, measure: Measure) -> None:
             "explained": st.column_config.NumberColumn(
                 "explained by the class",
                 format="%.1f %%",
-                help=f"Share of the variance of “{escape_markdown(measure.label)}” that lies between classes (eta squared). Where classes are shuffled, the "
+                help=f"Share of the variance of “{escape_markdown(measure.label)}” that lies between classes (eta "
+                "squared). Where classes are shuffled, the "
                 f"largest of all subspaces stays below {100 * found.chance:.1f} % in 95 of 100 shuffles.",
             ),
             "most": st.column_config.TextColumn("largest for"),

@@ -1,4 +1,7 @@
-"""Pictures of a table on the page, small and read once as long as they are looked at; their maps in the colours that Inspect gives them."""
+"""Pictures of a table on the page, small and read once as long as they are looked at.
+
+Their maps in the colours that Inspect gives them.
+"""
 
 from __future__ import annotations
 

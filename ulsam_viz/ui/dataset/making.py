@@ -25,7 +25,9 @@ from ..run.session import pending, visitor
 _KEPT = 3  # tables of a session, which go with it: maps of pictures are in them
 
 
-def made(photographs: Photographs, variant: Variant, device: DeviceChoice, *, place: str) -> tuple[Table, pa.Table] | None:
+def made(
+    photographs: Photographs, variant: Variant, device: DeviceChoice, *, place: str
+) -> tuple[Table, pa.Table] | None:
     """Return the table of the pictures and the rows that it was made of, as far as the visitor lets it be made.
 
     Args:
@@ -39,7 +41,8 @@ def made(photographs: Photographs, variant: Variant, device: DeviceChoice, *, pl
     """
     key = (photographs.key, variant.key, device.device)
     kept: dict[Hashable, tuple[Table, pa.Table]] = st.session_state.setdefault("tables-made", {})
-    if key in kept and (looks := kept[key][0].looks) and looks.are_here:  # else others' pictures took their room meanwhile
+    # else others' pictures took their room meanwhile
+    if key in kept and (looks := kept[key][0].looks) and looks.are_here:
         return kept[key]
     look, parts = Look(variant), batches(photographs, variant)
     begun: dict[str, tuple[Hashable, list[Rows]]] = st.session_state.setdefault("tables-begun", {})
@@ -53,12 +56,15 @@ def made(photographs: Photographs, variant: Variant, device: DeviceChoice, *, pl
             bar = st.empty()
             st.button("Stop", key=f"stop-{place}", icon=":material/stop_circle:", on_click=_stop, args=(key, found))
         for crops in parts[len(found) : stop]:
-            bar.progress(len(found) / len(parts), text=f"{variant.label} looks at the pictures: {len(found) * BATCH} of {total}")
+            bar.progress(
+                len(found) / len(parts), text=f"{variant.label} looks at the pictures: {len(found) * BATCH} of {total}"
+            )
             future = _asked_for(crops, variant, device)
             while not future.done():
                 wait([future], timeout=0.1)
                 bar.progress(
-                    len(found) / len(parts), text=f"{variant.label} looks at the pictures: {len(found) * BATCH} of {total}"
+                    len(found) / len(parts),
+                    text=f"{variant.label} looks at the pictures: {len(found) * BATCH} of {total}",
                 )
             if error := future.exception():
                 room.error(f"That could not be computed: {escape_markdown(str(error))}")
@@ -78,7 +84,9 @@ def made(photographs: Photographs, variant: Variant, device: DeviceChoice, *, pl
 
 
 def _stopped_at(key: Hashable, place: str) -> int | None:
-    """Return after how many batches the visitor stopped this table, in this session or in the one that a reload has ended."""
+    """Return after how many batches the visitor stopped this table, in this session or in the one that a reload has
+    ended.
+    """
     stopped: dict[Hashable, int] = st.session_state.setdefault("tables-stopped", {})
     name, short = f"stopped-{place}", hashlib.sha256(repr(key).encode()).hexdigest()[:8]
     written = re.fullmatch(r"(\d{1,3})-(\w{8})", st.query_params.get(name, ""))

@@ -21,8 +21,10 @@ from .source import Shown
 _GREY = Crop(np.full((112, 112, 3), 128, np.uint8), "grey")  # below a map that belongs to no one picture
 _BESIDE = 116  # px, of a map where two tables share the page
 _HELP = (
-    "The mean over all pictures, in multiples of uniform. **same**: share of what single maps prefer (squared difference from "
-    "uniform) that their mean explains: 100 % where every picture has the same map. **centre**: correlation of the mean map "
+    "The mean over all pictures, in multiples of uniform. **same**: share of what single maps prefer (squared "
+    "difference from "
+    "uniform) that their mean explains: 100 % where every picture has the same map. **centre**: correlation of the "
+    "mean map "
     "with nearness to the centre."
 )
 
@@ -46,14 +48,21 @@ def _missing(table: Table, means: MeanMaps | None) -> str:
     """Say which maps there are not, and why; "" where all are here."""
     kept, read = table.looks.with_maps if table.looks else 0, means.pictures if means else 0
     if not kept:
-        return "There are no maps beside this table's numbers: open the folder that `batch` wrote, made without --no-maps."
+        return (
+            "There are no maps beside this table's numbers: open the folder that `batch` wrote, made without --no-maps."
+        )
     if read < kept:
-        return f"The maps of {kept - read:,} of {kept:,} pictures cannot be read: files in the table's folder `maps` are damaged or gone."
+        return (
+            f"The maps of {kept - read:,} of {kept:,} pictures cannot be read: files in the table's folder `maps` "
+            "are damaged or gone."
+        )
     return ""
 
 
 def _scale_end(found: Sequence[MeanMaps]) -> float:
-    """Return the power of two, 2 or more, at which the colours end: the more pictures, the nearer their mean is to uniform."""
+    """Return the power of two, 2 or more, at which the colours end: the more pictures, the nearer their mean is to
+    uniform.
+    """
     largest = max((float(np.percentile(means.maps, 99)) * means.maps[0].size for means in found), default=2.0)
     return 2.0 ** max(1, round(np.ceil(np.log2(largest))))
 
@@ -71,7 +80,9 @@ def _show(found: MeanMaps, layer: int, high: float, *, beside: bool, key: str) -
             k,
             _GREY,
             id=f"{layer}.{k}",
-            note="always uniform" if np.isnan(found.same[k]) else f"same {found.same[k]:.0%}, centre {found.centre[k]:+.2f}",
+            note="always uniform"
+            if np.isnan(found.same[k])
+            else f"same {found.same[k]:.0%}, centre {found.centre[k]:+.2f}",
         )
         for k in range(len(found.maps))
     ]

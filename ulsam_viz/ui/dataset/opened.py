@@ -35,7 +35,9 @@ def can_inspect(one: Shown) -> bool:
 def ask_for(one: Shown, picture: int, layer: int | None = None, k: int | None = None) -> None:
     """Ask for a picture of a table on the page Inspect; call it before the page runs again, which then goes there."""
     table = one.table
-    sample = next((s for s in list_samples() if s.title == table.pictures[picture] and table.title == "The samples"), None)
+    sample = next(
+        (s for s in list_samples() if s.title == table.pictures[picture] and table.title == "The samples"), None
+    )
     pixels = table.looks.crop(picture) if table.looks and can_inspect(one) else None
     if sample:
         address = {"picture": sample.title}
@@ -65,7 +67,9 @@ def _of_folder(looks: FolderLooks, name: str) -> Upload | None:
         whole = looks.image(0)
     if whole is None:
         return None
-    return replace(shrunk(whole, name), image=_framed(crop_centre(whole, looks.preprocessing).pixels, looks.preprocessing))
+    return replace(
+        shrunk(whole, name), image=_framed(crop_centre(whole, looks.preprocessing).pixels, looks.preprocessing)
+    )
 
 
 def _of_album(key: str, picture: int, name: str, preprocessing: Preprocessing) -> Upload | None:
@@ -84,10 +88,18 @@ def _framed(pixels: np.ndarray, preprocessing: Preprocessing) -> Image.Image:
 
 
 def _network(variant: Variant, *, on_the_page: bool) -> dict[str, str]:
-    """Choose a network: by its controls where they are on the page, for Streamlit then lets nobody write their address; else by that."""
+    """Choose a network: by its controls where they are on the page, for Streamlit then lets nobody write their address.
+
+    Else by that.
+    """
     if not on_the_page:
         return network_query(variant)
-    states = {"net": backbone_label(variant), "position": position_label(variant), "g": variant.groups, "gain": variant.gain}
+    states = {
+        "net": backbone_label(variant),
+        "position": position_label(variant),
+        "g": variant.groups,
+        "gain": variant.gain,
+    }
     st.session_state.update(states)
     return {}
 

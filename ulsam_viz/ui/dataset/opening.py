@@ -1,4 +1,7 @@
-"""Tables that ``batch`` wrote: those that the server offers, and for visitors on this very machine any folder of it; or a file."""
+"""Tables that ``batch`` wrote: those that the server offers, and for visitors on this very machine any folder of it.
+
+Or a file.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,8 @@ def choose_table(*, name: str, label: str) -> Table | None:
             key=keep(f"{name}folder"),
             bind="query-params",
             placeholder="the folder that batch wrote (--out)",
-            help=f"Make one with `{program()} batch PICTURES --variant NAME --out FOLDER`. Only visitors on this machine can open a folder.",
+            help=f"Make one with `{program()} batch PICTURES --variant NAME --out FOLDER`. Only visitors on this "
+            "machine can open a folder.",
         )
         ways.append(_open(Path(typed).expanduser()) if typed and typed.strip() else None)
     file = st.file_uploader(

@@ -1,4 +1,6 @@
-"""The page "Dataset": many pictures through one network, or two: what is true of all of them, and which are the extremes."""
+"""The page "Dataset": many pictures through one network, or two: what is true of all of them, and which are the
+extremes.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,9 @@ def show() -> None:
 
 
 def _fetch_charts() -> None:
-    """Let the browser load what draws charts while the visitor looks: the first view with one would wait for it, a second and more."""
+    """Let the browser load what draws charts while the visitor looks: the first view with one would wait for it, a
+    second and more.
+    """
     with st.container(key="dataset-charts"):
         st.html("<style>.st-key-dataset-charts { display: none; }</style>")
         st.plotly_chart(figure([]), key="dataset-chart")
@@ -84,15 +88,24 @@ def _fetch_charts() -> None:
 
 def _show_nothing() -> None:
     st.info(
-        f"Bring photographs in the sidebar, or open a table that `{program()} batch FOLDER --variant NAME --out DIR` made of any number of them."
+        f"Bring photographs in the sidebar, or open a table that `{program()} batch FOLDER --variant NAME --out DIR` "
+        "made of any number of them."
     )
 
 
 def _show_head(one: Shown) -> None:
     table = one.table
-    known = [(answer, folder) for answer, folder in zip(table.answers, table.folders, strict=True) if folder in _classes_of(one)]
-    right = f" · top-1 {np.mean([a == f for a, f in known]):.1%} of {len(known):,} whose folder is a class" if known else ""
-    st.markdown(f"**{escape_markdown(table.title)}** · {len(table.pictures):,} pictures · {escape_markdown(one.network)}{right}")
+    known = [
+        (answer, folder)
+        for answer, folder in zip(table.answers, table.folders, strict=True)
+        if folder in _classes_of(one)
+    ]
+    right = (
+        f" · top-1 {np.mean([a == f for a, f in known]):.1%} of {len(known):,} whose folder is a class" if known else ""
+    )
+    st.markdown(
+        f"**{escape_markdown(table.title)}** · {len(table.pictures):,} pictures · {escape_markdown(one.network)}{right}"
+    )
     if table.variant and not one.variant:
         st.caption(":material/info: This network is not here: its pictures cannot be inspected with it.")
 
@@ -106,7 +119,11 @@ def _choose_layer(shown: Sequence[Shown]) -> int:
     if len(layers) == 1:
         return layers[0]
     with saying_missing("dataset-layer", layers, "layer", layers[-1]):
-        return int(st.selectbox("Layer", layers, index=len(layers) - 1, key=keep("dataset-layer"), bind="query-params", width=90))
+        return int(
+            st.selectbox(
+                "Layer", layers, index=len(layers) - 1, key=keep("dataset-layer"), bind="query-params", width=90
+            )
+        )
 
 
 def _choose_subspace(shown: Sequence[Shown], layer: int, *, all_of_them: bool = False) -> int:
@@ -119,7 +136,9 @@ def _choose_subspace(shown: Sequence[Shown], layer: int, *, all_of_them: bool = 
     return -1 if chosen == "all" else int(chosen) - 1
 
 
-def _choose_measure(shown: Sequence[Shown], place: st.delta_generator.DeltaGenerator, label: str, *, nth: int = 0) -> Measure:
+def _choose_measure(
+    shown: Sequence[Shown], place: st.delta_generator.DeltaGenerator, label: str, *, nth: int = 0
+) -> Measure:
     offered = {m.name: m for one in shown for m in one.table.measures}
     key = f"measure{nth or ''}"
     names, usual = list(offered), min(nth, len(offered) - 1)
@@ -136,7 +155,9 @@ def _choose_measure(shown: Sequence[Shown], place: st.delta_generator.DeltaGener
             bind="query-params",
             format_func=words,
             width=170,
-            help="\n".join(f"- **{escape_markdown(m.title)}**: {m.help}" for m in offered.values()) if not nth else None,
+            help="\n".join(f"- **{escape_markdown(m.title)}**: {m.help}" for m in offered.values())
+            if not nth
+            else None,
         )
     return offered[name]
 

@@ -1,4 +1,6 @@
-"""Pictures that a table is made of on the page: the samples, or the visitor's own, of which only what the networks see is kept."""
+"""Pictures that a table is made of on the page: the samples, or the visitor's own, of which only what the networks see
+is kept.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ _NAMED = 5  # skipped files that are named
 
 @st.cache_resource(max_entries=4)
 def sample_photographs(cuts: Sequence[Preprocessing]) -> Photographs:
-    """Return the samples, which are photographs, drawings and probes, in the cuts of :func:`~ulsam_viz.dataset.made.cuts_of`."""
+    """Return the samples, which are photographs, drawings and probes, in the cuts of
+    :func:`~ulsam_viz.dataset.made.cuts_of`.
+    """
     samples = list_samples()
     pixels, *others = (np.stack([crop_centre(sample_image(s), cut).pixels for s in samples]) for cut in cuts)
     return Photographs("The samples", [s.title for s in samples], pixels, dict(zip(cuts[1:], others, strict=True)))
@@ -50,7 +54,8 @@ def choose_photographs(cuts: Sequence[Preprocessing]) -> Photographs | None:
         max_upload_size=MAX_BYTES // 10**6,
         on_change=_take,
         args=(cuts,),
-        help="What the networks see of each is kept, the centre square, in memory, while you are here and ten minutes more, "
+        help="What the networks see of each is kept, the centre square, in memory, while you are here and ten "
+        "minutes more, "
         "as long as others' leave room; never on a disk.",
     )
     for note in state.get(_SKIPPED, ()):
@@ -58,7 +63,10 @@ def choose_photographs(cuts: Sequence[Preprocessing]) -> Photographs | None:
     kept = _kept()
     if kept:
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption(f"{len(kept.names)} {'photographs are' if len(kept.names) > 1 else 'photograph is'} here.", width="content")
+            st.caption(
+                f"{len(kept.names)} {'photographs are' if len(kept.names) > 1 else 'photograph is'} here.",
+                width="content",
+            )
             st.button("Forget them", key="photographs-forget", on_click=_forget)
     return kept
 
@@ -123,7 +131,8 @@ def _take(cuts: Sequence[Preprocessing]) -> None:
     state["photographs-turn"] = state.get("photographs-turn", 0) + 1
     before = _kept()
     skipped: list[str] = []
-    if before and not albums().is_mine(album_key(), visitor(), is_there):  # copied, they would outlive what their owner takes away
+    # copied, they would outlive what their owner takes away
+    if before and not albums().is_mine(album_key(), visitor(), is_there):
         before, skipped = None, ["The photographs that were here are somebody else's: yours are a set of their own"]
     album = _Album(before, cuts)
     with st.spinner(f"{len(files)} files are being read"):
@@ -140,7 +149,8 @@ class _Album:
 
     Args:
         before: Those, if any.
-        cuts: As networks see them. Cuts that the kept photographs lack are left out: all photographs have the same cuts.
+        cuts: As networks see them. Cuts that the kept photographs lack are left out: all photographs have the same
+            cuts.
     """
 
     def __init__(self, before: Photographs | None, cuts: Sequence[Preprocessing]) -> None:

@@ -23,7 +23,13 @@ from .source import Shown
 
 _SMALL, _LARGE = 84, 172  # px
 _FEW = 4  # subspaces that have a row each, over the whole width
-_OF_MANY, _OF_ALL, _OF_ONE, _BESIDE = 2, 3, 12, 10  # pictures of each end: of many subspaces, of few, of one, of one in two tables
+# pictures of each end: of many subspaces, of few, of one, of one in two tables
+_OF_MANY, _OF_ALL, _OF_ONE, _BESIDE = (
+    2,
+    3,
+    12,
+    10,
+)
 
 
 def show(shown: Sequence[Shown], room: Sequence[DeltaGenerator], layer: int, subspace: int, measure: Measure) -> None:
@@ -46,14 +52,22 @@ def show(shown: Sequence[Shown], room: Sequence[DeltaGenerator], layer: int, sub
                         layer,
                         k,
                         measure,
-                        count=_OF_MANY if few else _OF_ALL if len(chosen) > 1 else _OF_ONE if len(shown) == 1 else _BESIDE,
+                        count=_OF_MANY
+                        if few
+                        else _OF_ALL
+                        if len(chosen) > 1
+                        else _OF_ONE
+                        if len(shown) == 1
+                        else _BESIDE,
                         width=_SMALL if many or len(shown) > 1 else _LARGE,
                         legend=turn % -(-len(chosen) // len(places)) == 0,
                         key=f"extremes-{i}-{k}",
                     )
 
 
-def _show_subspace(one: Shown, layer: int, k: int, measure: Measure, *, count: int, width: int, legend: bool, key: str) -> None:
+def _show_subspace(
+    one: Shown, layer: int, k: int, measure: Measure, *, count: int, width: int, legend: bool, key: str
+) -> None:
     values = one.table.of(measure, layer)[:, k]
     most, least = extremes(values, count)
     if not most:
@@ -69,7 +83,8 @@ def _show_subspace(one: Shown, layer: int, k: int, measure: Measure, *, count: i
         tiles,
         width=width,
         heading=f"Subspace {k + 1}: most to least",
-        help=f"By {measure.title.lower()}: the {len(most)} pictures with the most, then the {len(least)} with the least. Click one to inspect it.",
+        help=f"By {measure.title.lower()}: the {len(most)} pictures with the most, then the {len(least)} with the "
+        "least. Click one to inspect it.",
         legend=map_legend(scales) if legend and scales else None,
         key=key,
         on_select=partial(_inspect, one, layer, k, key),
@@ -90,7 +105,13 @@ def _tile(one: Shown, picture: int, layer: int, k: int, note: str) -> tuple[Tile
         return Tile(str(picture), short, note=note, wait="no picture here", title=name), None
     if maps is None or k >= len(maps):
         return Tile(
-            str(picture), pretty(table.answers[picture]), note=note, drawing=draw_picture(crop), role="picture", alt=name, **about
+            str(picture),
+            pretty(table.answers[picture]),
+            note=note,
+            drawing=draw_picture(crop),
+            role="picture",
+            alt=name,
+            **about,
         ), None
     scales = scales_of(one, layer, maps[k : k + 1])
     return (

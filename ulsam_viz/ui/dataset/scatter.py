@@ -1,4 +1,6 @@
-"""A point for each picture; the one under the pointer, or whose number is typed, is shown with its map, a click inspects it."""
+"""A point for each picture; the one under the pointer, or whose number is typed, is shown with its map, a click
+inspects it.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ _WEBGL = "webgl"  # whether this visitor's browser has it, once it has said so
 _PLOT = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "toImage"]}
 
 
-def show(shown: Sequence[Shown], room: Sequence[DeltaGenerator], layer: int, k: int, measures: tuple[Measure, Measure]) -> None:
+def show(
+    shown: Sequence[Shown], room: Sequence[DeltaGenerator], layer: int, k: int, measures: tuple[Measure, Measure]
+) -> None:
     """Show one subspace of a layer, a scatter for each table."""
     for i, (one, place) in enumerate(zip(shown, room, strict=True)):
         with place:
@@ -44,7 +48,9 @@ def show(shown: Sequence[Shown], room: Sequence[DeltaGenerator], layer: int, k: 
 
 @st.fragment
 def _show(one: Shown, layer: int, k: int, measures: tuple[Measure, Measure], i: int) -> None:
-    """Show the scatter and the picture under the pointer: only this part of the page runs again as the pointer moves."""
+    """Show the scatter and the picture under the pointer: only this part of the page runs again as the pointer
+    moves.
+    """
     table, key = one.table, f"scatter-{i}"
     if st.session_state.pop(f"{key}-clicked", False):
         st.rerun(scope="app")  # which goes to Inspect
@@ -64,7 +70,8 @@ def _show(one: Shown, layer: int, k: int, measures: tuple[Measure, Measure], i: 
             help="Its number in the table; the arrow keys walk. The pointer on the chart chooses one too.",
         )
     looked_at -= 1
-    marked = None if st.session_state.get(f"{key}-by-pointer", not looked_at) else looked_at  # a pointer marks its point itself
+    # a pointer marks its point itself
+    marked = None if st.session_state.get(f"{key}-by-pointer", not looked_at) else looked_at
     x, y = (table.of(m, layer)[:, k] for m in measures)
     with chart, st.container(key=key):
         titles, colour = (measures[0].title, measures[1].title), subspace_colour(k, table.groups(layer))
@@ -75,7 +82,8 @@ def _show(one: Shown, layer: int, k: int, measures: tuple[Measure, Measure], i: 
         st.plotly_chart(figure, config=_PLOT, key=f"{key}-chart")
         if few:
             st.caption(
-                f"{len(shown):,} points for {len(known):,} pictures: of those that lie together, one. A browser with WebGL shows all; "
+                f"{len(shown):,} points for {len(known):,} pictures: of those that lie together, one. A browser with "
+                "WebGL shows all; "
                 "every picture has its number."
             )
         _component()(
@@ -106,12 +114,24 @@ def _show_picture(one: Shown, picture: int, layer: int, k: int, key: str) -> Non
         scales = scales_of(one, layer, maps)
         colour = subspace_colour(k, len(maps))
         tile = Tile(
-            str(picture), answer, note=map_note(maps[k]), drawing=draw_map(scales, k, crop), role="map", alt=name, colour=colour
+            str(picture),
+            answer,
+            note=map_note(maps[k]),
+            drawing=draw_map(scales, k, crop),
+            role="map",
+            alt=name,
+            colour=colour,
         )
     show_tiles([tile], columns=1, key=f"{key}-tile")
     with st.container(key=f"{key}-name"):
         st.caption(escape_markdown(name))
-    st.button("Inspect it", key=f"{key}-inspect", on_click=_ask, args=(one, picture, layer, k, key), disabled=not can_inspect(one))
+    st.button(
+        "Inspect it",
+        key=f"{key}-inspect",
+        on_click=_ask,
+        args=(one, picture, layer, k, key),
+        disabled=not can_inspect(one),
+    )
 
 
 @st.cache_resource

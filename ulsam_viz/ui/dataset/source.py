@@ -51,7 +51,9 @@ def choose_shown(variants: Sequence[Variant]) -> list[Shown]:
         if source == _TABLE:
             tables = [choose_table(name="", label="Table")]
             named = any(st.query_params.get(f"beside-{way}") for way in ("table", "folder"))
-            with st.expander("A second table, side by side", expanded=named, key="beside-open", on_change="rerun") as beside:
+            with st.expander(
+                "A second table, side by side", expanded=named, key="beside-open", on_change="rerun"
+            ) as beside:
                 if beside.open or named:
                     tables.append(choose_table(name="beside-", label="The second"))
             return [_shown(table, variants) for table in tables if table]
@@ -79,7 +81,8 @@ def _made(photographs: Photographs, variants: Sequence[Variant], device: DeviceC
     for i, variant in enumerate(variants):
         if not photographs.is_cut_for(variant.preprocessing):
             st.info(
-                f"{escape_markdown(network_name(variant))} sees pictures in another size or crop than the networks that were offered when these "
+                f"{escape_markdown(network_name(variant))} sees pictures in another size or crop than the networks "
+                "that were offered when these "
                 "photographs were uploaded: forget them and upload them again.",
                 icon=":material/info:",
             )
@@ -95,4 +98,6 @@ def _shown(table: Table, variants: Sequence[Variant]) -> Shown:
             variant = get_variant(table.variant)
         except KeyError:
             variant = None
-    return Shown(table, network_name(variant) if variant else table.variant or "a network that the file does not name", variant)
+    return Shown(
+        table, network_name(variant) if variant else table.variant or "a network that the file does not name", variant
+    )

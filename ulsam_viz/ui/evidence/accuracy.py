@@ -29,7 +29,10 @@ _PLOT = {"displayModeBar": False}
 
 
 def show_charts(variants: Sequence[Variant], everything: Sequence[Variant], chosen: Variant) -> None:
-    """Draw the grid of one backbone's networks and the dots of all their trainings; where all are alike, say so instead."""
+    """Draw the grid of one backbone's networks and the dots of all their trainings.
+
+    Where all are alike, say so instead.
+    """
     positions = by_position(variants)
     controls = [control_of(placed[0], variants) for placed in positions.values()]
     if not any(controls):
@@ -41,7 +44,9 @@ def show_charts(variants: Sequence[Variant], everything: Sequence[Variant], chos
         return
     rows = [position.removeprefix("after ") for position in positions]
     groups = sorted({v.groups for v in variants if v.placement})
-    cells = {(i, v.groups): accuracy_of(v) for i, placed in enumerate(positions.values()) for v in placed if accuracy_of(v)}
+    cells = {
+        (i, v.groups): accuracy_of(v) for i, placed in enumerate(positions.values()) for v in placed if accuracy_of(v)
+    }
     cells |= {(i, 0): control for i, control in enumerate(controls) if control}
     columns = (0, *groups)
     shown = {(i, chosen.groups) for i, placed in enumerate(positions.values()) if chosen in placed}
@@ -52,8 +57,11 @@ def show_charts(variants: Sequence[Variant], everything: Sequence[Variant], chos
     with grid:
         st.markdown(
             f"**{chosen.label}, top-1 %**",
-            help=f"Of the shipped networks, one seed each, on {escape_markdown(chosen.measured_on)}. {escape_markdown(chosen.about_pictures)} Colour: difference to the row's own control over the seeds that both have, "
-            "red above it. What stands instead of a layer was trained longer, and so was its control. Framed: the network that the sidebar names.",
+            help=f"Of the shipped networks, one seed each, on {escape_markdown(chosen.measured_on)}. "
+            f"{escape_markdown(chosen.about_pictures)} Colour: difference to the row's own control over the seeds "
+            "that both have, "
+            "red above it. What stands instead of a layer was trained longer, and so was its control. Framed: the "
+            "network that the sidebar names.",
         )
         st.plotly_chart(
             comparisons.difference_matrix(
@@ -66,17 +74,20 @@ def show_charts(variants: Sequence[Variant], everything: Sequence[Variant], chos
                 ["none", *map(str, groups)],
                 titles=("after layer", "g"),
                 marked=[(i, columns.index(g)) for i, g in shown],
-                limit=max(2.0, 3 * accuracy_of(variants[0]).standard_error),  # what the test set alone leaves open is pale
+                # what the test set alone leaves open is pale
+                limit=max(2.0, 3 * accuracy_of(variants[0]).standard_error),
                 unit="points",
             ),
             key="accuracy-grid",
             config=_PLOT,
-            alt="top-1 by position and g: " + "; ".join(f"{p}: {', '.join(row)}" for p, row in zip(positions, texts, strict=True)),
+            alt="top-1 by position and g: "
+            + "; ".join(f"{p}: {', '.join(row)}" for p, row in zip(positions, texts, strict=True)),
         )
     with dots:
         st.markdown(
             "**Runs**",
-            help="A dot a run; the heights within a row are g, the smallest on top; large: the network that the sidebar names. Line: the row's control, mean over the "
+            help="A dot a run; the heights within a row are g, the smallest on top; large: the network that the "
+            "sidebar names. Line: the row's control, mean over the "
             f"row's seeds; around it one standard error of the test set. {_how_to_compare(variants)}",
         )
         st.plotly_chart(
@@ -95,7 +106,9 @@ def show_charts(variants: Sequence[Variant], everything: Sequence[Variant], chos
 
 
 def show_accuracies(variants: Sequence[Variant], everything: Sequence[Variant], chosen: Variant) -> None:
-    """Show the accuracy of each network, and what the differences show, on each set of pictures that they were measured on."""
+    """Show the accuracy of each network, and what the differences show, on each set of pictures that they were measured
+    on.
+    """
     _show_accuracies(variants, everything, chosen)
     for seen in elsewhere(variants):
         st.markdown(f"**The same networks on {escape_markdown(seen[0].measured_on)}**")
@@ -122,7 +135,8 @@ def _show_accuracies(variants: Sequence[Variant], everything: Sequence[Variant],
     for found in findings(variants, everything):
         st.markdown(found)
     st.caption(
-        f"{escape_markdown(chosen.about_pictures)} {_chance(peers_of(chosen, everything))}± is the standard deviation over seeds; to control: over the seeds that both have. "
+        f"{escape_markdown(chosen.about_pictures)} {_chance(peers_of(chosen, everything))}± is the standard "
+        "deviation over seeds; to control: over the seeds that both have. "
         f"{_error_of_one(chosen)} {command(chosen)}"
     )
 
@@ -145,8 +159,10 @@ def _chance(peers: Sequence[Variant]) -> str:
     if spread is None:
         return ""
     return (
-        f"Seeds ({trained_anew(peers)}): a network trained anew from the same base, with other starting values of its module, order and "
-        f"augmentation, moves by {spread.deviation:.2f} points (standard deviation, {spread.freedom} degrees of freedom). {_noise(noise)} Comparison: "
+        f"Seeds ({trained_anew(peers)}): a network trained anew from the same base, with other starting values of "
+        "its module, order and "
+        f"augmentation, moves by {spread.deviation:.2f} points (standard deviation, {spread.freedom} degrees of "
+        f"freedom). {_noise(noise)} Comparison: "
         "Tukey's studentized range. Bases were not trained anew. "
     )
 
@@ -154,10 +170,12 @@ def _chance(peers: Sequence[Variant]) -> str:
 def _noise(noise: SeedSpread | None) -> str:
     if noise is None:
         return (
-            "Variants of one seed see the same batches, so their differences move less than that; how much less is not known yet."
+            "Variants of one seed see the same batches, so their differences move less than that; how much less "
+            "is not known yet."
         )
     return (
-        f"Variants of one seed see the same batches; their differences are judged by what is left of that, {noise.deviation:.2f} points a "
+        "Variants of one seed see the same batches; their differences are judged by what is left of that, "
+        f"{noise.deviation:.2f} points a "
         f"figure ({noise.freedom} degrees of freedom), taken to be the same elsewhere."
     )
 

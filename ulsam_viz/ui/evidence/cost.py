@@ -29,16 +29,31 @@ def show_cost(variants: Sequence[Variant], chosen: Variant, device: DeviceChoice
         latency = times.get(variant.key)
         rows.append(
             place(variant, chosen)
-            | {"parameters": cost.params, "MACs (M)": cost.macs / 1e6, "element-wise (MB)": cost.elementwise_bytes / 1e6}
+            | {
+                "parameters": cost.params,
+                "MACs (M)": cost.macs / 1e6,
+                "element-wise (MB)": cost.elementwise_bytes / 1e6,
+            }
             | ({now: latency.median, "from": latency.low, "to": latency.high} if latency else {})
         )
     show_table(
         rows,
-        {"parameters": "localized", "MACs (M)": "%.2f", "element-wise (MB)": "%.2f", now: "%.1f", "from": "%.1f", "to": "%.1f"},
+        {
+            "parameters": "localized",
+            "MACs (M)": "%.2f",
+            "element-wise (MB)": "%.2f",
+            now: "%.1f",
+            "from": "%.1f",
+            "to": "%.1f",
+        },
     )
-    timed = f" Times: medians of {LATENCY_REPEATS} runs, all networks by turns; half of the runs lie from … to; where these overlap, rows are not told apart."
+    timed = (
+        f" Times: medians of {LATENCY_REPEATS} runs, all networks by turns; half of the runs lie from … to; "
+        "where these overlap, rows are not told apart."
+    )
     st.caption(
-        "Parameters and MACs are counted from the layers; g changes no MACs. Element-wise: bytes that norms, ReLUs, pooling, softmax and gains read "
+        "Parameters and MACs are counted from the layers; g changes no MACs. Element-wise: bytes that norms, ReLUs, "
+        "pooling, softmax and gains read "
         f"and write when each step runs by itself; the fast form avoids most.{timed if times else ''}"
     )
 

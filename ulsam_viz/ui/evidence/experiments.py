@@ -1,4 +1,6 @@
-"""The experiments of the page "Evidence": the gain set free, other papers' modules, attention from the start of training."""
+"""The experiments of the page "Evidence": the gain set free, other papers' modules, attention from the start of
+training.
+"""
 
 from __future__ import annotations
 
@@ -62,8 +64,10 @@ def show_gain(zoo: Sequence[Variant]) -> None:
         ]
         show_table(rows, _FIGURES)
     st.caption(
-        "The normalised gain (1 + H·W·A) / 2 is ours, not the paper's. Gain 1, gain held, shuffled: share of the answers that change when attention is taken away, "
-        "held at its mean, or given to shuffled places; means over seeds. In brackets: 95 % intervals over seeds, or what chance brings about. "
+        "The normalised gain (1 + H·W·A) / 2 is ours, not the paper's. Gain 1, gain held, shuffled: share of the "
+        "answers that change when attention is taken away, "
+        "held at its mean, or given to shuffled places; means over seeds. In brackets: 95 % intervals over seeds, or "
+        "what chance brings about. "
         f"Reproduce: `{program()} train --zoo ulsam_viz/training/zoo_gain.toml --data DIR`."
     )
 
@@ -71,10 +75,13 @@ def show_gain(zoo: Sequence[Variant]) -> None:
 def _has_twin(variant: Variant, own: Sequence[Variant]) -> bool:
     """Return whether a published-gain network stands where one with the normalised gain does."""
     return any(
-        v.gain == "normalised" and v.placement and variant.placement
-        and (v.placement.layers, v.placement.mode, v.groups) == (variant.placement.layers, variant.placement.mode, variant.groups)
+        v.gain == "normalised"
+        and v.placement
+        and variant.placement
+        and (v.placement.layers, v.placement.mode, v.groups)
+        == (variant.placement.layers, variant.placement.mode, variant.groups)
         for v in own
-    )  # fmt: skip
+    )
 
 
 def _figures(variant: Variant) -> dict[str, Any]:
@@ -122,9 +129,12 @@ def show_modules(zoo: Sequence[Variant]) -> None:
     show_table(rows, added | _FIGURES)
     where = f"{compared[0].label}, {position_name(compared[1])}"
     st.caption(
-        f"{where}: all from the same start, with the same budget, {len(accuracy_of(compared[0]).seeds)} seeds each. Parameters, MACs, element-wise traffic: what the "
-        "module adds to the plain network. Gain 1, gain held, shuffled: share of the answers that change when the gain is taken away, held at each channel's mean, or "
-        "given to shuffled places. Each module is written from its paper's equations. Times are of whole networks, by turns; a module's is the difference to the first row."
+        f"{where}: all from the same start, with the same budget, {len(accuracy_of(compared[0]).seeds)} seeds each. "
+        "Parameters, MACs, element-wise traffic: what the "
+        "module adds to the plain network. Gain 1, gain held, shuffled: share of the answers that change when the "
+        "gain is taken away, held at each channel's mean, or "
+        "given to shuffled places. Each module is written from its paper's equations. Times are of whole networks, "
+        "by turns; a module's is the difference to the first row."
     )
 
 
@@ -158,13 +168,18 @@ def show_start() -> None:
     rows = [
         {"position": position_name(v), "g": v.groups or None}
         | _figures(v)
-        | {"dead, largest": max((100 * d for f in v.metrics["attention"].values() for d in f["dead_share"]), default=None)}
+        | {
+            "dead, largest": max(
+                (100 * d for f in v.metrics["attention"].values() for d in f["dead_share"]), default=None
+            )
+        }
         for v in study
     ]
     show_table(rows, _FIGURES | {"dead, largest": "%.1f %%"})
     some = study[0]
     st.caption(
-        f"{some.label} on {some.metrics['pictures']:,} held-out pictures of Tiny-ImageNet's {len(some.classes)} classes at {some.input_size} px, trained from random weights, "
+        f"{some.label} on {some.metrics['pictures']:,} held-out pictures of Tiny-ImageNet's {len(some.classes)} "
+        f"classes at {some.input_size} px, trained from random weights, "
         f"modules in place from the first step. {studies.NOT_TESTED} "
         f"Reproduce: `{program()} train --zoo ulsam_viz/training/zoo_start.toml --data DIR`."
     )

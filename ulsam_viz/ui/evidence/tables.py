@@ -52,10 +52,14 @@ def show_effects(variants: Sequence[Variant], chosen: Variant) -> None:
         return
     st.markdown(
         "  \n".join(filter(None, of_gains)),
-        help=f"Over {escape_markdown(chosen.measured_on)}, all modules of a network at once. {escape_markdown(chosen.about_pictures)} Uniform and shuffled maps keep the mean gain (1 + 1/(H·W); normalised: 1), and take "
+        help=f"Over {escape_markdown(chosen.measured_on)}, all modules of a network at once. "
+        f"{escape_markdown(chosen.about_pictures)} Uniform and shuffled maps keep the mean gain (1 + 1/(H·W); "
+        "normalised: 1), and take "
         "away only where it is; without attention that gain goes too.",
     )
-    flips, moves = ({name: f"{what}, {name}" for name in INTERVENTIONS} for what in ("other answers", "true class moves"))
+    flips, moves = (
+        {name: f"{what}, {name}" for name in INTERVENTIONS} for what in ("other answers", "true class moves")
+    )
     rows = [
         place(v, chosen)
         | {flips[name]: v.metrics["effects"][name]["flips"] for name in INTERVENTIONS}
@@ -65,7 +69,8 @@ def show_effects(variants: Sequence[Variant], chosen: Variant) -> None:
     ]
     show_table(rows, dict.fromkeys(flips.values(), "%.1f %%") | dict.fromkeys(moves.values(), "%.2f pt"))
     st.caption(
-        "Other answers: share of the pictures with another most probable class. True class moves: mean absolute change of its probability. "
+        "Other answers: share of the pictures with another most probable class. True class moves: mean absolute "
+        "change of its probability. "
         f"{command(chosen)}"
     )
 
@@ -93,8 +98,10 @@ def show_maps(variants: Sequence[Variant], chosen: Variant) -> None:
     columns = list(rows[0])[4:] if rows else []
     show_table(rows, {column: formats[column.partition(",")[0]] for column in columns})
     st.caption(
-        f"Over {escape_markdown(chosen.measured_on)}. Dead: exactly uniform, share of the pictures. Area: exp(entropy) / (H·W), 1 is uniform. Peak: multiples of "
-        "uniform, H·W at most: compare within one grid. Redundancy: mean correlation of a layer's maps. A peaked map need not matter more. "
+        f"Over {escape_markdown(chosen.measured_on)}. Dead: exactly uniform, share of the pictures. Area: "
+        "exp(entropy) / (H·W), 1 is uniform. Peak: multiples of "
+        "uniform, H·W at most: compare within one grid. Redundancy: mean correlation of a layer's maps. A peaked map "
+        "need not matter more. "
         f"{command(chosen)}"
     )
 

@@ -44,7 +44,8 @@ def show_downloads(scene: Scene, attributions: Mapping[str, Attribution]) -> Non
         else "picture included."
     )
     st.caption(
-        "The report is one file to read and to print; the archive holds it, each map as PNG and SVG, all numbers (NPZ, CSV), the settings and BibTeX. "
+        "The report is one file to read and to print; the archive holds it, each map as PNG and SVG, all numbers "
+        "(NPZ, CSV), the settings and BibTeX. "
         f"What you asked about the view is in both. {HOLDS_PICTURE} {note}"
     )
 
@@ -81,7 +82,11 @@ def _report(scene: Scene, attributions: Mapping[str, Attribution], found: Mappin
         sheet_of(scene, attributions),
         record_of(variant),
         variant.classes,
-        {"methods": complete({name: scene.methods[name] for name in attributions}), "seed": 0, "device": scene.device.device},
+        {
+            "methods": complete({name: scene.methods[name] for name in attributions}),
+            "seed": 0,
+            "device": scene.device.device,
+        },
         command_of(
             "input.png",
             variant,

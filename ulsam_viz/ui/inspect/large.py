@@ -47,8 +47,10 @@ def _rows(scene: Scene, number: int, k: int) -> dict[str, str]:
 
     return {
         "Channels": channel_range(scene.variant, number, k),
-        "Effective area": f"{measures.effective_area(maps[k]):.1%} of {positions} places (over the test set {over_test_set('effective_area', '.0%')})",
-        "Peak": f"{measures.peak(maps[k]):.2f} × uniform at row {row}, column {column} (test set {over_test_set('peak', '.1f')})",
+        "Effective area": f"{measures.effective_area(maps[k]):.1%} of {positions} places (over the test set "
+        f"{over_test_set('effective_area', '.0%')})",
+        "Peak": f"{measures.peak(maps[k]):.2f} × uniform at row {row}, column {column} (test set "
+        f"{over_test_set('peak', '.1f')})",
         "Gain": f"{gain.min():.4f} to {gain.max():.4f}, mean {gain.mean():.4f}",
         "Uniform (dead)": f"for {over_test_set('dead_share', '.1%')} of the test set" if usual else UNKNOWN,
     }

@@ -21,7 +21,9 @@ COLUMNS = 4  # of the page
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer that carries a module: its number, its channels, its maps (g, H, W), if the module replaces it, and its gain."""
+    """A layer that carries a module: its number, its channels, its maps (g, H, W), if the module replaces it, and its
+    gain.
+    """
 
     number: int
     channels: int
@@ -30,7 +32,9 @@ class Layer:
     gain: str = "published"
 
 
-def show_layer(layer: Layer, scales: Mapping[str, Scaled], crop: Crop, *, chosen: tuple[int, int] | None, alone: bool) -> None:
+def show_layer(
+    layer: Layer, scales: Mapping[str, Scaled], crop: Crop, *, chosen: tuple[int, int] | None, alone: bool
+) -> None:
     """Show a layer's maps; a click opens one.
 
     Args:
@@ -59,8 +63,10 @@ def show_layer(layer: Layer, scales: Mapping[str, Scaled], crop: Crop, *, chosen
         [*tiles, _blend(layer, crop)],
         columns=_columns(g, alone=alone),
         heading=f"Attention {'instead of' if layer.replaces else 'after'} layer {layer.number}",
-        help=f"{height} × {width} places; {layer.channels} channels in {g} subspace{'s' if g > 1 else ''} of {layer.channels // g}. One softmax over "
-        f"places for each subspace: a map A sums to 1, and features are multiplied by {formula}, here by {measures.gain_of(layer.maps, layer.gain).max():.2f} at most. A map lies inside the "
+        help=f"{height} × {width} places; {layer.channels} channels in {g} subspace{'s' if g > 1 else ''} of "
+        f"{layer.channels // g}. One softmax over "
+        f"places for each subspace: a map A sums to 1, and features are multiplied by {formula}, here by "
+        f"{measures.gain_of(layer.maps, layer.gain).max():.2f} at most. A map lies inside the "
         "network: it knows no class. Move the pointer over a tile (or focus it and use the arrow keys) "
         "to read every map at that place; click one to enlarge it.",
         legend=map_legend(scales),

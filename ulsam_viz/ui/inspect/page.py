@@ -124,7 +124,9 @@ def _attributions(scene: Scene, place: DeltaGenerator, columns: int) -> dict[str
     if not all(future.done() for future in futures.values()):
         pending().release_earlier()
     waiting, last, turn = list(futures), 0.0, 0
-    drawn: tuple[int, tuple[int, ...]] | None = None  # methods that are waited for, and how far those are that refine theirs
+    drawn: tuple[int, tuple[int, ...]] | None = (
+        None  # methods that are waited for, and how far those are that refine theirs
+    )
     while drawn is None or waiting:
         waiting = [name for name, future in futures.items() if not future.done()]
         so_far = {name: found for name in waiting if (found := default_engine().so_far(futures[name]))}
@@ -133,9 +135,13 @@ def _attributions(scene: Scene, place: DeltaGenerator, columns: int) -> dict[str
             drawn, last, turn = now, time.monotonic(), turn + 1
             with tiles:
                 # One mount of a key in a run.
-                _row_of_attributions(scene, futures, so_far, columns, f"attributions-{turn}" if waiting else "attributions")
+                _row_of_attributions(
+                    scene, futures, so_far, columns, f"attributions-{turn}" if waiting else "attributions"
+                )
         if waiting:
-            progress.progress(1 - len(waiting) / len(futures), text=_progress_text(scene, waiting[0], futures[waiting[0]]))
+            progress.progress(
+                1 - len(waiting) / len(futures), text=_progress_text(scene, waiting[0], futures[waiting[0]])
+            )
             # Short, because a slider that moved on can only interrupt this run at the next call to Streamlit.
             wait([futures[name] for name in waiting], timeout=0.1, return_when="FIRST_COMPLETED")
     progress.empty()
@@ -154,13 +160,18 @@ def _row_of_attributions(
 ) -> None:
     """Draw the picture, a tile for each method, and one that offers the others."""
     picture = Tile(
-        "picture", "The picture", drawing=draw_picture(scene.crop), role="picture", alt="The picture as the network sees it"
+        "picture",
+        "The picture",
+        drawing=draw_picture(scene.crop),
+        role="picture",
+        alt="The picture as the network sees it",
     )
     show_tiles(
         [picture, *(_attribution_tile(scene, name, future, so_far.get(name)) for name, future in futures.items())],
         columns=columns,
         heading=f"Why “{scene.class_name(scene.target)}”?",
-        help="Attributions, by Captum: which pixels speak for one class; red for, blue against, each on its own scale. Magnitudes use the maps' "
+        help="Attributions, by Captum: which pixels speak for one class; red for, blue against, each on its own "
+        "scale. Magnitudes use the maps' "
         "colours. The pointer reads means of 4 × 4 pixels. Not the same thing as attention.",
         legend=signed_legend("against / for"),
         offers={name: method.label for name, method in METHODS.items() if name not in futures},

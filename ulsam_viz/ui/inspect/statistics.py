@@ -35,8 +35,10 @@ def _of_layer(scene: Scene, number: int, maps: np.ndarray, attributions: Mapping
     with left:
         st.markdown(
             f"**Agreement{title}**: do subspaces and attributions rank places alike?",
-            help="Spearman's rank correlation on the map's grid. Chance: the 95th percentile of the magnitude when the map is shifted "
-            "to every other place, which keeps its smoothness. Agreement does not mean that the attention caused the decision.",
+            help="Spearman's rank correlation on the map's grid. Chance: the 95th percentile of the magnitude when "
+            "the map is shifted "
+            "to every other place, which keeps its smoothness. Agreement does not mean that the attention caused the "
+            "decision.",
         )
         if attributions:
             _agreement(number, maps, names, attributions)
@@ -45,7 +47,8 @@ def _of_layer(scene: Scene, number: int, maps: np.ndarray, attributions: Mapping
     with right:
         st.markdown(
             f"**Redundancy{title}**: do subspaces say the same?",
-            help="Pearson correlation between maps: +1 the same places, 0 unrelated, −1 opposite places. Empty where a map is uniform.",
+            help="Pearson correlation between maps: +1 the same places, 0 unrelated, −1 opposite places. Empty where "
+            "a map is uniform.",
         )
         if len(maps) > 1:
             st.plotly_chart(
@@ -72,7 +75,9 @@ def _agreement(number: int, maps: np.ndarray, names: list[str], attributions: Ma
             found = measures.agreement(attention_map, coarse)
             values[k, j] = found.correlation
             above[k, j] = found.above_chance
-            notes[k][j] = f"chance reaches ±{found.chance:.2f}: " + ("above chance" if found.above_chance else "within chance")
+            notes[k][j] = f"chance reaches ±{found.chance:.2f}: " + (
+                "above chance" if found.above_chance else "within chance"
+            )
     st.plotly_chart(
         charts.correlation_matrix(values, names, [METHODS[n].label for n in attributions], notes=notes, starred=above),
         key=f"agreement-{number}",
@@ -81,6 +86,8 @@ def _agreement(number: int, maps: np.ndarray, names: list[str], attributions: Ma
     )
     count = int((~np.isnan(values)).sum())
     st.caption(
-        f"\\* beyond chance, in either direction: {above.sum()} of {count} pairs; of maps that lie anywhere, about {0.05 * count:.1f} would be. "
-        "That both prefer the centre, or the border, whatever the picture, counts as agreement too. Hover to see the level."
+        f"\\* beyond chance, in either direction: {above.sum()} of {count} pairs; of maps that lie anywhere, about "
+        f"{0.05 * count:.1f} would be. "
+        "That both prefer the centre, or the border, whatever the picture, counts as agreement too. Hover to see the "
+        "level."
     )

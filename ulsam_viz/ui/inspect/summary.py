@@ -29,7 +29,9 @@ _BUTTONS = 350  # px
 
 @dataclass(frozen=True)
 class Head:
-    """The places of the head: the strip, what is behind (i), the methods, what is taken along, and below them what is said."""
+    """The places of the head: the strip, what is behind (i), the methods, what is taken along, and below them what is
+    said.
+    """
 
     strip: DeltaGenerator
     details: DeltaGenerator
@@ -105,20 +107,22 @@ def _show_details(scene: Scene) -> DeltaGenerator:
     place = st.empty()
     place.html(_variant_card(scene, None))
     st.caption(
-        f"{differences(scene.variant)} {of_gain(scene.variant)} A bright place has not decided anything. More on the page Evidence."
+        f"{differences(scene.variant)} {of_gain(scene.variant)} A bright place has not decided anything. More on the "
+        "page Evidence."
     )
     st.markdown("**The picture**")
     sample = scene.picture.sample
     if sample:
         st.caption(f"{sample.notice} {judged(scene)} {sample.source}; {sample.licence}.")
     st.caption(
-        f"The network sees {scene.variant.input_size} × {scene.variant.input_size} pixels. It knows {escape_markdown(scene.variant.knows)}."
+        f"The network sees {scene.variant.input_size} × {scene.variant.input_size} pixels. It knows "
+        f"{escape_markdown(scene.variant.knows)}."
     )
     if found := familiarity(scene.attention.probabilities, scene.variant.calibration):
         st.caption(
             how_familiar(found, fits=_fits(scene))
-            + " That is from how far the calibrated answer is spread over the classes (its entropy). It cannot be certain: some other subjects get sure answers. "
-            + how_often_warned(scene.variant)
+            + " That is from how far the calibrated answer is spread over the classes (its entropy). It cannot be "
+            "certain: some other subjects get sure answers. " + how_often_warned(scene.variant)
         )
     table_of = [(scene.class_name(n), 100 * float(scene.attention.probabilities[n])) for n in scene.attention.top(5)]
     st.dataframe(
@@ -152,9 +156,13 @@ def how_familiar(found: Familiarity, *, fits: bool = False) -> str:
 
 
 def how_often_warned(variant: Variant) -> str:
-    """Say for which share of pictures the warning comes, as far as that was measured: of test pictures by its border, of others as counted."""
+    """Say for which share of pictures the warning comes, as far as that was measured: of test pictures by its border,
+    of others as counted.
+    """
     others = "".join(f", for {share:.0f} % of {which}" for which, share in variant.calibration.warned)
-    return f"The warning comes for {FALSE_ALARMS:.0%} of {escape_markdown(variant.measured_on)}{others}." if others else ""
+    return (
+        f"The warning comes for {FALSE_ALARMS:.0%} of {escape_markdown(variant.measured_on)}{others}." if others else ""
+    )
 
 
 def _variant_card(scene: Scene, times: Mapping[str, Latency] | str | None) -> str:
@@ -186,7 +194,8 @@ def _accuracy(variant: Variant) -> str:
         return UNKNOWN
     error = top1_standard_error(variant)
     return (
-        f"{variant.figure('top1')} ± {error:.1f} % / {variant.figure('top5')} % (± standard error over {variant.measured_on})"
+        f"{variant.figure('top1')} ± {error:.1f} % / {variant.figure('top5')} % (± standard error over "
+        f"{variant.measured_on})"
         if isfinite(error)
         else f"{variant.figure('top1')} % / {variant.figure('top5')} %"
     )

@@ -38,8 +38,10 @@ def show_cost(walk: Walk) -> None:
         },
     )
     st.caption(
-        "The paper's formulas (its table has m = 512 on 14 × 14), evaluated for the numbers above; the reductions of the other modules are the paper's, t = 8 and r = 16. That of ULSAM has no g in it: 2·m weights "
-        f"and 2·m·h·w MACs, however the channels are split. (It counts weights only: with biases and norms a module has {5 * m + 3 * g:,} values.)"
+        "The paper's formulas (its table has m = 512 on 14 × 14), evaluated for the numbers above; the reductions of "
+        "the other modules are the paper's, t = 8 and r = 16. That of ULSAM has no g in it: 2·m weights "
+        "and 2·m·h·w MACs, however the channels are split. (It counts weights only: with biases and norms a module "
+        f"has {5 * m + 3 * g:,} values.)"
     )
     try:
         check_groups(m, g)
@@ -47,13 +49,18 @@ def show_cost(walk: Walk) -> None:
         st.error(f"No time can be measured: {escape_markdown(str(error))}.")
         return
     if m * h * w > _MOST_VALUES:
-        st.error(f"No time is measured for more than {_MOST_VALUES / 1e6:.0f} million values: others would wait for it.")
+        st.error(
+            f"No time is measured for more than {_MOST_VALUES / 1e6:.0f} million values: others would wait for it."
+        )
         return
     _measured(walk, m, h, w, g)
     cost, _ = facts(walk.scene.variant.key, walk.scene.variant)
     st.markdown(
-        f"{f.network}: {cost.params / 1e6:.3f} million parameters, {cost.macs / 1e6:.1f} million MACs. Its element-wise steps would move {cost.elementwise_bytes / 1e6:.1f} MB "
-        f"a picture if each ran by itself; {module_elementwise_bytes(f.m, f.g, f.h, f.w, walk.scene.variant.gain) / 1e6:.1f} MB of them in the module of layer {f.layer}."
+        f"{f.network}: {cost.params / 1e6:.3f} million parameters, {cost.macs / 1e6:.1f} million MACs. Its "
+        f"element-wise steps would move {cost.elementwise_bytes / 1e6:.1f} MB "
+        "a picture if each ran by itself; "
+        f"{module_elementwise_bytes(f.m, f.g, f.h, f.w, walk.scene.variant.gain) / 1e6:.1f} MB of them in the module "
+        f"of layer {f.layer}."
     )
 
 
@@ -70,7 +77,11 @@ def _measured(walk: Walk, m: int, h: int, w: int, g: int) -> None:
     for column, (label, text, note) in zip(
         st.columns(4),
         (
-            ("As in the paper's code", f"{times.loop:.2f} ms", f"{g} small network{'s' * (g > 1)}, one after the other"),
+            (
+                "As in the paper's code",
+                f"{times.loop:.2f} ms",
+                f"{g} small network{'s' * (g > 1)}, one after the other",
+            ),
             ("Rewritten", f"{times.rewritten:.2f} ms", f"{times.loop / times.rewritten:.0f} times as fast"),
             ("One copy of the values", f"{times.copy:.3f} ms", f"{4 * m * h * w / 1e6:.2f} MB read, as many written"),
             ("The whole network", f"{times.network:.1f} ms", f"{walk.facts.network}, rewritten"),
@@ -102,7 +113,9 @@ def _measured(walk: Walk, m: int, h: int, w: int, g: int) -> None:
     without = 100 * sum(step.milliseconds for step in times.steps if not step.macs) / total
     dw, pw = (next(s.milliseconds for s in times.steps if s.name == name) for name in ("DW", "PW"))
     st.caption(
-        f"The steps of the paper's form. {without:.0f} % of its time goes to steps that count no MAC, and DW takes {dw / pw:.1f} times as long as PW for the same number of MACs. Medians of 15 runs by turns, one picture, "
-        "one thread of this server's processor; same weights, same outputs, same MACs. Rewritten: norms folded into one scale and shift (no DW call is left), the pool as four maxima of shifted "
+        f"The steps of the paper's form. {without:.0f} % of its time goes to steps that count no MAC, and DW takes "
+        f"{dw / pw:.1f} times as long as PW for the same number of MACs. Medians of 15 runs by turns, one picture, "
+        "one thread of this server's processor; same weights, same outputs, same MACs. Rewritten: norms folded into "
+        "one scale and shift (no DW call is left), the pool as four maxima of shifted "
         "views, all groups at once, results written in place."
     )

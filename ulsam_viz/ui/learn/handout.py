@@ -40,7 +40,8 @@ def _paper(walk: Walk, everything: Sequence[Variant]) -> Paper:
     f = walk.facts
     return Paper(
         title="How subspace attention works",
-        subtitle=f"Picture: {f.picture}. {f.network} ({walk.scene.variant.name}), layer {f.layer}; followed: subspace {f.k}, channel {f.channel}, "
+        subtitle=f"Picture: {f.picture}. {f.network} ({walk.scene.variant.name}), layer {f.layer}; followed: "
+        f"subspace {f.k}, channel {f.channel}, "
         f"row {f.row}, column {f.column}. Target: {f.target}. ULSAM: Saini et al., WACV 2020. Made with ulsam_viz.",
         sections=tuple(_section(walk, step, everything) for step in STEPS),
         cards=tuple(misconceptions(walk, compute(walk.scene, *effects_of_each(walk)))),
@@ -53,9 +54,17 @@ def _section(walk: Walk, step: Step, everything: Sequence[Variant]) -> Section:
     if step.stage:
         written = formula(walk.stages, walk.derivation, step.stage)
         d = walk.derivation
-        note = f"{written.legend} At row {d.row}, column {d.column} of channel {d.channel}, subspace {walk.k + 1}: the place that is marked."
+        note = (
+            f"{written.legend} At row {d.row}, column {d.column} of channel {d.channel}, subspace {walk.k + 1}: "
+            "the place that is marked."
+        )
         return Section(
-            step.title, step.chapter, text, _figures(walk, stage_tiles(walk, step.stage)), (written.symbols, written.numbers), note
+            step.title,
+            step.chapter,
+            text,
+            _figures(walk, stage_tiles(walk, step.stage)),
+            (written.symbols, written.numbers),
+            note,
         )
     figures: tuple[Figure, ...] = ()
     table: tuple[tuple[str, ...], ...] = ()

@@ -25,7 +25,10 @@ def ideas() -> dict[str, Callable[[Walk], None]]:
 def map_tiles(walk: Walk, *, chosen: bool = True) -> list[Tile]:
     """Draw the layer's maps over the picture, in multiples of uniform."""
     scales = uniform(walk)
-    return [map_tile(scales, i, walk.scene.crop, id=f"map-{i}", selected=chosen and i == walk.k) for i in range(walk.stages.groups)]
+    return [
+        map_tile(scales, i, walk.scene.crop, id=f"map-{i}", selected=chosen and i == walk.k)
+        for i in range(walk.stages.groups)
+    ]
 
 
 def uniform(walk: Walk) -> dict[str, Scaled]:
@@ -36,7 +39,9 @@ def uniform(walk: Walk) -> dict[str, Scaled]:
 def show_why(walk: Walk) -> None:
     """Show the picture and what the maps make of it."""
     tiles = [walk.picture(), *map_tiles(walk)]
-    show_tiles(tiles, columns=row_of(tiles), legend=map_legend(uniform(walk)), key="why", on_place=lambda: take_place("why"))
+    show_tiles(
+        tiles, columns=row_of(tiles), legend=map_legend(uniform(walk)), key="why", on_place=lambda: take_place("why")
+    )
 
 
 def tell_more(walk: Walk) -> None:
@@ -44,13 +49,17 @@ def tell_more(walk: Walk) -> None:
     scene = walk.scene
     top = scene.attention.top(1)[0]
     st.caption(
-        f"{walk.facts.network}, which knows {escape_markdown(scene.variant.knows)}, says “{escape_markdown(scene.class_name(top))}” with {scene.attention.probabilities[top]:.0%}. "
-        f"{judged(scene) if scene.picture.sample else ''} {_how_often_right(scene.variant)} Of its {walk.facts.params:.2f} million parameters "
+        f"{walk.facts.network}, which knows {escape_markdown(scene.variant.knows)}, says "
+        f"“{escape_markdown(scene.class_name(top))}” with {scene.attention.probabilities[top]:.0%}. "
+        f"{judged(scene) if scene.picture.sample else ''} {_how_often_right(scene.variant)} Of its "
+        f"{walk.facts.params:.2f} million parameters "
         f"one module has {walk.facts.module_values}: {2 * walk.facts.m} weights, the others biases and norms."
     )
     st.caption(
-        "Colours: multiples of uniform, 1 is no preference. *Area* is the effective area, the share of places over which the attention is spread: e to the map's entropy, "
-        "divided by the number of places. Uniform is 100 %; a weak preference hardly lowers it. *Peak* is the largest value."
+        "Colours: multiples of uniform, 1 is no preference. *Area* is the effective area, the share of places over "
+        "which the attention is spread: e to the map's entropy, "
+        "divided by the number of places. Uniform is 100 %; a weak preference hardly lowers it. *Peak* is the "
+        "largest value."
     )
 
 
@@ -79,7 +88,8 @@ def show_channels(walk: Walk) -> None:
         on_place=lambda: take_place("one-channel"),
     )
     st.caption(
-        f"{silent or 'None'} of them {'is' if silent < 2 else 'are'} 0 everywhere for this picture. Click any cell to follow it; choose another channel below."
+        f"{silent or 'None'} of them {'is' if silent < 2 else 'are'} 0 everywhere for this picture. Click any cell "
+        "to follow it; choose another channel below."
     )
 
 
@@ -91,7 +101,8 @@ def show_split(walk: Walk) -> None:
     show_tiles(tiles, columns=row_of(tiles), key="groups", on_place=lambda: take_place("groups"))
     means = measures.effective_area(s.attention)
     st.caption(
-        f"Each square holds the channels of one subspace; its colour is the subspace's on every page. One map each; their effective areas are {means.min():.0%} to {means.max():.0%}."
+        "Each square holds the channels of one subspace; its colour is the subspace's on every page. One map each; "
+        f"their effective areas are {means.min():.0%} to {means.max():.0%}."
     )
 
 

@@ -1,4 +1,7 @@
-"""Present mode: the lesson for a room. No sidebar, large text, arrow keys, answers on demand; ``present=1`` in the address."""
+"""Present mode: the lesson for a room. No sidebar, large text, arrow keys, answers on demand.
+
+``present=1`` in the address.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,15 @@ _KEY = "present"
 _INK = {"light": ("#000", "#fff"), "dark": ("#fff", "#000")}
 _STYLE = """
 <style>
-[data-testid="stSidebar"], [data-testid="stExpandSidebarButton"], [data-testid="stHeader"] {{ display: none !important; }}
+[data-testid="stSidebar"], [data-testid="stExpandSidebarButton"], [data-testid="stHeader"] {{ display: none !important;
+  }}
 .stApp, [data-testid="stSidebar"], .stMainBlockContainer {{ --ulsam-text: 1.667; --ulsam-nav: 1.54; }}
 .stApp {{ background: {paper}; color: {ink}; --st-text-color: {ink}; --st-background-color: {paper}; }}
 .stMainBlockContainer {{ padding: 1rem 2rem; }}
-.stMainBlockContainer :is(p, li, label, td, th, button, summary, .katex-display) {{ font-size: 20px !important; line-height: 1.4; }}
-.stMainBlockContainer :is([data-testid="stCaptionContainer"], [data-testid="stMarkdownContainer"]):not(button *) {{ color: {ink} !important; opacity: 1; }}
+.stMainBlockContainer :is(p, li, label, td, th, button, summary, .katex-display) {{ font-size: 20px !important;
+  line-height: 1.4; }}
+.stMainBlockContainer :is([data-testid="stCaptionContainer"], [data-testid="stMarkdownContainer"]):not(button *) {{
+  color: {ink} !important; opacity: 1; }}
 .stMainBlockContainer h4 {{ font-size: 32px !important; padding: 0; }}
 </style>
 """
@@ -37,7 +43,11 @@ def offer_presentation() -> None:
     """Show the button that begins or leaves; the key P does either, Esc leaves."""
     if not presenting():
         st.button(
-            "Present", icon=":material/present_to_all:", on_click=_begin, shortcut="P", help="For a beamer: large, arrow keys walk."
+            "Present",
+            icon=":material/present_to_all:",
+            on_click=_begin,
+            shortcut="P",
+            help="For a beamer: large, arrow keys walk.",
         )
         return
     st.button("Leave", on_click=_leave, key="leave", help="Esc")

@@ -55,12 +55,18 @@ def _row(probe: Probe, crop: ModelInput, scaled: Scaled, *, key: str) -> None:
     g, grid = len(scaled.maps), scaled.maps.shape[1:]
     boxes = [(name, _in_fractions(region, grid)) for name, region in probe.regions.items()]
     unnamed = [("", box) for _, box in boxes]
-    tiles = [Tile("picture", "The probe", note=probe.title, drawing=draw_picture(crop), role="picture", boxes=boxes, grid=grid)]
+    tiles = [
+        Tile(
+            "picture", "The probe", note=probe.title, drawing=draw_picture(crop), role="picture", boxes=boxes, grid=grid
+        )
+    ]
     tiles += [map_tile({"": scaled}, k, crop, id=f"map-{k}", boxes=unnamed) for k in range(g)]
     show_tiles(tiles, columns=row_of(tiles), legend=map_legend({"": scaled}), key=key)
 
 
-def _in_fractions(region: tuple[float, float, float, float], grid: tuple[int, int]) -> tuple[float, float, float, float]:
+def _in_fractions(
+    region: tuple[float, float, float, float], grid: tuple[int, int]
+) -> tuple[float, float, float, float]:
     """Return the cells that a box is widened to as a tile's mark: top, left, height, width."""
     (top, left, bottom, right), (height, width) = whole_cells(region, grid), grid
     return top / height, left / width, (bottom - top) / height, (right - left) / width
@@ -81,7 +87,10 @@ def _numbers(scene: Scene, probe: Probe, layer: int, seen: list[Attention]) -> N
             )
         st.markdown(verdict(rises, correlations))
     st.dataframe(
-        [{"subspace": str(k + 1)} | {name: float(values[k]) for name, values in columns.items()} for k in range(len(maps))],
+        [
+            {"subspace": str(k + 1)} | {name: float(values[k]) for name, values in columns.items()}
+            for k in range(len(maps))
+        ],
         hide_index=True,
         column_config={
             name: st.column_config.NumberColumn(
@@ -91,6 +100,8 @@ def _numbers(scene: Scene, probe: Probe, layer: int, seen: list[Attention]) -> N
         },
     )
     st.caption(
-        "Mean attention in a box of the picture, in multiples of uniform. Rise: how much more than in the same box of an empty picture, whose maps are not even: "
-        f"borders draw attention by themselves. Layer {layer}, {maps.shape[1]} × {maps.shape[2]} places; boxes are widened to whole places."
+        "Mean attention in a box of the picture, in multiples of uniform. Rise: how much more than in the same box "
+        "of an empty picture, whose maps are not even: "
+        f"borders draw attention by themselves. Layer {layer}, {maps.shape[1]} × {maps.shape[2]} places; boxes are "
+        "widened to whole places."
     )

@@ -39,7 +39,9 @@ def show_quiz() -> None:
         with verdict:
             (st.success if correct else st.info)(("Right. " if correct else "Not quite. ") + question.reason)
         with other:
-            st.button("See the step", key=f"look-{i}", on_click=_go_to, args=(question.step,), help=_TITLES[question.step])
+            st.button(
+                "See the step", key=f"look-{i}", on_click=_go_to, args=(question.step,), help=_TITLES[question.step]
+            )
     st.progress(answered / len(QUIZ), text=f"{answered} of {len(QUIZ)} answered, {right} right")
     if answered:
         st.button("Start again", on_click=_forget)

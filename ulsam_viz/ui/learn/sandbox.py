@@ -39,7 +39,8 @@ def show_sandbox(view: View) -> None:
     """Draw the sandbox; it needs no network and no picture."""
     st.markdown(
         "#### Sandbox: edit any number",
-        help="4 channels on a 4 × 4 grid. The depthwise weights are 1 and the norms change nothing here, so each step can be followed by hand: ReLU, max-pool, "
+        help="4 channels on a 4 × 4 grid. The depthwise weights are 1 and the norms change nothing here, so each "
+        "step can be followed by hand: ReLU, max-pool, "
         "the weighted sum of a subspace's channels, ReLU, softmax, gain.",
     )
     presets = _presets()
@@ -48,7 +49,11 @@ def show_sandbox(view: View) -> None:
         names = list(presets)
         with saying_missing("preset", names, "tensor", names[0]):
             preset = st.selectbox(
-                "Start from", names, key=keep("preset"), bind="query-params", help="Choosing again brings its numbers back."
+                "Start from",
+                names,
+                key=keep("preset"),
+                bind="query-params",
+                help="Choosing again brings its numbers back.",
             )
         tensor = _edit(presets[preset], preset)
         weights, bias, groups = _choose_weights()
@@ -77,7 +82,9 @@ def _edit(start: np.ndarray, preset: str) -> np.ndarray:
                 key=f"edit-{preset}-{c}",
                 hide_index=True,
                 num_rows="fixed",
-                column_config={str(k + 1): st.column_config.NumberColumn(step=0.1, format="%.4g") for k in range(_SIDE)},
+                column_config={
+                    str(k + 1): st.column_config.NumberColumn(step=0.1, format="%.4g") for k in range(_SIDE)
+                },
             )
             edited.append([[np.nan if v is None else v for v in line.values()] for line in rows])
     return np.array(edited, np.float64)
@@ -86,7 +93,8 @@ def _edit(start: np.ndarray, preset: str) -> np.ndarray:
 def find_trouble(tensor: np.ndarray) -> str:
     """Say which values of a tensor (channels, H, W) make no sense, and why; "" if all do."""
     wrong = [
-        f"channel {c + 1}, row {r + 1}, column {k + 1} is {'empty' if np.isnan(tensor[c, r, k]) else f'{tensor[c, r, k]:g}'}"
+        f"channel {c + 1}, row {r + 1}, column {k + 1} is "
+        f"{'empty' if np.isnan(tensor[c, r, k]) else f'{tensor[c, r, k]:g}'}"
         for c, r, k in np.argwhere(~(np.abs(tensor) <= _LARGEST))
     ]
     return f"Each value must be a number between −{_LARGEST:g} and {_LARGEST:g}: {'; '.join(wrong)}." if wrong else ""
@@ -94,7 +102,9 @@ def find_trouble(tensor: np.ndarray) -> str:
 
 def _choose_weights() -> tuple[list[float], float, int]:
     with saying_missing("sand-g", [1, 2, 4], "g", 2):
-        groups = st.segmented_control("Subspaces g", [1, 2, 4], default=2, required=True, key=keep("sand-g"), bind="query-params")
+        groups = st.segmented_control(
+            "Subspaces g", [1, 2, 4], default=2, required=True, key=keep("sand-g"), bind="query-params"
+        )
     columns = [*st.columns(3), *st.columns(3)]
     weights = [
         column.number_input(
@@ -125,7 +135,8 @@ def _choose_weights() -> tuple[list[float], float, int]:
 def _choose_gain() -> Gain:
     st.markdown(
         "Gain",
-        help="As published, 1 + A. Normalised, (1 + H·W·A) / 2, whose mean is 1: ours, not the paper's. The sidebar's choice “Gain” has trained networks of both.",
+        help="As published, 1 + A. Normalised, (1 + H·W·A) / 2, whose mean is 1: ours, not the paper's. The "
+        "sidebar's choice “Gain” has trained networks of both.",
     )
     names = {"published": "As published", "normalised": "Normalised"}
     chosen = choose_by_id(st.segmented_control, "Gain", names, key="sand-gain", required=True)
@@ -137,7 +148,9 @@ def choose_switches(prefix: str, *, columns: int = 4) -> Switches:
     places = [column for _ in range(4 // columns) for column in st.columns(columns)]
 
     def toggle(place: int, label: str, name: str, *, value: bool = True, text: str = "") -> bool:
-        return bool(places[place].toggle(label, value=value, key=keep(f"{prefix}-{name}"), bind="query-params", help=text))
+        return bool(
+            places[place].toggle(label, value=value, key=keep(f"{prefix}-{name}"), bind="query-params", help=text)
+        )
 
     pool = toggle(0, "Max-pool", "pool", text="Off: neighbours no longer count.")
     residual = toggle(
@@ -149,7 +162,11 @@ def choose_switches(prefix: str, *, columns: int = 4) -> Switches:
     first = toggle(1, "First ReLU", "relu1", text="Before the pool. Off: negative features count as well.")
     last = toggle(1, "Last ReLU", "relu2", text="Before the softmax. Off: no map can be dead.")
     sigmoid = toggle(
-        2, "Sigmoid instead of softmax", "sigmoid", value=False, text="Each place is weighted by itself; maps need not sum to 1."
+        2,
+        "Sigmoid instead of softmax",
+        "sigmoid",
+        value=False,
+        text="Each place is weighted by itself; maps need not sum to 1.",
     )
     temperature = places[3].select_slider(
         "Temperature",
@@ -169,7 +186,9 @@ def choose_switches(prefix: str, *, columns: int = 4) -> Switches:
         bind="query-params",
         help="The gain is 1 + s · A; 1 is ULSAM. (Normalised: the gain minus 1, times s.)",
     )
-    return Switches(pool, first, last, "sigmoid" if sigmoid else "softmax", residual, float(temperature), float(strength))
+    return Switches(
+        pool, first, last, "sigmoid" if sigmoid else "softmax", residual, float(temperature), float(strength)
+    )
 
 
 def _show(stages: Stages, view: View) -> None:
@@ -178,11 +197,14 @@ def _show(stages: Stages, view: View) -> None:
     owners = [c // stages.group_size for c in range(_CHANNELS)]
     hues = [subspace_colour(k, stages.groups) for k in range(stages.groups)]
 
-    def row(title: str, values: np.ndarray, names: list[str], own: list[str], limits: tuple[float, float] | None = None) -> None:
+    def row(
+        title: str, values: np.ndarray, names: list[str], own: list[str], limits: tuple[float, float] | None = None
+    ) -> None:
         low, high = limits or (min(0.0, float(values.min())), float(values.max()))
         ends = (-max(-low, high), max(-low, high)) if low < 0 else (low, high)
         grids = [
-            number_grid(v, n, colours=view.display.colours, hue=h, limits=ends) for v, n, h in zip(values, names, own, strict=True)
+            number_grid(v, n, colours=view.display.colours, hue=h, limits=ends)
+            for v, n, h in zip(values, names, own, strict=True)
         ]
         st.markdown(title)
         st.html(f'<div class="ulsam-grids">{"".join(grids)}</div>')
@@ -192,7 +214,9 @@ def _show(stages: Stages, view: View) -> None:
     by_channel = [hues[k] for k in owners]
     row("**After ReLU and max-pool**, one map a channel", stages.pooled, of_channels, by_channel)
     row("**The weighted sum after ReLU** (logits), one map a subspace", stages.logits, of_subspaces, hues)
-    row("**Attention A**", stages.attention, of_subspaces, hues, (0.0, max(1 / _SIDE**2, float(stages.attention.max()))))
+    row(
+        "**Attention A**", stages.attention, of_subspaces, hues, (0.0, max(1 / _SIDE**2, float(stages.attention.max())))
+    )
     mean = ", ".join(f"{value:.4g}" for value in stages.gain.mean((1, 2)))
     row(f"**Gain**: what every channel of the subspace is multiplied by; mean {mean}", stages.gain, of_subspaces, hues)
     row("**Output**", stages.output, of_channels, by_channel)
@@ -221,7 +245,8 @@ def _remarks(stages: Stages) -> list[str]:
             alike = int(np.isclose(attention, attention.max(), rtol=1e-5).sum())
             where = f"row {row + 1}, column {column + 1}" if alike == 1 else f"{alike} places alike"
             remarks.append(
-                f"{name} attends most to {where}: {attention[row, column]:.3f}, {attention[row, column] * attention.size:.2f} times uniform. "
+                f"{name} attends most to {where}: {attention[row, column]:.3f}, "
+                f"{attention[row, column] * attention.size:.2f} times uniform. "
                 f"Its values sum to {total:.3f}."
             )
     return remarks

@@ -35,7 +35,9 @@ def show_lesson(scene: Scene, everything: Sequence[Variant]) -> Walk | None:
     """Draw the chosen step; return what it followed, or None for the plain control."""
     step = _choose_step(normalised=scene.variant.gain == "normalised")
     if not scene.attention.maps:
-        st.info("The plain control carries no module to look into. Choose a position in the sidebar, or take the usual one.")
+        st.info(
+            "The plain control carries no module to look into. Choose a position in the sidebar, or take the usual one."
+        )
         position = usual_position(scene.variant)
         st.button(f"Put a module {position.replace('-', ' layer ')}", on_click=_take, args=(position,))
         return None
@@ -65,7 +67,10 @@ def _choose_step(*, normalised: bool = False) -> Step:
     back, forth = ("Left", "Right") if presenting() else ("B", "N")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"#### {STEPS[index].title}", width="stretch")
-        for label, to, icon, key in (("Back", index - 1, "arrow_back", back), ("Next", index + 1, "arrow_forward", forth)):
+        for label, to, icon, key in (
+            ("Back", index - 1, "arrow_back", back),
+            ("Next", index + 1, "arrow_forward", forth),
+        ):
             there = 0 <= to < len(STEPS)
             st.button(
                 label,
@@ -108,13 +113,20 @@ def _shape(walk: Walk, stage: Stage) -> str:
 
 
 def stage_tiles(walk: Walk, stage: Stage) -> list[Tile]:
-    """Draw what a stage is made from, by what, and what it makes; on one scale where the lesson is that little changes."""
+    """Draw what a stage is made from, by what, and what it makes.
+
+    On one scale where the lesson is that little changes.
+    """
     before = _BEFORE[stage]
     alike = stage in ("gain", "output")
     by = Tile("operator", STAGE_NAMES[stage], colour=walk.hue, card=operator(walk.stages, walk.derivation, stage))
     return [
         walk.tile(
-            before, name=f"Before: {STAGE_NAMES[before]}", pick=True, window=stage == "pooled", alike=stage if alike else None
+            before,
+            name=f"Before: {STAGE_NAMES[before]}",
+            pick=True,
+            window=stage == "pooled",
+            alike=stage if alike else None,
         ),
         walk.tile("gain", name="× gain of the subspace", pick=True) if stage == "output" else by,
         walk.tile(stage, name=f"After: {STAGE_NAMES[stage]}", pick=True, alike=before if alike else None),
@@ -129,7 +141,8 @@ def _show_formula(walk: Walk, stage: Stage) -> None:
     st.markdown(
         f"At row {d.row}, column {d.column} of {of}"
         + (f", {written.result * walk.facts.places:.2f} times uniform:" if stage == "attention" else ":"),
-        help=f"{written.legend}  \nComputed from the numbers before it; the module's own tensor {apart}. Numbers are written with five digits and "
+        help=f"{written.legend}  \nComputed from the numbers before it; the module's own tensor {apart}. Numbers are "
+        "written with five digits and "
         "computed with all.",
     )
     if stage == "output":  # elsewhere the operator's card has them
@@ -140,7 +153,9 @@ def _show_formula(walk: Walk, stage: Stage) -> None:
 def _show_terms(walk: Walk) -> None:
     d, first = walk.derivation, walk.derivation.terms[:4]
     st.markdown(
-        f"The {len(first)} channels that say most here, before the sum:" if len(first) > 1 else "The channel that speaks here:"
+        f"The {len(first)} channels that say most here, before the sum:"
+        if len(first) > 1
+        else "The channel that speaks here:"
     )
     show_tiles(
         [
@@ -159,7 +174,8 @@ def _show_terms(walk: Walk) -> None:
     )
     positive = sum(t.product > 0 for t in d.terms)
     st.caption(
-        f"Of {len(d.terms)} channel{'s' * (len(d.terms) > 1)}, {positive} call for attention here and {sum(t.product < 0 for t in d.terms)} speak against it; {sum(t.product == 0 for t in d.terms)} are 0."
+        f"Of {len(d.terms)} channel{'s' * (len(d.terms) > 1)}, {positive} call for attention here and "
+        f"{sum(t.product < 0 for t in d.terms)} speak against it; {sum(t.product == 0 for t in d.terms)} are 0."
     )
 
 

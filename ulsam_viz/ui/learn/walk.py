@@ -1,4 +1,6 @@
-"""The lesson's running example: one subspace, one channel and one position of the visitor's picture, with their numbers."""
+"""The lesson's running example: one subspace, one channel and one position of the visitor's picture, with their
+numbers.
+"""
 
 from __future__ import annotations
 
@@ -110,7 +112,9 @@ class Walk:
         height, width = self.stages.attention.shape[1:]
         return height, width
 
-    def tile(self, stage: Stage, *, name: str = "", pick: bool = False, window: bool = False, alike: Stage | None = None) -> Tile:
+    def tile(
+        self, stage: Stage, *, name: str = "", pick: bool = False, window: bool = False, alike: Stage | None = None
+    ) -> Tile:
         """Draw a stage's map of the followed channel or subspace, with the place marked.
 
         Args:
@@ -137,7 +141,9 @@ class Walk:
         return self.stages.map_of(stage, self.k, self.derivation.channel)
 
     def mark(self, *, window: bool = False) -> tuple[float, float, float, float]:
-        """Return the place that is followed, or the window that the max-pool takes there, in fractions of the picture."""
+        """Return the place that is followed, or the window that the max-pool takes there, in fractions of the
+        picture.
+        """
         d, (height, width) = self.derivation, self.stages.attention.shape[1:]
         if not window:
             return d.row / height, d.column / width, 1 / height, 1 / width
@@ -147,14 +153,19 @@ class Walk:
 
 def at_same_position(variant: Variant) -> list[Variant]:
     """Return the trained networks that differ from this one in g alone, itself among them."""
-    return [v for v in list_variants() if v.placement and (v.family, position_name(v)) == (variant.family, position_name(variant))]
+    return [
+        v
+        for v in list_variants()
+        if v.placement and (v.family, position_name(v)) == (variant.family, position_name(variant))
+    ]
 
 
 def choose_walk(scene: Scene) -> Walk:
     """Show what is followed, and compute it."""
     with st.expander("Follow another subspace, channel or place", icon=":material/my_location:"):
         st.caption(
-            "Or click a place of a map in a step; on a map, the arrow keys move and Enter chooses. Subspaces are counted from 1; channels, rows and columns from 0."
+            "Or click a place of a map in a step; on a map, the arrow keys move and Enter chooses. Subspaces are "
+            "counted from 1; channels, rows and columns from 0."
         )
         left, *others = st.columns([1.6, 1, 1, 1])
         with left:
@@ -180,7 +191,9 @@ def _stages(scene: Scene, layer: int) -> Stages:
         return run_stages(module, model.before_attention(scene.crop.tensor.to(model.device), layer))
 
     engine = default_engine()
-    future = engine.run(("stages", layer), scene.crop, scene.variant, scene.device.device, work, kind=Kind.SHORT, visitor=visitor())
+    future = engine.run(
+        ("stages", layer), scene.crop, scene.variant, scene.device.device, work, kind=Kind.SHORT, visitor=visitor()
+    )
     return result_of(future)
 
 

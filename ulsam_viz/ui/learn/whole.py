@@ -33,7 +33,11 @@ from .present import answer_wanted
 from .walk import Walk, at_same_position, row_of, take_place
 
 _UNDECIDED = "I do not know yet"
-_SAME, _NARROWER, _WIDER = "about as wide as now", "narrower: a smaller effective area", "wider: a larger effective area"
+_SAME, _NARROWER, _WIDER = (
+    "about as wide as now",
+    "narrower: a smaller effective area",
+    "wider: a larger effective area",
+)
 
 
 def wholes(everything: Sequence[Variant]) -> dict[str, Callable[[Walk], None]]:
@@ -89,7 +93,8 @@ def _show_groups(walk: Walk) -> None:
     if len(by_groups) > 1 and _predict_width(walk, by_groups, last):
         _row_of_groups(walk, by_groups[last], scaled[last], first=False)
     st.caption(
-        "The networks were trained separately: subspace 1 of one row need not resemble its children in the next. All rows are on one scale."
+        "The networks were trained separately: subspace 1 of one row need not resemble its children in the next. All "
+        "rows are on one scale."
     )
 
 
@@ -140,7 +145,8 @@ def _predict_width(walk: Walk, by_groups: Mapping[int, np.ndarray], last: int) -
     ratio = areas[last] / areas[base]
     truth = _SAME if 0.9 <= ratio <= 1.1 else _NARROWER if ratio < 1 else _WIDER
     text = (
-        f"The maps are {truth}: their mean effective area is {areas[last]:.1%} with g = {last}, {areas[base]:.1%} with g = {base}."
+        f"The maps are {truth}: their mean effective area is {areas[last]:.1%} with g = {last}, {areas[base]:.1%} "
+        f"with g = {base}."
     )
     said = {_UNDECIDED: "", truth: "As you said. "}.get(guess, "Not so here. ")
     (st.success if guess == truth else st.info)(said + text + " That is this picture; try another.")
@@ -165,13 +171,20 @@ def show_positions(walk: Walk, everything: Sequence[Variant]) -> None:
     st.markdown(differences_of_positions(walk.scene.variant))
 
 
-POSITIONS_NOTE = "The mean of the {f.g} subspaces' maps of each network, and its gain. “Instead”: the module takes the layer's place. The page Compare shows all maps."
+POSITIONS_NOTE = (
+    "The mean of the {f.g} subspaces' maps of each network, and its gain. “Instead”: the module takes "
+    "the layer's place. The page Compare shows all maps."
+)
 
 
 def position_tiles(walk: Walk, everything: Sequence[Variant]) -> tuple[list[Tile], Scaled | None]:
     """Draw the mean map of each network with one module and this g, all on one scale."""
     own = walk.scene.variant
-    placed = [v for v in everything if v.placement and (v.family, v.gain, v.groups) == (own.family, own.gain, walk.stages.groups)]
+    placed = [
+        v
+        for v in everything
+        if v.placement and (v.family, v.gain, v.groups) == (own.family, own.gain, walk.stages.groups)
+    ]
     seen = look(walk, [v for v in placed if v.placement and len(v.placement.layers) == 1])
     whole = {i: next(iter(attention.maps.values())) for i, (_, attention) in enumerate(seen)}
     scaled = scale_maps({i: maps.mean(0, keepdims=True) for i, maps in whole.items()}, "uniform")
@@ -200,7 +213,8 @@ def show_subspace_prediction(walk: Walk) -> None:
     scene, names = walk.scene, subspace_names(walk.scene, walk.layer)
     show_tiles(map_tiles(walk), width=124, legend=map_legend(uniform(walk)), key="whose")
     guess = st.radio(
-        f"**Predict:** whose attention matters most for “{escape_markdown(scene.class_name(scene.target))}”? (Whose gain, set to 1 everywhere, moves the logit most?)",
+        f"**Predict:** whose attention matters most for “{escape_markdown(scene.class_name(scene.target))}”? (Whose "
+        "gain, set to 1 everywhere, moves the logit most?)",
         [_UNDECIDED, *names],
         key=keep(f"predict-subspace-{walk.stages.groups}"),
         horizontal=True,
@@ -228,9 +242,11 @@ def show_subspace_prediction(walk: Walk) -> None:
     right = names[int(order[0])]
     said = {_UNDECIDED: "", right: "As you said: "}.get(guess, f"You said {guess.lower()}. ")
     (st.success if guess == right else st.info)(
-        f"{said}{right} moves it most, by {moved[order[0]]:+.4f}, of a logit of {scene.attention.logits[scene.target]:.2f}"
+        f"{said}{right} moves it most, by {moved[order[0]]:+.4f}, of a logit of "
+        f"{scene.attention.logits[scene.target]:.2f}"
         f"{how_little(float(moved[order[0]]), smallest_logit(scene.variant.calibration.temperature))}. "
-        "The maps could not have told: they say how strongly, not to what effect. Inspect has the level of noise beside such bars."
+        "The maps could not have told: they say how strongly, not to what effect. Inspect has the level of noise "
+        "beside such bars."
     )
 
 
@@ -240,7 +256,10 @@ def how_little(moved: float, smallest: float) -> str:
 
 
 def without_each(walk: Walk) -> np.ndarray | None:
-    """Return how the target's logit moves when one subspace's gain is set to 1, shape (g,); None if that was stopped."""
+    """Return how the target's logit moves when one subspace's gain is set to 1, shape (g,).
+
+    None if that was stopped.
+    """
     name, work = effects_of_each(walk)
     return answer(walk.scene, name, "the answer without each subspace's attention", work)
 
@@ -281,7 +300,8 @@ def misconceptions(walk: Walk, moved: np.ndarray | None) -> list[tuple[str, str]
     scene = walk.scene
     first, second = np.sort(scene.attention.logits)[::-1][:2]
     effect = (
-        f": with that subspace's gain set to 1 everywhere, the logit of “{escape_markdown(scene.class_name(scene.target))}” moves by {moved[walk.k]:+.4f}, where the "
+        ": with that subspace's gain set to 1 everywhere, the logit of "
+        f"“{escape_markdown(scene.class_name(scene.target))}” moves by {moved[walk.k]:+.4f}, where the "
         f"network's first two classes lie {first - second:.2f} apart"
         if moved is not None
         else ""  # stopped

@@ -23,7 +23,10 @@ def has_walked() -> bool:
 
 
 def read_address() -> None:
-    """Keep the address that the visitor has gone back to; call it before the run's first control, from which on Streamlit writes another."""
+    """Keep the address that the visitor has gone back to.
+
+    Call it before the run's first control, from which on Streamlit writes another.
+    """
     context = get_script_run_ctx(suppress_warning=True)
     st.session_state["walked_to"] = parse_qs(context.query_string) if context and has_walked() else None
 
@@ -36,7 +39,8 @@ def wish(key: str) -> str | None:
 def wishes(key: str) -> list[str]:
     """Return all that the address says of a control.
 
-    Of an address that the visitor has gone back to, Streamlit takes away what the control did not offer in the run before.
+    Of an address that the visitor has gone back to, Streamlit takes away what the control did not offer in the run
+    before.
     """
     walked_to: dict[str, list[str]] | None = st.session_state.get("walked_to")
     return st.query_params.get_all(key) if walked_to is None else walked_to.get(key, [])
@@ -77,7 +81,8 @@ def take_all_missing(key: str, offered: Sequence[T], words: Callable[[T], str]) 
 def _missing_of(key: str, asked: Sequence[str | None], offered: Sequence[str]) -> list[str] | None:
     """Return what a new address asks for and is not offered; None where the address is not new.
 
-    The browser may send what a control was set to before: what this session was offered is a wish only of who goes back to it.
+    The browser may send what a control was set to before: what this session was offered is a wish only of who goes back
+    to it.
     """
     once: set[str] = st.session_state.setdefault("offered_once", {}).setdefault(key, set())
     is_new = has_walked() or not once.issuperset(one for one in asked if one is not None)
@@ -87,7 +92,13 @@ def _missing_of(key: str, asked: Sequence[str | None], offered: Sequence[str]) -
 
 @contextmanager
 def saying_missing(
-    key: str, offered: Sequence[T], what: str, default: T, *, words: Callable[[T], str] = str, place: DeltaGenerator | None = None
+    key: str,
+    offered: Sequence[T],
+    what: str,
+    default: T,
+    *,
+    words: Callable[[T], str] = str,
+    place: DeltaGenerator | None = None,
 ) -> Iterator[None]:
     """Show a control inside, and say below it, or in another place, what is wished of it and not offered.
 

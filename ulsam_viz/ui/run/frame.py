@@ -34,11 +34,13 @@ _STYLE = """
 :has(> .st-key-pages) { display: none; }
 /* Where the system sets its own colours, Streamlit's backgrounds go, and with them what is chosen. */
 @media (forced-colors: active) {
-  [data-testid="stButtonGroup"] button[data-selected] { forced-color-adjust: none; background: Highlight !important; border-color: Highlight !important; }
+  [data-testid="stButtonGroup"] button[data-selected] { forced-color-adjust: none; background: Highlight !important;
+  border-color: Highlight !important; }
   [data-testid="stButtonGroup"] button[data-selected] * { color: HighlightText !important; }
   [data-testid="stSlider"] [data-orientation] > div:first-child { outline: 1px solid CanvasText; }
   [data-testid="stSlider"] div:has(> div > input[type="range"]) { outline: 4px solid Highlight; outline-offset: -2px; }
-  [data-testid="stCheckbox"] label > span + div { forced-color-adjust: none; background: Canvas; outline: 1px solid CanvasText; }
+  [data-testid="stCheckbox"] label > span + div { forced-color-adjust: none; background: Canvas;
+  outline: 1px solid CanvasText; }
   [data-testid="stCheckbox"] label > span + div > div { background: CanvasText; }
   [data-testid="stCheckbox"] label[data-selected] > span + div { background: Highlight; }
 }
@@ -48,7 +50,8 @@ _STYLE = """
   :has(> .st-key-pages) { display: flex; }
   .st-key-pages { flex-wrap: nowrap; gap: 0.1rem; }
   [data-testid="stExpandSidebarButton"] { width: auto; }
-  [data-testid="stExpandSidebarButton"]::after { content: "Picture, network"; padding: 0 0.4rem; font-size: 13px; white-space: nowrap; }
+  [data-testid="stExpandSidebarButton"]::after { content: "Picture, network"; padding: 0 0.4rem; font-size: 13px;
+  white-space: nowrap; }
 }
 </style>
 """

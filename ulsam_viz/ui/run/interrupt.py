@@ -1,8 +1,8 @@
 """Points at which a run of the page ends early because its visitor has asked for another.
 
-One session's runs never overlap (``fastReruns`` is off in ``.streamlit/config.toml``): two would write the same state, and the
-older one's address could overwrite the newer one's. So a run ends only where it calls Streamlit, and nothing that takes
-longer than a moment may be waited for anywhere else.
+One session's runs never overlap (``fastReruns`` is off in ``.streamlit/config.toml``): two would write the same state,
+and the older one's address could overwrite the newer one's. So a run ends only where it calls Streamlit, and nothing
+that takes longer than a moment may be waited for anywhere else.
 """
 
 from __future__ import annotations

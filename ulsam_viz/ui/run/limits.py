@@ -23,5 +23,7 @@ def _read(name: str, text: str) -> int:
     if text.isdecimal() and int(text) > 0:
         return int(text)
     if text:  # once: nobody who visits can put this right
-        print(f"ulsam_viz: {name} is a number from 1, not '{text}'; {_USUAL[name]} is used", file=sys.stderr, flush=True)
+        print(
+            f"ulsam_viz: {name} is a number from 1, not '{text}'; {_USUAL[name]} is used", file=sys.stderr, flush=True
+        )
     return _USUAL[name]

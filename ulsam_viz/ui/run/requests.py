@@ -27,7 +27,13 @@ _QUIET = 0.3  # seconds: most answers come before anyone could read that they ar
 def asked_of(scene: Scene, attributions: Mapping[str, Attribution] | None = None) -> View:
     """Return a view as questions are asked of it."""
     return View(
-        scene.variant, scene.crop, scene.device.device, scene.target, scene.attention.maps, attributions or {}, scene.methods
+        scene.variant,
+        scene.crop,
+        scene.device.device,
+        scene.target,
+        scene.attention.maps,
+        attributions or {},
+        scene.methods,
     )
 
 
@@ -89,7 +95,9 @@ def _remember(found: dict[Topic, Any], topic: Topic, result: Any) -> None:
         del found[next(iter(found))]
 
 
-def _wait(place: DeltaGenerator, future: Future[Any], text: str, passes: int, label: str, stop: Callable[[], None]) -> None:
+def _wait(
+    place: DeltaGenerator, future: Future[Any], text: str, passes: int, label: str, stop: Callable[[], None]
+) -> None:
     """Show how far a computation is, and a button that stops it: the next run of the page then does not ask for it."""
     begun = time.monotonic()
     wait([future], timeout=_QUIET)
@@ -103,7 +111,8 @@ def _wait(place: DeltaGenerator, future: Future[Any], text: str, passes: int, la
         ahead = engine.ahead_of(future)
         far = f"{engine.passes(future)} of {passes} passes" if passes else f"{time.monotonic() - begun:.0f} s"
         line.caption(
-            f":material/hourglass_empty: {escape_markdown(text)}: " + (f"in line, {ahead} before it" if ahead is not None else far),
+            f":material/hourglass_empty: {escape_markdown(text)}: "
+            + (f"in line, {ahead} before it" if ahead is not None else far),
             width="content",
         )
         wait([future], timeout=0.1)  # short: a visitor who moves on interrupts at the next call
@@ -111,7 +120,10 @@ def _wait(place: DeltaGenerator, future: Future[Any], text: str, passes: int, la
 
 
 def examined(scene: Scene) -> dict[Topic, Any]:
-    """Return what this visitor has found out about this picture and network, by question; kept for the session's view."""
+    """Return what this visitor has found out about this picture and network, by question.
+
+    Kept for the session's view.
+    """
     key = (scene.variant.key, scene.crop.key)
     if st.session_state.get("examined_key") != key:
         st.session_state["examined_key"], st.session_state["examined"] = key, {}

@@ -32,8 +32,8 @@ def visitor() -> str:
 class Pending:
     """A session's pending requests to the engine: those of this run of the page, and those of earlier runs.
 
-    Earlier requests are released only after the page has made its requests again: so a display setting that is moved during
-    a computation does not start it anew.
+    Earlier requests are released only after the page has made its requests again: so a display setting that is moved
+    during a computation does not start it anew.
     """
 
     now: list[Future[Any]] = field(default_factory=list)
@@ -98,7 +98,9 @@ class Watch:
         return session in self.sessions or len(self.sessions) < most
 
     def look(self, is_active: Callable[[str], bool]) -> None:
-        """Release the requests of each session that has ended, once its page has stopped: until then it waits for them."""
+        """Release the requests of each session that has ended, once its page has stopped: until then it waits for
+        them.
+        """
         for session in [s for s, requests in list(self.sessions.items()) if not (requests.running or is_active(s))]:
             gone = self.sessions.pop(session)
             gone.begin()

@@ -1,4 +1,6 @@
-"""Pictures that a table lends to other pages: where each is read from, and not the picture itself, which the table has."""
+"""Pictures that a table lends to other pages: where each is read from, and not the picture itself, which the table
+has.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,10 @@ class Way:
 
 
 class Lent:
-    """Ways to pictures, by a key made from their content; safe to use from several threads. Of too many the oldest goes."""
+    """Ways to pictures, by a key made from their content; safe to use from several threads.
+
+    Of too many the oldest goes.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

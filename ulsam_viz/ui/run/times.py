@@ -11,7 +11,9 @@ from ...zoo.variants import Variant
 from .session import pending, visitor
 
 
-def measured(variants: Sequence[Variant], device: DeviceChoice, show: Callable[[float], object]) -> Mapping[str, Latency] | str:
+def measured(
+    variants: Sequence[Variant], device: DeviceChoice, show: Callable[[float], object]
+) -> Mapping[str, Latency] | str:
     """Measure variants together; call it when nothing is left to do but this.
 
     Args:

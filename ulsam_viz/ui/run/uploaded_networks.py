@@ -43,13 +43,16 @@ def may_upload_networks() -> bool:
 
 
 def may_open_folders() -> bool:
-    """Return whether this visitor may open folders of this machine: only who sits at it, and not where the server is for others."""
+    """Return whether this visitor may open folders of this machine: only who sits at it, and not where the server is
+    for others.
+    """
     return os.environ.get(SWITCH) != "0" and is_local()
 
 
 def is_local() -> bool:
     """Return whether this visitor sits at this very machine."""
-    # All of it: a proxy on this machine, with or without headers of its own, forwards the addresses that others have typed.
+    # All of it: a proxy on this machine, with or without headers of its own, forwards the addresses that others have
+    # typed.
     if any(name in st.context.headers for name in _OF_PROXIES):
         return False
     return all(map(_is_here, (st.context.ip_address, urlsplit(st.context.url or "").hostname)))

@@ -63,9 +63,9 @@ class _Kept(Generic[T]):
 class Uploads(Generic[T]):
     """Pictures, or albums of them, by a key made from their content; safe to use from several threads.
 
-    A picture stays while a session that has looked at it is there, and ten minutes more. Of those that a session uploaded, the
-    latest few stay, and any at which others look. Where all of them need more room than there is, the one that was not
-    looked at for longest goes first.
+    A picture stays while a session that has looked at it is there, and ten minutes more. Of those that a session
+    uploaded, the latest few stay, and any at which others look. Where all of them need more room than there is, the one
+    that was not looked at for longest goes first.
 
     Args:
         limit: Bytes of all visitors' pictures together.
@@ -114,12 +114,17 @@ class Uploads(Generic[T]):
             return kept.upload
 
     def is_mine(self, key: str, session: str, is_there: Callable[[str], bool] = lambda _: True) -> bool:
-        """Return whether this session uploaded the picture, or everyone who did has left; arguments as for :meth:`remove`."""
+        """Return whether this session uploaded the picture, or everyone who did has left.
+
+        Arguments as for :meth:`remove`.
+        """
         with self._lock:
             kept = self._kept.get(key)
             return kept is not None and (session in kept.uploaders or not any(map(is_there, kept.uploaders)))
 
-    def remove(self, key: str, session: str, is_there: Callable[[str], bool] = lambda _: True, *, from_all: bool = True) -> None:
+    def remove(
+        self, key: str, session: str, is_there: Callable[[str], bool] = lambda _: True, *, from_all: bool = True
+    ) -> None:
         """Delete a session's upload at once, unless another session that is still there uploaded the same.
 
         Args:
@@ -148,12 +153,16 @@ class Uploads(Generic[T]):
 
 
 def keep_off_disks() -> None:
-    """Let the server take uploads into memory alone: of more than a megabyte, its reader makes a file without a name for a moment."""
+    """Let the server take uploads into memory alone: of more than a megabyte, its reader makes a file without a name
+    for a moment.
+    """
     MultiPartParser.spool_max_size = 0  # no such file: how much may come, `server.maxUploadSize` says
 
 
 def ask_no_host() -> None:
-    """Stop Streamlit from asking a foreign host for the server's address, as it does before it refuses a page of another origin."""
+    """Stop Streamlit from asking a foreign host for the server's address, as it does before it refuses a page of
+    another origin.
+    """
     net_util.get_external_ip = lambda: None
 
 

@@ -9,7 +9,9 @@ from .scene import Scene, pretty
 
 
 def differences(variant: Variant) -> str:
-    """Say how much the networks at this variant's position, and the control, differ, and whether that is more than chance."""
+    """Say how much the networks at this variant's position, and the control, differ, and whether that is more than
+    chance.
+    """
     if not variant.placement:
         return differences_of_positions(variant)
     return _in_words("At this position", [v for v in _alike(variant) if position_name(v) == position_name(variant)])
@@ -33,10 +35,14 @@ def of_gain(variant: Variant) -> str:
     """Say how large the gain of a variant's modules is, in the mean and at a map's peak."""
     if variant.gain == "published":
         return (
-            "The attention's mean gain is 1 + 1/(H·W), 1.005 at 14 × 14; at a map's peak it is 1 + peak/(H·W), where peak is in multiples of uniform: "
+            "The attention's mean gain is 1 + 1/(H·W), 1.005 at 14 × 14; at a map's peak it is 1 + peak/(H·W), where "
+            "peak is in multiples of uniform: "
             "1.32 for a peak of 63 at 14 × 14. Maps are vivid, their effect is small."
         )
-    return "The gain is normalised, (1 + H·W·A) / 2, ours and not the paper's: its mean is 1, and it runs from a half to far above, so attention may act."
+    return (
+        "The gain is normalised, (1 + H·W·A) / 2, ours and not the paper's: its mean is 1, and it runs from a "
+        "half to far above, so attention may act."
+    )
 
 
 def judged(scene: Scene) -> str:
@@ -48,4 +54,7 @@ def judged(scene: Scene) -> str:
     said = scene.class_name(answer)
     if said in truths:
         return f"The network says “{escape_markdown(said)}”, and is right."
-    return f"The network knows this subject as “{escape_markdown(truths[0])}”; it says “{escape_markdown(said)}”, which is wrong."
+    return (
+        f"The network knows this subject as “{escape_markdown(truths[0])}”; it says “{escape_markdown(said)}”, "
+        "which is wrong."
+    )

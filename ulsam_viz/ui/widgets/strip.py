@@ -38,7 +38,14 @@ def _component() -> Any:
 
 
 def show_strip(
-    title: str, picture: Crop, network: str, about: str, answers: Sequence[Answer], *, key: str, on_target: Callable[[], None]
+    title: str,
+    picture: Crop,
+    network: str,
+    about: str,
+    answers: Sequence[Answer],
+    *,
+    key: str,
+    on_target: Callable[[], None],
 ) -> None:
     """Mount the head; after a click on a class ``st.session_state[key].target`` is its number.
 

@@ -1,4 +1,6 @@
-"""The choice of a theme, in sight on every page: Streamlit's own is two dialogs deep, and not offered at all in a bare toolbar."""
+"""The choice of a theme, in sight on every page: Streamlit's own is two dialogs deep, and not offered at all in a bare
+toolbar.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ _HERE = Path(__file__).parent
 def _component() -> Any:
     return st.components.v2.component(
         "ulsam_viz_theme",
-        html='<label class="theme" title="Theme"><span aria-hidden="true">◐</span><select aria-label="Theme"></select></label>',
+        html='<label class="theme" title="Theme"><span aria-hidden="true">◐</span><select '
+        'aria-label="Theme"></select></label>',
         css=(_HERE / "theme.css").read_text(encoding="utf-8"),
         js=(_HERE / "theme.js").read_text(encoding="utf-8"),
     )

@@ -117,7 +117,9 @@ def map_tile(scales: Mapping[str, Scaled], k: int, picture: Crop, *, id: str, **
 
 
 def as_data(drawing: Drawing) -> dict[str, Any]:
-    """Return a drawing as the browser reads it: many numbers in two bytes each, in steps of a 32,767th of the largest."""
+    """Return a drawing as the browser reads it: many numbers in two bytes each, in steps of a 32,767th of the
+    largest.
+    """
     values, step = drawing.values, None
     if values.size > _MANY:
         step = max(float(np.abs(values).max()), 1e-30) / 32767
@@ -177,21 +179,24 @@ def show_tiles(
         tiles: In order.
         width: Of each tile, in CSS pixels; they wrap. With ``lattice`` the most they take.
         columns: Instead: so many tiles a row, sharing its whole width; two a row on a phone.
-        lattice: Instead: one row of so many columns, shared evenly by the tiles, of which none is wider than two; a multiple of
-            their number. Its label is small, and a tile shows only its map and its hue: its title is on hover.
+        lattice: Instead: one row of so many columns, shared evenly by the tiles, of which none is wider than two; a
+            multiple of their number. Its label is small, and a tile shows only its map and its hue: its title is on
+            hover.
         key: Identity of the row; needed to read what it reports.
         small: Thumbnails: no notes, the name below.
         heading: Above the row.
         help: Of the heading, where the pointer or the focus is on its question mark.
         legend: The row's scale, beside the heading.
-        swipe: What is drawn, and what is drawn over it: a slider divides all tiles between both, and a button turns them over.
+        swipe: What is drawn, and what is drawn over it: a slider divides all tiles between both, and a button turns
+            them over.
         offers: Ids and names that a last, dashed tile offers to add.
         offer: What that tile says.
         arrive: When it changes to something, the page scrolls here.
-        on_select: Called after a click, before the page runs again; ``st.session_state[key].selected`` is the tile's id.
+        on_select: Called after a click, before the page runs again; ``st.session_state[key].selected`` is the tile's
+            id.
         on_place: Called after a place was chosen; ``st.session_state[key].picked`` holds ``id``, ``row``, ``column``.
-        on_box: Called after a box was drawn; ``st.session_state[key].boxed`` holds ``id`` and ``box``: top, left, bottom,
-            right, in fractions of the picture.
+        on_box: Called after a box was drawn; ``st.session_state[key].boxed`` holds ``id`` and ``box``: top, left,
+            bottom, right, in fractions of the picture.
         on_drop: Called after a tile was dropped; ``st.session_state[key].dropped`` is its id.
         on_offer: Called after one of the offers was taken; ``st.session_state[key].offered`` is its id.
     """
@@ -204,7 +209,10 @@ def show_tiles(
         "small": small,
         "heading": heading,
         "help": help,
-        "legend": {"signed": legend.signed, "scales": {n: {"ticks": t, "unit": u} for n, (t, u) in legend.scales.items()}}
+        "legend": {
+            "signed": legend.signed,
+            "scales": {n: {"ticks": t, "unit": u} for n, (t, u) in legend.scales.items()},
+        }
         if legend
         else None,
         "swipe": swipe,

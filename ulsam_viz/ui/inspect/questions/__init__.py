@@ -40,7 +40,11 @@ QUESTIONS = (
     Question("shapley", "Shapley share", lambda scene, _, number, k: show_shares(scene, number)),
     Question("sources", "Why there?", lambda scene, _, number, k: show_sources(scene, number, k)),
     Question("through", "Contribution through it", lambda scene, _, number, k: show_through(scene, number)),
-    Question("places", "Is it faithful?", lambda scene, attributions, number, k: show_faithfulness(scene, number, attributions)),
+    Question(
+        "places",
+        "Is it faithful?",
+        lambda scene, attributions, number, k: show_faithfulness(scene, number, attributions),
+    ),
     Question("sanity", "Random-weight check", lambda scene, _, number, k: show_sanity(scene, number)),
     Question("what-if", "Cover a part", lambda scene, _, number, k: show_what_if(scene, number, k)),
 )

@@ -48,11 +48,16 @@ def show_ablation(scene: Scene, number: int, k: int) -> None:
         alt="; ".join(f"{effects.CHANGES[e.change]}: {e.logit:+.4f}" for e in mine),
     )
     dead = bool(measures.is_dead(scene.attention.maps[number][k]))
-    st.markdown(what_it_does(k, name, off.logit, (shuffled.logit, spread), smallest=smallest_logit(temperature), dead=dead))
+    st.markdown(
+        what_it_does(k, name, off.logit, (shuffled.logit, spread), smallest=smallest_logit(temperature), dead=dead)
+    )
     st.caption(
-        f"Band: where one more shuffle of the same attention's places would fall in 95 of 100 cases, from {shuffled.ways} shuffles; lines are ± 2 standard deviations "
-        "where a change can be made in several ways. 0 is the network as trained: where the band holds 0, it makes no difference that can be seen "
-        f"*where* the subspace looks. Changes below {smallest_logit(temperature):.3f} are called too small to matter: no logit that moves by less moves a probability by a point."
+        "Band: where one more shuffle of the same attention's places would fall in 95 of 100 cases, from "
+        f"{shuffled.ways} shuffles; lines are ± 2 standard deviations "
+        "where a change can be made in several ways. 0 is the network as trained: where the band holds 0, it makes "
+        "no difference that can be seen "
+        f"*where* the subspace looks. Changes below {smallest_logit(temperature):.3f} are called too small to "
+        "matter: no logit that moves by less moves a probability by a point."
     )
     with st.expander("All changes, of every subspace"):
         st.dataframe(
@@ -67,6 +72,7 @@ def show_ablation(scene: Scene, number: int, k: int) -> None:
             },
         )
         st.caption(
-            f"“Taken from another picture” uses “{other.title}”. Setting a group's *features* to zero is another matter than its attention: "
+            f"“Taken from another picture” uses “{other.title}”. Setting a group's *features* to zero is another "
+            "matter than its attention: "
             "it removes what the channels carry, and stands here for comparison."
         )

@@ -1,4 +1,6 @@
-"""Whether marked places matter: every map's scores beside those of baselines that ignore the network, with a box that the visitor draws."""
+"""Whether marked places matter: every map's scores beside those of baselines that ignore the network, with a box that
+the visitor draws.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,11 @@ def _subject(scene: Scene) -> Box:
 
 
 def _whose(scene: Scene) -> str:
-    return "" if scene.picture.sample and scene.picture.sample.box else "; it begins in the middle, so draw it around your subject"
+    return (
+        ""
+        if scene.picture.sample and scene.picture.sample.box
+        else "; it begins in the middle, so draw it around your subject"
+    )
 
 
 def _scores(
@@ -65,12 +71,18 @@ def _scores(
     name, work = baselines(view)
     count = faithfulness.BASELINE_MAPS
     beside = answer(
-        scene, name, f"inserting and deleting pixels in {count} orders that ignore the network", work, passes=passes_of(count)
+        scene,
+        name,
+        f"inserting and deleting pixels in {count} orders that ignore the network",
+        work,
+        passes=passes_of(count),
     )
     if beside is None:
         return None
     name, measuring = places(view, number)
-    scores = answer(scene, name, f"inserting and deleting pixels for {len(maps)} maps", measuring, passes=passes_of(len(maps)))
+    scores = answer(
+        scene, name, f"inserting and deleting pixels for {len(maps)} maps", measuring, passes=passes_of(len(maps))
+    )
     return None if scores is None else (scores, beside)
 
 
@@ -126,6 +138,8 @@ def _show_scores(
     share = (box.bottom - box.top) * (box.right - box.left) / side**2
     passes = passes_of(len(maps)) + passes_of(faithfulness.BASELINE_MAPS)
     st.caption(
-        f"ρ and top 20 %: with {label}. By area the box holds {share:.0%} of the picture{_whose(scene)}. {AGAINST_WHAT} A lead below "
-        f"{SMALLEST_PROBABILITY:g} does not count. Attention was not trained to explain: a low score is no fault of it. {passes} passes of one picture."
+        f"ρ and top 20 %: with {label}. By area the box holds {share:.0%} of the picture{_whose(scene)}. "
+        f"{AGAINST_WHAT} A lead below "
+        f"{SMALLEST_PROBABILITY:g} does not count. Attention was not trained to explain: a low score is no fault of "
+        f"it. {passes} passes of one picture."
     )

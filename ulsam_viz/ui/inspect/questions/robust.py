@@ -33,8 +33,13 @@ def settings_of(scene: Scene, method: str) -> tuple[tuple[str, Any], ...]:
     return tuple(sorted(scene.methods[method].items()))
 
 
-def show_robustness(scene: Scene, number: int, attributions: Mapping[str, Attribution], maps: Mapping[str, np.ndarray]) -> None:
-    """Measure maps, by name, by Captum's two metrics; ``attributions`` are those among them that can be computed again."""
+def show_robustness(
+    scene: Scene, number: int, attributions: Mapping[str, Attribution], maps: Mapping[str, np.ndarray]
+) -> None:
+    """Measure maps, by name, by Captum's two metrics.
+
+    ``attributions`` are those among them that can be computed again.
+    """
     limit = st.segmented_control(
         "Max-sensitivity of methods that cost up to",
         list(_LIMITS),
@@ -72,14 +77,19 @@ def show_robustness(scene: Scene, number: int, attributions: Mapping[str, Attrib
 def _explain(left_out: Iterable[str], levels: float) -> None:
     """Say what the two measures are, and which methods are left out as too costly."""
     st.caption(
-        f"**Infidelity**: for {_SQUARES} squares covered with grey, how far the map's sum over the square is from the fall of the logit: "
-        "mean square, as a share of the mean squared fall, ± one standard error over the squares. Maps have no common unit, so each is "
-        "first given the positive factor that suits it best: only its shape counts. Large squares matter more whatever is in them, so "
+        f"**Infidelity**: for {_SQUARES} squares covered with grey, how far the map's sum over the square is from "
+        "the fall of the logit: "
+        "mean square, as a share of the mean squared fall, ± one standard error over the squares. Maps have no "
+        "common unit, so each is "
+        "first given the positive factor that suits it best: only its shape counts. Large squares matter more "
+        "whatever is in them, so "
         f"even the uniform map foretells something. It cost {_SQUARES + 1} passes for all maps together."
     )
     text = (
-        f"**Max-sensitivity**: the map's largest relative change in {_SAMPLES} draws of invisible noise (at most {robustness.RADIUS} in "
-        f"normalised units, {levels:.2g} of 255 grey levels). Less is steadier, not truer: baselines that ignore the network never change."
+        f"**Max-sensitivity**: the map's largest relative change in {_SAMPLES} draws of invisible noise (at most "
+        f"{robustness.RADIUS} in "
+        f"normalised units, {levels:.2g} of 255 grey levels). Less is steadier, not truer: baselines that ignore the "
+        "network never change."
     )
     if names := ", ".join(left_out):
         text += f" Left out, as they cost more: {names}."
@@ -122,7 +132,9 @@ def _of_attention(scene: Scene, number: int, names: list[str]) -> dict[str, floa
         found = robustness.max_sensitivity(explain_one, scene.crop.tensor, samples=_SAMPLES)
         return dict(zip(names, found, strict=False))  # after these come the attributions
 
-    return answer(scene, ("sensitivity", number, None, None, ()), "the maps for noisy pictures", work, passes=_SAMPLES + 1)
+    return answer(
+        scene, ("sensitivity", number, None, None, ()), "the maps for noisy pictures", work, passes=_SAMPLES + 1
+    )
 
 
 def _of_method(scene: Scene, method: str, cost: int) -> tuple[float, ...] | None:
@@ -149,7 +161,10 @@ def _of_method(scene: Scene, method: str, cost: int) -> tuple[float, ...] | None
 
 
 def _show_table(
-    place: DeltaGenerator, found: Mapping[str, Infidelity], sensitivities: Mapping[str, float], passes: Mapping[str, int]
+    place: DeltaGenerator,
+    found: Mapping[str, Infidelity],
+    sensitivities: Mapping[str, float],
+    passes: Mapping[str, int],
 ) -> None:
     place.dataframe(
         [
@@ -171,7 +186,9 @@ def _show_table(
                 format="%.0f %%", help="Less is better: 0 % foretells all that covering does, 100 % nothing."
             ),
             "±": st.column_config.NumberColumn(format="%.0f", help="Standard error of the infidelity, in points."),
-            "in squared logits": st.column_config.NumberColumn(format="%.4f", help="The infidelity as Captum gives it."),
+            "in squared logits": st.column_config.NumberColumn(
+                format="%.4f", help="The infidelity as Captum gives it."
+            ),
             "max-sensitivity": st.column_config.NumberColumn(
                 format="%.3f", help="Norm of the largest change, divided by the norm of the map: less is steadier."
             ),

@@ -36,9 +36,14 @@ def show_shares(scene: Scene, number: int) -> None:
         config=_PLOT,
         alt="; ".join(f"{names[i]}: {result.values[i]:+.4f}" for i in order),
     )
-    how = f"All {result.coalitions} coalitions were evaluated" if result.exact else "Sampled orders; lines are one standard error"
+    how = (
+        f"All {result.coalitions} coalitions were evaluated"
+        if result.exact
+        else "Sampled orders; lines are one standard error"
+    )
     st.caption(
-        "Each subspace's fair share of what the whole attention does; a negative one lowers the logit, so taking that attention away raises it. "
+        "Each subspace's fair share of what the whole attention does; a negative one lowers the logit, so taking "
+        "that attention away raises it. "
         f"They sum to {result.values.sum():+.5f}; the logit with all attention "
         f"less the logit with none is {result.total:+.5f}. {how}."
     )

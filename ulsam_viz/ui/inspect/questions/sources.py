@@ -53,7 +53,8 @@ def show_sources(scene: Scene, number: int, k: int) -> None:
             key="source",
         )
         st.caption(
-            f"Which pixels make subspace {k + 1} attend to row {row}, column {column}, where it is {maps[k][row, column] * height * width:.2f} "
+            f"Which pixels make subspace {k + 1} attend to row {row}, column {column}, where it is "
+            f"{maps[k][row, column] * height * width:.2f} "
             "times uniform. No class is asked for here. Pixels far away can matter: the softmax compares all places. "
             + result.warning
         )

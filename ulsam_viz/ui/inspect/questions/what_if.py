@@ -53,7 +53,9 @@ def show_what_if(scene: Scene, number: int, k: int) -> None:
             scene,
             ("strength", number, k, strength),
             "the rest of the network",
-            lambda model, _: effects.with_strength(model, scene.crop.tensor, layer=number, subspace=k, strengths=[1.0, strength]),
+            lambda model, _: effects.with_strength(
+                model, scene.crop.tensor, layer=number, subspace=k, strengths=[1.0, strength]
+            ),
         )
         if logits is not None:
             answers_compared(scene, logits[0], logits[1], f"s = {strength:g}")
@@ -83,7 +85,8 @@ def _covered(scene: Scene, number: int, box: Box) -> None:
     moved = [float(one.logits[scene.target] - scene.attention.logits[scene.target]) for one in seen]
     if len(moved) > 2:
         st.caption(
-            f"A box of this size at {len(moved) - 1} other places of the picture moves the logit of “{escape_markdown(scene.class_name(scene.target))}” by {np.mean(moved[1:]):+.3f} ± "
+            f"A box of this size at {len(moved) - 1} other places of the picture moves the logit of "
+            f"“{escape_markdown(scene.class_name(scene.target))}” by {np.mean(moved[1:]):+.3f} ± "
             f"{np.std(moved[1:], ddof=1):.3f} (standard deviation); this one by {moved[0]:+.3f}."
         )
 
@@ -95,14 +98,17 @@ def _without(tensor: Tensor, box: Box) -> Tensor:
 
 
 def _other_places(box: Box, side: int) -> list[Box]:
-    """Return boxes of the same size at places drawn at random, always the same, less than half of each in the box itself.
+    """Return boxes of the same size at places drawn at random, always the same, less than half of each in the box
+    itself.
 
     Fewer, or none, where the box leaves too little of the picture for that.
     """
     height, width = box.bottom - box.top, box.right - box.left
     rng = np.random.default_rng(0)
     corners = rng.integers(0, (side - height + 1, side - width + 1), (40 * _OTHERS, 2))
-    common = np.clip(height - abs(corners[:, 0] - box.top), 0, None) * np.clip(width - abs(corners[:, 1] - box.left), 0, None)
+    common = np.clip(height - abs(corners[:, 0] - box.top), 0, None) * np.clip(
+        width - abs(corners[:, 1] - box.left), 0, None
+    )
     elsewhere = corners[common < 0.5 * height * width][:_OTHERS].tolist()
     return [Box(top, left, top + height, left + width) for top, left in elsewhere]
 
@@ -111,9 +117,8 @@ def _covered_maps(scene: Scene, number: int, box: Box, seen: Attention) -> None:
     """Show the maps of the covered picture, and how they differ from those before, all on one scale."""
     before, after = scene.attention.maps[number], seen.maps[number]
     covered = cover(scene.crop, box, scene.variant.preprocessing)
-    scales = all_scales({number: after}, gains={number: scene.variant.gain})[
-        number
-    ]  # their ends follow from the grid: those of the maps before
+    # their ends follow from the grid: those of the maps before
+    scales = all_scales({number: after}, gains={number: scene.variant.gain})[number]
     g = len(after)
     show_tiles(
         [map_tile(scales, i, covered, id=f"covered-{i}", note=change_note(after[i], before[i])) for i in range(g)],
@@ -126,7 +131,9 @@ def answers_compared(scene: Scene, before: np.ndarray, after: np.ndarray, name: 
     """Set two answers (logits) beside each other, for the target and the most probable classes."""
     classes = [escaped(pretty(name)) for name in scene.variant.classes]
     st.dataframe(
-        compared_rows(classes, scene.target, before, after, temperature=scene.variant.calibration.temperature, name=name),
+        compared_rows(
+            classes, scene.target, before, after, temperature=scene.variant.calibration.temperature, name=name
+        ),
         hide_index=True,
         column_config={
             "as trained": st.column_config.NumberColumn(format="%.1f %%"),
