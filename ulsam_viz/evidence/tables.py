@@ -1,5 +1,6 @@
-"""The zoo's figures as Markdown, for README, docs/results.md and the model card: `python -m ulsam_viz variants --write
-FILE`.
+"""The zoo's figures as Markdown for README, docs/results.md and the model card.
+
+`python -m ulsam_viz variants --write FILE` writes them, so that they are never retyped.
 """
 
 from __future__ import annotations
