@@ -324,6 +324,17 @@ def test_too_many_bytes_are_refused_unread() -> None:
         read_weights(bytes(MAX_BYTES + 1), "a.safetensors")
 
 
+@pytest.mark.parametrize("ending", [".pth", ".PT", ".safetensors"])
+def test_a_long_name_is_known_by_its_ending(ending: str) -> None:
+    weights = {"a": torch.ones(2)}
+    if ending == ".safetensors":
+        data = save(weights)
+    else:
+        torch.save(weights, buffer := io.BytesIO())
+        data = buffer.getvalue()
+    assert torch.equal(read_weights(data, "n" * 240 + ending).tensors["a"], torch.ones(2))
+
+
 def test_the_size_of_what_is_made_is_known_before_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch's reader is not asked at all for what claims too much."""
 

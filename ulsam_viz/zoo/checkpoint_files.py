@@ -86,9 +86,10 @@ def read_weights(data: bytes, filename: str, *, kind: Kind | None = None) -> Wei
     name = shortened(PurePath(filename).name)
     if len(data) > MAX_BYTES:
         raise CheckpointError(f"'{name}' has {-(-len(data) // 10**6)} MB; at most {MAX_BYTES // 10**6} MB can be read")
-    if not name.lower().endswith(SUFFIXES):
+    ending = PurePath(filename).name.lower()  # of the whole name: a shortened one has lost it
+    if not ending.endswith(SUFFIXES):
         raise CheckpointError(f"'{name}' is not of a kind that can be read: {', '.join(SUFFIXES)}")
-    read = _read_safetensors if name.lower().endswith(".safetensors") else _read_pickle
+    read = _read_safetensors if ending.endswith(".safetensors") else _read_pickle
     try:
         found, metadata = read(data)
         tensors, taken, note = choose_weights(found, kind)
