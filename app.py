@@ -20,7 +20,7 @@ def main() -> None:
     with st.container(horizontal=True, key="pages"):  # on a phone, see the page's style
         for page in app_pages():
             st.page_link(page)
-    # asked on every page: who comes to this one later has not just opened the app
+    # Asked on every page: who comes to this one later has not just opened the app
     first = is_first_view() and title == "Inspect"
     if first:
         show_first_view()

@@ -88,8 +88,9 @@ def _link(folder: Path, data: Path, names: Sequence[str]) -> None:
 
 
 def _repeat_samples(folder: Path, count: int) -> None:
-    """Fill a folder with the samples, again and again, each time a column narrower: what is the same is computed
-    once.
+    """Fill a folder with the samples, again and again, each time a column narrower.
+
+    What is the same is computed once.
     """
     folder.mkdir()
     samples = [decode_image(sample.path.read_bytes()) for sample in list_samples()]
@@ -159,16 +160,18 @@ def _loop(folder: Path, look_at: Callable[[Path], None]) -> dict[str, float]:
 
 
 def _inspected(path: Path) -> None:
-    """Do what ``inspect PICTURE --json`` does: answers, maps, Grad-CAM, measures and rank correlations, but no
-    effects.
+    """Do what ``inspect PICTURE --json`` does.
+
+    Answers, maps, Grad-CAM, measures and rank correlations, but no effects.
     """
     with redirect_stdout(StringIO()), suppress(PictureError):
         run_inspect([path], VARIANT, methods=_METHODS, device="cpu", as_json=True)
 
 
 def _explained(path: Path) -> None:
-    """Ask as the page does: everything about a picture, then what each change of attention does, more than ``batch``
-    asks.
+    """Ask as the page does.
+
+    Everything about a picture, then what each change of attention does, more than ``batch`` asks.
     """
     variant = get_variant(VARIANT)
     try:

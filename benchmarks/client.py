@@ -84,8 +84,9 @@ class Run:
         self.elements, self.popovers, self.prints = [], [], {}
 
     def draw(self, element: Any, *, known: bool) -> None:
-        """Take what was drawn; ``known``: after the server knew of what was asked, when an earlier run ends before it
-        draws.
+        """Take what was drawn; ``known``.
+
+        After the server knew of what was asked, when an earlier run ends before it draws.
         """
         self.after += known
         self.certain = self.certain or self.after > 1  # one may have been on its way

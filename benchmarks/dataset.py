@@ -1,5 +1,6 @@
-"""How long the page Dataset takes, in a real browser: from a click to the view on the screen, over a table that `batch`
-wrote.
+"""How long the page Dataset takes, in a real browser.
+
+From a click to the view on the screen, over a table that `batch` wrote.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""Count how often maps are called better than random ones: maps that know the network, and fresh random maps, which
-should hardly ever be.
+"""Count how often attention, attributions and fresh random maps are called better than random maps.
 
 python -m benchmarks.faithfulness FOLDER [--variants NAME ...] [--pictures N]
 """

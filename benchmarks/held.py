@@ -53,7 +53,7 @@ def _alive() -> int:
 
 def _look() -> Held | None:
     """Return what is held; None until the app has begun to compute."""
-    # not imported here, nor made: the app does that in its own time
+    # Not imported here, nor made: the app does that in its own time
     engine: Any = sys.modules.get("ulsam_viz.engine.engine")
     if not getattr(engine, "_default", None):
         return None

@@ -98,8 +98,9 @@ async def bring(client: Client, view: View, file: Named, before: WidgetState | N
 
 
 def file_of(number: int, visitor: str) -> Named:
-    """Return one of the good files, under a name of the visitor's: who takes a picture away takes it from nobody
-    else.
+    """Return a good file under a name of the visitor's own.
+
+    Who takes a picture away takes it from nobody else.
     """
     name, data = good(_FILES)[number]
     return f"{visitor} {name}", data

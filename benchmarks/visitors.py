@@ -1,5 +1,6 @@
-"""Many visitors at once at the real server: what each waits, whether each sees the right maps, and what the server
-needs.
+"""Many visitors at once at the real server.
+
+What each waits, whether each sees the right maps, and what the server needs.
 
 A visitor is a client of the page's own protocol (a websocket), without the cost of a browser: it opens the page with
 one of the sample pictures, then moves the slider of g every three seconds and waits for the maps. There are twelve

@@ -1,6 +1,4 @@
-"""Draw the package's rooms (its folders) and what imports what: ``python docs/draw_rooms.py`` writes rooms.svg and
-design.md's table.
-"""
+"""Draw the package's rooms (folders) and their imports: ``python docs/draw_rooms.py`` writes rooms.svg and a table."""
 
 from __future__ import annotations
 

@@ -116,8 +116,9 @@ def running_browser() -> Iterator[Browser]:
 
 @contextmanager
 def browser_with(kind: BrowserType, *arguments: str) -> Iterator[Browser]:
-    """Start another headless Chromium, with more arguments: ``browser_with(browser.browser_type,
-    "--disable-3d-apis")``.
+    """Start another headless Chromium, with more arguments.
+
+    ``browser_with(browser.browser_type, "--disable-3d-apis")``.
     """
     assert CHROMIUM, "chromium is needed: apt-get install chromium"
     quiet = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"]
@@ -225,8 +226,9 @@ def until_maps(page: Page, count: int, *, other_than: Collection[str] = ()) -> l
 
 
 def words_above_the_fold(page: Page, *, fold: int = 900) -> list[str]:
-    """Return the words to read in sight before a visitor scrolls: what holds a letter, charts' and components' labels
-    too.
+    """Return the words to read in sight before a visitor scrolls.
+
+    What holds a letter, charts' and components' labels too.
 
     Not the sidebar and the navigation, what is written on controls, formulas and icons.
     """

@@ -1,5 +1,6 @@
-"""The app, whose Occlusion for noisy pictures a test holds up: call n begins when there is a file named n in the folder
-HELD.
+"""The app, whose Occlusion for noisy pictures a test holds up.
+
+Call n begins when there is a file named n in the folder HELD.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""How long tests wait for what must come: only what hangs takes so long, on whatever machine and beside whatever
-load.
+"""How long tests wait for what must come.
+
+Only what hangs takes so long, on whatever machine and beside whatever load.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ PATIENCE = 300  # seconds
 
 
 def until(holds: Callable[[], bool], what: str = "it held") -> None:
-    """Wait until something holds, however long a busy machine takes to come to it: the only poll of the tests outside
-    of a page.
+    """Wait until something holds, however long a busy machine takes to come to it.
+
+    The only poll of the tests outside of a page.
     """
     deadline = time.monotonic() + PATIENCE
     while not holds():

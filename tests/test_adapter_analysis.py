@@ -440,7 +440,7 @@ def test_the_engine_lends_replicas_of_an_adapted_network(photograph: Image.Image
     assert found.total == pytest.approx(
         shapley(optimize(network), picture.tensor, layer="middle", target=1).total, abs=1e-6
     )
-    # kept: the same content
+    # Kept: the same content
     assert engine.run("shapley", picture, as_guest(network, None, PRE), "cpu", work).result() is found
     assert as_guest(network, None, PRE).key == record.key != as_guest(copy.deepcopy(network), None, PRE).key
     assert hooks_of(lent[0]) == 0 and len(lent) == 1

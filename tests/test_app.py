@@ -61,7 +61,7 @@ def test_the_first_visit_opens_on_a_network_that_knows_the_photograph() -> None:
     assert "EfficientNet-Lite0, 1,000 classes of ImageNet" in text
     assert "The network says “espresso”, and is right." in text
     assert len(app.selectbox(key="target").options) == 1001  # and the predicted one
-    # of the warning alone: whose pictures it was counted on
+    # Of the warning alone: whose pictures it was counted on
     assert "101 classes" not in text and text.count("Caltech-101") == 2
 
 
@@ -155,7 +155,7 @@ def test_each_method_can_be_chosen_alone(app: AppTest, method: str) -> None:
 
 
 def test_the_address_may_ask_for_any_number_of_steps_and_the_tile_says_that_they_do_not_suffice(app: AppTest) -> None:
-    # none of the menu's
+    # None of the menu's
     app.query_params.update({"methods": "Integrated gradients", "integrated_gradients.steps": "1"})
     fine(app.run())
     assert app.selectbox(key="integrated_gradients.steps").value == 1
@@ -190,7 +190,7 @@ def test_no_method_is_fine_too(app: AppTest) -> None:
 def test_an_upload_is_decoded_and_shown(app: AppTest) -> None:
     fine(app.run())
     data = (ASSETS / "coffee.jpg").read_bytes()
-    # browsers count in millions, too
+    # Browsers count in millions, too
     assert app.file_uploader(key="upload").proto.max_upload_size_mb * 10**6 == MAX_BYTES
     fine(app.file_uploader(key="upload").upload("holiday.jpg", data, "image/jpeg").run())
     assert str(app.selectbox(key="picture").value).startswith("own-")

@@ -259,7 +259,7 @@ def test_refined_gradients_are_those_that_can_be_worked_out(x: Tensor) -> None:
 
     def model(pictures: Tensor) -> Tensor:
         part = (weights * pictures).sum((1, 2, 3)) / s
-        # nearly all of it happens in one hundredth
+        # Nearly all of it happens in one hundredth
         return ((part - 0.3) * steep).tanh().unsqueeze(1) + part.unsqueeze(1)
 
     found = refined_gradients(model, x, torch.zeros_like(x), 0, report=lambda result, passes: None)
@@ -385,7 +385,7 @@ def test_a_host_that_draws_numbers_meanwhile_changes_no_attribution(model: Netwo
 
 
 def test_an_attribution_that_draws_numbers_waits_for_no_other(lively: Callable[..., Network], x: Tensor) -> None:
-    # each pass of one needs a pass of the other; the limit only ends a failure
+    # Each pass of one needs a pass of the other; the limit only ends a failure
     meeting = threading.Barrier(2, timeout=PATIENCE)
 
     def meet(*_: object) -> None:

@@ -96,7 +96,7 @@ def _same_subspace(row: dict[str, Any], maps: np.ndarray, attributions: Any) -> 
         assert row["redundancy"] == pytest.approx(np.nanmean(others), abs=1e-4)
     for method, values in attributions.items():
         expected = measures.agreement(maps[k], block_means(values, maps.shape[-1])).correlation
-        # a rank may change where two values nearly tie
+        # A rank may change where two values nearly tie
         assert row[f"agreement_{method}"] == pytest.approx(expected, abs=2e-3)
 
 

@@ -34,8 +34,9 @@ LOOK = Look(get_variant("mobilenet_v1-0.5-after11-g4"))
 
 
 class Killed(RayRows):
-    """Kills the process of its actor, once, in the middle of the run: when some pictures are done and others are
-    not.
+    """Kills the process of its actor, once, in the middle of the run.
+
+    When some pictures are done and others are not.
     """
 
     def __call__(self, batch: Mapping[str, np.ndarray]) -> pa.Table:

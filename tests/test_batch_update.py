@@ -216,7 +216,7 @@ def test_a_copy_of_the_pictures_with_other_times_is_the_same_folder(
     _run(pictures, out)
     _run(pictures, tmp_path / "calm")
     _same_run(out, tmp_path / "calm")
-    # where the page looks for them
+    # Where the page looks for them
     assert json.loads((out / "settings.json").read_text())["folder"] == str(pictures.resolve())
     monkeypatch.setattr("ulsam_viz.batch.record.digest_of", lambda root, name: pytest.fail("read again"))
     _run(pictures, out)

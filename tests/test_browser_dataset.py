@@ -42,7 +42,7 @@ def a_photograph(number: int) -> dict[str, object]:
 def test_a_picture_leads_to_inspect_with_its_map_open_and_back(browser: Browser, offering: str) -> None:
     page = visit(browser, f"{offering}/dataset?source=table&table=eight")
     expect(page.get_by_text("8 pictures")).to_be_visible()
-    # what draws charts is there before the first one is asked for
+    # What draws charts is there before the first one is asked for
     ahead = page.locator(".st-key-dataset-charts .js-plotly-plot")
     expect(ahead).to_be_attached()
     expect(ahead).to_be_hidden()
@@ -74,7 +74,7 @@ def test_every_picture_that_was_inspected_can_be_gone_back_to_with_its_map_in_vi
         page.go_back()
         expect(page.get_by_text("8 pictures")).to_be_visible()
         settle(page)
-    # more than a visitor's own pictures that are kept
+    # More than a visitor's own pictures that are kept
     assert len({address.partition("&")[0] for address in addresses}) > 3
     page.goto(addresses[0])  # another session, as after a reload
     settle(page)

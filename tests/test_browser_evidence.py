@@ -26,7 +26,7 @@ def test_sixty_words_above_the_fold_tell_what_can_be_concluded(browser: Browser,
     expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
     words = words_above_the_fold(page)
     assert words[:3] == ["What", "can", "be"]
-    # the charts and the closed tables are in sight too
+    # The charts and the closed tables are in sight too
     assert {"stays", "open", "Accuracy", "Paper", "Runs"} <= set(words)
     assert len(words) <= 60, words
     page.context.close()

@@ -119,9 +119,7 @@ def test_a_box_is_drawn_on_the_picture_and_moved_by_the_sliders(browser: Browser
 def test_a_long_question_shows_how_far_it_is_outlives_a_display_setting_and_stops(
     browser: Browser, address: str, held: Path
 ) -> None:
-    """Nine calls of 170 passes, each of which the test lets go: whenever it looks, the computation is where it must
-    be.
-    """
+    """Nine calls of 170 passes, each released by the test, so that the computation is at a known point."""
     page = open_page(browser)
     page.goto(
         f"{address}/?{SMALL_NETWORK}&{OPEN}&question=places&methods=Occlusion&robust=true&robust-limit=any+number"
@@ -138,7 +136,7 @@ def test_a_long_question_shows_how_far_it_is_outlives_a_display_setting_and_stop
     page.keyboard.press("Escape")
     let_go(held, 3)
     far(3).wait_for()  # it goes on: begun anew, the third call would be its first
-    # there is a sample "Stop sign", too
+    # There is a sample "Stop sign", too
     stop = page.locator('[data-testid="stButton"] button', has_text=re.compile("Stop$"))
     with rerun(page):
         stop.click()
@@ -147,7 +145,7 @@ def test_a_long_question_shows_how_far_it_is_outlives_a_display_setting_and_stop
     assert stop.count() == 0
     assert page.get_by_text(re.compile("^Statistics: ")).count() == 1  # the rest of the page is there
     page.get_by_role("button", name="Ask again").click()
-    # the fourth call was that of the computation that has been stopped, which notices it at its next pass
+    # The fourth call was that of the computation that has been stopped, which notices it at its next pass
     let_go(held, 5)
     far(1).wait_for()  # from its beginning
     with rerun(page):

@@ -1,5 +1,6 @@
-"""What a visitor sees first, in a real browser: how much of the window maps cover, in which colours, and who can use
-it.
+"""What a visitor sees first, in a real browser.
+
+How much of the window maps cover, in which colours, and who can use it.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def test_maps_fill_the_window(browser: Browser, address: str, width: int, height
 def seen(page: Page, selector: str, margin: int = 0) -> np.ndarray:
     """Return the pixels of the first element of a kind that is in sight, and of so many around it."""
     element = page.locator(selector).locator("visible=true").first
-    # not below the navigation, which stays on top
+    # Not below the navigation, which stays on top
     element.evaluate("element => element.scrollIntoView({block: 'center'})")
     box = element.bounding_box()
     assert box

@@ -1,5 +1,6 @@
-"""Calibrated answers: temperatures that are found again, one place where logits become probabilities, and unknown
-subjects.
+"""Calibrated answers.
+
+Temperatures that are found again, one place where logits become probabilities, and unknown subjects.
 """
 
 from __future__ import annotations
@@ -173,7 +174,7 @@ def test_every_shipped_network_is_calibrated_and_surer_of_what_it_knows() -> Non
         assert 0.5 < calibration.temperature < 1, variant.name  # label smoothing made all of them under-confident
         assert calibration.ece is not None
         assert calibration.ece < variant.metrics["ece"] * (0.7 if variant.base else 0.5)
-        # the last is one picture's
+        # The last is one picture's
         assert all(f > k for f, k in zip(calibration.foreign[:-1], calibration.known[:-1], strict=True))
         # Where the warning begins for one in five known pictures, it begins for more than half of the foreign ones.
         foreign = familiarity(with_spread(calibration.known[8] + 0.01), calibration)
@@ -311,7 +312,7 @@ def test_the_frozen_bases_warning_is_told_for_foreign_and_for_known_subjects() -
             "42 classes of Caltech-101 that ImageNet lacks" in foreign
             and "25 classes of Caltech-101 that it knows" in known
         )
-        # it doubts what it knows too: Caltech's pictures are no photographs of Flickr's
+        # It doubts what it knows too: Caltech's pictures are no photographs of Flickr's
         assert 60 < share < 95 and 20 < also < 60
 
 

@@ -281,8 +281,9 @@ def test_a_folder_without_a_table_says_why(tmp_path: Path, out: Path) -> None:
 
 
 def test_numbers_of_inspect_and_of_the_table_are_the_same(table: Table) -> None:
-    """A picture that is opened on Inspect from a table is the crop, cut and resized already: it must stay what it
-    is.
+    """A picture that is opened on Inspect from a table is the crop, cut and resized already.
+
+    It must stay what it is.
     """
     from ulsam_viz.images.preprocessing import prepare
 

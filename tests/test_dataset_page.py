@@ -156,7 +156,7 @@ def test_maps_that_cannot_be_read_are_said_to_be_damaged(tmp_path: Path, monkeyp
     assert "The maps of 2 of 4 pictures cannot be read" in app.info[0].value
     assert [row["heading"] for row in rows_of(app)] == ["Mean maps of layer 11 over 2 pictures"]
     second.unlink()
-    # another table, for the page keeps what it has read
+    # Another table, for the page keeps what it has read
     monkeypatch.setenv(OFFERED, str(table.rename(tmp_path / "renamed")))
     app = table_page("renamed", look="means")
     assert "The maps of 4 of 4 pictures cannot be read" in app.info[0].value and not rows_of(app)
@@ -223,7 +223,7 @@ def test_photographs_are_brought_looked_at_and_taken_along_as_a_table() -> None:
     app = bring(app, [("b.png", a_picture(1)), ("a.png", a_picture(2)), ("note.png", b"no picture")])
     assert "2 photographs are here." in text_of(app) and "note.png: This is not a picture" in text_of(app)
     assert "2 pictures" in text_of(app) and len(rows_of(app)) == 2
-    # another of a name, and one that is here
+    # Another of a name, and one that is here
     app = bring(app, [("a.png", a_picture(3)), ("b.png", a_picture(1))], turn=1)
     assert "3 photographs are here." in text_of(app) and "b.png: it is here already" in text_of(app)
     kept = albums().get(np.ravel(app.query_params["photographs"])[0], "")
@@ -294,7 +294,7 @@ def test_a_table_that_was_stopped_says_how_far_it_is_and_goes_on() -> None:
     app.session_state["tables-stopped"] = {(photographs.key, get_variant("mobilenet_v1-0.5-after11-g2").key, "cpu"): 1}
     fine(app.run())
     assert "Stopped after 4 of 6 pictures." in text_of(app) and "4 pictures" in text_of(app)
-    # a reload is another session
+    # A reload is another session
     again = page(dataset, **query, **{"stopped-0": np.ravel(app.query_params["stopped-0"])[0]})
     assert "Stopped after 4 of 6 pictures." in text_of(again)
     other = page(dataset, **query | {"g": "4"}, **{"stopped-0": np.ravel(app.query_params["stopped-0"])[0]})

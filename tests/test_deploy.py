@@ -1,5 +1,6 @@
-"""What runs the app for others, as far as it can be checked without Docker: the image's files and command, the proxy,
-what is told.
+"""What runs the app for others, as far as it can be checked without Docker.
+
+The image's files and command, the proxy, what is told.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def test_it_is_pinned_and_runs_as_nobody_of_importance() -> None:
     user = only("USER")
     assert user == "1000" and f"useradd --uid {user}" in " ".join(all_of("RUN"))
     names = [name for name, _ in instructions()]
-    # all files are root's
+    # All files are root's
     assert names.index("USER") > max(i for i, name in enumerate(names) if name in ("COPY", "RUN"))
 
 
@@ -162,7 +163,7 @@ def test_each_service_is_watched_guarded_and_bounded(name: str) -> None:
     assert service["restart"] == "unless-stopped" and service["read_only"] is True
     assert service["healthcheck"]["test"][0] == "CMD"
     assert service["security_opt"] == ["no-new-privileges:true"] and service["cap_drop"] == ["ALL"]
-    # nothing in swap, no core dumps
+    # Nothing in swap, no core dumps
     assert service["mem_limit"] == service["memswap_limit"] and service["ulimits"]["core"] == 0
     assert "privileged" not in service and not str(service["image"]).endswith(":latest")
     for volume in service.get("volumes", ()):
@@ -177,7 +178,7 @@ def test_the_replicas_are_the_image_and_the_proxys() -> None:
         assert (DEPLOY / service["build"]["context"]).resolve() == ROOT
         assert set(service["build"]["args"]) == {said.partition("=")[0] for said in all_of("ARG")}
         assert service["healthcheck"]["test"][1:] == health_check()
-        # all else is read-only
+        # All else is read-only
         assert any(path.partition(":")[0] == environment()["HOME"] for path in service["tmpfs"])
         assert "ports" not in service  # nobody passes the proxy by
     assert set(services()["proxy"]["depends_on"]) == set(replicas())

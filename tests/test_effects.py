@@ -1,5 +1,6 @@
-"""What a subspace does: every change against the same change made by hand, and Shapley values against their
-definition.
+"""What a subspace does.
+
+Every change against the same change made by hand, and Shapley values against their definition.
 """
 
 from __future__ import annotations
@@ -220,7 +221,7 @@ def test_gradient_times_activation_splits_among_the_groups(
 def test_effects_of_a_shipped_network_on_a_photograph(picture: ModelInput) -> None:
     model = load_variant("mobilenet_v1-0.5-after11-g4")
     effects = ablate(model, picture.tensor, layer=11, target=int(model(picture.tensor).argmax()), other=picture.tensor)
-    # the same picture
+    # The same picture
     assert all(found(effects, k, "other_picture").logit == pytest.approx(0, abs=1e-5) for k in range(4))
     assert any(abs(found(effects, k, "off").logit) > 1e-4 for k in range(4))
     zero = found(effects, None, "features_off")

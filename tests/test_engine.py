@@ -250,7 +250,7 @@ def test_a_networks_first_pass_within_anothers_computation_leaves_it_fit_for_gra
     running = engine.run("long", picture, get_variant(G4), "cpu", long)
     assert begun.wait(PATIENCE)
     other = get_variant("mobilenet_v1-0.5-after11-g8")
-    # short: it loads and uses the network there
+    # Short: it loads and uses the network there
     saliency = engine.attribute(picture, other, method="saliency", target=0)
     asked.set()
     assert saliency.result(PATIENCE).values.any()
@@ -457,7 +457,7 @@ def test_requests_that_fail_or_are_abandoned_leave_no_picture_behind(
     for future in failing:
         with pytest.raises(CheckpointError):
             future.result(PATIENCE)
-    # the thread has let go of what came before
+    # The thread no longer holds the earlier results
     engine.run("the last", picture, good, "cuda", lambda *_: None).result(PATIENCE)
     del pictures, failing, abandoned, future
     gc.collect()

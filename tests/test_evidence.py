@@ -163,8 +163,9 @@ def test_a_base_that_nobody_trained_here_is_the_same_for_every_seed() -> None:
 
 
 def test_the_seeds_of_the_frozen_base_are_all_used() -> None:
-    """The card's sentence for EfficientNet-Lite0 after 12: 0.47 points where chance reaches 0.56, and not seed 0's
-    0.40.
+    """The card's sentence for EfficientNet-Lite0 after 12.
+
+    0.47 points where chance reaches 0.56, and not seed 0's 0.40.
     """
     (seen,) = elsewhere([v for v in list_variants() if v.base])
     alone = next(said for said in findings(seen, seen) if said.startswith("After 12 alone, over 3 seeds"))
@@ -172,8 +173,9 @@ def test_the_seeds_of_the_frozen_base_are_all_used() -> None:
 
 
 def test_figures_of_different_pictures_are_never_pooled() -> None:
-    """The repeats were measured on the base's training photographs: they are no seeds of the figures on other
-    photographs.
+    """The repeats were measured on the base's training photographs.
+
+    They are no seeds of the figures on other photographs.
     """
     on_base = [v for v in list_variants() if v.base]
     assert {v.measured_on for v in on_base} == {"500 CC BY photographs from Flickr"}
@@ -221,8 +223,8 @@ def test_what_attention_does_is_told_of_the_networks_that_were_measured() -> Non
     assert what_attention_does([plain, unknown]) == ""
     said = what_attention_does([plain, unknown, with_effects("b", 1.0, 0.4), with_effects("c", 2.0, 0.3)])
     assert (
-        "these 2 networks, and its answer changes on at most 2.0 % of the 2,859 held-out pictures (top-1 moves by "
-        "0.2 points at most)" in said
+        "these 2 networks, and its answer changes on at most 2.0 % of the 2,859 held-out pictures (top-1 moves by 0.2 "
+        "points at most)" in said
     )
     assert "(one order for each subspace): at most 0.4 %" in said
 

@@ -1,5 +1,6 @@
-"""Modules trained in a frozen base: features on disk, runs that go on after a kill, files that hold the modules
-alone.
+"""Modules trained in a frozen base.
+
+Features on disk, runs that go on after a kill, files that hold the modules alone.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Files of weights that were made to harm: each is refused in one sentence, nothing in them runs, and none takes
-long.
+"""Files of weights that were made to harm.
+
+Each is refused in one sentence, nothing in them runs, and none takes long.
 """
 
 from __future__ import annotations
@@ -357,8 +358,9 @@ def test_the_size_of_what_is_made_is_known_before_it_is(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("options", [{}, BEFORE_1_6])
 def test_any_damage_is_one_error(options: dict[str, Any]) -> None:
-    """A bit flipped or an end cut off, in the part that says what there is: refused, or without effect on anything but
-    values.
+    """A bit flipped or an end cut off, in the part that says what there is.
+
+    Refused, or without effect on anything but values.
     """
     data = pt(dict(list(whole().items())[:8]), **options)
     generator = torch.Generator().manual_seed(3)

@@ -67,7 +67,7 @@ def test_shuffled_maps_hold_the_same_values_at_other_places(network: Network) ->
     torch.testing.assert_close(shuffled.flatten(2).sort().values, own.flatten(2).sort().values)
     where = [(shuffled[0, k].flatten()[:, None] - own[0, k].flatten()).abs().argmin(1) for k in range(4)]
     assert not torch.equal(where[0], where[1])  # an order for each subspace
-    # which does not depend on the batch
+    # Which does not depend on the batch
     torch.testing.assert_close(answer(network, x[1:2], "shuffled")[0], logits[1:2])
     assert not torch.allclose(answer(network, x, "shuffled", seed=1)[1][7], shuffled)
 

@@ -159,8 +159,9 @@ def test_a_prediction_is_judged_by_the_computation() -> None:
 
 
 def test_cost_is_evaluated_and_measured_and_refuses_what_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a clock that goes on by a millisecond whenever it is read: what is shown is what was measured, on any
-    machine.
+    """By a clock that goes on by a millisecond whenever it is read.
+
+    What is shown is what was measured, on any machine.
     """
     milliseconds = count()
     monkeypatch.setattr("ulsam_viz.models.cost.time", SimpleNamespace(perf_counter=lambda: next(milliseconds) / 1000))

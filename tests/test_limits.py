@@ -1,5 +1,6 @@
-"""What one visitor may have, and all of them together: said calmly where it is reached, and set by whoever runs a
-server.
+"""What one visitor may have, and all of them together.
+
+Said calmly where it is reached, and set by whoever runs a server.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def test_nobody_waits_for_more_than_the_line_holds(monkeypatch: pytest.MonkeyPat
     mine = [engine.run(n, picture, VARIANT, "cpu", lambda *_: None, visitor="one") for n in range(3)]
     with pytest.raises(TooMuchError, match="You already wait for 3 computations"):
         engine.run("more", picture, VARIANT, "cpu", lambda *_: None, visitor="one")
-    # the same again is no more
+    # The same again is no more
     assert engine.run(0, picture, VARIANT, "cpu", lambda *_: None, visitor="one") is mine[0]
     others = engine.run("theirs", picture, VARIANT, "cpu", lambda *_: 7, visitor="two")
     assert engine.ahead_of(others) == 1  # their turn comes after one of the first's three

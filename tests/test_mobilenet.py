@@ -184,12 +184,12 @@ def test_cost_of_an_adapted_network_is_that_of_its_host_and_its_modules(host: st
     assert count_cost(optimize(adapted), 96) == cost
     module = ULSAM(256, 4)
     assert cost.params - of_host.params == sum(p.numel() for p in module.parameters())
-    # a depthwise weight and a pointwise one for each channel and place
+    # A depthwise weight and a pointwise one for each channel and place
     assert cost.macs - of_host.macs == 2 * 256 * 6 * 6
     if host == "ours":
         built = count_cost(MobileNetV1(0.5, 10, Placement((11,), 4)), 96)
         assert (cost.params, cost.macs) == (built.params, built.macs)
-        # operators, not modules, are counted
+        # Operators, not modules, are counted
         assert cost.elementwise_bytes == pytest.approx(built.elementwise_bytes, rel=0.05)
     else:
         assert (of_host.params, count_cost(resnet18()).macs) == (11_181_642, 1_814_073_344)

@@ -1,5 +1,6 @@
-"""Any network with ULSAM in it made fast: same outputs, nothing folded that somebody looks at, the argument as it
-was.
+"""Any network with ULSAM in it made fast.
+
+Same outputs, nothing folded that somebody looks at, the argument as it was.
 """
 
 from __future__ import annotations

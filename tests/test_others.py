@@ -117,7 +117,7 @@ def test_its_map_is_the_gain_relative_to_its_mean(name: str) -> None:
         torch.testing.assert_close(out, x * gain)
     over_places = gain.mean(1, keepdim=True)
     torch.testing.assert_close(maps * maps[0, 0].numel(), over_places / over_places.mean((2, 3), keepdim=True))
-    # where a place is as good as another, the map is flat
+    # Where a place is as good as another, the map is flat
     assert (maps.flatten(2).std(2) > 1e-6).all() == (name in SPATIAL)
 
 
@@ -165,7 +165,7 @@ def test_their_cost_is_counted() -> None:
     assert added["se"].params - plain.params == 2 * m * m // 16
     assert added["se"].macs - plain.macs == 2 * m * m // 16
     assert added["cbam"].params - plain.params == 2 * m * m // 16 + 98 + 2
-    # the same layers for mean and maximum
+    # The same layers for mean and maximum
     assert added["cbam"].macs - plain.macs == 2 * (2 * m * m // 16) + 98 * places
     assert added["eca"].params - plain.params == 5 and added["eca"].macs - plain.macs == 5 * m
     assert added["simam"].params == plain.params and added["simam"].macs == plain.macs
@@ -179,7 +179,7 @@ def test_their_cost_is_counted() -> None:
 def test_one_counter_tells_what_all_modules_move(groups: int, gain: Gain) -> None:
     """ULSAM as the others: the tensors that PyTorch's operators read and write, convolutions apart."""
     m, g, places = 256, groups, 14 * 14
-    # each reads features, scale, shift, mean and variance, and writes features
+    # Each reads features, scale, shift, mean and variance, and writes features
     norms = 2 * (m + g) * places + 4 * (m + g)
     others = 2 * (m + g) * places + 3 * m * places + 2 * g * places  # ReLUs; the pool, with its indices; the softmax
     applied = (3 * m + g) * places + (4 * g * places if gain == "normalised" else 0)  # x twice and the gain in, x out

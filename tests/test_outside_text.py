@@ -42,7 +42,7 @@ _PLAIN = {
     "url",
 }
 _PLAIN_OPTIONS = {"Selectbox", "Slider", "MultiSelect"}
-# which stand in what is escaped, too
+# Which stand in what is escaped, too
 _READ = [sign for sign in SIGNS if sign not in (":red", "-> <- --", "%{x}", "\\*")]
 
 

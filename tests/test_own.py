@@ -1,5 +1,6 @@
-"""Files that others wrote: read as what they are, whatever their names, and refused in one sentence where they are
-not.
+"""Files that others wrote.
+
+Read as what they are, whatever their names, and refused in one sentence where they are not.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def test_removing_its_file_returns_to_what_was_chosen_before() -> None:
     app.file_uploader(key="own-file").clear()  # as a browser does before it sends what replaces the file
     fine(app.run())
     bring(app, "bad.pth", b"not a network")
-    # which stays, as nothing took its place
+    # Which stays, as nothing took its place
     assert len(app.error) == 1 and app.segmented_control(key="net").value == "mine"
 
 

@@ -190,7 +190,7 @@ def test_charts_compare_like_with_like_and_mark_the_chosen_network() -> None:
     names = grid["layout"]["yaxis"]["ticktext"]
     published = [line for line, name in zip(z, names, strict=True) if name.replace(", ", "").isdigit()]
     assert len(published) == 7
-    # like is compared with like: seeds alone differ by more
+    # Like is compared with like: seeds alone differ by more
     assert max(abs(value) for line in published for value in line) < 0.3
     assert len(grid["layout"]["shapes"]) == 1
     (row,) = (i for i, name in enumerate(grid["layout"]["yaxis"]["ticktext"]) if name == "11")
@@ -204,7 +204,7 @@ def test_charts_compare_like_with_like_and_mark_the_chosen_network() -> None:
 
 def test_the_plain_control_is_marked_where_it_is_the_control() -> None:
     grid, dots = charts(page(evidence, position="none (plain)"))
-    # what stands instead of a layer, or has the normalised gain, has another control
+    # Modules that replace a layer, or have the normalised gain, have another control
     names = grid["layout"]["yaxis"]["ticktext"]
     after = sum(name.replace(", ", "").isdigit() for name in names)
     assert [shape["x0"] for shape in grid["layout"]["shapes"]] == [-0.5] * after

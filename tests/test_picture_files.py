@@ -1,5 +1,6 @@
-"""Files as cameras, scanners and other programs write them: colours as they are meant, and no metadata that costs the
-pixels.
+"""Files as cameras, scanners and other programs write them.
+
+Colours as they are meant, and no metadata that costs the pixels.
 """
 
 from __future__ import annotations

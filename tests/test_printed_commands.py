@@ -1,5 +1,6 @@
-"""Every command that the program prints runs as printed: in help, on pages, in reports, in the model card and the
-guides.
+"""Every command that the program prints runs as printed.
+
+In help, on pages, in reports, in the model card and the guides.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def collected() -> list[str]:
     for source in SOURCES:
         found += written_in(source.read_text(encoding="utf-8"))
     lines = (re.sub(r" {2,}.*", "", line).rstrip(" .;:)") for line in found)  # what an example shows stands behind it
-    # of which a text speaks
+    # Of which a text speaks
     return sorted(
         {line for line in lines if not any(other in line for other in _OTHERS) and "{" not in line} - {"add", "batch"}
     )

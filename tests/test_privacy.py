@@ -1,5 +1,6 @@
-"""Nothing of what a visitor brings reaches the disk or the server's log: both are read, while the server runs and
-afterwards.
+"""Nothing of what a visitor brings reaches the disk or the server's log.
+
+Both are read, while the server runs and afterwards.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ CLASSES = ["cat", "dog", "stop_sign"]
 
 def a_report(picture: str = "A picture", address: str = "http://localhost/?g=4&picture=A", **changes: Any) -> Report:
     own = a_sheet()
-    # nine to a place
+    # Nine to a place
     part = replace(own.attributions["grad_cam"], values=own.attributions["grad_cam"].values[:63, :63])
     sheet = replace(own, picture=picture, pixels=own.pixels[:63, :63], attributions={"grad_cam": part})
     shares = ShapleyValues(np.array([0.1, -0.2, 0.3, 0.0]), 0.2, np.zeros(4), 16)
@@ -344,8 +344,9 @@ def test_a_command_means_what_it_says() -> None:
 def test_the_command_that_a_report_prints_gives_its_numbers_again(
     variant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of an archive's own picture: with the target, the settings, the seed and the other picture that were not the
-    usual ones.
+    """Of an archive's own picture.
+
+    With the target, the settings, the seed and the other picture that were not the usual ones.
     """
     import ulsam_viz.engine.engine as engine
 

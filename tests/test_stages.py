@@ -1,5 +1,6 @@
-"""ULSAM stage by stage: every number that the lesson shows against the module's own tensors, and each switch against
-the equations.
+"""ULSAM stage by stage.
+
+Every number that the lesson shows against the module's own tensors, and each switch against the equations.
 """
 
 from __future__ import annotations

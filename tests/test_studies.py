@@ -97,9 +97,9 @@ def test_g_decides_what_attention_does_only_beyond_chance() -> None:
 def test_whether_g_matters_is_one_sentence_of_effect_and_accuracy() -> None:
     apart = placed({1: (2.0, 2.1, 2.2), 16: (7.0, 7.1, 7.3)})
     assert studies.does_g_matter(apart) == (
-        "In MobileNet-V1 0.5, fine-tuned with modules after 11, normalised gain, how much attention does depends on "
-        "g: taken away, it changes "
-        "2.1 % of the answers at g = 1 and 7.1 % at g = 16. Top-1 differs by 0.00 points between them: within chance."
+        "In MobileNet-V1 0.5, fine-tuned with modules after 11, normalised gain, how much attention does depends on g: "
+        "taken away, it changes 2.1 % of the answers at g = 1 and 7.1 % at g = 16. Top-1 differs by 0.00 points "
+        "between them: within chance."
     )
     assert "g does not show" in studies.does_g_matter(placed({1: (2.0, 2.4, 2.2), 16: (2.3, 2.1, 2.2)}))
     assert "by too little to matter" in studies.does_g_matter(placed({1: (2.0, 2.01, 2.02), 16: (2.5, 2.51, 2.52)}))
@@ -130,8 +130,8 @@ def test_both_gains_are_set_beside_each_other_where_both_were_trained() -> None:
     )
     (said,) = studies.gain_may_act(zoo)
     assert said.startswith(
-        "After 11: attention taken away changes 2.0 to 6.0 % of the answers with the normalised gain, 0.2 to 0.4 % "
-        "as published: 10 to 15 times as many."
+        "After 11: attention taken away changes 2.0 to 6.0 % of the answers with the normalised gain, 0.2 to 0.4 % as "
+        "published: 10 to 15 times as many."
     )
     assert studies.gain_may_act(placed({1: (0.2, 0.2, 0.2)}, "published")) == ()
     assert studies.gain_may_act(placed({1: (0.2, 0.2, 0.2)})) == ()  # nothing to set it beside

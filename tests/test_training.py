@@ -213,8 +213,9 @@ def test_a_run_that_another_process_is_at_is_left_alone(folder: Path, tmp_path: 
 def test_training_from_torchvisions_imagenet_weights(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A weights file where torchvision keeps its downloads: the network that starts from it computes what torchvision's
-    does.
+    """A weights file where torchvision keeps its downloads.
+
+    The network that starts from it computes what torchvision's does.
     """
     theirs = mobilenet_v2()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))

@@ -263,8 +263,9 @@ def test_the_module_can_be_scripted_and_mapped() -> None:
 
 @pytest.mark.parametrize("form", [lambda m: m, FastULSAM, lambda m: m.train()])
 def test_the_gain_survives_autocast(form: Callable[[ULSAM], ULSAM | FastULSAM]) -> None:
-    """A gain of half a percent is less than a step of bfloat16: rounded to that, much of what goes in comes out
-    unchanged.
+    """A gain of half a percent is less than a step of bfloat16.
+
+    Rounded to that, much of what goes in comes out unchanged.
     """
     module = form(pair(64, 4)[1])
     conv = nn.Conv2d(3, 64, 1)

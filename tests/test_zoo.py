@@ -66,7 +66,7 @@ def test_the_shipped_zoo_is_what_is_promised() -> None:
             continue
         control = control_of(variant, variants)
         assert control
-        # the free gain costs accuracy there
+        # The free gain costs accuracy there
         most = 1.5 if not variant.base else 1 if variant.gain == "published" else 3
         assert accuracy_of(variant).mean >= control.mean - most
         for figures in variant.metrics["attention"].values():  # in each layer
@@ -153,7 +153,7 @@ def test_every_stop_of_the_sliders_is_trained() -> None:
     starts = json.loads((CHECKPOINTS / "manifest.json").read_text())["starts"]
     shipped = {v.sha256: v for v in trained}
     for variant in trained:
-        # what starts from a network that ships has its history
+        # What starts from a network that ships has its history
         variant = shipped.get(variant.made_by["init_sha256"], variant)
         start = starts[variant.made_by["init_sha256"]]
         while start["recipe"]["init"]:  # down to the run that began from nothing

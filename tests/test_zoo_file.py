@@ -41,7 +41,7 @@ def test_the_shipped_zoo_file_names_every_run_once_and_in_order(tmp_path: Path) 
             ("mobilenet_v2", Placement(layers, g)): 1 for layers in ((7,), (11,), (14,), (17,), (7, 11, 14, 17))
         }
     assert Counter((r.backbone, r.placement) for r in shown) == promised  # how many seeds of each
-    # One budget for all of them, and one base a backbone; only what stands instead of a layer starts from a base
+    # One budget for all of them, and one base a backbone; only modules that replace a layer start from a base
     # without it.
     assert len({replace(r, backbone="mobilenet_v1", placement=None, seed=0, init=None) for r in shown}) == 1
     starts = {(r.backbone, r.placement.mode if r.placement else "after", r.init) for r in shown}
@@ -80,7 +80,7 @@ def test_the_zoo_file_of_imagenets_classes_has_one_recipe_for_all() -> None:
     assert len({replace(r, placement=None, seed=0) for r in frozen}) == 1  # one recipe for all
     freed = [r.recipe for r in read_zoo_file(GAIN_ZOO) if isinstance(r.recipe, ModuleRecipe)]
     assert Counter(r.placement for r in freed) == {Placement((12,), g, gain="normalised"): 1 for g in (1, 2, 4, 8, 16)}
-    # and for both gains
+    # And for both gains
     assert len({replace(r, placement=None, seed=0, feature_layers=()) for r in [*frozen, *freed]}) == 1
     for variant in (v for v in list_variants() if v.base):  # no network ships that the files do not make
         (recipe,) = (r for r in [*frozen, *freed] if r.placement == variant.placement and r.seed == 0)

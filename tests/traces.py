@@ -1,5 +1,6 @@
-"""What an upload could leave behind, and where a server could have left it: on the disk, in open files, in what it
-prints.
+"""What an upload could leave behind, and where a server could have left it.
+
+On the disk, in open files, in what it prints.
 """
 
 from __future__ import annotations

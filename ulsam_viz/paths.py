@@ -31,9 +31,7 @@ _PROGRAM = "ulsam-viz"
 
 
 def program() -> str:
-    """Return how the command line is called here: ``ulsam-viz`` where that is installed, else ``python -m ulsam_viz``,
-    as in a checkout.
-    """
+    """Return the command line's name: ``ulsam-viz`` where it is installed, ``python -m ulsam_viz`` in a checkout."""
     called = Path(sys.argv[0])
     if called.stem == _PROGRAM:
         return _PROGRAM

@@ -60,8 +60,8 @@ def why_not_rescaled(model: AttendedModel, x: Tensor) -> str | None:
         return f"its rule is exact where every non-linear step is an nn.ReLU module, and {_what_else(host)}"
     if again := [relu.name for relu in relus if relu.calls > _POINTS]:
         return (
-            f"its rule needs each ReLU to be a module of its own, and this network calls '{again[0]}' several "
-            "times in a pass"
+            f"its rule needs each ReLU to be a module of its own, and this network calls '{again[0]}' several times in "
+            "a pass"
         )
     return None
 

@@ -80,9 +80,8 @@ class Attribution:
             return ""
         method = METHODS[self.method]
         return (
-            f"{method.label}: the attributions should sum to the difference from the baseline, "
-            f"{self.explained:+.3f}, and miss it "
-            f"by {self.off:.0%}, too much to rely on{method.remedy}."
+            f"{method.label}: the attributions should sum to the difference from the baseline, {self.explained:+.3f}, "
+            f"and miss it by {self.off:.0%}, too much to rely on{method.remedy}."
         )
 
 

@@ -93,8 +93,9 @@ class Familiarity:
 
     @property
     def doubtful(self) -> bool:
-        """Whether the picture's subject may be none of the classes: few pictures of known classes give so uncertain an
-        answer.
+        """Whether the picture's subject may be none of the classes.
+
+        Few pictures of known classes give so uncertain an answer.
         """
         return self.less_sure < FALSE_ALARMS
 

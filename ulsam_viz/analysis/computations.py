@@ -81,9 +81,7 @@ def input_x_gradient(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
 
 
 def integrated_gradients(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
-    """Gradients along the straight path from the baseline: at as many points as the sum needs, or by Captum at a fixed
-    number.
-    """
+    """Gradients along the straight path from the baseline, at as many points as the sum needs or at a fixed number."""
     if task.settings["steps"] == "auto":
         assert isinstance(task.target, int)  # this method takes one picture
         return refined_gradients(model, x, task.baseline(x), task.target, report=task.report)
@@ -150,8 +148,9 @@ def occlusion(model: AttentionNetwork, x: Tensor, task: Task) -> Tensor:
 
 
 def _layer(model: AttentionNetwork, choice: str) -> nn.Module:
-    """Return the module whose output Grad-CAM weights: the input of the global pool, or the layer before the first
-    attention.
+    """Return the module whose output Grad-CAM weights.
+
+    The input of the global pool, or the layer before the first attention.
     """
     if choice == "last":
         return model.last_grid

@@ -152,8 +152,9 @@ def shapley(
     seed: int = 0,
     pause: Callable[[], None] = _go_on,
 ) -> ShapleyValues:
-    """Share the effect of a layer's attention among its subspaces: a coalition's members attend, the others have gain
-    1.
+    """Share the effect of a layer's attention among its subspaces.
+
+    A coalition's members attend, the others have gain 1.
 
     Up to eight subspaces all coalitions are evaluated; beyond, random orders and their reverses are averaged.
 
@@ -251,8 +252,7 @@ class ThroughSubspaces:
 
 
 def through_subspaces(model: AttentionNetwork, x: Tensor, *, layer: Layer, target: int) -> ThroughSubspaces:
-    """Split gradient times activation at a layer among its subspaces: to first order, what the logit owes to each
-    group.
+    """Split gradient times activation at a layer among its subspaces: each group's first-order share of the logit.
 
     Args:
         model: A network in eval mode that no other thread uses meanwhile.
@@ -300,9 +300,7 @@ def _answers(
     ways: Sequence[Tensor],
     pause: Callable[[], None],
 ) -> list[Tensor]:
-    """Return the logits of the rest of the network for several values of the gain minus 1, (g, H, W) each, at the
-    layer.
-    """
+    """Return the logits for several values of the gain minus 1 at the layer, (g, H, W) each."""
 
     def answer(batch: Tensor) -> Tensor:
         pause()

@@ -25,11 +25,8 @@ _BATCH = 16
 BASELINES = ("random", "centre", "uniform")
 STEPS = 16  # of insertion and deletion
 GRIDS = (7, 14)  # of smooth random maps: those of the last layers
-# random orders of pixels, and smooth random maps on each grid; orders hardly differ, smooth maps do
-ORDERS, SMOOTH = (
-    4,
-    10,
-)
+ORDERS = 4  # random orders of pixels: their scores hardly differ
+SMOOTH = 10  # random maps on each grid
 # Share of the variance of a map's ranks that lies between the cells of a grid. Random maps on that grid or a coarser
 # one have 0.68 or more, those on twice as fine a grid below 0.45, attributions of single pixels, random orders and
 # uniform maps less.
@@ -84,8 +81,9 @@ def to_side(values: np.ndarray, side: int) -> np.ndarray:
 
 
 def baseline_maps(side: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Return maps that ignore the network, (side, side): smooth noise, a spot in the centre, and one value
-    everywhere.
+    """Return maps that ignore the network, (side, side).
+
+    Smooth noise, a spot in the centre, and one value everywhere.
     """
     axis = np.linspace(-1, 1, side)
     return {
@@ -105,9 +103,7 @@ BASELINE_MAPS = ORDERS + SMOOTH * len(GRIDS) + 1
 
 
 def passes_of(maps: int, steps: int = STEPS) -> int:
-    """Return how many pictures :func:`measure` sends forward: what insertion and deletion begin and end with is
-    shared.
-    """
+    """Return the number of forward passes of :func:`measure`; maps share the curves' first and last points."""
     return 3 + maps * 2 * (steps - 1)
 
 

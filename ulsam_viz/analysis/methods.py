@@ -174,8 +174,8 @@ _SAMPLES = Setting(
     "samples", "Samples", 16, (8, 16, 32, 64), "Random draws that are averaged: more is smoother and slower.", least=1
 )
 _NOISE_HELP = (
-    "Standard deviation of the noise, as a share of the range from the picture's lowest normalised value "
-    "to its highest."
+    "Standard deviation of the noise, as a share of the range from the picture's lowest normalised value to its "
+    "highest."
 )
 _CAM_LAYER = Setting(
     "layer",
@@ -317,10 +317,8 @@ METHODS: dict[str, Method] = {
                     "auto",
                     ("auto", 16, 32, 64, 128),
                     "Points on the way: more is more exact and slower. A number is Captum's rule; auto is ours: it "
-                    "adds points where "
-                    "too few were taken, until the attributions sum to the logit's difference within "
-                    f"{TOLERANCE:.0%}, at most "
-                    f"{MOST_POINTS}.",
+                    "adds points where too few were taken, until the attributions sum to the logit's difference "
+                    f"within {TOLERANCE:.0%}, at most {MOST_POINTS}.",
                     least=1,
                 ),
                 _BASELINE,

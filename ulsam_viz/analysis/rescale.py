@@ -119,9 +119,7 @@ class _RescalableGate(nn.Module):
 
 
 class _Rules(TorchFunctionMode):
-    """Runs each operation on what depends on the picture by its rule in :data:`_RULES`, or as it is where it is
-    linear.
-    """
+    """Runs each operation on values that depend on the picture by its rule in :data:`_RULES`, or as it is if linear."""
 
     def __init__(self, title: str) -> None:
         super().__init__()

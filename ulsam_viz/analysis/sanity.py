@@ -48,9 +48,7 @@ class SanityCheck:
 
     @property
     def stays(self) -> np.ndarray:
-        """Whether each map agrees with the real one in most shuffles, beyond chance and by a relevant size, shape
-        (g,).
-        """
+        """Whether each map agrees with the real one in most shuffles, beyond chance and by a relevant size: (g,)."""
         return (self.above_chance & (self.correlations >= SMALLEST_CORRELATION)).mean(0) > 0.5
 
 

@@ -1,3 +1,1 @@
-"""Many pictures through one network into one table: by PyTorch's DataLoader on one machine, by Ray Data on a
-cluster.
-"""
+"""Many pictures through one network into one table, by PyTorch's DataLoader or on a cluster by Ray Data."""

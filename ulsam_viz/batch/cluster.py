@@ -123,7 +123,7 @@ def _found_here(variant: Variant) -> Variant:
     if variant.path is None or variant.path.exists():
         return variant
     here = (folder / variant.path.name for folder in folders())
-    # loading compares its sha256 anyway
+    # Loading compares its sha256 anyway
     return replace(variant, path=next((path for path in here if path.exists()), variant.path))
 
 

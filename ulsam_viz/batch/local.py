@@ -78,9 +78,7 @@ def _look_at(
 
 @contextmanager
 def _told_of_killed_workers() -> Iterator[None]:
-    """Say what it means that the system killed a process of the DataLoader: PyTorch tells it at whatever moment, or a
-    pipe breaks.
-    """
+    """Raise BatchError if the system killed a process of the DataLoader, which PyTorch reports in several ways."""
     try:
         yield
     except (RuntimeError, ConnectionError, EOFError) as error:
@@ -91,8 +89,7 @@ def _told_of_killed_workers() -> Iterator[None]:
             raise
         raise BatchError(
             "a process that loads pictures was killed, likely for want of memory. What was computed is kept, and the "
-            "same command "
-            "goes on; --workers 0 or a smaller --batch needs less memory"
+            "same command goes on; --workers 0 or a smaller --batch needs less memory"
         ) from error
 
 

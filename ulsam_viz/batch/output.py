@@ -1,5 +1,4 @@
-"""The folder of a run: what it holds while the run is under way, what of it counts after a kill, and the table at the
-end.
+"""The folder of a run: its parts while the run goes on, recovery after a kill, and the final table.
 
     DIR/settings.json            what is asked; another run is refused
     DIR/pictures.parquet         the files that it is asked of; where others are found, only an update goes on
@@ -61,9 +60,7 @@ class Summary:
 
 
 class _Held(NamedTuple):
-    """What parts hold of a file: where its row is, why it is skipped, if it is, its digest, and where its maps are, if
-    they are kept.
-    """
+    """A file's entry in the parts: its row, or why it is skipped, its digest, and where its maps are."""
 
     path: Path
     reason: str | None
@@ -124,7 +121,7 @@ class Output:
         if self.settings.exists():
             theirs = self._compare(ours)
             self._follow()
-            # the same pictures in another place, where the page shall find them
+            # The same pictures in another place, where the page shall find them
             if theirs.get("folder") != ours["folder"]:
                 self._write_settings(ours)
         elif self.table.exists() or self.parts.exists():
@@ -170,8 +167,7 @@ class Output:
         if changes and not self.update:
             raise BatchError(
                 f"the pictures are not those that '{self.path}' was begun with: {changes}. Give --update to look at "
-                "what is new or "
-                "changed and to forget what is gone, or choose another folder (--out)"
+                "what is new or changed and to forget what is gone, or choose another folder (--out)"
             )
         if changes:
             if self.table.exists():
@@ -215,9 +211,7 @@ class Output:
         return {*self.outdated.read_text().split()} if self.outdated.exists() else set()
 
     def _without_forgotten_maps(self, held: Mapping[str, _Held]) -> Mapping[str, _Held]:
-        """Copy maps that share a file with those of forgotten pictures to a file of their own, and return where all are
-        then.
-        """
+        """Copy maps out of files shared with forgotten pictures, and return where all maps are then."""
         outdated, shards = self._read_outdated(), defaultdict(list)
         moved: dict[str, _Held] = {}
         for name in self.folder.names:
@@ -288,8 +282,9 @@ class Output:
             write_csv(file, ("file", "reason"), ((n, held[n].reason) for n in self.folder.names if held[n].reason))
 
     def _write_table(self, partial: Path, held: Mapping[str, _Held]) -> None:
-        """Write the rows in the order of the pictures, a few at a time: parts of several machines, or of an update,
-        interleave.
+        """Write the rows in the order of the pictures, a few at a time.
+
+        Parts of several machines, or of an update, interleave.
         """
         schema, names = self.look.of_pictures, self.folder.names
         with pq.ParquetWriter(partial, self.look.of_table) as writer:
@@ -344,9 +339,7 @@ def _shards_of(rows: pa.Table) -> set[str]:
 
 
 def shard_of(names: Sequence[str]) -> str:
-    """Return the name of a part with these pictures, and of the file with its maps: what is computed twice has the
-    same.
-    """
+    """Return the name of a part with these pictures and of its file of maps; the same pictures give the same name."""
     return f"part-{hashlib.sha256(chr(10).join(names).encode()).hexdigest()[:16]}"
 
 

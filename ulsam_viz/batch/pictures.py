@@ -69,9 +69,7 @@ class Folder:
         return cls(root if "://" in root else str(Path(root).resolve()), dict(sorted(files.items())))
 
     def with_unseen(self, known: Mapping[str, Stamp]) -> Folder:
-        """Return this folder with what an earlier run knows of its subfolders that cannot be listed now: nobody says
-        that it is gone.
-        """
+        """Return this folder with the files that an earlier run saw in subfolders that cannot be listed now."""
         closed = tuple(name for name in self.files if name.endswith("/"))
         unseen = {name: stamp for name, stamp in known.items() if name.startswith(closed) and name not in self.files}
         return replace(self, files=dict(sorted({**self.files, **unseen}.items())))

@@ -126,7 +126,7 @@ def parse_settings(texts: Sequence[str], methods: Sequence[str]) -> dict[str, di
             raise AttributionError(
                 f"--set takes METHOD.SETTING=VALUE of one of the methods ({', '.join(methods)}), not '{text}'"
             )
-        # what is wrong is said before anything is computed
+        # What is wrong is said before anything is computed
         found.setdefault(method, {})[setting] = METHODS[method].read(setting, value)
     return found
 
@@ -152,8 +152,8 @@ def _documents(report: Path, names: Sequence[str]) -> list[Path]:
     if report.suffix.lower() not in KINDS:
         if re.fullmatch(r"\.[A-Za-z]{3,4}", report.suffix) and not report.is_dir():
             raise ValueError(
-                f"a report ends in {' or '.join(KINDS)}, and a folder of reports in nothing, not '{report.name}'; "
-                "the HTML prints to PDF"
+                f"a report ends in {' or '.join(KINDS)}, and a folder of reports in nothing, not '{report.name}'; the "
+                "HTML prints to PDF"
             )
         return [report / f"{name}.html" for name in names]
     if len(names) > 1:

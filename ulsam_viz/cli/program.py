@@ -576,6 +576,6 @@ def _batch(options: argparse.Namespace) -> None:
 
     if not options.ray:
         options.workers = 1 if options.workers is None else options.workers
-        # the other cores load pictures
+        # The other cores load pictures
         torch.set_num_threads(max(1, torch.get_num_threads() - max(0, options.workers)))
     print(run_batch(options, device=None if options.ray else _device(options.device)))

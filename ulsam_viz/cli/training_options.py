@@ -1,5 +1,6 @@
-"""Options of the command line from the fields of a settings record: name, type, choices, default and help exist once,
-there.
+"""Make options of the command line from the fields of settings records.
+
+Name, type, choices, default and help exist once, in the record.
 """
 
 from __future__ import annotations

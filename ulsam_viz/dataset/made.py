@@ -1,6 +1,4 @@
-"""A table of pictures that are in memory: the same callable and the same columns as ``batch``, and nothing on a
-disk.
-"""
+"""A table of pictures in memory: the callable and columns of ``batch``, and nothing on a disk."""
 
 from __future__ import annotations
 
@@ -27,9 +25,7 @@ BATCH = 4  # pictures in a pass: between two of them others have their turn
 
 
 def cut_of(preprocessing: Preprocessing) -> Preprocessing:
-    """Return what of a preprocessing decides the pixels that a network sees: all but the normalisation, which is the
-    usual one.
-    """
+    """Return a preprocessing with the usual normalisation: the parts that decide the crop's pixels."""
     usual = Preprocessing()
     return replace(preprocessing, mean=usual.mean, std=usual.std)
 
@@ -121,9 +117,7 @@ class KeptLooks:
 
 
 def batches(photographs: Photographs, variant: Variant) -> list[Crops]:
-    """Return the pictures as the passes take them, without their names: results are kept longer than a visitor's
-    pictures.
-    """
+    """Return the pictures in batches, without their names: results are kept longer than a visitor's pictures."""
     pixels = photographs.crops(variant.preprocessing)
     starts = range(0, len(pixels), BATCH)
     parts = [pixels[i : i + BATCH] for i in starts]

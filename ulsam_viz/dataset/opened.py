@@ -132,7 +132,7 @@ def _read_row(path: Path, name: str, row: int) -> np.ndarray:
     with path.open("rb") as file:
         with zipfile.ZipFile(file) as archive:
             member = archive.getinfo(f"{name}.npy")
-        # where the archive says how long the member's name and its extra field are
+        # Where the archive says how long the member's name and its extra field are
         file.seek(member.header_offset + 26)
         file.seek(sum(struct.unpack("<HH", file.read(4))), os.SEEK_CUR)
         np.lib.format.read_magic(file)

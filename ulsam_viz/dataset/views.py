@@ -54,8 +54,7 @@ def extremes(values: np.ndarray, count: int) -> tuple[list[int], list[int]]:
 
 
 def apart(x: np.ndarray, y: np.ndarray, most: int) -> np.ndarray:
-    """Return the pictures that a scatter of at most so many points shows, in their order: of those that lie together,
-    one.
+    """Return the pictures that a scatter of at most so many points shows, one of those that lie together, in order.
 
     Args:
         x, y: Shape (N,); a picture of which one of them is NaN has no point.

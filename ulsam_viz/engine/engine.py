@@ -98,7 +98,7 @@ class Engine:
     ) -> None:
         workers = workers or max(1, _cores() // torch.get_num_threads())
         self._pools = {"cpu": FairPool(workers, "engine", _prepare_thread)}
-        # a GPU does one thing at once; passes go in batches
+        # A GPU does one thing at once; passes go in batches
         self._pools["cuda"] = FairPool(1, "engine-gpu", _prepare_thread)
         self._lock = threading.Lock()
         self._idle: OrderedDict[tuple[str, str], list[Any]] = OrderedDict()
@@ -125,9 +125,7 @@ class Engine:
         return DeviceChoice("cpu", f"{built}; the CPU is used.")
 
     def really(self, future: Future[Any], chosen: DeviceChoice) -> DeviceChoice:
-        """Return the device that a finished computation was made on: the chosen one, or the CPU where the GPU was
-        full.
-        """
+        """Return the device of a finished computation: the chosen one, or the CPU where the GPU was full."""
         with self._lock:
             return DeviceChoice("cpu", _FULL) if future in self._moved else chosen
 
@@ -243,8 +241,7 @@ class Engine:
     def latency(
         self, variants: Sequence[Variant], device: str = "cpu", *, visitor: Hashable = None
     ) -> Future[Mapping[str, Latency]]:
-        """Start measuring the variants' times for one picture by turns, so that what else the machine does meets them
-        all.
+        """Start measuring the variants' times for one picture, interleaved, so that other load affects all alike.
 
         The same variants are measured anew after some minutes. Between any two passes short work goes first.
 

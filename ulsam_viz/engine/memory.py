@@ -28,9 +28,7 @@ def give_back() -> None:
 
 
 def keep_freed() -> None:
-    """Keep what is freed for what is asked for next: every batch asks for the same again (measured: a quarter of its
-    time).
-    """
+    """Keep freed memory for the next batch, which needs the same again (measured: a quarter of the time)."""
     if c := _glibc():
         for setting in (_MMAP_THRESHOLD, _TRIM_THRESHOLD):
             c.mallopt(setting, 1 << 30)

@@ -1,6 +1,4 @@
-"""What the experiments beside the zoo show: the normalised gain, other papers' modules, and attention from the start of
-training.
-"""
+"""Results of the experiments: the normalised gain, other papers' modules, and attention from the start."""
 
 from __future__ import annotations
 
@@ -63,9 +61,7 @@ class Estimate:
 
     @property
     def cut(self) -> bool:
-        """Whether the interval reached below 0 and was cut there, as it would for figures that chance scatters
-        widely.
-        """
+        """Whether the interval reached below 0 and was cut there, as for figures with a wide scatter."""
         return self.interval is not None and self.interval[0] == 0.0 < self.interval[1]
 
     def __str__(self) -> str:
@@ -168,9 +164,8 @@ def from_the_start(study: Sequence[Variant]) -> tuple[str, ...]:
     place = position_name(published[0])
     said = (
         f"Modules {place} from the first step, {len(common_seeds(map(accuracy_of, published)))} trainings each: with "
-        "the gain held at its mean "
-        f"{_each(published, effects['published'])} % of the answers change with the published gain, "
-        f"{_each(normalised, effects['normalised'])} % with the normalised one. "
+        f"the gain held at its mean {_each(published, effects['published'])} % of the answers change with the "
+        f"published gain, {_each(normalised, effects['normalised'])} % with the normalised one. "
         f"{_WHY[why_silent(effects['published'], effects['normalised'])]}"
     )
     accuracies = [accuracy_of(v) for v in (plain, *published, *normalised)]
@@ -203,10 +198,9 @@ def gain_may_act(zoo: Sequence[Variant]) -> tuple[str, ...]:
         ours, theirs = ([without_attention(pair[i]).mean for pair in pairs] for i in (0, 1))
         ratios = sorted(a / max(b, 0.01) for a, b in zip(ours, theirs, strict=True))
         sentences.append(
-            f"{position_name(placed[0], gain=False).capitalize()}: attention taken away changes "
-            f"{_span(ours)} % of the answers with the normalised gain, {_span(theirs)} % as published: "
-            f"{ratios[0]:.0f} to {ratios[-1]:.0f} times as many. "
-            f"{g_and_effect(placed)}"
+            f"{position_name(placed[0], gain=False).capitalize()}: attention taken away changes {_span(ours)} % of the "
+            f"answers with the normalised gain, {_span(theirs)} % as published: {ratios[0]:.0f} to {ratios[-1]:.0f} "
+            f"times as many. {g_and_effect(placed)}"
         )
     return tuple(sentences)
 
@@ -234,8 +228,7 @@ _OF_EFFECT: dict[JudgedDifference, str] = {
 
 
 def does_g_matter(placed: Sequence[Variant], start: Sequence[Variant] = ()) -> str:
-    """Answer whether g matters where attention may act, in the networks at hand: for what attention does, and for
-    accuracy.
+    """Say whether g matters where attention may act, for the effect of attention and for accuracy.
 
     Args:
         placed: Networks of one position with the normalised gain, by g, several seeds each; else the text is empty.
@@ -250,10 +243,8 @@ def does_g_matter(placed: Sequence[Variant], start: Sequence[Variant] = ()) -> s
     for_accuracy = "chance unknown" if accuracy.by_chance is None else _IN_SHORT[accuracy.judged(SMALLEST_TOP1)]
     said = (
         f"In {placed[0].label}, fine-tuned with modules {position_name(placed[0])}, {for_effect}: taken away, it "
-        "changes "
-        f"{estimates[0].mean:.1f} % of the answers at g = {placed[0].groups} and {estimates[-1].mean:.1f} % at g = "
-        f"{placed[-1].groups}. "
-        f"Top-1 differs by {accuracy.largest:.2f} points between them: {for_accuracy}."
+        f"changes {estimates[0].mean:.1f} % of the answers at g = {placed[0].groups} and {estimates[-1].mean:.1f} % at "
+        f"g = {placed[-1].groups}. Top-1 differs by {accuracy.largest:.2f} points between them: {for_accuracy}."
     )
     return " ".join(filter(None, (said, _g_from_the_start(start))))
 
@@ -289,8 +280,7 @@ def _g_from_the_start(start: Sequence[Variant]) -> str:
     return (
         f"The study of attention from the start ({placed[0].label}, modules {position_name(placed[0])}) {bears_out}: "
         f"{_each(placed, estimates)} % of the answers, a largest difference of {found.largest:.1f} points, "
-        f"{_IN_SHORT[verdict]} "
-        f"({found.by_chance:.1f})."
+        f"{_IN_SHORT[verdict]} ({found.by_chance:.1f})."
     )
 
 
@@ -341,9 +331,7 @@ def modules_to_compare(zoo: Sequence[Variant], groups: int) -> list[Variant]:
 
 
 def module_title(variant: Variant) -> str:
-    """Name what a network of the study "gain" carries: ``"CBAM (ECCV 2018)"``, ``"ULSAM, g = 4, normalised gain
-    (ours)"``.
-    """
+    """Return a module's title: ``"CBAM (ECCV 2018)"``, ``"ULSAM, g = 4, normalised gain (ours)"``."""
     p = variant.placement
     if p is None:
         return "none (plain control)"
@@ -375,9 +363,7 @@ def modules_compared(study: Sequence[Variant], zoo: Sequence[Variant]) -> list[V
 
 
 def modules_in_words(compared: Sequence[Variant]) -> tuple[str, ...]:
-    """Say whether any module's accuracy stands out, and which modules act, with their gain held at its mean or taken
-    away.
-    """
+    """Say whether a module's accuracy stands out, and which modules act, with the gain held at its mean or removed."""
     if len(compared) < 2:
         return ()
     accuracies = [accuracy_of(v) for v in compared]
@@ -386,15 +372,15 @@ def modules_in_words(compared: Sequence[Variant]) -> tuple[str, ...]:
     most, least = max(placed, key=lambda p: p[1]), min(placed, key=lambda p: p[1])
     return (
         f"Top-1 of the {len(compared)}: {in_words(found)}",
-        f"With each channel's gain held at its mean, {most[0]} changes the most answers ({most[1]:.1f} %), "
-        f"{least[0]} the fewest ({least[1]:.1f} %). "
-        "Taking a gain away altogether also takes its mean, which for modules that end in a sigmoid is far from 1.",
+        f"With each channel's gain held at its mean, {most[0]} changes the most answers ({most[1]:.1f} %), {least[0]} "
+        f"the fewest ({least[1]:.1f} %). Taking a gain away altogether also takes its mean, which for modules that end "
+        "in a sigmoid is far from 1.",
     )
 
 
 NOT_TESTED = (
     "Not tested: attention from the start on grids as fine as the zoo's 14 × 14 (here 8 × 8 and 4 × 4, where the "
     "published gain is larger: mean 1.016 and 1.063), full width, ImageNet, longer training, other places for other "
-    "modules, and other budgets. Differences smaller than chance stay "
-    "hidden, and the test pictures' own error is shared by all."
+    "modules, and other budgets. Differences smaller than chance stay hidden, and the test pictures' own error is "
+    "shared by all."
 )

@@ -14,9 +14,7 @@ GROUPS = (1, 2, 4, 8, 16)
 
 @dataclass(frozen=True)
 class PaperRow:
-    """One network of the paper: where its module is, millions of MACs where told, vanilla accuracy, and that for each g
-    of :data:`GROUPS`.
-    """
+    """One network of the paper: position, millions of MACs if known, and accuracies, plain and by :data:`GROUPS`."""
 
     backbone: str
     position: str

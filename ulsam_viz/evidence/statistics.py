@@ -105,9 +105,7 @@ def accuracy_of(variant: Variant) -> Accuracy:
 
 
 def elsewhere(variants: Iterable[Variant]) -> list[list[Variant]]:
-    """Return networks with their figures on other test pictures, one list for each set of pictures that several were
-    measured on.
-    """
+    """Return networks with their figures on other test pictures, a list for each set that several share."""
     seen: dict[str, list[Variant]] = {}
     for variant in (other for v in variants for other in v.elsewhere):
         seen.setdefault(variant.measured_on, []).append(variant)
@@ -136,9 +134,7 @@ def control_of(variant: Variant, variants: Sequence[Variant]) -> Accuracy | None
 
 
 def difference(a: Accuracy, b: Accuracy) -> float:
-    """Return how much a is above b, in points, over the seeds that both have: those saw the same pictures in the same
-    order.
-    """
+    """Return a minus b in points, over the seeds that both have: those saw the same pictures in the same order."""
     common = common_seeds((a, b))
     return a.over(common).mean - b.over(common).mean if common else a.mean - b.mean
 
@@ -230,9 +226,7 @@ class Comparison:
 
     @property
     def borderline(self) -> bool:
-        """Whether chance explains the difference, but hardly: it is more than :data:`BORDERLINE` of what chance
-        reaches.
-        """
+        """Whether chance explains the difference, but it is more than :data:`BORDERLINE` of what chance reaches."""
         return self.by_chance is not None and BORDERLINE * self.by_chance < self.largest <= self.by_chance
 
     def judged(self, smallest: float) -> JudgedDifference:
@@ -264,9 +258,7 @@ def compare(accuracies: Sequence[Accuracy], noise: SeedSpread | None) -> Compari
 
 @lru_cache
 def _studentized_range(counts: tuple[float, ...], freedom: int, draws: int = 40_000) -> float:
-    """Return the 95 % point of (range of means of so many draws) / (independent estimate of the deviation), by
-    simulation.
-    """
+    """Return the 95 % point of the studentized range for so many means, by simulation."""
     rng = np.random.default_rng(0)
     means = rng.standard_normal((draws, len(counts))) / np.sqrt(counts)
     deviation = np.sqrt(rng.chisquare(freedom, draws) / freedom)
@@ -280,9 +272,8 @@ def in_words(comparison: Comparison) -> str:
         return f"{found}; with one seed each, nothing tells how much of it is chance."
     if comparison.beyond_chance:
         return (
-            f"{found}, more than other seeds would bring about (up to {comparison.by_chance:.2f} in 95 of 100 "
-            "cases); other pictures could "
-            "still order them otherwise."
+            f"{found}, more than other seeds would bring about (up to {comparison.by_chance:.2f} in 95 of 100 cases); "
+            "other pictures could still order them otherwise."
         )
     shown = (
         "borderline, so a difference is neither shown nor ruled out"
@@ -291,8 +282,7 @@ def in_words(comparison: Comparison) -> str:
     )
     return (
         f"{found}. Networks of equal worth, trained from the same seeds, would differ by up to "
-        f"{comparison.by_chance:.2f} by chance "
-        f"in 95 of 100 cases: {shown}."
+        f"{comparison.by_chance:.2f} by chance in 95 of 100 cases: {shown}."
     )
 
 
@@ -317,16 +307,13 @@ def finding(placed: Sequence[Variant], everything: Sequence[Variant]) -> str:
     span = " to ".join(dict.fromkeys(f"{gap:+.1f}" for gap in (gaps[0], gaps[-1])))
     among = f"{in_words(compare(own, noise))} Their" if len(own) > 1 else "its"
     return (
-        f"{names}: {among} difference to {their} control at {control} is {span} points; that one was trained as "
-        "long, but from another "
-        "base, and by how much two bases differ by chance was not measured."
+        f"{names}: {among} difference to {their} control at {control} is {span} points; that one was trained as long, "
+        "but from another base, and by how much two bases differ by chance was not measured."
     )
 
 
 def findings(variants: Sequence[Variant], everything: Sequence[Variant]) -> list[str]:
-    """Say what the accuracies of one backbone's networks show: for each mode of placement, and where a position has
-    several seeds.
-    """
+    """Say what one backbone's accuracies show, for each mode of placement and each position with several seeds."""
     texts = []
     for (mode, gain), label in KINDS.items():
         placed = of_kind(variants, mode, gain)
@@ -368,8 +355,7 @@ def _has_its_controls_base(variant: Variant) -> bool:
 
 
 def what_attention_does(variants: Sequence[Variant]) -> str:
-    """Say in Markdown, over the test set, what follows when whole networks lose their attention, or what it knows of
-    places.
+    """Say in Markdown what follows over the test set when attention is removed, or loses its positions.
 
     Args:
         variants: Those of one backbone and gain; those without such figures are passed over, and without any the text
@@ -383,22 +369,20 @@ def what_attention_does(variants: Sequence[Variant]) -> str:
         flips = max(m["effects"][intervention]["flips"] for m in measured)
         moved = max(abs(m["effects"][intervention]["top1"] - m["top1"]) for m in measured)
         return (
-            f"{flips:.1f} % of the {escape_markdown(variants[0].measured_on)} (top-1 moves by {moved:.1f} points "
-            "at most)"
+            f"{flips:.1f} % of the {escape_markdown(variants[0].measured_on)} (top-1 moves by {moved:.1f} points at "
+            "most)"
         )
 
     gain = "" if variants[0].gain == "published" else "With the normalised gain: "
     return (
-        f"{gain}Take all attention away from any of these {len(measured)} networks, and its answer changes on at "
-        f"most {most('off')}. Make every map "
-        f"uniform: at most {most('uniform')}. Shuffle the places of every map (one order for each subspace): at most "
-        f"{most('shuffled')}."
+        f"{gain}Take all attention away from any of these {len(measured)} networks, and its answer changes on at most "
+        f"{most('off')}. Make every map uniform: at most {most('uniform')}. Shuffle the places of every map (one order "
+        f"for each subspace): at most {most('shuffled')}."
     )
 
 
 def conclusions(variants: Sequence[Variant], everything: Sequence[Variant], chosen: Variant) -> tuple[str, str, str]:
-    """Say in three sentences what the figures of one backbone allow to conclude: of accuracy, of attention, and what
-    they leave open.
+    """Say in three sentences what one backbone's figures allow to conclude, and what they leave open.
 
     Args:
         variants: Those of one backbone.

@@ -34,8 +34,7 @@ from .statistics import (
 
 
 def write_tables(document: Path, variants: Sequence[Variant]) -> None:
-    """Put the tables of a zoo between a document's marks, from ``<!-- accuracy -->`` to ``<!-- /accuracy -->`` and so
-    on.
+    """Write a zoo's tables between a document's marks: ``<!-- accuracy -->`` to ``<!-- /accuracy -->`` and so on.
 
     Raises:
         ValueError: If the document has no mark of :data:`_TABLES`.
@@ -82,10 +81,8 @@ def summary_table(variants: Sequence[Variant]) -> str:
                 rows.append([name, gain, str(len(placed)), *figures])
     conclusion = (
         f"Taken away, attention changes at most {most['published']:.1f} % of a network's answers with the gain as "
-        "published, "
-        f"and at most {most['normalised']:.1f} % with the normalised gain, which is ours. Where chance is known, "
-        "top-1 differs "
-        f"by more than it explains in {'; '.join(differ) or 'none of the rows'}."
+        f"published, and at most {most['normalised']:.1f} % with the normalised gain, which is ours. Where chance is "
+        f"known, top-1 differs by more than it explains in {'; '.join(differ) or 'none of the rows'}."
     )
     return f"{_table(rows)}\n\n{textwrap.fill(conclusion, 120)}"
 
@@ -101,9 +98,7 @@ def _chance(comparison: Comparison) -> str:
 
 
 def accuracy_tables(variants: Sequence[Variant]) -> str:
-    """Write a grid of top-1 for each backbone and set of test pictures, positions by g, and under it what the
-    differences show.
-    """
+    """Write a grid of top-1 for each backbone and test set, positions by g, and what the differences show."""
     parts = []
     for members in by_backbone(variants).values():
         for seen in (members, *elsewhere(members)):
@@ -144,11 +139,9 @@ def _spread_of_seeds(members: Sequence[Variant]) -> list[str]:
         return []
     return [
         f"Over {members[0].measured_on}, ± is the standard deviation over seeds; pooled over all that have several "
-        f"({trained_anew(members)}) it is "
-        f"{spread.deviation:.2f} points. What chance does to differences is known from these alone, and taken to be "
-        "the same elsewhere. "
-        "The test set's own standard error, which all variants share, is "
-        f"{max(accuracy_of(v).standard_error for v in members):.1f} points."
+        f"({trained_anew(members)}) it is {spread.deviation:.2f} points. What chance does to differences is known from "
+        "these alone, and taken to be the same elsewhere. The test set's own standard error, which all variants "
+        f"share, is {max(accuracy_of(v).standard_error for v in members):.1f} points."
     ]
 
 
@@ -222,9 +215,7 @@ def _figures(variant: Variant) -> list[str]:
 
 
 def map_table(variants: Sequence[Variant]) -> str:
-    """Write one row for each variant with attention: how alive, how wide, how peaked and how redundant its maps are,
-    and what they do.
-    """
+    """Write a row for each variant with attention: statistics of its maps, and their effect."""
     rows = [
         [
             "variant",

@@ -80,8 +80,9 @@ def _places(values: Mapping[int, np.ndarray]) -> Iterator[tuple[int, int, np.nda
 def _of_layers(
     data: list[dict[str, Any]], values: Mapping[int, np.ndarray], title: str, span: tuple[float, float] | None
 ) -> go.Figure:
-    """Lay out boxes or bars: below each the number of its subspace, as far as there is room, and below those their
-    layer.
+    """Lay out boxes or bars.
+
+    Below each the number of its subspace, as far as there is room, and below those their layer.
     """
     names = {
         first + k: f"{k + 1}\nlayer {layer}" if k == (own.shape[-1] - 1) // 2 else str(k + 1)
@@ -163,9 +164,7 @@ def picture_scatter(
 
 
 def class_means(means: np.ndarray, classes: Sequence[str], columns: Sequence[str], *, unit: str) -> go.Figure:
-    """Draw the means of classes (C, g) as differences from each column's mean, in its standard deviations over the
-    classes.
-    """
+    """Draw class means (C, g) as differences from each column's mean, in its standard deviations over the classes."""
     centre, spread = np.nanmean(means, 0), np.nanstd(means, 0)
     scores = (means - centre) / np.where(spread > 0, spread, np.nan)
     heat = {

@@ -143,8 +143,9 @@ def mosaic(maps: np.ndarray, display: Display, *, least_side: int = 160) -> np.n
 
 
 def attribution_limit(values: np.ndarray) -> float:
-    """Return the end of an attribution's colour scale: the 99.5th percentile of magnitudes, so one pixel does not set
-    it.
+    """Return the end of an attribution's colour scale.
+
+    The 99.5th percentile of magnitudes, so one pixel does not set it.
     """
     return float(np.percentile(np.abs(values), 99.5))
 

@@ -32,9 +32,7 @@ _JOINERS = "\u200c\u200d"  # without which words of some scripts are written wro
 
 
 def is_ignored(name: str) -> bool:
-    """Return whether a file or folder is no content of its folder: hidden (``.git``, ``._1.jpg``), or left by a program
-    (``__MACOSX``).
-    """
+    """Return whether a file or folder is hidden (``.git``, ``._1.jpg``) or left by a program (``__MACOSX``)."""
     return name.startswith(".") or name in _LEFT_BY_PROGRAMS
 
 
@@ -95,8 +93,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def without_symbols(text: str, *, kept: str) -> str:
-    """Replace each run of other characters by ``_``: letters stay with their marks (``é`` in two characters, ``की``),
-    and digits.
+    """Replace each run of characters that are no letters (with their marks, ``é``, ``की``) or digits by ``_``.
 
     Args:
         text: Any text.
@@ -130,7 +127,5 @@ def print_alike(name: str) -> str:
 
 
 def file_key(name: str) -> str:
-    """Return what is equal for names that are one file on some system: those that differ in case, or in how accents are
-    stored.
-    """
+    """Return a key that is equal for names that some system takes for one file: case, and how accents are stored."""
     return print_alike(print_alike(name).casefold())

@@ -1,6 +1,4 @@
-"""Values of more than 8 bits, or of none -> 8 bits, so that the picture can be seen, and a sentence where that was a
-choice.
-"""
+"""Scale values of more than 8 bits, or floats, to 8 bits, and say so where that was a choice."""
 
 from __future__ import annotations
 

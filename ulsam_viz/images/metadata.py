@@ -1,5 +1,4 @@
-"""Takes files apart: pixels on the one hand, on the other what is known about them, of which nothing ever costs the
-pixels.
+"""Separate a file's pixels from its metadata, so that broken metadata never costs the pixels.
 
 Decoders read all of a file's metadata and refuse the file for one bad piece. Here it is taken out before, and of it the
 colour profile and the orientation are read alone.

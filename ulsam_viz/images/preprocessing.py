@@ -1,6 +1,4 @@
-"""An uploaded file -> an upright sRGB picture (:mod:`.decoding`) -> the network's input, and the very crop that it
-saw.
-"""
+"""From an uploaded file to an upright sRGB picture, to the network's input, and the very crop that it saw."""
 
 from __future__ import annotations
 
@@ -61,9 +59,7 @@ class Preprocessing:
         return pixels.to(torch.float32, copy=True).sub_(mean).div_(std)  # in place: a batch is 10 MB
 
     def in_grey_levels(self, change: float) -> float:
-        """Return how many of a picture's 255 grey levels a change in normalised units is, in the channel where it is
-        most.
-        """
+        """Return how many of 255 grey levels a change in normalised units is, in the channel where it is most."""
         return 255 * max(self.std) * change
 
 

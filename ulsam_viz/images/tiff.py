@@ -36,16 +36,8 @@ _NEEDED = {*range(WIDTH, 260), PHOTOMETRIC, FILL_ORDER, STRIPS, *range(SAMPLES, 
 _NEEDED |= {*range(TILE_WIDTH, 326), 332, EXTRA, FORMAT, 347, *range(512, 522), *range(529, 533)}
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _WHOLE = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
-# none, LZW, deflate, PackBits, LZMA, Zstandard: bytes come out as they went in
-_LOSSLESS = {
-    1,
-    5,
-    8,
-    32773,
-    32946,
-    34925,
-    50000,
-}
+# None, LZW, deflate, PackBits, LZMA, Zstandard: bytes come out as they went in
+_LOSSLESS = {1, 5, 8, 32773, 32946, 34925, 50000}
 _COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # by photometric interpretation
 _MOST_BYTES = 320_000_000
 _MOST_PIXELS = 80_000_000  # Pillow warns above 89 million
@@ -293,9 +285,7 @@ def _unpack(
 
 
 def _values(raw: np.ndarray, count: int, each: int, directory: Directory, samples: Samples) -> np.ndarray:
-    """Make values of bytes, shape (rows, pieces beside each other, bytes) -> (rows, pieces, values), predictors
-    undone.
-    """
+    """Decode bytes (rows, pieces beside each other, bytes) to values (rows, pieces, values), predictors undone."""
     predictor, order, size = directory.number(PREDICTOR, 1), directory.order, samples.bits // 8
     if samples.bits % 8:
         return _unpacked_bits(raw, count, samples.bits)

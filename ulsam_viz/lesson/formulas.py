@@ -191,8 +191,8 @@ _WRITERS: dict[Stage, _Writer] = {
 }
 
 _NORM = (
-    "x: the value before; μ, σ²: mean and variance over the training pictures; γ, β: learnt scale and shift; ε: "
-    "keeps the root from 0."
+    "x: the value before; μ, σ²: mean and variance over the training pictures; γ, β: learnt scale and shift; ε: keeps "
+    "the root from 0."
 )
 _LEGENDS: dict[Stage, str] = {
     "features": "F: what enters the module.",

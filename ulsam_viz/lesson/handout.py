@@ -1,5 +1,6 @@
-"""The lesson on paper: one self-contained HTML file, pictures inside, formulas as MathML, which browsers draw
-themselves.
+"""The lesson on paper.
+
+One self-contained HTML file, pictures inside, formulas as MathML, which browsers draw themselves.
 """
 
 from __future__ import annotations

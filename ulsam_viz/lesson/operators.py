@@ -56,8 +56,8 @@ def _bars(weights: np.ndarray, own: int) -> str:
     step, middle = _WIDTH / len(weights), _HEIGHT / 2
     bars = "".join(
         f'<rect x="{i * step:.2f}" y="{min(middle, middle - w / limit * middle):.2f}" width="{0.8 * step:.2f}" '
-        f'height="{abs(w) / limit * middle:.2f}" '
-        f'fill="{"var(--hue)" if i == own else "currentColor"}" opacity="{1 if i == own else 0.55}"/>'
+        f'height="{abs(w) / limit * middle:.2f}" fill="{"var(--hue)" if i == own else "currentColor"}" '
+        f'opacity="{1 if i == own else 0.55}"/>'
         for i, w in enumerate(weights.tolist())
     )
     line = f'<path d="M0 {middle}H{_WIDTH}" stroke="currentColor" stroke-width="0.5"/>'

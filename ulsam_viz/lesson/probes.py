@@ -92,8 +92,8 @@ PROBES = (
         "gratings",
         "Two gratings",
         "Coarse stripes left, fine stripes right: does a subspace prefer one frequency?",
-        "A subspace that prefers a frequency prefers a side. The outermost places also see the border of the "
-        "picture: compare with the probe “Nothing”.",
+        "A subspace that prefers a frequency prefers a side. The outermost places also see the border of the picture: "
+        "compare with the probe “Nothing”.",
         gratings,
         {"coarse stripes": (1 / 14, 1 / 14, 13 / 14, 3 / 7), "fine stripes": (1 / 14, 4 / 7, 13 / 14, 13 / 14)},
     ),
@@ -101,9 +101,8 @@ PROBES = (
         "moved",
         "One object in two places",
         "The object moves by four sevenths of the width: do the maps move with it?",
-        "A correlation near 1 after moving the map back says that the subspace follows the object. The step is a "
-        "whole number of cells on every grid; what differs comes "
-        "from the borders.",
+        "A correlation near 1 after moving the map back says that the subspace follows the object. The step is a whole "
+        "number of cells on every grid; what differs comes from the borders.",
         ring_left,
         {"object, left": (2 / 7, 0, 5 / 7, 3 / 7), "empty half": (2 / 7, 4 / 7, 5 / 7, 1)},
         moved=(ring_right, (0.0, 4 / 7)),
@@ -113,8 +112,7 @@ PROBES = (
         "Nothing",
         "An even grey: is there anything left to see?",
         "There is nothing to attend to, so every preference comes from the borders of the picture (zeros are put "
-        "around it) and from the weights. "
-        "Remember these maps when you look at a photograph's corners.",
+        "around it) and from the weights. Remember these maps when you look at a photograph's corners.",
         empty,
         {"border": (0, 0, 1 / 7, 1), "middle": (2 / 7, 2 / 7, 5 / 7, 5 / 7)},
     ),
@@ -148,8 +146,8 @@ def verdict(rises: Mapping[str, np.ndarray], correlations: np.ndarray | None = N
     )
     if correlations is not None:
         text += (
-            f" {int((np.nan_to_num(correlations) > 0.5).sum())} of {g} maps move with the object (a correlation "
-            "above 0.5)."
+            f" {int((np.nan_to_num(correlations) > 0.5).sum())} of {g} maps move with the object (a correlation above "
+            "0.5)."
         )
     return text
 

@@ -57,8 +57,8 @@ class Facts:
         """What the gain is."""
         if self.normalised:
             return (
-                "Features are multiplied by the *normalised gain* (1 + H·W·A) / 2: ours, not the paper's 1 + A, "
-                "which hardly acts."
+                "Features are multiplied by the *normalised gain* (1 + H·W·A) / 2: ours, not the paper's 1 + A, which "
+                "hardly acts."
             )
         return "Features are multiplied by the *gain* 1 + A: gentle, however dramatic the map looks."
 
@@ -68,9 +68,8 @@ class Facts:
         if self.normalised:
             return (
                 f"H·W·A = {self.places} · A is the attention in multiples of uniform. Its mean is 1, so the gain's "
-                "mean is 1 too, whatever the picture: a place "
-                "that is attended to is strengthened, others are weakened, down to a half. The half that stays is "
-                "the *residual*."
+                "mean is 1 too, whatever the picture: a place that is attended to is strengthened, others are "
+                "weakened, down to a half. The half that stays is the *residual*."
             )
         return (
             f"The 1, the *residual*, keeps them: A alone is tiny. The gain's mean is 1 + 1/{self.places} = "
@@ -88,8 +87,8 @@ class Facts:
         if self.normalised:
             return "but the normalised gain's mean is 1 on every grid."
         return (
-            "the mean gain is 1.005 at 14 × 14, and 1.0003 at 56 × 56. The fewer places there are, the larger the "
-            "mean gain."
+            "the mean gain is 1.005 at 14 × 14, and 1.0003 at 56 × 56. The fewer places there are, the larger the mean "
+            "gain."
         )
 
     @property
@@ -104,14 +103,12 @@ class Facts:
         """What is true instead."""
         if self.normalised:
             return (
-                f"The mean is 1 because A sums to 1 over {self.places} places and is multiplied by {self.places}. "
-                "What is given to one place is taken from the "
-                "others: the differences between places act, not their mean."
+                f"The mean is 1 because A sums to 1 over {self.places} places and is multiplied by {self.places}. What "
+                "is given to one place is taken from the others: the differences between places act, not their mean."
             )
         return (
-            f"A softmax sums to 1 over {self.places} places, so the mean of A is 1/{self.places} and the mean gain 1 "
-            f"+ 1/{self.places}. It cannot be otherwise; "
-            "only the distribution over places is free."
+            f"A softmax sums to 1 over {self.places} places, so the mean of A is 1/{self.places} and the mean gain 1 + "
+            f"1/{self.places}. It cannot be otherwise; only the distribution over places is free."
         )
 
     @property
@@ -129,8 +126,8 @@ class Facts:
         """Who shares a map."""
         if self.size == 1:
             return (
-                f"with g = {self.g} = m these are one and the same here; with fewer subspaces, all channels of "
-                "one get the same gain."
+                f"with g = {self.g} = m these are one and the same here; with fewer subspaces, all channels of one get "
+                "the same gain."
             )
         return (
             f"the {self.size} channels of subspace {self.k} all get the same gain. With g = {self.m} each channel "
@@ -176,9 +173,9 @@ STEPS = (
         _IDEA,
         "*Spatial attention* multiplies features by a little more in some places of the picture than in others. Each "
         "map says where, for one group of features.",
-        "A small network has few features, and by itself treats all places alike. *ULSAM* (Ultra-Lightweight "
-        "Subspace Attention Module, Saini et al. 2020) needs {f.module_macs:.2f} million "
-        "multiply-accumulates (MACs) for it, {f.share_of_macs:.2f} % of this network's {f.macs:.0f} million.",
+        "A small network has few features, and by itself treats all positions the same. *ULSAM* (Ultra-Lightweight "
+        "Subspace Attention Module, Saini et al. 2020) needs {f.module_macs:.2f} million multiply-accumulates (MACs) "
+        "for it, {f.share_of_macs:.2f} % of this network's {f.macs:.0f} million.",
     ),
     Step(
         "channels",
@@ -194,24 +191,24 @@ STEPS = (
         _IDEA,
         "ULSAM cuts the {f.m} channels, in their order, into g = {f.g} *subspaces* of {f.size}. Each gets **one** "
         "attention map, which all its channels share.",
-        "Nobody sorts the channels first: training has to make the best of the cut. Move g: every stop is a network "
-        "of its own.",
+        "Nobody sorts the channels first: training has to make the best of the cut. Move g: every stop is a network of "
+        "its own.",
     ),
     Step(
         "depthwise",
         "Depthwise weight",
         _THROUGH,
         "Each channel is multiplied by a weight of its own, and a bias is added: a 1 × 1 *depthwise* convolution.",
-        "It looks at one channel and one place at a time, so it costs one multiplication a value. Channel "
-        "{f.channel} of subspace {f.k} is followed.",
+        "It looks at one channel and one place at a time, so it costs one multiplication a value. Channel {f.channel} "
+        "of subspace {f.k} is followed.",
         "depthwise",
     ),
     Step(
         "batchnorm",
         "BatchNorm",
         _THROUGH,
-        "*BatchNorm* subtracts the channel's mean and divides by its standard deviation, then scales and shifts by "
-        "two learnt numbers.",
+        "*BatchNorm* subtracts the channel's mean and divides by its standard deviation, then scales and shifts by two "
+        "learnt numbers.",
         "Mean and deviation were measured over the training pictures. In use it is one scale and one shift, so "
         "together with the step before it is a single multiplication and addition.",
         "normed",
@@ -222,8 +219,7 @@ STEPS = (
         _THROUGH,
         "*ReLU* sets what is negative to 0.",
         "With the weight before it, which may be negative, each channel chooses what counts: where its feature is "
-        "strong, "
-        "or where it is weak.",
+        "strong, or where it is weak.",
         "rectified",
     ),
     Step(
@@ -266,10 +262,9 @@ STEPS = (
         "Softmax",
         _THROUGH,
         "*Softmax* raises e to each value, then divides by the sum over all {f.places} places.",
-        "No preference is "
-        "1/{f.places} everywhere; that is why maps are shown in *multiples of uniform*. Each place competes with all "
-        "others. (Dividing by a *temperature* first would sharpen the map or even it out; a sigmoid would weigh each "
-        "place by itself: see Experiments.)",
+        "No preference is 1/{f.places} everywhere; that is why maps are shown in *multiples of uniform*. Each place "
+        "competes with all others. (Dividing by a *temperature* first would sharpen the map or even it out; a sigmoid "
+        "would weigh each place by itself: see Experiments.)",
         "attention",
     ),
     Step(
@@ -295,9 +290,8 @@ STEPS = (
         "What changes with g",
         _WHOLE,
         "More subspaces give more maps, from fewer channels each.",
-        "Parameters hardly change (three numbers a map), MACs not at all. Whether the maps become more varied, or "
-        "only more, "
-        "is seen here, for the picture at hand. Accuracy does not follow g: see Evidence.",
+        "Parameters hardly change (three numbers a map), MACs not at all. Whether the maps become more varied, or only "
+        "more, is seen here, for the picture at hand. Accuracy does not follow g: see Evidence.",
     ),
     Step(
         "positions",
@@ -311,16 +305,15 @@ STEPS = (
         "What it costs",
         _WHOLE,
         "The table sets ULSAM beside other attention modules of a layer of this size. But MACs do not tell the time.",
-        "Most of ULSAM's steps count none and still read and write every value, and "
-        "equal MACs can take very different times. So the time is measured, step by step: as the paper's code does "
-        "it, and rewritten.",
+        "Most of ULSAM's steps count none and still read and write every value, and equal MACs can take very different "
+        "times. So the time is measured, step by step: as the paper's code does it, and rewritten.",
     ),
     Step(
         "reading",
         "How to read a map, and how not to",
         _WHOLE,
-        "A map says where a group of features is made stronger, by how much. It does not say why the network "
-        "answered, or that the place mattered.",
+        "A map says where a group of features is made stronger, by how much. It does not say why the network answered, "
+        "or that the place mattered.",
         "Six sentences that sound right are below, with what is true instead.",
     ),
 )
@@ -349,9 +342,9 @@ MISCONCEPTIONS = (
     ),
     Misconception(
         "The attention looks for the class.",
-        "The map is computed before any class is: it is the same whichever class you ask about (choose another "
-        "target in the sidebar: the maps above stay). An *attribution* belongs to a class; it is computed "
-        "afterwards, and stands beside the maps on Inspect.",
+        "The map is computed before any class is: it is the same whichever class you ask about (choose another target "
+        "in the sidebar: the maps above stay). An *attribution* belongs to a class; it is computed afterwards, and "
+        "stands beside the maps on Inspect.",
     ),
     Misconception(
         "{f.claim_of_mean}",
@@ -359,15 +352,14 @@ MISCONCEPTIONS = (
     ),
     Misconception(
         "More subspaces are better.",
-        "They are more maps from fewer channels. Our trainings: {differences} In the paper's ImageNet tables g "
-        "changes top-1 by at most {paper_range:.1f} points at one place, and no g is best everywhere.",
+        "They are more maps from fewer channels. Our trainings: {differences} In the paper's ImageNet tables g changes "
+        "top-1 by at most {paper_range:.1f} points at one place, and no g is best everywhere.",
     ),
     Misconception(
         "Few parameters and few MACs mean fast.",
-        "Only if every MAC took the same time, and nothing else any. Written as in the paper's code this module "
-        "takes many times longer than rewritten, for the same sums: calls that use the processor badly, and pools "
-        "and norms that count no "
-        "MAC at all. See the measured steps under “What it costs”.",
+        "Only if every MAC took the same time, and nothing else any. Written as in the paper's code this module takes "
+        "many times longer than rewritten, for the same sums: calls that use the processor badly, and pools and norms "
+        "that count no MAC at all. See the measured steps under “What it costs”.",
     ),
 )
 
@@ -446,8 +438,8 @@ QUIZ = (
             "Only the subspace that stands for cups changes",
         ),
         0,
-        "Attention lies inside the network and is computed before any class is. Attributions are computed "
-        "afterwards, for a class, and do change.",
+        "Attention lies inside the network and is computed before any class is. Attributions are computed afterwards, "
+        "for a class, and do change.",
         "reading",
     ),
     Question(
@@ -459,8 +451,8 @@ QUIZ = (
             "Nothing: with the same MACs the times must be equal up to noise",
         ),
         1,
-        "The measured steps show it: time does not follow the MACs. DW and PW count the same, and take very "
-        "different times; norms, ReLUs, pool and gain count none, but each reads and writes every value.",
+        "The measured steps show it: time does not follow the MACs. DW and PW count the same, and take very different "
+        "times; norms, ReLUs, pool and gain count none, but each reads and writes every value.",
         "cost",
     ),
 )

@@ -80,9 +80,7 @@ class AttentionNetwork(Protocol):
         ...
 
     def look(self, x: Tensor, /) -> tuple[Tensor, dict[Any, Tensor], Tensor | None]:
-        """Run one pass: logits and maps, and the features (N, C, H', W') whose mean a linear classifier reads, if one
-        does.
-        """
+        """Run one pass: logits, maps, and the features (N, C, H', W') that the classifier averages, if it does."""
         ...
 
     def restart_at(self, x: Tensor, layer: Any, /) -> Restart:

@@ -21,8 +21,7 @@ class ReLU6(nn.ReLU):
 
 
 class SameConv2d(nn.Conv2d):
-    """Convolution with TensorFlow's "same" padding: ceil(side / stride) outputs, and what is uneven is padded at the
-    end.
+    """Convolution with TensorFlow's "same" padding: ceil(side / stride) outputs, an odd pixel padded at the end.
 
     PyTorch pads both sides alike, so where the stride is 2 and the side even its windows lie one pixel earlier.
     """

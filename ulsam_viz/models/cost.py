@@ -86,7 +86,7 @@ def count_cost(model: nn.Module, input_size: int = 224, *, example: Tensor | Non
         logits = twin.classify(features)
     for hook in hooks:
         hook.remove()
-    # the mean over all places, which is no module
+    # The mean over all places, which is no module
     moved += features.numel() + twin.classifier.in_features * len(logits)
     moved += sum(_elements_moved(twin.attention[str(number)], *maps_of.shape[-2:]) for number, maps_of in maps.items())
     params = sum(p.numel() for p in twin.parameters())
@@ -168,9 +168,7 @@ def _fill_with_zeros(module: nn.Module) -> None:
 
 @lru_cache(maxsize=64)
 def module_elementwise_bytes(channels: int, groups: int, height: int, width: int, gain: Gain = "published") -> int:
-    """Return the bytes that one ULSAM module's element-wise steps move, as :func:`count_cost` counts them for all
-    modules.
-    """
+    """Return the bytes that one ULSAM module's element-wise steps move, counted as by :func:`count_cost`."""
     with torch.device("meta"):
         module = ULSAM(channels, groups, gain).eval()
     _fill_with_zeros(module)

@@ -1,5 +1,4 @@
-"""EfficientNet-Lite0: a compact network of MobileNet-V2's blocks, without squeeze-and-excitation, trained by its
-authors on ImageNet.
+"""EfficientNet-Lite0: MobileNet-V2's blocks, without squeeze-and-excitation, trained by its authors on ImageNet.
 
 It is EfficientNet-B0 made for edge devices: ReLU6 throughout, stem and head of fixed size. Its padding and norms are
 TensorFlow's, where it was trained.
@@ -19,9 +18,7 @@ _EPS = 1e-3
 
 
 class EfficientNetLite0(Network):
-    """EfficientNet-Lite0: a stem and 16 inverted residual blocks, layers 1 to 17, and a 1x1 convolution before the
-    pool.
-    """
+    """EfficientNet-Lite0: a stem and 16 inverted residual blocks (layers 1 to 17), and a 1x1 convolution."""
 
     backbone = "efficientnet_lite0"
     title = "EfficientNet-Lite0"

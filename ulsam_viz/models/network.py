@@ -58,9 +58,7 @@ class Placement:
             raise ValueError(f"'{self.module}' has no groups and no other gain: they are ULSAM's")
 
     def as_record(self) -> dict[str, Any]:
-        """Write it down for records; what is as published goes without saying, as in all records before there was
-        anything else.
-        """
+        """Return the placement as a record; fields with the published values are left out, as in older records."""
         return {
             key: value
             for key, value in asdict(self).items()

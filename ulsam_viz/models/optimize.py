@@ -78,7 +78,7 @@ def _fold_norms(steps: nn.Sequential, places: Counter[nn.Module]) -> None:
             or norm.running_mean is None
         ):
             continue
-        # others may compute otherwise
+        # Others may compute otherwise
         if type(conv) not in (nn.Conv2d, SameConv2d) or type(norm) is not nn.BatchNorm2d:
             continue
         if not any(places[part] > 1 or has_hooks(part) for part in (conv, norm)):

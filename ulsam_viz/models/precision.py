@@ -1,6 +1,4 @@
-"""Exact arithmetic: float32 whatever a program's default is, not rounded to TensorFloat-32, and sums that repeat
-themselves.
-"""
+"""Exact arithmetic: float32 whatever the default dtype, no TensorFloat-32, and repeatable sums."""
 
 from __future__ import annotations
 
@@ -15,8 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class _Held:
-    """Settings of the whole process that several threads may hold at once: the first one changes them, the last one
-    puts them back.
+    """Settings of the process that several threads may hold at once: the first changes them, the last restores them.
 
     Args:
         change: Changes them, and returns what puts them back.
@@ -81,8 +78,7 @@ _whole, _repeating = _Held(_multiply_whole), _Held(_repeat)
 
 @contextmanager
 def whole_float32() -> Iterator[None]:
-    """Multiply float32 as float32 on a GPU, and leave the process's settings as they were once no thread needs that any
-    more.
+    """Switch TensorFloat-32 off within the context; the last thread to leave restores the process's settings.
 
     Effects of attention are differences of about a thousandth of a logit: TensorFloat-32 rounds them away. PyTorch
     keeps this setting for the whole process, so what other threads compute on a GPU meanwhile is exact, and slower,
@@ -95,8 +91,7 @@ def whole_float32() -> Iterator[None]:
 
 @contextmanager
 def repeatable() -> Iterator[None]:
-    """Let a GPU compute the same bits each time, and leave the process's settings as they were once no thread needs
-    that any more.
+    """Make a GPU's results repeatable within the context; the last thread to leave restores the process's settings.
 
     Raises:
         RuntimeError: From PyTorch, where a step within has no such form.
@@ -107,8 +102,7 @@ def repeatable() -> Iterator[None]:
 
 @contextmanager
 def float32_by_default() -> Iterator[None]:
-    """Make new tensors float32 where nothing says otherwise, in this thread alone, and leave the process's default as
-    it is.
+    """Make float32 the default dtype in this thread alone; the process's default stays as it is.
 
     A program that calls this one may have set another default with ``torch.set_default_dtype``, which holds for all
     threads: to change it, even for a moment, would change what those compute. Captum, too, makes tensors that depend on

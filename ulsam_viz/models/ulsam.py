@@ -402,9 +402,7 @@ def _asks_for_gradient(x: Tensor) -> bool:
 
 
 def _is_eager(x: Tensor) -> bool:
-    """Whether steps may run in place: on values of this very tensor, where no compiler, tracer, vmap or jvp looks
-    on.
-    """
+    """Return whether steps may run in place: x is a plain tensor, and no compiler, tracer, vmap or jvp is at work."""
     return (
         type(x) is Tensor
         and not torch.compiler.is_compiling()

@@ -20,12 +20,10 @@ FLOAT_NOISE = 5e-5
 NINTH = 2.51
 #: Beside what maps are measured, for people.
 AGAINST_WHAT = (
-    "Smooth maps (attention, Grad-CAM, occlusion) are ranked among random maps as coarse as they are, on 7 × 7 or 14 "
-    "× 14 values; any "
-    "other, whose first pixels lie scattered, among those of 14 × 14 and random orders of single pixels, since "
-    "scattered pixels spoil "
-    "any picture, wherever they are. Equal values stand in a random order. Better beyond chance: made for 5 random "
-    "maps in 100."
+    "Smooth maps (attention, Grad-CAM, occlusion) are ranked among random maps as coarse as they are, on 7 × 7 or 14 × "
+    "14 values; any other, whose first pixels lie scattered, among those of 14 × 14 and random orders of single "
+    "pixels, since scattered pixels spoil any picture, wherever they are. Equal values stand in a random order. Better "
+    "beyond chance: made for 5 random maps in 100."
 )
 _CURVES = ("insertion", "deletion")
 
@@ -67,9 +65,7 @@ def what_it_does(k: int, name: str, off: float, shuffled: tuple[float, float], *
 
 
 def who_is_better(scores: Mapping[str, Faithfulness], baselines: Baselines) -> str:
-    """Say which maps find what matters better than random ones, in insertion and in deletion, and whether a centred
-    spot does, too.
-    """
+    """Say which maps are better than random ones in insertion and deletion, and whether a centred spot is."""
     ranked = {name: standings(score, baselines) for name, score in scores.items()}
     found = []
     for i, what in enumerate(_CURVES):

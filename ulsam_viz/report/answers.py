@@ -161,8 +161,8 @@ def _shared(_: Topic, result: ShapleyValues, __: Report) -> _Written:
 def _through(_: Topic, result: ThroughSubspaces, __: Report) -> _Written:
     rows = [{"subspace": str(k), "contribution": float(part)} for k, part in enumerate(result.parts, 1)]
     text = (
-        "Gradient × activation behind the module, by group: a first-order estimate, about features and not "
-        f"attention. The groups sum to {result.parts.sum():+.4f}, all channels together to {result.total:+.4f}."
+        "Gradient × activation behind the module, by group: a first-order estimate, about features and not attention. "
+        f"The groups sum to {result.parts.sum():+.4f}, all channels together to {result.total:+.4f}."
     )
     return [text], [("", rows)], ()
 
@@ -253,8 +253,9 @@ def _without_each(_: Topic, result: np.ndarray, __: Report) -> _Written:
 
 
 def _anything(topic: Topic, result: Any, _: Report) -> _Written:
-    """Write an answer without a description of its own: plain values as they are, arrays by their key in the
-    archive.
+    """Write an answer without a description of its own.
+
+    Plain values as they are, arrays by their key in the archive.
     """
     arrays: dict[str, np.ndarray] = {}
     rows: list[dict[str, Any]] = []

@@ -18,12 +18,8 @@ from PIL.PngImagePlugin import PngInfo
 from ..images.folders import without_symbols
 
 _MARGIN, _TEXT, _GAP = 24, 40, 14
-# heights: of a row's heading, of its colour bars with their ticks, of a line of text
-_HEADING, _BAR, _LINE = (
-    30,
-    36,
-    20,
-)
+# Heights: of a row's heading, of its colour bars with their ticks, of a line of text
+_HEADING, _BAR, _LINE = (30, 36, 20)
 _BAR_STEP, _LEAST_WIDTH = 400, 760
 _INK, _SOFT = (28, 39, 48), (92, 104, 112)
 
@@ -40,9 +36,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class ColourBar:
-    """A colour scale: its colours from low to high, shape (n, 3), uint8, ticks (position in [0, 1], label), and its
-    unit.
-    """
+    """A colour scale: colours from low to high, shape (n, 3), uint8, ticks (position in [0, 1], label), and unit."""
 
     colours: np.ndarray
     ticks: Sequence[tuple[float, str]]
@@ -118,9 +112,7 @@ def as_image(pixels: np.ndarray, about: PngInfo | None = None) -> bytes:
 
 @lru_cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Return DejaVu Sans, which matplotlib carries and captum needs anyway: Pillow's font has no ×, −, ≤ and no
-    accents.
-    """
+    """Return DejaVu Sans from matplotlib, which captum needs anyway: Pillow's font lacks ×, −, ≤ and accents."""
     import matplotlib
 
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)

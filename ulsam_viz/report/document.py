@@ -31,8 +31,8 @@ figure { width: 42mm; } .many figure { width: 28mm; }
 """
 _LEGEND = (
     "Attention lies inside the network and knows no class. An attribution is computed afterwards, for one class. A "
-    "bright place has not decided "
-    "anything; that a map and an attribution agree does not mean that attention caused the answer."
+    "bright place has not decided anything; that a map and an attribution agree does not mean that attention caused "
+    "the answer."
 )
 
 
@@ -104,8 +104,8 @@ def _attention(report: Report) -> list[str]:
         legend = scale_bar(Legend(report.display.colours, scaled.ticks, scaled.unit))
         many = " class=many" if g > 8 else ""
         parts.append(
-            f"<h2>Attention, layer {_safe(str(layer))}</h2><p class=small>g = {g}, {height} × {width} places; each "
-            "map sums to 1.</p>"
+            f"<h2>Attention, layer {_safe(str(layer))}</h2><p class=small>g = {g}, {height} × {width} places; each map "
+            "sums to 1.</p>"
         )
         parts.append(f"{legend}<div{many}>{figures(tiles)}</div>")
     return parts or ["<p>The network carries no attention module: there are no maps.</p>"]
@@ -167,8 +167,8 @@ def _measures(report: Report) -> str:
     head = ("layer, subspace", "area", "peak (× uniform)", "at row, column", "entropy (bits)", "redundancy")
     note = (
         "Area: the share of places that a map effectively attends to. Redundancy: its mean correlation with the "
-        "layer's other maps. ρ: Spearman's rank correlation with the attribution, on the map's grid. Rows and "
-        "columns count from 0."
+        "layer's other maps. ρ: Spearman's rank correlation with the attribution, on the map's grid. Rows and columns "
+        "count from 0."
     )
     return f"<h2>Measures</h2>{table(head, rows)}{_agreements(found)}{_removals(found)}<p class=small>{note}</p>"
 

@@ -1,5 +1,6 @@
-"""Documents to read and to print: one self-contained HTML file each, on a screen light or dark, on paper always
-light.
+"""Documents to read and to print.
+
+One self-contained HTML file each, on a screen light or dark, on paper always light.
 """
 
 from __future__ import annotations

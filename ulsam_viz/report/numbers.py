@@ -64,9 +64,7 @@ def _cells(values: np.ndarray) -> Iterable[tuple[tuple[int, ...], str]]:
 
 
 def _asked(report: Report) -> Iterable[tuple[str, str, Any]]:
-    """Give every number of what was asked, with its key in the NPZ or in the settings, and its place in an array (from
-    0).
-    """
+    """Yield every number of the answers, with its key in the NPZ or settings and its place in an array (from 0)."""
     arrays: dict[str, np.ndarray] = {}
     found = report.found(arrays)
     for name, value in found.items():

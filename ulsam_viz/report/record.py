@@ -312,7 +312,7 @@ def command_note_of(network: Variant | GuestNetwork, *, picture: str = "") -> st
     own = ""
     if network.own and network.path is None:
         own = (
-            f"The network is one of your own: enter it first, with `{entering(network)}` (classes.txt: its "
-            "classes, one a line)."
+            f"The network is one of your own: enter it first, with `{entering(network)}` (classes.txt: its classes, "
+            "one a line)."
         )
     return " ".join(filter(None, (picture, own)))

@@ -26,11 +26,9 @@ if TYPE_CHECKING:
 #: What an archive says about itself, under ``settings``.
 READING = (
     "Layers have the paper's numbers. Where an array has one entry for each subspace, the first entry is subspace 1; "
-    "in names and settings, "
-    "subspaces and the items of lists count from 1, rows and columns from 0, as on the page. attention_N: maps of "
-    "layer N, (subspaces, rows, columns), "
-    "each summing to 1. attribution_M: of method M, (rows, columns) of the picture. examined_Q: answers to question "
-    "Q about the view."
+    "in names and settings, subspaces and the items of lists count from 1, rows and columns from 0, as on the page. "
+    "attention_N: maps of layer N, (subspaces, rows, columns), each summing to 1. attribution_M: of method M, (rows, "
+    "columns) of the picture. examined_Q: answers to question Q about the view."
 )
 _COLUMNS = 4
 _DISPLAY = Display()

@@ -38,9 +38,7 @@ def markdown_code(text: str) -> str:
 
 
 def markdown_to_html(text: str) -> str:
-    """Write the sparse Markdown of our sentences as HTML: ``*emphasis*``, ``**strong**``, and what
-    :func:`escape_markdown` wrote.
-    """
+    """Return our sentences' Markdown as HTML: ``*emphasis*``, ``**strong**``, :func:`escape_markdown`'s escapes."""
     kept: list[str] = []
 
     def keep(match: re.Match[str]) -> str:

@@ -100,8 +100,7 @@ def gather_for_base(
     others: Mapping[str, Pictures] | None = None,
     count: int = 1000,
 ) -> Material:
-    """Read pictures for networks on a base that others trained: at most ``count`` known ones, and half as many of each
-    other kind.
+    """Read pictures for networks on a pretrained base: at most ``count`` known ones, half as many of each other kind.
 
     The base has not seen the pictures that its temperature is fitted on, so they are taken whole.
 

@@ -68,13 +68,11 @@ class Split:
     rule: str
 
     def __str__(self) -> str:
-        """Say what is there: ``"101 classes, 8,677 pictures: 5,818 to train on, 2,859 held out (every third of each
-        class)"``.
-        """
+        """Return a summary: ``"101 classes, 8,677 pictures: 5,818 to train on, 2,859 held out (...)"``."""
         count, held_out = len(self.train.files), len(self.held_out.files)
         return (
-            f"{len(self.train.classes):,} classes, {count + held_out:,} pictures: {count:,} to train on, "
-            f"{held_out:,} held out ({self.rule})"
+            f"{len(self.train.classes):,} classes, {count + held_out:,} pictures: {count:,} to train on, {held_out:,} "
+            f"held out ({self.rule})"
         )
 
 
@@ -159,8 +157,7 @@ def _folder_of(dataset: str, root: Path, *, download: bool) -> Path:
         if folder is None:
             raise DataError(
                 f"no Caltech-101 in '{root}': expected '{candidates[0]}', which `train --download` fetches; for a "
-                "dataset of your own, "
-                "a folder a class, pass --dataset imagefolder"
+                "dataset of your own, a folder a class, pass --dataset imagefolder"
             )
         if download and (found := len(_list_folder(folder).files)) != _CALTECH_PICTURES:
             raise DataError(
@@ -190,8 +187,7 @@ def _list_folder(folder: Path) -> Pictures:
     if empty := [name for name, files in zip(classes, of_class, strict=True) if not files]:
         raise DataError(
             f"classes without a picture in '{folder}': {first_names(empty)}; put pictures there "
-            f"({', '.join(ENDINGS)}), or remove "
-            f"{'these folders' if len(empty) > 1 else 'this folder'}"
+            f"({', '.join(ENDINGS)}), or remove {'these folders' if len(empty) > 1 else 'this folder'}"
         )
     labels = [label for label, files in enumerate(of_class) for _ in files]
     return Pictures(tuple(path for files in of_class for path in files), tuple(labels), classes)
@@ -229,8 +225,7 @@ def _part(pictures: Pictures, part: Part) -> Pictures:
 
 
 def read_rgb(path: Path) -> Image.Image:
-    """Open a training picture as the app does, shrunk to a shorter side of at most 256 pixels (to fit a dataset in
-    memory).
+    """Open a training picture as the app does, shrunk to a shorter side of at most 256 pixels to save memory.
 
     Raises:
         DataError: If it cannot be decoded; the message names the file.

@@ -161,9 +161,7 @@ class _SumOverProcesses(torch.autograd.Function):
 
 
 class SyncBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation by the statistics of the whole batch, for the CPU, where torch's own SyncBatchNorm is
-    refused.
-    """
+    """Batch normalisation over the whole batch on the CPU, where torch's own SyncBatchNorm is refused."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise (N, C, H, W), this process's part of the batch; in float32, whatever the input is in."""

@@ -1,6 +1,4 @@
-"""A trained variant on labelled pictures: accuracy, calibration, how alive its maps are, and what its attention
-does.
-"""
+"""Evaluate a variant on labelled pictures: accuracy, calibration, map statistics, and the effect of attention."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What a frozen base makes of augmented pictures, computed once and kept on disk: modules behind it are trained from
-there.
+"""Features of augmented pictures from a frozen base, computed once and kept on disk.
 
 One pass of the base gives the features that enter every layer that will carry a module. They are kept as float16 in
 memory-mapped arrays, one row for each copy of each picture; never all in memory.

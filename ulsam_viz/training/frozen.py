@@ -1,6 +1,4 @@
-"""ULSAM modules trained in a frozen base: the base's own weights never change, and what a run leaves is the modules
-alone.
-"""
+"""Train ULSAM modules in a frozen base; the base's weights never change, and a run saves the modules alone."""
 
 from __future__ import annotations
 

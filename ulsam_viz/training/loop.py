@@ -34,8 +34,9 @@ _LOG_EVERY_STEPS = 20
 
 @dataclass(frozen=True)
 class Execution:
-    """How a run is carried out. It changes a run's speed, and its result only as far as rounding and BatchNorm's
-    batches do.
+    """How a run is carried out.
+
+    It changes a run's speed, and its result only as far as rounding and BatchNorm's batches do.
 
     On the same device, a run that was killed and goes on gives the bits of one that was not.
 
@@ -194,8 +195,9 @@ def _train_step(
     step: int,
     part: slice,
 ) -> Tensor:
-    """Take one optimizer step; every draw (dropout, colours) depends on (seed, step) alone, so a resumed run repeats
-    it.
+    """Take one optimizer step.
+
+    Every draw (dropout, colours) depends on (seed, step) alone, so a resumed run repeats it.
     """
     torch.manual_seed(recipe.seed * 1_000_003 + step)
     colours = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)

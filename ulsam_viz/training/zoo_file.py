@@ -198,9 +198,7 @@ def _publish(
 
 @contextmanager
 def _claimed(folder: Path, init: Path | None, team: Team) -> Iterator[bool]:
-    """Keep others out of a run and yield True in all processes of the team, or False: others are at it or at its
-    start.
-    """
+    """Lock a run and yield True in all its processes, or False if others hold the lock."""
     with ExitStack() as stack:
         claimed = init is None or init.exists()
         if team.leads and claimed:

@@ -1,6 +1,4 @@
-"""The first view: what the app opens on, computed beforehand, is on the screen while torch and the network are being
-loaded.
-"""
+"""The first view, computed beforehand and shown while torch and the network are loaded."""
 
 from __future__ import annotations
 
@@ -74,18 +72,14 @@ def read_first_view(file: Path = FILE) -> FirstView:
 
 
 def is_first_view() -> bool:
-    """Return whether a visitor in a browser has just opened the app, and asks for nothing else than what it opens
-    on.
-    """
+    """Return whether a visitor has just opened the app in a browser without asking for anything else."""
     first = _BEGUN not in st.session_state
     st.session_state[_BEGUN] = True
     return first and bool(st.context.headers) and not st.query_params and opens_on_it()
 
 
 def opens_on_it() -> bool:
-    """Return whether the app will open on the network that the view was computed with: no other zoo, and its base
-    installed.
-    """
+    """Return whether the app opens on the network of the stored view: no other zoo, and its base installed."""
     if os.environ.get("ULSAM_VIZ_CHECKPOINTS"):
         return False
     try:

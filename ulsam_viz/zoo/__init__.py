@@ -1,3 +1,1 @@
-"""Trained networks: their records and files, pretrained backbones, the user's own networks and checkpoints of
-others.
-"""
+"""Trained networks: records and files, pretrained backbones, users' networks and checkpoints of others."""

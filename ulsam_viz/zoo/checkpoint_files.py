@@ -222,8 +222,9 @@ def _check_old_file(data: bytes) -> None:
 
 
 class _StandIn:
-    """Stands for an object of a class that is not imported: it takes arguments, state and items, and keeps none of
-    them.
+    """Stands for an object of a class that is not imported.
+
+    It takes arguments, state and items, and keeps none of them.
     """
 
     def __new__(cls, *_: Any) -> _StandIn:

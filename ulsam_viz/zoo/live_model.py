@@ -1,6 +1,4 @@
-"""The record of a live model: for the engine what a :class:`~ulsam_viz.zoo.variants.Variant` is for a trained
-network.
-"""
+"""The record of a live model, as :class:`~ulsam_viz.zoo.variants.Variant` is of a trained network."""
 
 from __future__ import annotations
 
@@ -27,8 +25,7 @@ _next = itertools.count()
 #: Why a network of one output is refused, after what it is called.
 ONE_OUTPUT = (
     "one output, and a softmax over one output is 100.0 % for every picture: networks that say a probability by a "
-    "sigmoid, or a number, "
-    "cannot be shown yet; give the network an output for each of two classes"
+    "sigmoid, or a number, cannot be shown yet; give the network an output for each of two classes"
 )
 
 
@@ -87,7 +84,7 @@ def as_guest(network: AttentionNetwork, classes: Sequence[str] | None, preproces
     if others:
         taken = _in_float32(taken, " and ".join(others), preprocessing.input_size)
     name = network.label if isinstance(network, Network) else str(getattr(network, "title", type(network).__name__))
-    # baselines depend on how pictures are normalised
+    # Baselines depend on how pictures are normalised
     key = f"own {_number_of(module)} {_content_of(taken)} {preprocessing}"
     precision = f"float32, on a copy of the network, which is in {' and '.join(others)}" if others else "float32"
     return GuestNetwork(name, key, cast(AttentionNetwork, taken), names, preprocessing, precision=precision)
@@ -98,8 +95,7 @@ def _values_of(module: nn.Module) -> Iterator[Tensor]:
 
 
 def _in_float32(taken: nn.Module, was: str, size: int) -> nn.Module:
-    """Turn a copy of a network into float32, in which gradients, maps and effects of a thousandth of a logit are exact
-    enough.
+    """Return a copy of a network in float32, exact enough for gradients and effects of a thousandth of a logit.
 
     Raises:
         ValueError: If it cannot run so.
@@ -126,9 +122,7 @@ def _number_of(module: nn.Module) -> int:
 
 @torch.no_grad()
 def _content_of(module: nn.Module) -> str:
-    """Return a digest of how a network is built and of all its values, those of buffers that no state dict holds
-    too.
-    """
+    """Return a digest of a network's structure and all its values, including buffers outside the state dict."""
     digest = hashlib.blake2b(repr(module).encode(), digest_size=16)
     values: list[tuple[str, Any]] = [*module.named_parameters(), *module.named_buffers()]
     for name, value in values:

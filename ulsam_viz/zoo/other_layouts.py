@@ -37,9 +37,8 @@ _TORCHVISION_STEM = "features.0.0"
 #: Why a network whose stem has stride 1 is refused.
 STEM_KEEPS_SIZE = (
     "its stem keeps the picture's size (stride 1, as for CIFAR), and those of this program's networks halve it, so "
-    "maps would be too "
-    "coarse; show the live network from Python instead: explain(picture, insert_ulsam(network, {...}), "
-    "preprocessing=...)"
+    "maps would be too coarse; show the live network from Python instead: explain(picture, insert_ulsam(network, "
+    "{...}), preprocessing=...)"
 )
 
 
@@ -162,9 +161,8 @@ def recognise_foreign(
     if input_size < SMALL_INPUT and not sure:
         raise CheckpointError(
             f"a file does not tell strides, and networks for inputs of {input_size} px often have a stem that keeps "
-            "the picture's size "
-            "(stride 1), where those of this program halve it; say which it is (--stem-stride 1 or 2, or “Its stem” "
-            "on the page)"
+            "the picture's size (stride 1), where those of this program halve it; say which it is (--stem-stride 1 or "
+            "2, or “Its stem” on the page)"
         )
     network = BACKBONES[trunk.backbone]
     width = _width_of(trunk, network)
@@ -194,8 +192,8 @@ def _notes(trunk: _Trunk, modules: Sequence[_Module], sure: bool) -> tuple[str, 
     notes = ["Strides and activations cannot be read from a file; those of the paper's network for 224 px were taken."]
     if not sure:
         notes.append(
-            "Its stem was taken to halve the picture; if it keeps its size (stride 1, as for CIFAR), these are not "
-            "its maps."
+            "Its stem was taken to halve the picture; if it keeps its size (stride 1, as for CIFAR), these are not its "
+            "maps."
         )
     inside = [m.prefix for m in modules if any(_is_named_part(m, block) for block in trunk.blocks)]
     if inside:
@@ -249,8 +247,8 @@ def check_pictures(tensors: Mapping[str, Tensor]) -> None:
         channels = tensors[first].shape[1]
         raise CheckpointError(
             f"its first convolution '{first[:60]}' takes pictures of {channels} channel{'s' * (channels != 1)}, and "
-            "networks here "
-            "take three (RGB)" + ("; weight.repeat(1, 3, 1, 1) / 3 makes one for RGB of it" if channels == 1 else "")
+            "networks here take three "
+            "(RGB)" + ("; weight.repeat(1, 3, 1, 1) / 3 makes one for RGB of it" if channels == 1 else "")
         )
 
 
@@ -262,8 +260,8 @@ def _refuse_dense(tensors: Mapping[str, Tensor]) -> None:
         kind = "a ResNet's" if residual else "of a network with dense convolutions, as ResNets and VGGs have"
         raise CheckpointError(
             f"its tensors are no MobileNet's but {kind}: '{dense[0][:60]}' mixes {tensors[dense[0]].shape[1]} "
-            "channels; files of "
-            "MobileNet-V1 and V2 can be read, other networks are shown live, from Python (insert_ulsam, explain)"
+            "channels; files of MobileNet-V1 and V2 can be read, other networks are shown live, from Python "
+            "(insert_ulsam, explain)"
         )
 
 
@@ -293,8 +291,7 @@ def _units_in(tensors: Mapping[str, Tensor]) -> tuple[list[_Unit], list[_Unit], 
     if not classifiers or not convs:
         raise CheckpointError(
             f"its tensors are no MobileNet's: {len(convs)} convolutions, {len(norms)} norms and {len(classifiers)} "
-            "classifiers "
-            f"were found, for example '{next(iter(tensors), 'none')[:60]}'"
+            f"classifiers were found, for example '{next(iter(tensors), 'none')[:60]}'"
         )
     return convs, norms, classifiers[0]
 
@@ -322,8 +319,8 @@ def _trunk_of(convs: Sequence[_Unit], norms: Sequence[_Unit]) -> _Trunk:
     stems = [unit for unit in convs if unit.kind == "stem"]
     if len(stems) != 1 or len(convs) != len(norms) or len(convs) > _MOST_LAYERS:
         raise CheckpointError(
-            f"its tensors are no MobileNet's: {len(convs)} convolutions with {len(norms)} norms, {len(stems)} of "
-            "them for pictures"
+            f"its tensors are no MobileNet's: {len(convs)} convolutions with {len(norms)} norms, {len(stems)} of them "
+            "for pictures"
         )
     named = (
         [*sorted(convs, key=lambda u: _order(u.prefix))],
@@ -341,8 +338,7 @@ def _trunk_of(convs: Sequence[_Unit], norms: Sequence[_Unit]) -> _Trunk:
             return trunk
     raise CheckpointError(
         f"its {len(convs)} convolutions are not in the order of a MobileNet-V1 (depthwise, pointwise, ...) or V2 "
-        "(expanding, depthwise, "
-        f"projecting, ...): '{convs[0].prefix[:60]}', '{convs[-1].prefix[:60]}' ..."
+        f"(expanding, depthwise, projecting, ...): '{convs[0].prefix[:60]}', '{convs[-1].prefix[:60]}' ..."
     )
 
 
@@ -379,9 +375,7 @@ def _shapes(network: type[Network], width: float) -> dict[int, tuple[int, bool]]
 
 
 def width_candidates(exact: float) -> list[float]:
-    """Return the widths that a share of channels could have come from, the roundest first: channels are rounded to
-    eights.
-    """
+    """Return the widths that give a number of channels after rounding to eights, the roundest first."""
     if not 0 < exact <= _WIDEST:
         raise CheckpointError(
             f"its channels are {exact:g} times those of the paper's network, and at most {_WIDEST} can be read"
@@ -422,9 +416,8 @@ def _placement_of(
     missing = max(shapes) - 1 - len(trunk.blocks)
     if missing not in (0, len(modules)):
         raise CheckpointError(
-            f"it has {len(trunk.blocks)} blocks and {len(modules)} modules; the network has {max(shapes) - 1} "
-            "blocks, and modules stand "
-            "behind them all, or each instead of one"
+            f"it has {len(trunk.blocks)} blocks and {len(modules)} modules; the network has {max(shapes) - 1} blocks, "
+            "and modules stand behind them all, or each instead of one"
         )
     if not modules:
         if layers:
@@ -484,9 +477,7 @@ def _blocks_before(module: _Module, trunk: _Trunk) -> int | None:
 
 
 def _is_named_part(module: _Module, block: tuple[_Pair, ...]) -> bool:
-    """Return whether a module is an attribute of what holds one block's convolutions, beside them rather than around
-    them.
-    """
+    """Return whether a module is an attribute of one block, beside its convolutions rather than around them."""
     parent, _, name = module.prefix.rpartition(".")
     theirs = {conv.prefix.rpartition(".")[0] for conv, _ in block}
     return bool(parent) and not name.isdecimal() and (parent in theirs or f"{parent}.conv" in theirs)

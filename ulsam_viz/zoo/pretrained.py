@@ -192,8 +192,7 @@ def base_for(backbone: str, width: float, *, imagenet: bool = False) -> Base:
             return base
     raise BaseError(
         f"there is no base for {backbone} at width {width:g}: use --backbone efficientnet_lite0, or --backbone "
-        "mobilenet_v2 "
-        "--width 1.0 --init imagenet"
+        "mobilenet_v2 --width 1.0 --init imagenet"
     )
 
 

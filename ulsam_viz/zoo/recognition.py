@@ -74,9 +74,7 @@ def recognise(
 
 
 def _is_ours(tensors: Mapping[str, Tensor]) -> bool:
-    """Return whether names are those of :class:`~ulsam_viz.models.network.Network`: layers count from 1, the classifier
-    is one.
-    """
+    """Return whether names are those of :class:`~ulsam_viz.models.network.Network`: layers from 1, one classifier."""
     first = any(key.startswith("layers.1.") for key in tensors) and not any(
         key.startswith("layers.0.") for key in tensors
     )

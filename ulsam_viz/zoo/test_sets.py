@@ -1,6 +1,4 @@
-"""The test sets of networks on a base that others trained: what each is called in a figure's record, and how it was
-chosen.
-"""
+"""The test sets of networks on a pretrained base: name of each, and how it was chosen."""
 
 from __future__ import annotations
 
@@ -31,17 +29,15 @@ KNOWN_SETS = (
         "numbered",
         "CC BY photographs from Flickr",
         "These photographs have ImageNet's labels and are no part of ImageNet. They were chosen for the NIPS 2017 "
-        "competition on adversarial examples "
-        "(every second picture of its development set), so they are easier than ImageNet's validation set: no claim "
-        "about ImageNet.",
+        "competition on adversarial examples (every second picture of its development set), so they are easier than "
+        "ImageNet's validation set: no claim about ImageNet.",
     ),
     KnownSet(
         "imagenet-photos",
         "numbered",
         "training photographs of the base",
         "These photographs, one of every second class, are from ImageNet's training part, on which the base was "
-        "trained, so their figures are "
-        "too good for new pictures.",
+        "trained, so their figures are too good for new pictures.",
     ),
 )
 

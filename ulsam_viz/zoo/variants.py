@@ -228,9 +228,7 @@ def pictures_of(metrics: Mapping[str, Any]) -> str:
 
 
 def own_folder() -> Path:
-    """Return where the user's own networks are kept: ``ULSAM_VIZ_OWN``, or a folder where the system keeps a user's
-    data.
-    """
+    """Return the folder of the user's own networks: ``ULSAM_VIZ_OWN``, or one in the system's folder for user data."""
     if named := os.environ.get("ULSAM_VIZ_OWN"):
         return Path(named)
     home = Path(os.path.expanduser("~"))
@@ -244,9 +242,7 @@ def own_folder() -> Path:
 
 
 def folders() -> list[Path]:
-    """Return all folders with networks: the zoo, others that ``ULSAM_VIZ_CHECKPOINTS`` names, and the user's own if it
-    is there.
-    """
+    """Return all folders with networks: the zoo, those of ``ULSAM_VIZ_CHECKPOINTS``, and the user's own."""
     own = own_folder()
     found = [CHECKPOINTS, *_MORE, *([own] if os.path.exists(own / "manifest.json") else [])]
     return list(dict.fromkeys(found))
@@ -395,7 +391,7 @@ def _variant_from(
         own=own,
         dtype=dtype,
     )
-    # others have accuracies alone
+    # Others have accuracies alone
     others = [metrics for metrics in record["metrics"].get("others", ()) if "attention" in metrics]
     return replace(variant, elsewhere=tuple(_with_figures(variant, metrics, repeats) for metrics in others))
 
@@ -443,9 +439,7 @@ def _calibration_from(record: Mapping[str, Any]) -> Calibration:
 
 
 def _differ_by_seed(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Return whether two runs have the same start, data and settings, and other seeds: only then is their spread a
-    noise level.
-    """
+    """Return whether two runs differ in the seed alone: only then is their spread a noise level."""
     ours, theirs = (
         {**run["recipe"], "seed": None, "init_sha256": run["init_sha256"], "precision": precision_of(run)}
         for run in (a, b)
@@ -507,8 +501,7 @@ def usual_variant() -> Variant:
 
 
 def home_of(variant: Variant) -> tuple[Path, str]:
-    """Return the folder whose manifest holds a variant, and its name there, which is another where two zoos use one
-    name.
+    """Return the folder whose manifest holds a variant, and its name there; two zoos may use one name.
 
     Raises:
         CheckpointError: If no folder that is shown holds it.

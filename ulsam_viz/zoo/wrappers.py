@@ -1,6 +1,4 @@
-"""What training scripts put around a state dict: dictionaries, prefixes of names, and averages (EMA) beside the raw
-weights.
-"""
+"""Find state dicts inside what training scripts save: dictionaries, name prefixes, and averages (EMA)."""
 
 from __future__ import annotations
 
@@ -56,8 +54,8 @@ def choose_weights(found: object, wish: Kind | None = None) -> tuple[dict[str, T
     return (
         tensors,
         taken,
-        f"It holds raw weights and their average (EMA); the {title} were taken (to choose: --weights {other}, or "
-        "“Its weights” on the page).",
+        f"It holds raw weights and their average (EMA); the {title} were taken (to choose: --weights {other}, or “Its "
+        "weights” on the page).",
     )
 
 

@@ -1,5 +1,4 @@
-"""CBAM: Woo, Park, Lee, Kweon, "CBAM: Convolutional Block Attention Module", ECCV 2018, arXiv:1807.06521, equations 1
-to 3.
+"""CBAM: Woo et al., "Convolutional Block Attention Module", ECCV 2018, arXiv:1807.06521, equations 1 to 3.
 
     Mc(x) = sigmoid(MLP(mean over places) + MLP(maximum over places))           MLP: m -> m / 16 -> m, ReLU between, no
     biases Ms(y) = sigmoid(conv7x7([mean over channels; maximum over channels]))       of y = Mc(x) * x out   = Ms(y) *

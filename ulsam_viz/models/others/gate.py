@@ -1,6 +1,4 @@
-"""What modules of other papers have in common: features times a gain, which may differ by channel, by place or by
-both.
-"""
+"""The base of other papers' modules: features times a gain that may differ by channel, position or both."""
 
 from __future__ import annotations
 

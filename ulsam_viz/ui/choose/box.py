@@ -61,9 +61,7 @@ def choose_box(
 
 
 def cover(crop: ModelInput, box: Box, preprocessing: Preprocessing) -> ModelInput:
-    """Return the picture with a rectangle in the mean colour that inputs are normalised by, which is 0 to the
-    network.
-    """
+    """Return the picture with a rectangle in the colour that is 0 to the network: the mean of the normalisation."""
     pixels, tensor = crop.pixels.copy(), crop.tensor.clone()
     pixels[box.top : box.bottom, box.left : box.right] = np.round(255 * np.array(preprocessing.mean))
     tensor[:, :, box.top : box.bottom, box.left : box.right] = 0

@@ -56,9 +56,7 @@ def choose_crop(key: str, whole: Image.Image) -> Square | None:
 
 
 def _is_new_address() -> bool:
-    """Return whether the visitor opened the address, or went back or forward to it: else it says what this page wrote
-    there.
-    """
+    """Return whether the visitor opened the address, or went back or forward to it, so that it must be read."""
     first = not st.session_state.get("crop-read")
     st.session_state["crop-read"] = True
     return first or address.has_walked()

@@ -42,7 +42,7 @@ def choose_variant(variants: Sequence[Variant], *, place: DeltaGenerator | None 
         without: ``"position"`` or ``"g"``: out of sight where it has no effect; its state and its address stay.
     """
     st.subheader("Network")
-    # first the one that knows most of what people bring
+    # First the one that knows most of what people bring
     by_knowledge = sorted(variants, key=lambda v: (v.own, -len(v.classes)))
     backbones = list(dict.fromkeys(backbone_label(v) for v in by_knowledge))
     asked = st.query_params.get("net", "")
@@ -105,7 +105,7 @@ def choose_module(
     if without:
         st.html(f"<style>.st-key-{name}{without} {{ display: none; }}</style>")
     backbone = backbone_label(of_backbone[0])
-    # the gain is chosen before, and stands below: most visitors leave it as published
+    # The gain is chosen before, and stands below: most visitors leave it as published
     sliders = st.container(horizontal=horizontal, width=300 if horizontal else "stretch")
     of_backbone = _of_gain(of_backbone, name=name, near=near)
     with sliders:

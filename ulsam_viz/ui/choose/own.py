@@ -86,9 +86,7 @@ def show_own_network() -> None:
 
 
 def _take_file() -> None:
-    """Take what the uploader holds now: a network, or nothing, where its file was removed or is about to be
-    replaced.
-    """
+    """Handle a change of the uploader: a network, or nothing, where the file was removed or is being replaced."""
     if isinstance(st.session_state.get("own-file"), UploadedFile):
         _take()
     elif shown := st.session_state.pop("own-shown", None):

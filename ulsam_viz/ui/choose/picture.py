@@ -31,7 +31,7 @@ from .paste import pasted, show_paste
 _THUMBNAIL = Preprocessing(input_size=96)
 _KEPT_SIDE = 1024  # pixels, of the shorter side
 _KEPT_LONGER = 3072
-# at the end of a name in the address: uploaded, or from a table
+# At the end of a name in the address: uploaded, or from a table
 _NAMED = re.compile(r"\(((own|table)-[0-9a-f]{16})\)$")
 _LOST = {
     "own": "The uploaded picture is no longer here: upload it again",
@@ -144,9 +144,7 @@ def _choose_of_strip() -> None:
 
 
 def _own_pictures() -> dict[str, Upload]:
-    """Return the visitor's own pictures that are still kept, the one that the address names among them, and one of a
-    table.
-    """
+    """Return the visitor's uploads that are still kept, with the picture that the address names."""
     state, named = st.session_state, _NAMED.search(address.wish("picture") or "")
     keys: list[str] = state.setdefault("own", [])
     borrowed: dict[str, Upload] = {key: own for key, own in state.get("borrowed", {}).items() if lent().is_open(key)}
@@ -168,7 +166,7 @@ def _take_upload() -> None:
     """Take what the uploader holds now: a picture to look at, nothing, or a bad file."""
     state, upload = st.session_state, st.session_state["upload"]
     state["upload_error"] = state["upload_note"] = ""
-    # removed, or about to be replaced: then the browser first takes the old file away
+    # Removed, or about to be replaced: then the browser first takes the old file away
     if not isinstance(upload, UploadedFile):
         state["taken_away"] = _take_away()
         return
@@ -241,8 +239,9 @@ def _take_bytes(data: bytes, name: str) -> str | None:
 
 
 def own_key(name: str, data: bytes, kind: str = "own") -> str:
-    """Return an upload's key, made from its name and bytes: of two visitors with the same file neither learns the
-    other's name for it.
+    """Return an upload's key, made from its name and bytes.
+
+    Of two visitors with the same file neither learns the other's name for it.
     """
     return f"{kind}-" + hashlib.sha256(name.encode() + b"\0" + data).hexdigest()[:16]
 
@@ -280,9 +279,7 @@ def shrunk(image: Image.Image, name: str) -> Upload:
 
 
 def plain(file_name: str) -> str:
-    """Make a file's name safe to show: letters with their marks, digits and a little punctuation, at most 60 of
-    them.
-    """
+    """Return a file's name for display: letters with their marks, digits, some punctuation, at most 60 characters."""
     end = without_symbols(file_name, kept="_ .()-")[-60:]
     return end.lstrip("".join(c for c in end if unicodedata.category(c)[0] == "M"))  # whose letter was cut off
 

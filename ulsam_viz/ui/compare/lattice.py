@@ -1,5 +1,6 @@
-"""The maps of many networks on one scale: rows of group counts, children under their parents, or positions side by
-side.
+"""The maps of many networks on one scale.
+
+Rows of group counts, children under their parents, or positions side by side.
 """
 
 from __future__ import annotations
@@ -27,12 +28,11 @@ _BESIDE = {1: 6, 2: 4, 4: 2}  # positions in one row, by g; wherever it is large
 _ADDRESS = "large"
 _HELP = (
     "All maps are on one colour scale. Point at a place, or focus a tile and use the arrow keys, to read every map "
-    "there; click one to "
-    "enlarge it. The networks were trained separately, so maps need not agree. "
+    "there; click one to enlarge it. The networks were trained separately, so maps need not agree. "
 )
 _NESTED = (
-    "A map stands under the one whose channels it splits: subspace 1 of g = 2 holds the channels of subspaces "
-    "1 and 2 of g = 4."
+    "A map stands under the one whose channels it splits: subspace 1 of g = 2 holds the channels of subspaces 1 and 2 "
+    "of g = 4."
 )
 
 

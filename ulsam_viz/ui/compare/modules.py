@@ -30,8 +30,8 @@ def show_modules(compared: Sequence[Variant], crop: ModelInput, device: DeviceCh
     engine = default_engine()
     futures = {v.key: engine.attend(crop, v, device.device, visitor=visitor()) for v in compared}
     st.caption(
-        f"{compared[0].label}, one module {position_name(compared[0], gain=False)}. Gain relative to its mean: 1 is "
-        "no preference.",
+        f"{compared[0].label}, one module {position_name(compared[0], gain=False)}. Gain relative to its mean: 1 is no "
+        "preference.",
         help="What each module multiplies features by at a place, over the mean of all places; of channel gains the "
         "mean over channels. "
         "All maps are on one scale, from half to twice the mean. SE and ECA weigh channels alone: their maps would "
@@ -83,8 +83,7 @@ def show_modules(compared: Sequence[Variant], crop: ModelInput, device: DeviceCh
 
 
 def relative_gain(maps: np.ndarray, variant: Variant) -> Scaled:
-    """Put maps (g, H, W), each summing to 1, on the scale of gain over mean gain: the one thing that compares between
-    modules.
+    """Return maps (g, H, W), each summing to 1, as gain over mean gain, which compares between modules.
 
     A map of another paper's module is its gain over the gain's sum, so H * W times it is the ratio already.
     """

@@ -220,8 +220,8 @@ def _show_difference(both: tuple[Side, Side], differences: np.ndarray | None) ->
     a, b = first.last, second.last
     if differences is None:
         st.caption(
-            f"The maps lie on different grids ({a.shape[1]} × {a.shape[2]} and {b.shape[1]} × {b.shape[2]}): they "
-            "have no difference."
+            f"The maps lie on different grids ({a.shape[1]} × {a.shape[2]} and {b.shape[1]} × {b.shape[2]}): they have "
+            "no difference."
         )
         return
     each = len(a) == len(b)

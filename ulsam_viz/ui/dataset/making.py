@@ -41,7 +41,7 @@ def made(
     """
     key = (photographs.key, variant.key, device.device)
     kept: dict[Hashable, tuple[Table, pa.Table]] = st.session_state.setdefault("tables-made", {})
-    # else others' pictures took their room meanwhile
+    # Else others' pictures took their room meanwhile
     if key in kept and (looks := kept[key][0].looks) and looks.are_here:
         return kept[key]
     look, parts = Look(variant), batches(photographs, variant)
@@ -84,9 +84,7 @@ def made(
 
 
 def _stopped_at(key: Hashable, place: str) -> int | None:
-    """Return after how many batches the visitor stopped this table, in this session or in the one that a reload has
-    ended.
-    """
+    """Return after how many batches the visitor stopped this table, in this session or before a reload."""
     stopped: dict[Hashable, int] = st.session_state.setdefault("tables-stopped", {})
     name, short = f"stopped-{place}", hashlib.sha256(repr(key).encode()).hexdigest()[:8]
     written = re.fullmatch(r"(\d{1,3})-(\w{8})", st.query_params.get(name, ""))

@@ -22,10 +22,8 @@ _GREY = Crop(np.full((112, 112, 3), 128, np.uint8), "grey")  # below a map that 
 _BESIDE = 116  # px, of a map where two tables share the page
 _HELP = (
     "The mean over all pictures, in multiples of uniform. **same**: share of what single maps prefer (squared "
-    "difference from "
-    "uniform) that their mean explains: 100 % where every picture has the same map. **centre**: correlation of the "
-    "mean map "
-    "with nearness to the centre."
+    "difference from uniform) that their mean explains: 100 % where every picture has the same map. **centre**: "
+    "correlation of the mean map with nearness to the centre."
 )
 
 
@@ -53,16 +51,14 @@ def _missing(table: Table, means: MeanMaps | None) -> str:
         )
     if read < kept:
         return (
-            f"The maps of {kept - read:,} of {kept:,} pictures cannot be read: files in the table's folder `maps` "
-            "are damaged or gone."
+            f"The maps of {kept - read:,} of {kept:,} pictures cannot be read: files in the table's folder `maps` are "
+            "damaged or gone."
         )
     return ""
 
 
 def _scale_end(found: Sequence[MeanMaps]) -> float:
-    """Return the power of two, 2 or more, at which the colours end: the more pictures, the nearer their mean is to
-    uniform.
-    """
+    """Return the end of the colours, a power of two from 2: over many pictures the mean nears uniform."""
     largest = max((float(np.percentile(means.maps, 99)) * means.maps[0].size for means in found), default=2.0)
     return 2.0 ** max(1, round(np.ceil(np.log2(largest))))
 

@@ -1,6 +1,4 @@
-"""The page "Dataset": many pictures through one network, or two: what is true of all of them, and which are the
-extremes.
-"""
+"""The page "Dataset": statistics and extremes of many pictures through one network or two."""
 
 from __future__ import annotations
 
@@ -78,9 +76,7 @@ def show() -> None:
 
 
 def _fetch_charts() -> None:
-    """Let the browser load what draws charts while the visitor looks: the first view with one would wait for it, a
-    second and more.
-    """
+    """Load the chart library in the browser early: the first view with a chart would wait for it a second or more."""
     with st.container(key="dataset-charts"):
         st.html("<style>.st-key-dataset-charts { display: none; }</style>")
         st.plotly_chart(figure([]), key="dataset-chart")

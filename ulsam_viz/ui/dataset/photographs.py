@@ -1,6 +1,4 @@
-"""Pictures that a table is made of on the page: the samples, or the visitor's own, of which only what the networks see
-is kept.
-"""
+"""The pictures of a table made on the page: the samples, or uploads, of which only the crops are kept."""
 
 from __future__ import annotations
 
@@ -30,9 +28,7 @@ _NAMED = 5  # skipped files that are named
 
 @st.cache_resource(max_entries=4)
 def sample_photographs(cuts: Sequence[Preprocessing]) -> Photographs:
-    """Return the samples, which are photographs, drawings and probes, in the cuts of
-    :func:`~ulsam_viz.dataset.made.cuts_of`.
-    """
+    """Return the samples, photographs and drawings, in the cuts of :func:`~ulsam_viz.dataset.made.cuts_of`."""
     samples = list_samples()
     pixels, *others = (np.stack([crop_centre(sample_image(s), cut).pixels for s in samples]) for cut in cuts)
     return Photographs("The samples", [s.title for s in samples], pixels, dict(zip(cuts[1:], others, strict=True)))
@@ -131,7 +127,7 @@ def _take(cuts: Sequence[Preprocessing]) -> None:
     state["photographs-turn"] = state.get("photographs-turn", 0) + 1
     before = _kept()
     skipped: list[str] = []
-    # copied, they would outlive what their owner takes away
+    # Copied, they would outlive what their owner takes away
     if before and not albums().is_mine(album_key(), visitor(), is_there):
         before, skipped = None, ["The photographs that were here are somebody else's: yours are a set of their own"]
     album = _Album(before, cuts)

@@ -23,13 +23,8 @@ from .source import Shown
 
 _SMALL, _LARGE = 84, 172  # px
 _FEW = 4  # subspaces that have a row each, over the whole width
-# pictures of each end: of many subspaces, of few, of one, of one in two tables
-_OF_MANY, _OF_ALL, _OF_ONE, _BESIDE = (
-    2,
-    3,
-    12,
-    10,
-)
+# Pictures of each end: of many subspaces, of few, of one, of one in two tables
+_OF_MANY, _OF_ALL, _OF_ONE, _BESIDE = (2, 3, 12, 10)
 
 
 def show(shown: Sequence[Shown], room: Sequence[DeltaGenerator], layer: int, subspace: int, measure: Measure) -> None:

@@ -1,6 +1,4 @@
-"""A point for each picture; the one under the pointer, or whose number is typed, is shown with its map, a click
-inspects it.
-"""
+"""The scatter: a point for each picture; the one pointed at is shown with its map, a click inspects it."""
 
 from __future__ import annotations
 
@@ -48,8 +46,9 @@ def show(
 
 @st.fragment
 def _show(one: Shown, layer: int, k: int, measures: tuple[Measure, Measure], i: int) -> None:
-    """Show the scatter and the picture under the pointer: only this part of the page runs again as the pointer
-    moves.
+    """Show the scatter and the picture under the pointer.
+
+    Only this part of the page runs again as the pointer moves.
     """
     table, key = one.table, f"scatter-{i}"
     if st.session_state.pop(f"{key}-clicked", False):
@@ -70,7 +69,7 @@ def _show(one: Shown, layer: int, k: int, measures: tuple[Measure, Measure], i: 
             help="Its number in the table; the arrow keys walk. The pointer on the chart chooses one too.",
         )
     looked_at -= 1
-    # a pointer marks its point itself
+    # A pointer marks its point itself
     marked = None if st.session_state.get(f"{key}-by-pointer", not looked_at) else looked_at
     x, y = (table.of(m, layer)[:, k] for m in measures)
     with chart, st.container(key=key):
@@ -83,8 +82,7 @@ def _show(one: Shown, layer: int, k: int, measures: tuple[Measure, Measure], i: 
         if few:
             st.caption(
                 f"{len(shown):,} points for {len(known):,} pictures: of those that lie together, one. A browser with "
-                "WebGL shows all; "
-                "every picture has its number."
+                "WebGL shows all; every picture has its number."
             )
         _component()(
             data={"chart": key, "marked": marked, "wantsWebgl": few},

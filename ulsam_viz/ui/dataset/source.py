@@ -82,8 +82,7 @@ def _made(photographs: Photographs, variants: Sequence[Variant], device: DeviceC
         if not photographs.is_cut_for(variant.preprocessing):
             st.info(
                 f"{escape_markdown(network_name(variant))} sees pictures in another size or crop than the networks "
-                "that were offered when these "
-                "photographs were uploaded: forget them and upload them again.",
+                "that were offered when these photographs were uploaded: forget them and upload them again.",
                 icon=":material/info:",
             )
         elif found := made(photographs, variant, device, place=str(i)):

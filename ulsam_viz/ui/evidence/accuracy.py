@@ -74,7 +74,7 @@ def show_charts(variants: Sequence[Variant], everything: Sequence[Variant], chos
                 ["none", *map(str, groups)],
                 titles=("after layer", "g"),
                 marked=[(i, columns.index(g)) for i, g in shown],
-                # what the test set alone leaves open is pale
+                # What the test set alone leaves open is pale
                 limit=max(2.0, 3 * accuracy_of(variants[0]).standard_error),
                 unit="points",
             ),
@@ -106,9 +106,7 @@ def show_charts(variants: Sequence[Variant], everything: Sequence[Variant], chos
 
 
 def show_accuracies(variants: Sequence[Variant], everything: Sequence[Variant], chosen: Variant) -> None:
-    """Show the accuracy of each network, and what the differences show, on each set of pictures that they were measured
-    on.
-    """
+    """Show the accuracy of each network and what the differences show, on each set of test pictures."""
     _show_accuracies(variants, everything, chosen)
     for seen in elsewhere(variants):
         st.markdown(f"**The same networks on {escape_markdown(seen[0].measured_on)}**")
@@ -135,9 +133,8 @@ def _show_accuracies(variants: Sequence[Variant], everything: Sequence[Variant],
     for found in findings(variants, everything):
         st.markdown(found)
     st.caption(
-        f"{escape_markdown(chosen.about_pictures)} {_chance(peers_of(chosen, everything))}± is the standard "
-        "deviation over seeds; to control: over the seeds that both have. "
-        f"{_error_of_one(chosen)} {command(chosen)}"
+        f"{escape_markdown(chosen.about_pictures)} {_chance(peers_of(chosen, everything))}± is the standard deviation "
+        f"over seeds; to control: over the seeds that both have. {_error_of_one(chosen)} {command(chosen)}"
     )
 
 
@@ -159,24 +156,21 @@ def _chance(peers: Sequence[Variant]) -> str:
     if spread is None:
         return ""
     return (
-        f"Seeds ({trained_anew(peers)}): a network trained anew from the same base, with other starting values of "
-        "its module, order and "
-        f"augmentation, moves by {spread.deviation:.2f} points (standard deviation, {spread.freedom} degrees of "
-        f"freedom). {_noise(noise)} Comparison: "
-        "Tukey's studentized range. Bases were not trained anew. "
+        f"Seeds ({trained_anew(peers)}): a network trained anew from the same base, with other starting values of its "
+        f"module, order and augmentation, moves by {spread.deviation:.2f} points (standard deviation, {spread.freedom} "
+        f"degrees of freedom). {_noise(noise)} Comparison: Tukey's studentized range. Bases were not trained anew. "
     )
 
 
 def _noise(noise: SeedSpread | None) -> str:
     if noise is None:
         return (
-            "Variants of one seed see the same batches, so their differences move less than that; how much less "
-            "is not known yet."
+            "Variants of one seed see the same batches, so their differences move less than that; how much less is not "
+            "known yet."
         )
     return (
         "Variants of one seed see the same batches; their differences are judged by what is left of that, "
-        f"{noise.deviation:.2f} points a "
-        f"figure ({noise.freedom} degrees of freedom), taken to be the same elsewhere."
+        f"{noise.deviation:.2f} points a figure ({noise.freedom} degrees of freedom), taken to be the same elsewhere."
     )
 
 

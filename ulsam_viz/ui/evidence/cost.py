@@ -48,13 +48,13 @@ def show_cost(variants: Sequence[Variant], chosen: Variant, device: DeviceChoice
         },
     )
     timed = (
-        f" Times: medians of {LATENCY_REPEATS} runs, all networks by turns; half of the runs lie from … to; "
-        "where these overlap, rows are not told apart."
+        f" Times: medians of {LATENCY_REPEATS} runs, all networks by turns; half of the runs lie from … to; where "
+        "these overlap, rows are not told apart."
     )
     st.caption(
         "Parameters and MACs are counted from the layers; g changes no MACs. Element-wise: bytes that norms, ReLUs, "
-        "pooling, softmax and gains read "
-        f"and write when each step runs by itself; the fast form avoids most.{timed if times else ''}"
+        "pooling, softmax and gains read and write when each step runs by itself; the fast form avoids "
+        f"most.{timed if times else ''}"
     )
 
 

@@ -1,5 +1,6 @@
-"""The experiments of the page "Evidence": the gain set free, other papers' modules, attention from the start of
-training.
+"""The experiments of the page "Evidence".
+
+The gain set free, other papers' modules, attention from the start of training.
 """
 
 from __future__ import annotations
@@ -65,10 +66,9 @@ def show_gain(zoo: Sequence[Variant]) -> None:
         show_table(rows, _FIGURES)
     st.caption(
         "The normalised gain (1 + H·W·A) / 2 is ours, not the paper's. Gain 1, gain held, shuffled: share of the "
-        "answers that change when attention is taken away, "
-        "held at its mean, or given to shuffled places; means over seeds. In brackets: 95 % intervals over seeds, or "
-        "what chance brings about. "
-        f"Reproduce: `{program()} train --zoo ulsam_viz/training/zoo_gain.toml --data DIR`."
+        "answers that change when attention is taken away, held at its mean, or given to shuffled places; means over "
+        f"seeds. In brackets: 95 % intervals over seeds, or what chance brings about. Reproduce: `{program()} train "
+        "--zoo ulsam_viz/training/zoo_gain.toml --data DIR`."
     )
 
 
@@ -130,11 +130,10 @@ def show_modules(zoo: Sequence[Variant]) -> None:
     where = f"{compared[0].label}, {position_name(compared[1])}"
     st.caption(
         f"{where}: all from the same start, with the same budget, {len(accuracy_of(compared[0]).seeds)} seeds each. "
-        "Parameters, MACs, element-wise traffic: what the "
-        "module adds to the plain network. Gain 1, gain held, shuffled: share of the answers that change when the "
-        "gain is taken away, held at each channel's mean, or "
-        "given to shuffled places. Each module is written from its paper's equations. Times are of whole networks, "
-        "by turns; a module's is the difference to the first row."
+        "Parameters, MACs, element-wise traffic: what the module adds to the plain network. Gain 1, gain held, "
+        "shuffled: share of the answers that change when the gain is taken away, held at each channel's mean, or "
+        "given to shuffled places. Each module is written from its paper's equations. Times are of whole networks, by "
+        "turns; a module's is the difference to the first row."
     )
 
 
@@ -179,7 +178,6 @@ def show_start() -> None:
     some = study[0]
     st.caption(
         f"{some.label} on {some.metrics['pictures']:,} held-out pictures of Tiny-ImageNet's {len(some.classes)} "
-        f"classes at {some.input_size} px, trained from random weights, "
-        f"modules in place from the first step. {studies.NOT_TESTED} "
-        f"Reproduce: `{program()} train --zoo ulsam_viz/training/zoo_start.toml --data DIR`."
+        f"classes at {some.input_size} px, trained from random weights, modules in place from the first step. "
+        f"{studies.NOT_TESTED} Reproduce: `{program()} train --zoo ulsam_viz/training/zoo_start.toml --data DIR`."
     )

@@ -21,7 +21,7 @@ def show() -> None:
         chosen = choose_variant(zoo)
         show_own_network()
         device = choose_device()
-    # what others' chance does, those of other data do not tell
+    # What others' chance does, those of other data do not tell
     everything = [v for v in zoo if v.dataset == chosen.dataset]
     variants = [v for v in everything if v.family == chosen.family]
     st.markdown("### What can be concluded, and what not")
@@ -36,7 +36,7 @@ def show() -> None:
         show_effects(variants, chosen)
     with st.expander("Maps"):
         show_maps(variants, chosen)
-    # to count it takes seconds: only for those who look
+    # To count it takes seconds: only for those who look
     cost = st.expander("Cost", key="evidence-cost", on_change="rerun")
     if cost.open:
         with cost:
@@ -51,15 +51,12 @@ def show() -> None:
 
 _EXPLAINED = (
     "The largest difference between two means. In brackets: what networks of equal worth, trained from the same "
-    "seeds, stay below in 95 of 100 cases "
-    f"(Tukey's studentized range). It matters from {SMALLEST_TOP1} points on: the paper's own gains are 0.4 at most. "
-    "The test set's own error is no part of it. "
-    "Instead of a layer: the differences to a control trained as long, from another base.",
+    f"seeds, stay below in 95 of 100 cases (Tukey's studentized range). It matters from {SMALLEST_TOP1} points on: the "
+    "paper's own gains are 0.4 at most. The test set's own error is no part of it. Instead of a layer: the "
+    "differences to a control trained as long, from another base.",
     "Alive: uniform for less than a fifth of the pictures. Without attention: the gain is 1 at every place of every "
-    "module. "
-    "A map multiplies features by 1 + A, whose mean is only 1 + 1/(H·W); with the normalised gain, ours, by (1 + "
-    "H·W·A) / 2, whose mean is 1.",
+    "module. A map multiplies features by 1 + A, whose mean is only 1 + 1/(H·W); with the normalised gain, ours, by (1 "
+    "+ H·W·A) / 2, whose mean is 1.",
     "What is not seen may be there: differences smaller than chance stay hidden, and the paper's scale, ImageNet at "
-    "full width, was not trained here. "
-    "A peaked map is not yet one that the network decides by.",
+    "full width, was not trained here. A peaked map is not yet one that the network decides by.",
 )

@@ -70,8 +70,7 @@ def show_effects(variants: Sequence[Variant], chosen: Variant) -> None:
     show_table(rows, dict.fromkeys(flips.values(), "%.1f %%") | dict.fromkeys(moves.values(), "%.2f pt"))
     st.caption(
         "Other answers: share of the pictures with another most probable class. True class moves: mean absolute "
-        "change of its probability. "
-        f"{command(chosen)}"
+        f"change of its probability. {command(chosen)}"
     )
 
 
@@ -98,11 +97,9 @@ def show_maps(variants: Sequence[Variant], chosen: Variant) -> None:
     columns = list(rows[0])[4:] if rows else []
     show_table(rows, {column: formats[column.partition(",")[0]] for column in columns})
     st.caption(
-        f"Over {escape_markdown(chosen.measured_on)}. Dead: exactly uniform, share of the pictures. Area: "
-        "exp(entropy) / (H·W), 1 is uniform. Peak: multiples of "
-        "uniform, H·W at most: compare within one grid. Redundancy: mean correlation of a layer's maps. A peaked map "
-        "need not matter more. "
-        f"{command(chosen)}"
+        f"Over {escape_markdown(chosen.measured_on)}. Dead: exactly uniform, share of the pictures. Area: exp(entropy) "
+        "/ (H·W), 1 is uniform. Peak: multiples of uniform, H·W at most: compare within one grid. Redundancy: mean "
+        f"correlation of a layer's maps. A peaked map need not matter more. {command(chosen)}"
     )
 
 

@@ -45,8 +45,7 @@ def show_downloads(scene: Scene, attributions: Mapping[str, Attribution]) -> Non
     )
     st.caption(
         "The report is one file to read and to print; the archive holds it, each map as PNG and SVG, all numbers "
-        "(NPZ, CSV), the settings and BibTeX. "
-        f"What you asked about the view is in both. {HOLDS_PICTURE} {note}"
+        f"(NPZ, CSV), the settings and BibTeX. What you asked about the view is in both. {HOLDS_PICTURE} {note}"
     )
 
 

@@ -21,9 +21,7 @@ COLUMNS = 4  # of the page
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer that carries a module: its number, its channels, its maps (g, H, W), if the module replaces it, and its
-    gain.
-    """
+    """A layer that carries a module: number, channels, maps (g, H, W), whether the module replaces it, and gain."""
 
     number: int
     channels: int

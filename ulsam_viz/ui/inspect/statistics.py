@@ -87,7 +87,6 @@ def _agreement(number: int, maps: np.ndarray, names: list[str], attributions: Ma
     count = int((~np.isnan(values)).sum())
     st.caption(
         f"\\* beyond chance, in either direction: {above.sum()} of {count} pairs; of maps that lie anywhere, about "
-        f"{0.05 * count:.1f} would be. "
-        "That both prefer the centre, or the border, whatever the picture, counts as agreement too. Hover to see the "
-        "level."
+        f"{0.05 * count:.1f} would be. That both prefer the centre, or the border, whatever the picture, counts as "
+        "agreement too. Hover to see the level."
     )

@@ -29,9 +29,7 @@ _BUTTONS = 350  # px
 
 @dataclass(frozen=True)
 class Head:
-    """The places of the head: the strip, what is behind (i), the methods, what is taken along, and below them what is
-    said.
-    """
+    """Containers of the page's head: strip, details (i), methods, downloads, and messages below them."""
 
     strip: DeltaGenerator
     details: DeltaGenerator
@@ -156,9 +154,7 @@ def how_familiar(found: Familiarity, *, fits: bool = False) -> str:
 
 
 def how_often_warned(variant: Variant) -> str:
-    """Say for which share of pictures the warning comes, as far as that was measured: of test pictures by its border,
-    of others as counted.
-    """
+    """Say for which share of pictures the warning appears, where that was measured."""
     others = "".join(f", for {share:.0f} % of {which}" for which, share in variant.calibration.warned)
     return (
         f"The warning comes for {FALSE_ALARMS:.0%} of {escape_markdown(variant.measured_on)}{others}." if others else ""

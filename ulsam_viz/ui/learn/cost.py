@@ -39,9 +39,9 @@ def show_cost(walk: Walk) -> None:
     )
     st.caption(
         "The paper's formulas (its table has m = 512 on 14 × 14), evaluated for the numbers above; the reductions of "
-        "the other modules are the paper's, t = 8 and r = 16. That of ULSAM has no g in it: 2·m weights "
-        "and 2·m·h·w MACs, however the channels are split. (It counts weights only: with biases and norms a module "
-        f"has {5 * m + 3 * g:,} values.)"
+        "the other modules are the paper's, t = 8 and r = 16. That of ULSAM has no g in it: 2·m weights and 2·m·h·w "
+        "MACs, however the channels are split. (It counts weights only: with biases and norms a module has "
+        f"{5 * m + 3 * g:,} values.)"
     )
     try:
         check_groups(m, g)
@@ -57,8 +57,7 @@ def show_cost(walk: Walk) -> None:
     cost, _ = facts(walk.scene.variant.key, walk.scene.variant)
     st.markdown(
         f"{f.network}: {cost.params / 1e6:.3f} million parameters, {cost.macs / 1e6:.1f} million MACs. Its "
-        f"element-wise steps would move {cost.elementwise_bytes / 1e6:.1f} MB "
-        "a picture if each ran by itself; "
+        f"element-wise steps would move {cost.elementwise_bytes / 1e6:.1f} MB a picture if each ran by itself; "
         f"{module_elementwise_bytes(f.m, f.g, f.h, f.w, walk.scene.variant.gain) / 1e6:.1f} MB of them in the module "
         f"of layer {f.layer}."
     )
@@ -114,8 +113,8 @@ def _measured(walk: Walk, m: int, h: int, w: int, g: int) -> None:
     dw, pw = (next(s.milliseconds for s in times.steps if s.name == name) for name in ("DW", "PW"))
     st.caption(
         f"The steps of the paper's form. {without:.0f} % of its time goes to steps that count no MAC, and DW takes "
-        f"{dw / pw:.1f} times as long as PW for the same number of MACs. Medians of 15 runs by turns, one picture, "
-        "one thread of this server's processor; same weights, same outputs, same MACs. Rewritten: norms folded into "
-        "one scale and shift (no DW call is left), the pool as four maxima of shifted "
-        "views, all groups at once, results written in place."
+        f"{dw / pw:.1f} times as long as PW for the same number of MACs. Medians of 15 runs by turns, one picture, one "
+        "thread of this server's processor; same weights, same outputs, same MACs. Rewritten: norms folded into one "
+        "scale and shift (no DW call is left), the pool as four maxima of shifted views, all groups at once, results "
+        "written in place."
     )

@@ -55,8 +55,8 @@ def _section(walk: Walk, step: Step, everything: Sequence[Variant]) -> Section:
         written = formula(walk.stages, walk.derivation, step.stage)
         d = walk.derivation
         note = (
-            f"{written.legend} At row {d.row}, column {d.column} of channel {d.channel}, subspace {walk.k + 1}: "
-            "the place that is marked."
+            f"{written.legend} At row {d.row}, column {d.column} of channel {d.channel}, subspace {walk.k + 1}: the "
+            "place that is marked."
         )
         return Section(
             step.title,

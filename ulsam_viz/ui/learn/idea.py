@@ -52,14 +52,13 @@ def tell_more(walk: Walk) -> None:
         f"{walk.facts.network}, which knows {escape_markdown(scene.variant.knows)}, says "
         f"“{escape_markdown(scene.class_name(top))}” with {scene.attention.probabilities[top]:.0%}. "
         f"{judged(scene) if scene.picture.sample else ''} {_how_often_right(scene.variant)} Of its "
-        f"{walk.facts.params:.2f} million parameters "
-        f"one module has {walk.facts.module_values}: {2 * walk.facts.m} weights, the others biases and norms."
+        f"{walk.facts.params:.2f} million parameters one module has {walk.facts.module_values}: {2 * walk.facts.m} "
+        "weights, the others biases and norms."
     )
     st.caption(
         "Colours: multiples of uniform, 1 is no preference. *Area* is the effective area, the share of places over "
-        "which the attention is spread: e to the map's entropy, "
-        "divided by the number of places. Uniform is 100 %; a weak preference hardly lowers it. *Peak* is the "
-        "largest value."
+        "which the attention is spread: e to the map's entropy, divided by the number of places. Uniform is 100 %; a "
+        "weak preference hardly lowers it. *Peak* is the largest value."
     )
 
 
@@ -88,8 +87,8 @@ def show_channels(walk: Walk) -> None:
         on_place=lambda: take_place("one-channel"),
     )
     st.caption(
-        f"{silent or 'None'} of them {'is' if silent < 2 else 'are'} 0 everywhere for this picture. Click any cell "
-        "to follow it; choose another channel below."
+        f"{silent or 'None'} of them {'is' if silent < 2 else 'are'} 0 everywhere for this picture. Click any cell to "
+        "follow it; choose another channel below."
     )
 
 

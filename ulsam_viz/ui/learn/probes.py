@@ -100,8 +100,7 @@ def _numbers(scene: Scene, probe: Probe, layer: int, seen: list[Attention]) -> N
         },
     )
     st.caption(
-        "Mean attention in a box of the picture, in multiples of uniform. Rise: how much more than in the same box "
-        "of an empty picture, whose maps are not even: "
-        f"borders draw attention by themselves. Layer {layer}, {maps.shape[1]} × {maps.shape[2]} places; boxes are "
-        "widened to whole places."
+        "Mean attention in a box of the picture, in multiples of uniform. Rise: how much more than in the same box of "
+        f"an empty picture, whose maps are not even: borders draw attention by themselves. Layer {layer}, "
+        f"{maps.shape[1]} × {maps.shape[2]} places; boxes are widened to whole places."
     )

@@ -246,7 +246,6 @@ def _remarks(stages: Stages) -> list[str]:
             where = f"row {row + 1}, column {column + 1}" if alike == 1 else f"{alike} places alike"
             remarks.append(
                 f"{name} attends most to {where}: {attention[row, column]:.3f}, "
-                f"{attention[row, column] * attention.size:.2f} times uniform. "
-                f"Its values sum to {total:.3f}."
+                f"{attention[row, column] * attention.size:.2f} times uniform. Its values sum to {total:.3f}."
             )
     return remarks

@@ -29,9 +29,8 @@ def show_experiments(scene: Scene) -> None:
     if len(layers) > 1:
         layer = st.segmented_control("Layer", layers, default=layer, required=True, key="experiment-layer") or layer
     st.caption(
-        f"The module of layer {layer} is changed and the rest of the network runs as trained. It has never seen such "
-        "a module: what you see is what it had learnt to rely on, "
-        "not how a network trained this way would do."
+        f"The module of layer {layer} is changed and the rest of the network runs as trained. It has never seen such a "
+        "module: what you see is what it had learnt to rely on, not how a network trained this way would do."
     )
     switches = choose_switches("try")
     found = answer(

@@ -1,5 +1,6 @@
-"""The lesson's running example: one subspace, one channel and one position of the visitor's picture, with their
-numbers.
+"""The lesson's running example.
+
+One subspace, one channel and one position of the visitor's picture, with their numbers.
 """
 
 from __future__ import annotations
@@ -141,9 +142,7 @@ class Walk:
         return self.stages.map_of(stage, self.k, self.derivation.channel)
 
     def mark(self, *, window: bool = False) -> tuple[float, float, float, float]:
-        """Return the place that is followed, or the window that the max-pool takes there, in fractions of the
-        picture.
-        """
+        """Return the followed position, or the max-pool's window there, in fractions of the picture."""
         d, (height, width) = self.derivation, self.stages.attention.shape[1:]
         if not window:
             return d.row / height, d.column / width, 1 / height, 1 / width

@@ -145,8 +145,8 @@ def _predict_width(walk: Walk, by_groups: Mapping[int, np.ndarray], last: int) -
     ratio = areas[last] / areas[base]
     truth = _SAME if 0.9 <= ratio <= 1.1 else _NARROWER if ratio < 1 else _WIDER
     text = (
-        f"The maps are {truth}: their mean effective area is {areas[last]:.1%} with g = {last}, {areas[base]:.1%} "
-        f"with g = {base}."
+        f"The maps are {truth}: their mean effective area is {areas[last]:.1%} with g = {last}, {areas[base]:.1%} with "
+        f"g = {base}."
     )
     said = {_UNDECIDED: "", truth: "As you said. "}.get(guess, "Not so here. ")
     (st.success if guess == truth else st.info)(said + text + " That is this picture; try another.")
@@ -172,8 +172,8 @@ def show_positions(walk: Walk, everything: Sequence[Variant]) -> None:
 
 
 POSITIONS_NOTE = (
-    "The mean of the {f.g} subspaces' maps of each network, and its gain. “Instead”: the module takes "
-    "the layer's place. The page Compare shows all maps."
+    "The mean of the {f.g} subspaces' maps of each network, and its gain. “Instead”: the module takes the layer's "
+    "place. The page Compare shows all maps."
 )
 
 
@@ -301,8 +301,8 @@ def misconceptions(walk: Walk, moved: np.ndarray | None) -> list[tuple[str, str]
     first, second = np.sort(scene.attention.logits)[::-1][:2]
     effect = (
         ": with that subspace's gain set to 1 everywhere, the logit of "
-        f"“{escape_markdown(scene.class_name(scene.target))}” moves by {moved[walk.k]:+.4f}, where the "
-        f"network's first two classes lie {first - second:.2f} apart"
+        f"“{escape_markdown(scene.class_name(scene.target))}” moves by {moved[walk.k]:+.4f}, where the network's first "
+        f"two classes lie {first - second:.2f} apart"
         if moved is not None
         else ""  # stopped
     )

@@ -42,8 +42,6 @@ def say_full() -> None:
 
 
 def end_page() -> None:
-    """End a page with the number of this run, which cannot be seen: a browser that is driven can wait for the next
-    one.
-    """
+    """End a page with the run's number, hidden, so that a browser under test can wait for the next run."""
     st.session_state["runs"] = st.session_state.get("runs", 0) + 1
     st.html(f'<span data-run="{st.session_state["runs"]}"></span>')

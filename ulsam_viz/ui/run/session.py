@@ -98,8 +98,9 @@ class Watch:
         return session in self.sessions or len(self.sessions) < most
 
     def look(self, is_active: Callable[[str], bool]) -> None:
-        """Release the requests of each session that has ended, once its page has stopped: until then it waits for
-        them.
+        """Release the requests of each session that has ended, once its page has stopped.
+
+        Until then it waits for them.
         """
         for session in [s for s, requests in list(self.sessions.items()) if not (requests.running or is_active(s))]:
             gone = self.sessions.pop(session)

@@ -1,6 +1,4 @@
-"""Pictures that a table lends to other pages: where each is read from, and not the picture itself, which the table
-has.
-"""
+"""Pictures of tables on other pages: how to read each again; the pictures themselves stay with the table."""
 
 from __future__ import annotations
 

@@ -43,9 +43,7 @@ def may_upload_networks() -> bool:
 
 
 def may_open_folders() -> bool:
-    """Return whether this visitor may open folders of this machine: only who sits at it, and not where the server is
-    for others.
-    """
+    """Return whether this visitor may open folders of this machine: only its own user, on a server for nobody else."""
     return os.environ.get(SWITCH) != "0" and is_local()
 
 

@@ -153,16 +153,12 @@ class Uploads(Generic[T]):
 
 
 def keep_off_disks() -> None:
-    """Let the server take uploads into memory alone: of more than a megabyte, its reader makes a file without a name
-    for a moment.
-    """
+    """Keep uploads in memory alone: by default, parts above a megabyte go through a temporary file."""
     MultiPartParser.spool_max_size = 0  # no such file: how much may come, `server.maxUploadSize` says
 
 
 def ask_no_host() -> None:
-    """Stop Streamlit from asking a foreign host for the server's address, as it does before it refuses a page of
-    another origin.
-    """
+    """Stop Streamlit from asking a foreign host for the server's address before it refuses a page of another origin."""
     net_util.get_external_ip = lambda: None
 
 

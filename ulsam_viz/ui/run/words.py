@@ -9,9 +9,7 @@ from .scene import Scene, pretty
 
 
 def differences(variant: Variant) -> str:
-    """Say how much the networks at this variant's position, and the control, differ, and whether that is more than
-    chance.
-    """
+    """Say whether the networks at this variant's position and the control differ by more than chance."""
     if not variant.placement:
         return differences_of_positions(variant)
     return _in_words("At this position", [v for v in _alike(variant) if position_name(v) == position_name(variant)])
@@ -36,12 +34,11 @@ def of_gain(variant: Variant) -> str:
     if variant.gain == "published":
         return (
             "The attention's mean gain is 1 + 1/(H·W), 1.005 at 14 × 14; at a map's peak it is 1 + peak/(H·W), where "
-            "peak is in multiples of uniform: "
-            "1.32 for a peak of 63 at 14 × 14. Maps are vivid, their effect is small."
+            "peak is in multiples of uniform: 1.32 for a peak of 63 at 14 × 14. Maps are vivid, their effect is small."
         )
     return (
-        "The gain is normalised, (1 + H·W·A) / 2, ours and not the paper's: its mean is 1, and it runs from a "
-        "half to far above, so attention may act."
+        "The gain is normalised, (1 + H·W·A) / 2, ours and not the paper's: its mean is 1, and it runs from a half to "
+        "far above, so attention may act."
     )
 
 
@@ -55,6 +52,6 @@ def judged(scene: Scene) -> str:
     if said in truths:
         return f"The network says “{escape_markdown(said)}”, and is right."
     return (
-        f"The network knows this subject as “{escape_markdown(truths[0])}”; it says “{escape_markdown(said)}”, "
-        "which is wrong."
+        f"The network knows this subject as “{escape_markdown(truths[0])}”; it says “{escape_markdown(said)}”, which "
+        "is wrong."
     )

@@ -1,6 +1,4 @@
-"""The choice of a theme, in sight on every page: Streamlit's own is two dialogs deep, and not offered at all in a bare
-toolbar.
-"""
+"""The choice of a theme on every page; Streamlit's own is two dialogs deep, or missing."""
 
 from __future__ import annotations
 

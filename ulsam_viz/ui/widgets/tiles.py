@@ -117,9 +117,7 @@ def map_tile(scales: Mapping[str, Scaled], k: int, picture: Crop, *, id: str, **
 
 
 def as_data(drawing: Drawing) -> dict[str, Any]:
-    """Return a drawing as the browser reads it: many numbers in two bytes each, in steps of a 32,767th of the
-    largest.
-    """
+    """Return a drawing for the browser; many numbers take two bytes each, in steps of a 32,767th of the largest."""
     values, step = drawing.values, None
     if values.size > _MANY:
         step = max(float(np.abs(values).max()), 1e-30) / 32767

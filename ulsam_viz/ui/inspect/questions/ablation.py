@@ -53,11 +53,10 @@ def show_ablation(scene: Scene, number: int, k: int) -> None:
     )
     st.caption(
         "Band: where one more shuffle of the same attention's places would fall in 95 of 100 cases, from "
-        f"{shuffled.ways} shuffles; lines are ± 2 standard deviations "
-        "where a change can be made in several ways. 0 is the network as trained: where the band holds 0, it makes "
-        "no difference that can be seen "
-        f"*where* the subspace looks. Changes below {smallest_logit(temperature):.3f} are called too small to "
-        "matter: no logit that moves by less moves a probability by a point."
+        f"{shuffled.ways} shuffles; lines are ± 2 standard deviations where a change can be made in several ways. 0 is "
+        "the network as trained: where the band holds 0, it makes no difference that can be seen *where* the subspace "
+        f"looks. Changes below {smallest_logit(temperature):.3f} are called too small to matter: no logit that moves "
+        "by less moves a probability by a point."
     )
     with st.expander("All changes, of every subspace"):
         st.dataframe(
@@ -73,6 +72,5 @@ def show_ablation(scene: Scene, number: int, k: int) -> None:
         )
         st.caption(
             f"“Taken from another picture” uses “{other.title}”. Setting a group's *features* to zero is another "
-            "matter than its attention: "
-            "it removes what the channels carry, and stands here for comparison."
+            "matter than its attention: it removes what the channels carry, and stands here for comparison."
         )

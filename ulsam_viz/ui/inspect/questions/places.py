@@ -1,6 +1,4 @@
-"""Whether marked places matter: every map's scores beside those of baselines that ignore the network, with a box that
-the visitor draws.
-"""
+"""The question "Do marked positions matter?": scores of maps and baselines, and a box that the visitor draws."""
 
 from __future__ import annotations
 
@@ -139,7 +137,6 @@ def _show_scores(
     passes = passes_of(len(maps)) + passes_of(faithfulness.BASELINE_MAPS)
     st.caption(
         f"ρ and top 20 %: with {label}. By area the box holds {share:.0%} of the picture{_whose(scene)}. "
-        f"{AGAINST_WHAT} A lead below "
-        f"{SMALLEST_PROBABILITY:g} does not count. Attention was not trained to explain: a low score is no fault of "
-        f"it. {passes} passes of one picture."
+        f"{AGAINST_WHAT} A lead below {SMALLEST_PROBABILITY:g} does not count. Attention was not trained to explain: a "
+        f"low score is no fault of it. {passes} passes of one picture."
     )

@@ -77,19 +77,16 @@ def show_robustness(
 def _explain(left_out: Iterable[str], levels: float) -> None:
     """Say what the two measures are, and which methods are left out as too costly."""
     st.caption(
-        f"**Infidelity**: for {_SQUARES} squares covered with grey, how far the map's sum over the square is from "
-        "the fall of the logit: "
-        "mean square, as a share of the mean squared fall, ± one standard error over the squares. Maps have no "
-        "common unit, so each is "
-        "first given the positive factor that suits it best: only its shape counts. Large squares matter more "
-        "whatever is in them, so "
-        f"even the uniform map foretells something. It cost {_SQUARES + 1} passes for all maps together."
+        f"**Infidelity**: for {_SQUARES} squares covered with grey, how far the map's sum over the square is from the "
+        "fall of the logit: mean square, as a share of the mean squared fall, ± one standard error over the squares. "
+        "Maps have no common unit, so each is first given the positive factor that suits it best: only its shape "
+        "counts. Large squares matter more whatever is in them, so even the uniform map foretells something. It cost "
+        f"{_SQUARES + 1} passes for all maps together."
     )
     text = (
         f"**Max-sensitivity**: the map's largest relative change in {_SAMPLES} draws of invisible noise (at most "
-        f"{robustness.RADIUS} in "
-        f"normalised units, {levels:.2g} of 255 grey levels). Less is steadier, not truer: baselines that ignore the "
-        "network never change."
+        f"{robustness.RADIUS} in normalised units, {levels:.2g} of 255 grey levels). Less is steadier, not truer: "
+        "baselines that ignore the network never change."
     )
     if names := ", ".join(left_out):
         text += f" Left out, as they cost more: {names}."

@@ -32,8 +32,8 @@ def show_sanity(scene: Scene, number: int) -> None:
         alive = int((~np.isnan(check.correlations)).any(0).sum())
         st.markdown(
             f"**With {CHECKS[check.check]}**: {int(check.stays.sum())} of {alive} maps stay, that is, agree with the "
-            f"real one beyond chance and by ρ ≥ {SMALLEST_CORRELATION} in most of "
-            f"{len(check.correlations)} shuffles. The first is shown."
+            f"real one beyond chance and by ρ ≥ {SMALLEST_CORRELATION} in most of {len(check.correlations)} shuffles. "
+            "The first is shown."
         )
         _sanity_row(
             scene,
@@ -47,10 +47,9 @@ def show_sanity(scene: Scene, number: int) -> None:
         )
     st.caption(
         "A map that stays when the weights go shows the picture, not what was learnt (Adebayo et al. 2018). ρ: "
-        "Spearman's rank correlation with the real map of that "
-        "number, mean ± standard deviation over the shuffles; it compares the order of places, not how strong the "
-        "preference is. Chance: what the real map reaches "
-        "when it is shifted to every other place (the 95th percentile)."
+        "Spearman's rank correlation with the real map of that number, mean ± standard deviation over the shuffles; it "
+        "compares the order of places, not how strong the preference is. Chance: what the real map reaches when it is "
+        "shifted to every other place (the 95th percentile)."
         + (
             " Dealing channels to groups at random keeps every weight: what remains is what groups share."
             if len(real) > 1

@@ -42,8 +42,7 @@ def show_shares(scene: Scene, number: int) -> None:
         else "Sampled orders; lines are one standard error"
     )
     st.caption(
-        "Each subspace's fair share of what the whole attention does; a negative one lowers the logit, so taking "
-        "that attention away raises it. "
-        f"They sum to {result.values.sum():+.5f}; the logit with all attention "
-        f"less the logit with none is {result.total:+.5f}. {how}."
+        "Each subspace's fair share of what the whole attention does; a negative one lowers the logit, so taking that "
+        f"attention away raises it. They sum to {result.values.sum():+.5f}; the logit with all attention less the "
+        f"logit with none is {result.total:+.5f}. {how}."
     )

@@ -54,7 +54,6 @@ def show_sources(scene: Scene, number: int, k: int) -> None:
         )
         st.caption(
             f"Which pixels make subspace {k + 1} attend to row {row}, column {column}, where it is "
-            f"{maps[k][row, column] * height * width:.2f} "
-            "times uniform. No class is asked for here. Pixels far away can matter: the softmax compares all places. "
-            + result.warning
+            f"{maps[k][row, column] * height * width:.2f} times uniform. No class is asked for here. Pixels far away "
+            "can matter: the softmax compares all places. " + result.warning
         )

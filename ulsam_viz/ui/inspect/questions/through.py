@@ -38,11 +38,9 @@ def show_through(scene: Scene, number: int) -> None:
         key="through",
     )
     st.caption(
-        "Gradient × activation behind the module, summed over each group's channels, on one signed scale. The "
-        "groups sum to "
-        f"{result.parts.sum():+.4f}, all channels together to {result.total:+.4f}. It is about the group's features, "
-        "not its attention, and only "
-        f"a first-order estimate of what “{escape_markdown(scene.class_name(scene.target))}” owes to them: setting "
-        "them to zero altogether can do otherwise, even with the other sign "
-        "(“Effect if removed” measures that)."
+        "Gradient × activation behind the module, summed over each group's channels, on one signed scale. The groups "
+        f"sum to {result.parts.sum():+.4f}, all channels together to {result.total:+.4f}. It is about the group's "
+        "features, not its attention, and only a first-order estimate of what "
+        f"“{escape_markdown(scene.class_name(scene.target))}” owes to them: setting them to zero altogether can do "
+        "otherwise, even with the other sign (“Effect if removed” measures that)."
     )

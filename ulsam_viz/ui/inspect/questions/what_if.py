@@ -98,8 +98,7 @@ def _without(tensor: Tensor, box: Box) -> Tensor:
 
 
 def _other_places(box: Box, side: int) -> list[Box]:
-    """Return boxes of the same size at places drawn at random, always the same, less than half of each in the box
-    itself.
+    """Return boxes of the same size at fixed random positions, less than half of each inside the box itself.
 
     Fewer, or none, where the box leaves too little of the picture for that.
     """
@@ -117,7 +116,7 @@ def _covered_maps(scene: Scene, number: int, box: Box, seen: Attention) -> None:
     """Show the maps of the covered picture, and how they differ from those before, all on one scale."""
     before, after = scene.attention.maps[number], seen.maps[number]
     covered = cover(scene.crop, box, scene.variant.preprocessing)
-    # their ends follow from the grid: those of the maps before
+    # Their ends follow from the grid: those of the maps before
     scales = all_scales({number: after}, gains={number: scene.variant.gain})[number]
     g = len(after)
     show_tiles(
