@@ -91,21 +91,8 @@ def nonsense(rng: Random) -> Query:
         "own-0123456789abcdef",
         "9" * 400,
     ]
-    keys = [
-        "picture",
-        "net",
-        "position",
-        "g",
-        "gain",
-        "crop",
-        "methods",
-        "subspace",
-        "question",
-        "target",
-        "way",
-        "step",
-        "part",
-    ]
+    keys = ["picture", "net", "position", "g", "gain", "crop"]
+    keys += ["methods", "subspace", "question", "target", "way", "step", "part"]
     keys += ["source", "look", "measure"]
     return {key: rng.choice(wishes) for key in rng.sample(keys, 5)}
 

@@ -215,20 +215,8 @@ def test_the_command_reads_ahead_and_says_what_it_did(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "table"
-    command = [
-        "batch",
-        str(photos),
-        "--variant",
-        ONE,
-        "--out",
-        str(out),
-        "--workers",
-        "1",
-        "--batch",
-        "2",
-        "--device",
-        "cpu",
-    ]
+    command = ["batch", str(photos), "--variant", ONE, "--out", str(out), "--workers", "1", "--batch", "2"]
+    command += ["--device", "cpu"]
     assert main([*command, "--target", "Leopards", "--json"]) == 0
     said = capsys.readouterr()
     assert json.loads(said.out) == {"table": str(out / "attention.parquet"), "pictures": 3, "rows": 12, "skipped": 3}
@@ -379,19 +367,8 @@ def test_a_folder_of_which_nothing_can_be_used_is_an_error(
     shutil.copy(photos / "notes.txt", tmp_path / "none")
     out = tmp_path / "out"
     for option in ([], ["--json"]):
-        command = [
-            "batch",
-            str(tmp_path / "none"),
-            "--variant",
-            ONE,
-            "--out",
-            str(out),
-            "--device",
-            "cpu",
-            "--workers",
-            "0",
-            *option,
-        ]
+        command = ["batch", str(tmp_path / "none"), "--variant", ONE, "--out", str(out), "--device", "cpu"]
+        command += ["--workers", "0", *option]
         assert main(command) == 2
         said = capsys.readouterr()
         assert not said.out
@@ -435,19 +412,8 @@ def _without_last_row(path: Path) -> None:
 def test_what_is_lost_of_a_finished_run_is_named(
     lost: str, harm: Callable[[Path], Any], photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = [
-        "batch",
-        str(photos),
-        "--variant",
-        ONE,
-        "--out",
-        str(tmp_path),
-        "--device",
-        "cpu",
-        "--workers",
-        "0",
-        "--json",
-    ]
+    command = ["batch", str(photos), "--variant", ONE, "--out", str(tmp_path), "--device", "cpu"]
+    command += ["--workers", "0", "--json"]
     assert main(command) == main(command) == 0
     capsys.readouterr()
     path = next(tmp_path.glob(lost))

@@ -124,18 +124,8 @@ def test_the_command_killed_at_five_random_moments_leaves_the_table_of_a_calm_ru
         image.save(path)
         if number % 9 == 4:
             path.write_bytes(path.read_bytes()[:300])
-    common = [
-        sys.executable,
-        "-m",
-        "ulsam_viz",
-        "batch",
-        str(photos),
-        "--variant",
-        ONE,
-        "--no-effects",
-        "--device",
-        "cpu",
-    ]
+    common = [sys.executable, "-m", "ulsam_viz", "batch", str(photos), "--variant", ONE, "--no-effects"]
+    common += ["--device", "cpu"]
     common += ["--part", "4", "--batch", "4", "--out"]
     calm, killed = tmp_path / "calm", tmp_path / "killed"
     for moment in range(5):
@@ -180,20 +170,8 @@ def test_a_killed_process_that_loads_is_told_in_a_sentence_and_nothing_is_lost(
         return read_crops(root, names, preprocessing)
 
     monkeypatch.setattr(local, "read_crops", killed)
-    command = [
-        "batch",
-        str(photos),
-        "--variant",
-        ONE,
-        "--out",
-        str(tmp_path),
-        "--device",
-        "cpu",
-        "--batch",
-        "1",
-        "--part",
-        "1",
-    ]
+    command = ["batch", str(photos), "--variant", ONE, "--out", str(tmp_path), "--device", "cpu"]
+    command += ["--batch", "1", "--part", "1"]
     assert main([*command, "--no-effects", "--json", "--workers", "1"]) == 2
     said = capsys.readouterr().err
     assert said.startswith(

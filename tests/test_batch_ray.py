@@ -127,18 +127,8 @@ def test_a_local_run_that_was_killed_goes_on_on_ray(
     for part in sorted((tmp_path / "one" / "parts").iterdir())[1:]:
         part.unlink()
     monkeypatch.undo()
-    command = [
-        "batch",
-        str(ASSETS),
-        "--variant",
-        LOOK.variant.name,
-        "--out",
-        str(tmp_path / "one"),
-        "--device",
-        "cpu",
-        "--batch",
-        "4",
-    ]
+    command = ["batch", str(ASSETS), "--variant", LOOK.variant.name, "--out", str(tmp_path / "one")]
+    command += ["--device", "cpu", "--batch", "4"]
     capfd.readouterr()
     assert main([*command, "--part", "8", "--workers", "1", "--ray", "--json"]) == 0
     said = capfd.readouterr()

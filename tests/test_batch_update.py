@@ -119,18 +119,8 @@ def test_other_pictures_are_refused_with_counts_an_example_each_and_the_remedy(
     with pytest.raises(BatchError, match=rf"begun with: {said}\. Give --update"):
         _run(after, tmp_path)
     assert held == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    command = [
-        "batch",
-        str(after),
-        "--variant",
-        LOOK.variant.name,
-        "--out",
-        str(tmp_path),
-        "--device",
-        "cpu",
-        "--workers",
-        "0",
-    ]
+    command = ["batch", str(after), "--variant", LOOK.variant.name, "--out", str(tmp_path), "--device", "cpu"]
+    command += ["--workers", "0"]
     command += ["--no-effects", "--methods"]
     assert main(command) == 2
     assert "Give --update" in capsys.readouterr().err

@@ -51,18 +51,8 @@ def test_the_usual_network_is_the_one_that_the_app_opens_on() -> None:
 
 
 def test_inspect_prints_and_saves_what_explain_computes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = [
-        "inspect",
-        str(COFFEE),
-        str(CAT),
-        "--variant",
-        NAME,
-        "--methods",
-        "grad_cam",
-        "saliency",
-        "--save",
-        str(tmp_path),
-    ]
+    command = ["inspect", str(COFFEE), str(CAT), "--variant", NAME, "--methods", "grad_cam", "saliency"]
+    command += ["--save", str(tmp_path)]
     assert main([*command, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["variant"] == NAME and not printed["skipped"]

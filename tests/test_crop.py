@@ -66,22 +66,8 @@ def test_every_square_lies_in_the_picture_and_is_written_as_it_is_read(
     assert right - left == bottom - top == max(1, round(square.side * min(size)))
 
 
-BAD = [
-    "",
-    "x",
-    "0,0",
-    "0,0,1,0",
-    "0.5,0,1",
-    "0,0.9,0.5",
-    "-0.1,0,0.5",
-    "0,0,0",
-    "0,0,0.05",
-    "0,0,1.2",
-    "nan,0,0.5",
-    "0,0,nan",
-    "0,inf,0.5",
-    "1e999,0,1",
-]
+BAD = ["", "x", "0,0", "0,0,1,0", "0.5,0,1", "0,0.9,0.5"]
+BAD += ["-0.1,0,0.5", "0,0,0", "0,0,0.05", "0,0,1.2", "nan,0,0.5", "0,0,nan", "0,inf,0.5", "1e999,0,1"]
 
 
 @pytest.mark.parametrize("text", BAD)

@@ -97,24 +97,8 @@ def test_names_that_print_alike_or_are_one_file_somewhere_are_told_apart(tmp_pat
 
 
 def test_cells_that_a_spreadsheet_would_run_are_text_and_come_back_as_they_were() -> None:
-    texts = [
-        "=1+1",
-        "+x",
-        "-x",
-        "@x",
-        "\tx",
-        "\rx",
-        "＝1",
-        "'=1",
-        "''-x",
-        "'x",
-        "plain",
-        "a,b",
-        'q"',
-        "-5",
-        "-1.5e-05",
-        "nan",
-    ]
+    texts = ["=1+1", "+x", "-x", "@x", "\tx", "\rx", "＝1", "'=1", "''-x", "'x", "plain", "a,b"]
+    texts += ['q"', "-5", "-1.5e-05", "nan"]
     file = io.StringIO(newline="")
     write_csv(file, ("name", "number"), ((text, -2.5) for text in texts))
     written = file.getvalue()

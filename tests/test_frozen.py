@@ -348,18 +348,8 @@ def test_the_command_trains_measures_and_enters_modules(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ulsam_viz.cli.train.base_for", lambda *_, **__: BASES["small"])
-    command = [
-        "train",
-        "--freeze-base",
-        "--data",
-        str(data),
-        "--runs",
-        str(tmp_path / "runs"),
-        "--workers",
-        "0",
-        "--batch",
-        "8",
-    ]
+    command = ["train", "--freeze-base", "--data", str(data), "--runs", str(tmp_path / "runs")]
+    command += ["--workers", "0", "--batch", "8"]
     command += [
         "--mixture",
         "pictures:imagefolder:labels",

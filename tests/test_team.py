@@ -57,19 +57,8 @@ def test_two_processes_train_modules_in_a_frozen_base_as_one_does(folder: Path, 
 def one_and_two(options: list[str], tmp_path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Train by one process, and by two; return both logs, after weights and records were compared."""
     (tmp_path / "every_step.py").write_text(EVERY_STEP)
-    command = [
-        str(tmp_path / "every_step.py"),
-        "train",
-        *options,
-        "--groups",
-        "4",
-        "--batch",
-        "8",
-        "--lr",
-        "0.005",
-        "--workers",
-        "0",
-    ]
+    command = [str(tmp_path / "every_step.py"), "train", *options, "--groups", "4", "--batch", "8"]
+    command += ["--lr", "0.005", "--workers", "0"]
     command += ["--device", "cpu", "--threads", "1", "--sync-batchnorm", "--name", "run", "--runs"]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     root = Path(__file__).parent.parent

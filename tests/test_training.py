@@ -108,35 +108,11 @@ def test_training_learns_publishes_and_evaluates_to_its_own_figures(
     It starts from trained weights: what a fresh network learns from so few pictures is decided by rounding.
     """
     zoo = tmp_path / "zoo"
-    command = [
-        "train",
-        "--data",
-        str(folder),
-        "--dataset",
-        "imagefolder",
-        "--width",
-        "0.5",
-        "--layers",
-        "11",
-        "--groups",
-        "4",
-    ]
-    command += [
-        "--init",
-        str(get_variant("mobilenet_v1-0.5-after11-g4").path),
-        "--stages",
-        "8x64",
-        "--batch",
-        "8",
-        "--lr",
-        "0.01",
-        "--workers",
-        "0",
-        "--runs",
-        str(tmp_path),
-        "--publish",
-        str(zoo),
-    ]
+    command = ["train", "--data", str(folder), "--dataset", "imagefolder", "--width", "0.5", "--layers", "11"]
+    command += ["--groups", "4"]
+    command += ["--init", str(get_variant("mobilenet_v1-0.5-after11-g4").path), "--stages", "8x64"]
+    command += ["--batch", "8", "--lr", "0.01", "--workers", "0", "--runs", str(tmp_path)]
+    command += ["--publish", str(zoo)]
     assert main([*command, "--device", "cpu"]) == 0
     (variant,) = list_variants(zoo)
     assert variant.name == "mobilenet_v1-0.5-after11-g4"
@@ -227,19 +203,8 @@ def test_training_from_torchvisions_imagenet_weights(
     start_from(model, path)
     x = torch.randn(1, 3, 64, 64)
     torch.testing.assert_close(model.eval()(x), theirs.eval()(x))
-    command = [
-        "train",
-        "--data",
-        str(folder),
-        "--dataset",
-        "imagefolder",
-        "--init",
-        "imagenet",
-        "--stages",
-        "1x32",
-        "--batch",
-        "8",
-    ]
+    command = ["train", "--data", str(folder), "--dataset", "imagefolder", "--init", "imagenet"]
+    command += ["--stages", "1x32", "--batch", "8"]
     command += ["--workers", "0", "--runs", str(tmp_path / "runs"), "--lr", "1e-9", "--device", "cpu"]
     assert main([*command, "--backbone", "mobilenet_v2", "--width", "1.0", "--layers", "17", "--name", "net"]) == 0
     trained = load_file(tmp_path / "runs" / "net" / "weights.safetensors")
@@ -351,19 +316,8 @@ def test_the_command_line_trains_in_float32_unless_told_and_measures_where_it_is
         return {"name": run.name, "metrics": {"top1": 0.0, "top5": 0.0}}
 
     monkeypatch.setattr("ulsam_viz.cli.train.publish", recorded)
-    command = [
-        "train",
-        "--data",
-        str(folder),
-        "--dataset",
-        "imagefolder",
-        "--width",
-        "0.25",
-        "--stages",
-        "1x32",
-        "--batch",
-        "8",
-    ]
+    command = ["train", "--data", str(folder), "--dataset", "imagefolder", "--width", "0.25"]
+    command += ["--stages", "1x32", "--batch", "8"]
     command += ["--workers", "0", "--runs", str(tmp_path), "--device", "cpu", "--publish", str(tmp_path / "zoo")]
     for precision in ("float32", "bfloat16"):
         assert main([*command, "--name", precision, "--precision", precision]) == 0
@@ -386,19 +340,8 @@ def test_the_command_line_trains_in_float32_unless_told_and_measures_where_it_is
 
 
 def test_what_the_command_line_started_from_is_recorded(folder: Path, tmp_path: Path) -> None:
-    command = [
-        "train",
-        "--data",
-        str(folder),
-        "--dataset",
-        "imagefolder",
-        "--width",
-        "0.25",
-        "--stages",
-        "1x32",
-        "--batch",
-        "8",
-    ]
+    command = ["train", "--data", str(folder), "--dataset", "imagefolder", "--width", "0.25"]
+    command += ["--stages", "1x32", "--batch", "8"]
     command += ["--workers", "0", "--runs", str(tmp_path / "runs")]
     assert main([*command, "--name", "base"]) == 0
     base = tmp_path / "runs" / "base" / "weights.safetensors"

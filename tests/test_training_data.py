@@ -148,19 +148,8 @@ def test_a_picture_that_cannot_be_read_is_named_before_anything_is_trained(
 ) -> None:
     pictures = tmp_path / "pictures"
     shutil.copytree(folder, pictures)
-    command = [
-        "train",
-        "--data",
-        str(pictures),
-        "--dataset",
-        "imagefolder",
-        "--width",
-        "0.25",
-        "--stages",
-        "1x32",
-        "--batch",
-        "8",
-    ]
+    command = ["train", "--data", str(pictures), "--dataset", "imagefolder", "--width", "0.25"]
+    command += ["--stages", "1x32", "--batch", "8"]
     command += ["--workers", "0", "--runs", str(tmp_path / "runs"), "--publish", str(tmp_path / "zoo")]
     for broken in ("02.png", "03.png"):  # held out, and trained on
         whole = (pictures / "class1" / broken).read_bytes()

@@ -160,16 +160,8 @@ def test_two_processes_share_a_zoo_file_and_what_is_done_is_skipped(folder: Path
     (tmp_path / "zoo.toml").write_text(ZOO)
     (tmp_path / "pictures").symlink_to(folder)
     command = [sys.executable, "-m", "ulsam_viz", "train", "--zoo", str(tmp_path / "zoo.toml"), "--data", str(tmp_path)]
-    command += [
-        "--runs",
-        str(tmp_path / "runs"),
-        "--publish",
-        str(tmp_path / "zoo"),
-        "--workers",
-        "0",
-        "--threads",
-        "1",
-    ]
+    command += ["--runs", str(tmp_path / "runs"), "--publish", str(tmp_path / "zoo"), "--workers", "0"]
+    command += ["--threads", "1"]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent) for _ in range(2)]
     lines = [line for process in both for line in process.communicate(timeout=PATIENCE)[0].decode().splitlines()]
     assert [process.returncode for process in both] == [0, 0]
